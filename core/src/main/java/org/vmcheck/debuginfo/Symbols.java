@@ -1,0 +1,228 @@
+package org.vmcheck.debuginfo;
+
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+
+/// The symbols of one kernel: by name, and by address.
+///
+/// Names are kept as bytes, since of a hundred thousand symbols a run asks for a few dozen. Safe
+/// for use by several threads at once.
+public final class Symbols {
+  private final String source;
+  private final byte[] names;
+
+  /// Start of each name in `names`, and one past the last.
+  private final int[] nameStarts;
+
+  private final byte[] types;
+  private final long[] addresses;
+
+  /// Open-addressing table: hash of the name → index + 1.
+  private final int[] slots;
+
+  /// Indices in ascending order of address, made when first asked for.
+  private volatile int[] byAddress;
+
+  private Symbols(String source, byte[] names, int[] nameStarts, byte[] types, long[] addresses) {
+    this.source = source;
+    this.names = names;
+    this.nameStarts = nameStarts;
+    this.types = types;
+    this.addresses = addresses;
+    int capacity = Integer.highestOneBit(Math.max(16, addresses.length * 2)) * 2;
+    this.slots = new int[capacity];
+    for (int i = 0; i < addresses.length; i++) {
+      int slot = hash(names, nameStarts[i], nameStarts[i + 1]) & (capacity - 1);
+      while (slots[slot] != 0) {
+        slot = (slot + 1) & (capacity - 1);
+      }
+      slots[slot] = i + 1;
+    }
+  }
+
+  /// Gathers symbols in any order.
+  public static final class Builder {
+    private byte[] names;
+    private int nameEnd;
+    private int[] nameStarts;
+    private byte[] types;
+    private long[] addresses;
+    private int count;
+
+    public Builder(int expected) {
+      names = new byte[Math.max(64, expected * 24)];
+      nameStarts = new int[expected + 1];
+      types = new byte[expected];
+      addresses = new long[expected];
+    }
+
+    /// Adds bytes to the name of the symbol that the next [#end] closes.
+    void append(byte[] from, int start, int length) {
+      if (nameEnd + length > names.length) {
+        names = Arrays.copyOf(names, Math.max(names.length * 2, nameEnd + length));
+      }
+      System.arraycopy(from, start, names, nameEnd, length);
+      nameEnd += length;
+    }
+
+    /// Length so far of the name being built.
+    int pending() {
+      return nameEnd - nameStarts[count];
+    }
+
+    /// Closes a symbol whose first appended byte is its type letter.
+    void endTyped(long address) {
+      int start = nameStarts[count];
+      byte type = names[start];
+      System.arraycopy(names, start + 1, names, start, nameEnd - start - 1);
+      nameEnd--;
+      end(type, address);
+    }
+
+    private void end(byte type, long address) {
+      if (count == addresses.length) {
+        int capacity = Math.max(1024, count * 2);
+        types = Arrays.copyOf(types, capacity);
+        addresses = Arrays.copyOf(addresses, capacity);
+        nameStarts = Arrays.copyOf(nameStarts, capacity + 1);
+      }
+      types[count] = type;
+      addresses[count] = address;
+      nameStarts[++count] = nameEnd;
+    }
+
+    void setAddress(int index, long address) {
+      addresses[index] = address;
+    }
+
+    int count() {
+      return count;
+    }
+
+    public Builder add(Symbol symbol) {
+      byte[] name = symbol.name().getBytes(StandardCharsets.ISO_8859_1);
+      append(name, 0, name.length);
+      end((byte) symbol.type(), symbol.address());
+      return this;
+    }
+
+    /// Ends the gathering.
+    ///
+    /// @param source where the symbols come from, for reports
+    public Symbols build(String source) {
+      return new Symbols(
+          source,
+          names,
+          Arrays.copyOf(nameStarts, count + 1),
+          Arrays.copyOf(types, count),
+          Arrays.copyOf(addresses, count));
+    }
+  }
+
+  /// Where they come from, for example `kallsyms`.
+  public String source() {
+    return source;
+  }
+
+  public int count() {
+    return addresses.length;
+  }
+
+  public Symbol get(int index) {
+    return new Symbol(
+        new String(
+            names,
+            nameStarts[index],
+            nameStarts[index + 1] - nameStarts[index],
+            StandardCharsets.ISO_8859_1),
+        (char) (types[index] & 0xff),
+        addresses[index]);
+  }
+
+  /// Every symbol of that name; names are not unique.
+  public List<Symbol> all(String name) {
+    byte[] wanted = name.getBytes(StandardCharsets.ISO_8859_1);
+    List<Symbol> found = new ArrayList<>(1);
+    int slot = hash(wanted, 0, wanted.length) & (slots.length - 1);
+    while (slots[slot] != 0) {
+      int i = slots[slot] - 1;
+      if (Arrays.equals(names, nameStarts[i], nameStarts[i + 1], wanted, 0, wanted.length)) {
+        found.add(get(i));
+      }
+      slot = (slot + 1) & (slots.length - 1);
+    }
+    return found;
+  }
+
+  /// The address of the symbol of that name, the first if there are several.
+  public OptionalLong address(String name) {
+    List<Symbol> found = all(name);
+    return found.isEmpty() ? OptionalLong.empty() : OptionalLong.of(found.getFirst().address());
+  }
+
+  /// The symbol with the highest address not above this one.
+  public Optional<Symbol> atOrBefore(long address) {
+    int[] order = byAddress();
+    int low = 0;
+    int high = order.length;
+    while (low < high) {
+      int middle = (low + high) >>> 1;
+      if (Long.compareUnsigned(addresses[order[middle]], address) <= 0) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low == 0 ? Optional.empty() : Optional.of(get(order[low - 1]));
+  }
+
+  /// `symbol+0xoffset` if a text or data symbol starts at most 16 MiB below, else empty.
+  public Optional<String> describe(long address) {
+    return atOrBefore(address)
+        .filter(s -> Long.compareUnsigned(address - s.address(), 16 << 20) < 0)
+        .map(
+            s ->
+                address == s.address()
+                    ? s.name()
+                    : s.name() + "+0x" + Long.toHexString(address - s.address()));
+  }
+
+  private int[] byAddress() {
+    int[] order = byAddress;
+    if (order == null) {
+      order = sortedByAddress();
+      byAddress = order;
+    }
+    return order;
+  }
+
+  private int[] sortedByAddress() {
+    boolean ascending = true;
+    for (int i = 1; i < addresses.length && ascending; i++) {
+      ascending = Long.compareUnsigned(addresses[i - 1], addresses[i]) <= 0;
+    }
+    if (ascending) {
+      int[] order = new int[addresses.length];
+      Arrays.setAll(order, i -> i);
+      return order;
+    }
+    Integer[] boxed = new Integer[addresses.length];
+    Arrays.setAll(boxed, i -> i);
+    Arrays.sort(boxed, (a, b) -> Long.compareUnsigned(addresses[a], addresses[b]));
+    int[] order = new int[boxed.length];
+    Arrays.setAll(order, i -> boxed[i]);
+    return order;
+  }
+
+  private static int hash(byte[] bytes, int from, int to) {
+    int hash = 1;
+    for (int i = from; i < to; i++) {
+      hash = 31 * hash + bytes[i];
+    }
+    return hash ^ hash >>> 15;
+  }
+}

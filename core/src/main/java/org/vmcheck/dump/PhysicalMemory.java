@@ -1,0 +1,24 @@
+package org.vmcheck.dump;
+
+import java.util.Optional;
+
+/// The physical pages of a dump. Safe for use by several threads at once.
+public interface PhysicalMemory {
+  /// Bytes a page: a power of two from 4 KiB to 256 KiB.
+  int pageSize();
+
+  /// One more than the highest page frame that the dump speaks of.
+  long endPfn();
+
+  /// Reads one page; any number is allowed.
+  PageRead read(long pfn);
+
+  /// The first frame at or after `pfn` that the dump says it stores, or -1 if there is none.
+  long nextStored(long pfn);
+
+  /// What is wrong with a stored page as far as the tables tell, without decoding it; empty if
+  /// nothing is, or if the page is not stored.
+  default Optional<PageRead> defect(long pfn) {
+    return Optional.empty();
+  }
+}

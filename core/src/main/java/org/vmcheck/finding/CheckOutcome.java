@@ -1,0 +1,58 @@
+package org.vmcheck.finding;
+
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+
+/// What became of one check.
+public sealed interface CheckOutcome {
+  /// The check's id, for example `slab.freelist`.
+  String id();
+
+  /// The check ran.
+  ///
+  /// @param answer its answer in a few words
+  /// @param facts numbers and words behind the answer, by name
+  record Ran(
+      String id,
+      String answer,
+      SortedMap<String, String> facts,
+      List<Finding> findings,
+      List<Note> notes,
+      Coverage coverage)
+      implements CheckOutcome {
+    public Ran {
+      facts = new TreeMap<>(facts);
+      findings = List.copyOf(findings);
+      notes = List.copyOf(notes);
+    }
+
+    public Ran(
+        String id,
+        String answer,
+        Map<String, String> facts,
+        List<Finding> findings,
+        List<Note> notes,
+        Coverage coverage) {
+      this(id, answer, new TreeMap<>(facts), findings, notes, coverage);
+    }
+  }
+
+  /// The check could not run.
+  ///
+  /// @param unmet what it needs and the dump does not give
+  record Skipped(String id, List<String> unmet) implements CheckOutcome {
+    public Skipped {
+      unmet = List.copyOf(unmet);
+    }
+  }
+
+  /// The check broke: a bug of this program, never a verdict on the dump.
+  record Failed(String id, String reason) implements CheckOutcome {}
+
+  /// The findings, of a check that ran; else none.
+  default List<Finding> findingsIfRan() {
+    return this instanceof Ran ran ? ran.findings() : List.of();
+  }
+}

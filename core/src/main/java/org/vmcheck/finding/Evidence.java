@@ -1,0 +1,47 @@
+package org.vmcheck.finding;
+
+/// One fact that supports or contradicts a finding, with what is needed to look at it again.
+///
+/// Addresses are kernel virtual addresses, `physical` ones are physical; both in bytes. A value
+/// that is not known is [#UNKNOWN].
+public sealed interface Evidence {
+  /// Stands for an address or a word that is not known.
+  long UNKNOWN = -1;
+
+  /// The fact as one sentence.
+  String sentence();
+
+  /// A 64-bit word in memory.
+  record WordAt(long address, long physical, long raw, long decoded, String sentence)
+      implements Evidence {}
+
+  /// A list that went wrong at a step.
+  ///
+  /// @param list the list, by the kernel's names
+  /// @param from the element whose link is bad
+  /// @param to where the link leads
+  /// @param step how many good links came before, from 0
+  record ChainBroken(String list, long from, long to, int step, String sentence)
+      implements Evidence {}
+
+  /// Bytes around a place, with the range that is wrong.
+  ///
+  /// @param hex the bytes as hexadecimal digits, two a byte, from `address` on
+  /// @param markFrom first marked byte, counted from `address`
+  /// @param markTo end (exclusive) of the marked bytes
+  record BytesAt(long address, long physical, String hex, int markFrom, int markTo, String sentence)
+      implements Evidence {}
+
+  /// Two counts that should agree.
+  record CountMismatch(String what, long expected, long actual, String sentence)
+      implements Evidence {}
+
+  /// What a page's bytes look like.
+  record PageLooksLike(long pfn, String looks, String sentence) implements Evidence {}
+
+  /// What came out when the check was repeated with one thing changed.
+  record WhatIf(String change, String sentence) implements Evidence {}
+
+  /// A line of the kernel's own log.
+  record LogLineSays(long timestampNanos, String line, String sentence) implements Evidence {}
+}

@@ -1,0 +1,46 @@
+package org.vmcheck.finding;
+
+import java.util.List;
+
+/// A claim with the evidence to check it again.
+///
+/// @param check id of the check that made it
+/// @param cause what it is put down to; always one
+/// @param claim one sentence
+/// @param evidence facts for the claim and its cause, strongest first
+/// @param against facts that speak against the cause
+/// @param fingerprint equal for the same fault in two dumps: names only, no addresses
+public record Finding(
+    String check,
+    Layer layer,
+    Severity severity,
+    Cause cause,
+    String claim,
+    Subject subject,
+    List<Evidence> evidence,
+    List<Evidence> against,
+    String fingerprint) {
+  public Finding {
+    evidence = List.copyOf(evidence);
+    against = List.copyOf(against);
+    if (claim.isBlank() || evidence.isEmpty()) {
+      throw new IllegalArgumentException("a finding needs a claim and evidence");
+    }
+  }
+
+  /// The same claim put down to another cause, with one more fact for it.
+  public Finding withCause(Cause newCause, Evidence reason) {
+    List<Evidence> more = new java.util.ArrayList<>(evidence);
+    more.addFirst(reason);
+    return new Finding(
+        check,
+        layer,
+        severity,
+        newCause,
+        claim,
+        subject,
+        more,
+        against,
+        fingerprint.replace(cause.id(), newCause.id()));
+  }
+}

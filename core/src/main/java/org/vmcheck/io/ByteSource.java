@@ -1,0 +1,35 @@
+package org.vmcheck.io;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+
+/// The logical bytes of a file: a mapped file as it is, or a flattened stream put in order.
+///
+/// Safe for use by several threads at once.
+public interface ByteSource {
+  /// What messages call this file.
+  String name();
+
+  /// Length in bytes.
+  long size();
+
+  /// `byteCount` bytes from `offset`: a view where they lie together in the file, else a copy.
+  ///
+  /// @throws MalformedFileException if the range leaves the file
+  MemorySegment slice(long offset, long byteCount) throws IOException;
+
+  /// How many of the bytes from `offset` on are really there, at most `byteCount`: all of them in a
+  /// whole file, fewer where the file ends early.
+  default long available(long offset, long byteCount) {
+    if (offset < 0 || offset >= size()) {
+      return 0;
+    }
+    return Math.min(byteCount, size() - offset);
+  }
+
+  /// The part of this file from `offset`, as a named view in little-endian or big-endian order.
+  default ByteView view(String part, long offset, long byteCount, boolean bigEndian)
+      throws IOException {
+    return new ByteView(name(), part, slice(offset, byteCount), offset, bigEndian);
+  }
+}

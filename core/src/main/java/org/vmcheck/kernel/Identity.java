@@ -1,0 +1,98 @@
+package org.vmcheck.kernel;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.elf.ElfFile;
+import org.vmcheck.elf.ElfNote;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.MemoryRead;
+
+/// Who the kernel is; strings are as in memory, unescaped, empty if they cannot be read.
+///
+/// @param buildId lower-case hexadecimal digits, from the kernel's own notes, else from VMCOREINFO
+/// @param taint `tainted_mask` as letters; empty when the kernel is not tainted or it is not known
+/// @param panicCpu -1 if no CPU panicked
+public record Identity(
+    String nodename,
+    String release,
+    String version,
+    String machine,
+    String buildId,
+    String commandLine,
+    String taint,
+    int panicCpu) {
+  private static final String TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ";
+
+  static Identity of(Kernel kernel) {
+    ByteView names = utsname(kernel).orElse(null);
+    return new Identity(
+        uts(names, 1),
+        names == null ? kernel.vmcoreinfo().release() : uts(names, 2),
+        uts(names, 3),
+        uts(names, 4),
+        buildId(kernel),
+        commandLine(kernel),
+        taint(kernel),
+        kernel.variable32("panic_cpu").stream().mapToInt(cpu -> (int) cpu).findFirst().orElse(-1));
+  }
+
+  /// `init_uts_ns.name`: six strings of 65 bytes.
+  private static Optional<ByteView> utsname(Kernel kernel) {
+    OptionalLong uts = kernel.vmcoreinfo().symbol("init_uts_ns");
+    if (uts.isEmpty()) {
+      uts = kernel.symbol("init_uts_ns");
+    }
+    if (uts.isEmpty()) {
+      return Optional.empty();
+    }
+    long name = uts.getAsLong() + kernel.vmcoreinfo().offset("uts_namespace.name").orElse(4);
+    return kernel.memory().read(name, 390) instanceof MemoryRead.Bytes(ByteView view)
+        ? Optional.of(view)
+        : Optional.empty();
+  }
+
+  private static String uts(ByteView names, int index) {
+    return names == null ? "" : names.string(65L * index, 65);
+  }
+
+  private static String buildId(Kernel kernel) {
+    OptionalLong start = kernel.symbol("__start_notes");
+    OptionalLong stop = kernel.symbol("__stop_notes");
+    if (start.isPresent() && stop.isPresent()) {
+      long size = stop.getAsLong() - start.getAsLong();
+      if (size > 0
+          && size < 65536
+          && kernel.memory().read(start.getAsLong(), (int) size)
+              instanceof MemoryRead.Bytes(ByteView view)) {
+        List<ElfNote> notes = new java.util.ArrayList<>();
+        ElfFile.parseNotes(view, notes);
+        for (ElfNote note : notes) {
+          if (note.name().equals("GNU")
+              && note.type() == ElfNote.NT_GNU_BUILD_ID
+              && note.desc().size() <= 64) {
+            byte[] id = note.desc().bytes(0, (int) note.desc().size());
+            return java.util.HexFormat.of().formatHex(id);
+          }
+        }
+      }
+    }
+    return kernel.vmcoreinfo().value("BUILD-ID").orElse("");
+  }
+
+  private static String commandLine(Kernel kernel) {
+    OptionalLong pointer = kernel.variable64("saved_command_line");
+    return pointer.isEmpty() ? "" : kernel.string(pointer.getAsLong(), 4096).orElse("");
+  }
+
+  private static String taint(Kernel kernel) {
+    long mask = kernel.variable64("tainted_mask").orElse(0);
+    StringBuilder letters = new StringBuilder();
+    for (int bit = 0; bit < TAINT_LETTERS.length(); bit++) {
+      if ((mask >>> bit & 1) != 0) {
+        letters.append(TAINT_LETTERS.charAt(bit));
+      }
+    }
+    return letters.toString();
+  }
+}

@@ -1,0 +1,150 @@
+package org.vmcheck.kernel;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.debuginfo.Symbols;
+import org.vmcheck.debuginfo.Types;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.VirtualMemory;
+
+/// The kernel in a dump: its memory, and as much of its symbols and types as could be had.
+///
+/// Views of its parts are made when first asked for. Safe for use by several threads at once.
+public final class Kernel {
+  private final Dump dump;
+  private final Vmcoreinfo vmcoreinfo;
+  private final VirtualMemory memory;
+  private final Optional<Symbols> symbols;
+  private final Optional<Types> types;
+  private final List<String> missing;
+  private final Memo<PerCpu> perCpu = new Memo<>(() -> PerCpu.of(this));
+  private final Memo<Optional<MemMap>> memMap = new Memo<>(() -> MemMap.of(this));
+  private final Memo<Identity> identity = new Memo<>(() -> Identity.of(this));
+  private final Memo<LogBuffer> log = new Memo<>(() -> LogBuffer.read(this));
+  private final Memo<SlabCaches> slabCaches = new Memo<>(() -> SlabCaches.read(this));
+
+  Kernel(
+      Dump dump,
+      Vmcoreinfo vmcoreinfo,
+      VirtualMemory memory,
+      Optional<Symbols> symbols,
+      Optional<Types> types,
+      List<String> missing) {
+    this.dump = dump;
+    this.vmcoreinfo = vmcoreinfo;
+    this.memory = memory;
+    this.symbols = symbols;
+    this.types = types;
+    this.missing = List.copyOf(missing);
+  }
+
+  public Dump dump() {
+    return dump;
+  }
+
+  public Vmcoreinfo vmcoreinfo() {
+    return vmcoreinfo;
+  }
+
+  public VirtualMemory memory() {
+    return memory;
+  }
+
+  public Optional<Symbols> symbols() {
+    return symbols;
+  }
+
+  public Optional<Types> types() {
+    return types;
+  }
+
+  /// Why symbols or types are not there, a sentence each.
+  public List<String> missing() {
+    return missing;
+  }
+
+  public PerCpu perCpu() {
+    return perCpu.get();
+  }
+
+  /// Empty if the dump does not tell where page descriptors are.
+  public Optional<MemMap> memMap() {
+    return memMap.get();
+  }
+
+  public Identity identity() {
+    return identity.get();
+  }
+
+  public LogBuffer log() {
+    return log.get();
+  }
+
+  public SlabCaches slabCaches() {
+    return slabCaches.get();
+  }
+
+  public OptionalLong symbol(String name) {
+    return symbols.isPresent() ? symbols.get().address(name) : OptionalLong.empty();
+  }
+
+  public Optional<StructLayout> struct(String name, String... requiredMembers) {
+    return types.flatMap(t -> t.struct(name, requiredMembers));
+  }
+
+  /// The 64-bit variable behind a symbol; empty if there is no such symbol or it cannot be read.
+  public OptionalLong variable64(String name) {
+    OptionalLong address = symbol(name);
+    return address.isPresent() ? word(address.getAsLong()) : OptionalLong.empty();
+  }
+
+  /// The 32-bit variable behind a symbol.
+  public OptionalLong variable32(String name) {
+    OptionalLong address = symbol(name);
+    return address.isPresent()
+            && memory.read(address.getAsLong(), 4) instanceof MemoryRead.Bytes(ByteView view)
+        ? OptionalLong.of(view.u32(0))
+        : OptionalLong.empty();
+  }
+
+  /// The 64-bit word at an address.
+  public OptionalLong word(long vaddr) {
+    return memory.read(vaddr, 8) instanceof MemoryRead.Bytes(ByteView view)
+        ? OptionalLong.of(view.u64(0))
+        : OptionalLong.empty();
+  }
+
+  /// The C string at an address, unescaped: at most `maxBytes`, and what of it can be read.
+  public Optional<String> string(long vaddr, int maxBytes) {
+    StringBuilder text = new StringBuilder();
+    long at = vaddr;
+    int left = maxBytes;
+    while (left > 0) {
+      int count = (int) Math.min(left, 4096 - (at & 4095));
+      if (!(memory.read(at, count) instanceof MemoryRead.Bytes(ByteView view))) {
+        break;
+      }
+      String piece = view.string(0, count);
+      text.append(piece);
+      if (piece.length() < count) {
+        return Optional.of(text.toString());
+      }
+      at += count;
+      left -= count;
+    }
+    return at == vaddr ? Optional.empty() : Optional.of(text.toString());
+  }
+
+  /// `symbol+0xoffset` of an address in the image, else the address itself.
+  public String describe(long vaddr) {
+    return symbols
+        .filter(_ -> memory.map().isImage(vaddr))
+        .flatMap(s -> s.describe(vaddr))
+        .orElseGet(() -> "0x" + Long.toHexString(vaddr));
+  }
+}

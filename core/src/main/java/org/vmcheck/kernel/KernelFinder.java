@@ -1,0 +1,318 @@
+package org.vmcheck.kernel;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.BtfTypes;
+import org.vmcheck.debuginfo.Kallsyms;
+import org.vmcheck.debuginfo.Symbols;
+import org.vmcheck.debuginfo.Types;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.elf.ElfSegment;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.io.MalformedFileException;
+import org.vmcheck.io.Printable;
+import org.vmcheck.memory.AddressMap;
+import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.VirtualMemory;
+import org.vmcheck.memory.X86_64Paging;
+
+/// Finds the kernel in a dump: VMCOREINFO gives the page tables, these give memory, memory gives
+/// the kernel's own symbol table and types. Each step is proven before the next relies on it.
+public final class KernelFinder {
+  /// Fallback when VMCOREINFO names no image size: the larger of the two that exist.
+  private static final long DEFAULT_IMAGE_SIZE = 1L << 30;
+
+  /// Names of kallsyms take 1 to 6 MiB.
+  private static final int MAX_NAMES_BYTES = 64 << 20;
+
+  private static final int MAX_BTF_BYTES = 32 << 20;
+
+  private final Dump dump;
+  private final Vmcoreinfo info;
+  private final List<String> missing = new ArrayList<>();
+
+  private KernelFinder(Dump dump, Vmcoreinfo info) {
+    this.dump = dump;
+    this.info = info;
+  }
+
+  public static KernelSearch find(Dump dump) {
+    String machine = dump.container().machine();
+    if (!machine.isEmpty() && !machine.equals("x86_64")) {
+      return new KernelSearch.NotFound(
+          List.of(
+              "architecture not supported: "
+                  + Printable.of(machine)
+                  + " (kernel checks read x86_64 only)"),
+          true);
+    }
+    Optional<Vmcoreinfo> info = dump.vmcoreinfo();
+    if (info.isEmpty()) {
+      return new KernelSearch.NotFound(List.of("the dump carries no VMCOREINFO note"), false);
+    }
+    return new KernelFinder(dump, info.get()).find();
+  }
+
+  private KernelSearch find() {
+    OptionalLong physBase = physBase();
+    OptionalLong root = info.symbol("swapper_pg_dir");
+    if (physBase.isEmpty() || root.isEmpty()) {
+      return notFound(
+          "VMCOREINFO lacks "
+              + (root.isEmpty() ? "SYMBOL(swapper_pg_dir)" : "NUMBER(phys_base)")
+              + ": page tables cannot be found");
+    }
+    long imageEnd =
+        AddressMap.IMAGE_BASE + info.number("KERNEL_IMAGE_SIZE").orElse(DEFAULT_IMAGE_SIZE);
+    AddressMap map =
+        new AddressMap(AddressMap.IMAGE_BASE, imageEnd, physBase.getAsLong(), 0, 0, 0, 0);
+    PhysicalMemory physical = dump.memory();
+    X86_64Paging paging =
+        new X86_64Paging(
+            physical,
+            map.imagePhysical(root.getAsLong()),
+            info.number("pgtable_l5_enabled").orElse(0) == 1 ? 5 : 4,
+            info.number("sme_mask").orElse(0));
+    VirtualMemory memory = new VirtualMemory(physical, paging, map);
+
+    String refusal = disproof(memory);
+    if (refusal != null) {
+      return notFound(refusal);
+    }
+    Optional<Symbols> symbols = symbols(memory);
+    memory = memory.with(regions(memory, symbols));
+    Optional<Types> types = types(memory, symbols);
+    return new KernelSearch.Found(new Kernel(dump, info, memory, symbols, types, missing));
+  }
+
+  private static KernelSearch notFound(String reason) {
+    return new KernelSearch.NotFound(List.of(reason), false);
+  }
+
+  /// `NUMBER(phys_base)`, else from the program header that maps the kernel image.
+  private OptionalLong physBase() {
+    OptionalLong fromInfo = info.number("phys_base");
+    if (fromInfo.isPresent()) {
+      return fromInfo;
+    }
+    for (ElfSegment segment : dump.loadSegments()) {
+      if (Long.compareUnsigned(segment.vaddr(), AddressMap.IMAGE_BASE) >= 0
+          && segment.paddr() != -1) {
+        return OptionalLong.of(segment.paddr() - (segment.vaddr() - AddressMap.IMAGE_BASE));
+      }
+    }
+    return OptionalLong.empty();
+  }
+
+  /// Why this memory is not the kernel's that VMCOREINFO describes; null if it is.
+  private String disproof(VirtualMemory memory) {
+    OptionalLong uts = info.symbol("init_uts_ns");
+    if (uts.isEmpty()) {
+      return null;
+    }
+    // Before 5.11 a reference count of 4 bytes comes first and VMCOREINFO does not say so.
+    long name = uts.getAsLong() + info.offset("uts_namespace.name").orElse(4);
+    MemoryRead read = memory.read(name, 390);
+    if (!(read instanceof MemoryRead.Bytes(ByteView view))) {
+      return "the kernel's name (init_uts_ns at 0x%x) cannot be read: %s"
+          .formatted(uts.getAsLong(), read.words());
+    }
+    String release = view.string(130, 65);
+    if (!release.equals(info.release())) {
+      return "the memory at init_uts_ns holds \"%s\" where VMCOREINFO says release \"%s\""
+          .formatted(Printable.of(release, 70), Printable.of(info.release(), 70));
+    }
+    return null;
+  }
+
+  private Optional<Symbols> symbols(VirtualMemory memory) {
+    try {
+      return Optional.of(kallsyms(memory));
+    } catch (MalformedFileException e) {
+      missing.add("no symbols: " + e.getMessage());
+      return Optional.empty();
+    }
+  }
+
+  private Symbols kallsyms(VirtualMemory memory) throws MalformedFileException {
+    long names = needed("kallsyms_names");
+    long tokenTable = needed("kallsyms_token_table");
+    long tokenIndex = needed("kallsyms_token_index");
+    // 6.0 does not export the count: it stands before the names.
+    long countAt = info.symbol("kallsyms_num_syms").orElse(names - 8);
+    long count = bytes(memory, "kallsyms_num_syms", countAt, 4).u32(0);
+    if (count < 1 || count > Kallsyms.MAX_SYMBOLS) {
+      throw new MalformedFileException(
+          "kallsyms_num_syms at 0x%x: expected 1 to %d, got %d"
+              .formatted(countAt, Kallsyms.MAX_SYMBOLS, count));
+    }
+    OptionalLong offsets = info.symbol("kallsyms_offsets");
+    OptionalLong absolute = info.symbol("kallsyms_addresses");
+    if (offsets.isEmpty() && absolute.isEmpty()) {
+      throw new MalformedFileException("VMCOREINFO names no kallsyms_offsets");
+    }
+    OptionalLong relativeBase = OptionalLong.empty();
+    if (info.symbol("kallsyms_relative_base").isPresent()) {
+      long at = info.symbol("kallsyms_relative_base").getAsLong();
+      relativeBase = OptionalLong.of(bytes(memory, "kallsyms_relative_base", at, 8).u64(0));
+    }
+    // The names end before the next table, whichever that is in this kernel's order.
+    long namesEnd = names + MAX_NAMES_BYTES;
+    for (long other : new long[] {tokenTable, tokenIndex, offsets.orElse(0), absolute.orElse(0)}) {
+      if (Long.compareUnsigned(other, names) > 0 && Long.compareUnsigned(other, namesEnd) < 0) {
+        namesEnd = other;
+      }
+    }
+    int n = (int) count;
+    return Kallsyms.decode(
+        new Kallsyms.Tables(
+            n,
+            bytes(memory, "kallsyms_names", names, (int) (namesEnd - names)),
+            upTo(memory, "kallsyms_token_table", tokenTable, 1 << 14),
+            bytes(memory, "kallsyms_token_index", tokenIndex, 512),
+            offsets.isPresent()
+                ? bytes(memory, "kallsyms_offsets", offsets.getAsLong(), 4 * n)
+                : null,
+            offsets.orElse(0),
+            offsets.isEmpty()
+                ? bytes(memory, "kallsyms_addresses", absolute.getAsLong(), 8 * n)
+                : null,
+            relativeBase),
+        info.symbol("_stext"));
+  }
+
+  private long needed(String symbol) throws MalformedFileException {
+    return info.symbol(symbol)
+        .orElseThrow(() -> new MalformedFileException("VMCOREINFO names no " + symbol));
+  }
+
+  private static ByteView bytes(VirtualMemory memory, String what, long vaddr, int byteCount)
+      throws MalformedFileException {
+    MemoryRead read = memory.read(vaddr, byteCount);
+    if (read instanceof MemoryRead.Bytes(ByteView view)) {
+      return new ByteView("memory", what, view.segment(), vaddr, false);
+    }
+    throw new MalformedFileException(
+        "%s at 0x%x (%d bytes): %s".formatted(what, vaddr, byteCount, read.words()));
+  }
+
+  /// As many bytes as can be read, at most `byteCount`, in whole pages.
+  private static ByteView upTo(VirtualMemory memory, String what, long vaddr, int byteCount)
+      throws MalformedFileException {
+    int count = byteCount;
+    while (count > 4096 && !(memory.read(vaddr, count) instanceof MemoryRead.Bytes)) {
+      count -= 4096;
+    }
+    return bytes(memory, what, vaddr, count);
+  }
+
+  /// The regions of this boot, from the kernel's own variables; where these are not known, the
+  /// defaults of a kernel without memory randomisation.
+  private AddressMap regions(VirtualMemory memory, Optional<Symbols> symbols) {
+    AddressMap map = memory.map();
+    boolean five = memory.paging().levels() == 5;
+    long directMap =
+        variable(memory, symbols, "page_offset_base")
+            .orElseGet(
+                () ->
+                    directMapFromSegments()
+                        .orElse(five ? 0xff11000000000000L : 0xffff888000000000L));
+    long vmemmap =
+        variable(memory, symbols, "vmemmap_base")
+            .orElseGet(
+                () ->
+                    info.symbol("vmemmap")
+                        .orElse(five ? 0xffd4000000000000L : 0xffffea0000000000L));
+    long vmalloc =
+        variable(memory, symbols, "vmalloc_base")
+            .orElseGet(
+                () ->
+                    info.number("VMALLOC_START")
+                        .orElse(five ? 0xffa0000000000000L : 0xffffc90000000000L));
+    long imageStart = map.imageStart();
+    long imageEnd = map.imageEnd();
+    if (symbols.isPresent()) {
+      imageStart = symbols.get().address("_text").orElse(imageStart);
+      imageEnd = symbols.get().address("_end").orElse(imageEnd);
+    }
+    long ram = dump.memory().endPfn() * dump.memory().pageSize();
+    return new AddressMap(
+        imageStart, imageEnd, map.physBase(), directMap, directMap + ram, vmemmap, vmalloc);
+  }
+
+  private OptionalLong directMapFromSegments() {
+    OptionalLong last = OptionalLong.empty();
+    for (ElfSegment segment : dump.loadSegments()) {
+      if (segment.vaddr() < 0
+          && Long.compareUnsigned(segment.vaddr(), AddressMap.IMAGE_BASE) < 0
+          && segment.paddr() != -1
+          && segment.vaddr() != segment.paddr()) {
+        last = OptionalLong.of(segment.vaddr() - segment.paddr());
+      }
+    }
+    return last;
+  }
+
+  private static OptionalLong variable(
+      VirtualMemory memory, Optional<Symbols> symbols, String name) {
+    OptionalLong address = symbols.isPresent() ? symbols.get().address(name) : OptionalLong.empty();
+    return address.isPresent()
+            && memory.read(address.getAsLong(), 8) instanceof MemoryRead.Bytes(ByteView view)
+        ? OptionalLong.of(view.u64(0))
+        : OptionalLong.empty();
+  }
+
+  private Optional<Types> types(VirtualMemory memory, Optional<Symbols> symbols) {
+    if (symbols.isEmpty()) {
+      missing.add("no types: BTF is found through symbols");
+      return Optional.empty();
+    }
+    OptionalLong start = symbols.get().address("__start_BTF");
+    OptionalLong stop = symbols.get().address("__stop_BTF");
+    if (start.isEmpty() || stop.isEmpty()) {
+      start = symbols.get().address("_binary__btf_vmlinux_bin_start");
+      stop = symbols.get().address("_binary__btf_vmlinux_bin_end");
+    }
+    if (start.isEmpty() || stop.isEmpty()) {
+      missing.add("no types: the kernel carries no BTF (no symbol __start_BTF)");
+      return Optional.empty();
+    }
+    long size = stop.getAsLong() - start.getAsLong();
+    if (size <= 0 || size > MAX_BTF_BYTES) {
+      missing.add("no types: BTF of %d bytes".formatted(size));
+      return Optional.empty();
+    }
+    try {
+      BtfTypes btf = BtfTypes.parse(bytes(memory, "btf", start.getAsLong(), (int) size));
+      String refusal = contradiction(btf);
+      if (refusal != null) {
+        missing.add("no types: " + refusal);
+        return Optional.empty();
+      }
+      return Optional.of(btf);
+    } catch (MalformedFileException e) {
+      missing.add("no types: " + e.getMessage());
+      return Optional.empty();
+    }
+  }
+
+  /// Where types and VMCOREINFO disagree about `struct page`; null where they agree.
+  private String contradiction(Types types) {
+    for (String member : List.of("flags", "_refcount", "lru", "_mapcount")) {
+      OptionalLong told = info.offset("page." + member);
+      OptionalLong found =
+          types.struct("page", member).stream()
+              .mapToLong(page -> page.member(member).orElseThrow().offset())
+              .findFirst();
+      if (told.isPresent() && found.isPresent() && told.getAsLong() != found.getAsLong()) {
+        return "%s puts page.%s at %d, VMCOREINFO at %d"
+            .formatted(types.source(), member, found.getAsLong(), told.getAsLong());
+      }
+    }
+    return null;
+  }
+}

@@ -1,0 +1,213 @@
+package org.vmcheck.kernel;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
+import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.VirtualMemory;
+
+/// The kernel log, read with the offsets that VMCOREINFO gives: no symbols or types are needed.
+///
+/// @param records in order of their sequence numbers
+/// @param problem why there are none, or not all; empty if all is well
+public record LogBuffer(List<Record> records, String problem) {
+  /// @param timestampNanos since boot
+  /// @param level 0 to 7
+  /// @param text as stored, unescaped
+  public record Record(long timestampNanos, int level, String text) {}
+
+  /// Log buffers are at most a few MiB; the largest that the kernel allows is 2 GiB.
+  private static final int MAX_BYTES = 64 << 20;
+
+  private static final int MAX_RECORDS = 4 << 20;
+
+  public LogBuffer {
+    records = List.copyOf(records);
+  }
+
+  static LogBuffer read(Kernel kernel) {
+    Vmcoreinfo info = kernel.vmcoreinfo();
+    if (info.symbol("prb").isPresent()) {
+      return RingBuffer.read(kernel.memory(), info);
+    }
+    if (info.symbol("log_buf").isPresent()) {
+      return recordBuffer(kernel.memory(), info);
+    }
+    return new LogBuffer(List.of(), "VMCOREINFO names neither prb nor log_buf");
+  }
+
+  /// The buffer of kernels before 5.10: `struct printk_log` records one after the other.
+  private static LogBuffer recordBuffer(VirtualMemory memory, Vmcoreinfo info) {
+    List<Record> records = new ArrayList<>();
+    try {
+      long buffer = word(memory, info.symbol("log_buf"));
+      long length = word32(memory, info.symbol("log_buf_len"));
+      long at = word32(memory, info.symbol("log_first_idx"));
+      long end = word32(memory, info.symbol("log_next_idx"));
+      int header = (int) info.size("printk_log").orElse(16);
+      int lenAt = (int) info.offset("printk_log.len").orElse(8);
+      int textLenAt = (int) info.offset("printk_log.text_len").orElse(10);
+      if (length <= 0 || length > MAX_BYTES || header > 64 || lenAt > 62 || textLenAt > 62) {
+        return new LogBuffer(List.of(), "log_buf_len is " + length);
+      }
+      for (long walked = 0; at != end && walked <= length; ) {
+        ByteView head = view(memory, buffer + at, header);
+        int recordLength = head.u16(lenAt);
+        if (recordLength == 0) {
+          at = 0;
+          walked += header;
+          continue;
+        }
+        int textLength = Math.min(head.u16(textLenAt), Math.max(0, recordLength - header));
+        records.add(
+            new Record(
+                head.u64(info.offset("printk_log.ts_nsec").orElse(0)),
+                head.u8(15) >>> 5,
+                text(view(memory, buffer + at + header, textLength))));
+        at += recordLength;
+        walked += recordLength;
+      }
+      return new LogBuffer(records, "");
+    } catch (Unreadable e) {
+      return new LogBuffer(records, e.getMessage());
+    }
+  }
+
+  /// The lockless ring buffer of 5.10 and later (Linux `kernel/printk/printk_ringbuffer.h`).
+  private static final class RingBuffer {
+    private static final long ID_MASK = (1L << 62) - 1;
+    private static final int COMMITTED = 1;
+    private static final int FINALIZED = 2;
+
+    static LogBuffer read(VirtualMemory memory, Vmcoreinfo info) {
+      List<Record> records = new ArrayList<>();
+      try {
+        long ring = word(memory, info.symbol("prb"));
+        long descRing = ring + needed(info, "printk_ringbuffer.desc_ring");
+        long textRing = ring + needed(info, "printk_ringbuffer.text_data_ring");
+        long counter = info.offset("atomic_long_t.counter").orElse(0);
+        int countBits = bits(memory, descRing + needed(info, "prb_desc_ring.count_bits"));
+        int sizeBits = bits(memory, textRing + needed(info, "prb_data_ring.size_bits"));
+        int descSize = (int) info.size("prb_desc").orElse(24);
+        int infoSize = (int) info.size("printk_info").orElse(88);
+        if ((long) infoSize << countBits > MAX_BYTES || descSize > infoSize * 4) {
+          return new LogBuffer(List.of(), "prb_desc_ring.count_bits is " + countBits);
+        }
+        ByteView descs =
+            view(
+                memory,
+                at(memory, descRing + needed(info, "prb_desc_ring.descs")),
+                descSize << countBits);
+        ByteView infos =
+            view(
+                memory,
+                at(memory, descRing + needed(info, "prb_desc_ring.infos")),
+                infoSize << countBits);
+        ByteView text =
+            view(memory, at(memory, textRing + needed(info, "prb_data_ring.data")), 1 << sizeBits);
+        long head = at(memory, descRing + needed(info, "prb_desc_ring.head_id") + counter);
+        long tail = at(memory, descRing + needed(info, "prb_desc_ring.tail_id") + counter);
+        long stateAt = needed(info, "prb_desc.state_var") + counter;
+        long blockAt = needed(info, "prb_desc.text_blk_lpos");
+        long beginAt = blockAt + info.offset("prb_data_blk_lpos.begin").orElse(0);
+        long nextAt = blockAt + info.offset("prb_data_blk_lpos.next").orElse(8);
+        long tsAt = needed(info, "printk_info.ts_nsec");
+        long lenAt = needed(info, "printk_info.text_len");
+        long count = 1L << countBits;
+        for (long step = 0; step < Math.min(count, MAX_RECORDS); step++) {
+          long id = (tail + step) & ID_MASK;
+          long index = id & (count - 1);
+          long state = descs.u64(index * descSize + stateAt);
+          int kind = (int) (state >>> 62);
+          if ((state & ID_MASK) == id && (kind == COMMITTED || kind == FINALIZED)) {
+            long begin = descs.u64(index * descSize + beginAt);
+            long next = descs.u64(index * descSize + nextAt);
+            long record = index * infoSize;
+            records.add(
+                new Record(
+                    infos.u64(record + tsAt),
+                    infos.u8(record + lenAt + 3) >>> 5,
+                    block(text, begin, next, infos.u16(record + lenAt))));
+          }
+          if (id == (head & ID_MASK)) {
+            break;
+          }
+        }
+        return new LogBuffer(records, "");
+      } catch (Unreadable e) {
+        return new LogBuffer(records, e.getMessage());
+      } catch (IndexOutOfBoundsException e) {
+        return new LogBuffer(records, "the log's descriptors leave its buffers");
+      }
+    }
+
+    private static String block(ByteView text, long begin, long next, int textLength) {
+      // An odd position says that the record has no text.
+      if ((begin & 1) != 0) {
+        return "";
+      }
+      long size = text.size();
+      long from = begin & (size - 1);
+      long to = next & (size - 1);
+      if (from > to) {
+        // The block did not fit before the end: it lies at the start.
+        from = 0;
+      }
+      long start = from + 8;
+      long length = Math.min(textLength, to - start);
+      return length <= 0 ? "" : text(text.slice("text", start, length));
+    }
+
+    private static int bits(VirtualMemory memory, long vaddr) throws Unreadable {
+      int bits = view(memory, vaddr, 4).i32(0);
+      if (bits < 1 || bits > 26) {
+        throw new Unreadable("a ring of 2^" + bits + " entries");
+      }
+      return bits;
+    }
+
+    private static long needed(Vmcoreinfo info, String member) throws Unreadable {
+      OptionalLong offset = info.offset(member);
+      if (offset.isEmpty() || offset.getAsLong() < 0 || offset.getAsLong() > 4096) {
+        throw new Unreadable("VMCOREINFO lacks OFFSET(" + member + ")");
+      }
+      return offset.getAsLong();
+    }
+
+    private static long at(VirtualMemory memory, long vaddr) throws Unreadable {
+      return view(memory, vaddr, 8).u64(0);
+    }
+  }
+
+  private static String text(ByteView view) {
+    return new String(
+        view.bytes(0, (int) view.size()), java.nio.charset.StandardCharsets.ISO_8859_1);
+  }
+
+  private static long word(VirtualMemory memory, OptionalLong vaddr) throws Unreadable {
+    return view(memory, vaddr.orElse(0), 8).u64(0);
+  }
+
+  private static long word32(VirtualMemory memory, OptionalLong vaddr) throws Unreadable {
+    return view(memory, vaddr.orElse(0), 4).u32(0);
+  }
+
+  private static ByteView view(VirtualMemory memory, long vaddr, int byteCount) throws Unreadable {
+    MemoryRead read = memory.read(vaddr, byteCount);
+    if (read instanceof MemoryRead.Bytes(ByteView view)) {
+      return view;
+    }
+    throw new Unreadable("the log at 0x%x: %s".formatted(vaddr, read.words()));
+  }
+
+  /// Ends a read of the log; what was read before is kept.
+  private static final class Unreadable extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    Unreadable(String reason) {
+      super(reason, null, false, false);
+    }
+  }
+}

@@ -1,0 +1,218 @@
+package org.vmcheck.kernel;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.Optional;
+import org.vmcheck.memory.Translated;
+import org.vmcheck.memory.VirtualMemory;
+
+/// The kernel's array of page descriptors (`struct page`), one a page frame, at `vmemmap`.
+///
+/// Safe for use by several threads at once.
+public final class MemMap {
+  private static final ValueLayout.OfLong WORD =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final ValueLayout.OfInt HALF =
+      ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  private final Kernel kernel;
+  private final VirtualMemory memory;
+  private final PageShape shape;
+  private final long vmemmap;
+  private final long endPfn;
+
+  private MemMap(Kernel kernel, PageShape shape) {
+    this.kernel = kernel;
+    this.memory = kernel.memory();
+    this.shape = shape;
+    this.vmemmap = memory.map().vmemmapStart();
+    this.endPfn = memory.physical().endPfn();
+  }
+
+  static Optional<MemMap> of(Kernel kernel) {
+    return PageShape.of(kernel).map(shape -> new MemMap(kernel, shape));
+  }
+
+  PageShape shape() {
+    return shape;
+  }
+
+  public long endPfn() {
+    return endPfn;
+  }
+
+  /// Address of the descriptor of a page frame.
+  public long descriptor(long pfn) {
+    return vmemmap + pfn * shape.size();
+  }
+
+  /// The page frame of a descriptor's address, or -1 if it is none.
+  public long pfn(long descriptor) {
+    long distance = descriptor - vmemmap;
+    if (distance < 0 || distance % shape.size() != 0) {
+      return -1;
+    }
+    long pfn = distance / shape.size();
+    return pfn < endPfn ? pfn : -1;
+  }
+
+  /// Receives descriptors while the array is streamed.
+  interface Visitor {
+    /// @param bytes memory that holds the descriptor
+    /// @param at offset of the descriptor in it
+    void page(long pfn, MemorySegment bytes, long at);
+
+    /// Frames whose descriptors cannot be read although the kernel had them.
+    void unreadable(long firstPfn, long count);
+  }
+
+  /// Streams the descriptors of a range of frames in order. Ranges that the kernel never mapped
+  /// (holes) are passed over in silence.
+  void stream(long firstPfn, long endOfRange, Visitor visitor) {
+    int pageSize = memory.physical().pageSize();
+    byte[] straddling = new byte[shape.size()];
+    long pfn = firstPfn;
+    while (pfn < endOfRange) {
+      long vaddr = descriptor(pfn);
+      int inPage = (int) (vaddr & (pageSize - 1));
+      MemorySegment page = memory.pageOrNull(vaddr);
+      if (page == null) {
+        long next = pfnAfterGap(vaddr, pageSize);
+        long gapEnd = Math.min(endOfRange, Math.max(pfn + 1, next));
+        if (!(memory.translate(vaddr) instanceof Translated.NotMapped)) {
+          visitor.unreadable(pfn, gapEnd - pfn);
+        }
+        pfn = gapEnd;
+        continue;
+      }
+      int at = inPage;
+      for (; at + shape.size() <= pageSize && pfn < endOfRange; at += shape.size()) {
+        visitor.page(pfn++, page, at);
+      }
+      if (at < pageSize && pfn < endOfRange) {
+        // A descriptor that lies across two pages (sizes that are no power of two).
+        if (memory.read(descriptor(pfn), shape.size())
+            instanceof org.vmcheck.memory.MemoryRead.Bytes(var view)) {
+          MemorySegment.copy(
+              view.segment(), ValueLayout.JAVA_BYTE, 0, straddling, 0, straddling.length);
+          visitor.page(pfn, MemorySegment.ofArray(straddling), 0);
+        } else {
+          visitor.unreadable(pfn, 1);
+        }
+        pfn++;
+      }
+    }
+  }
+
+  /// The first frame whose descriptor starts behind the hole, or the missing page, at this address.
+  private long pfnAfterGap(long vaddr, int pageSize) {
+    long span =
+        memory.translate(vaddr) instanceof Translated.NotMapped(long unmapped, String _)
+            ? unmapped
+            : pageSize;
+    long end = (vaddr & -span) + span;
+    return (end - vmemmap + shape.size() - 1) / shape.size();
+  }
+
+  static long word(MemorySegment bytes, long at) {
+    return bytes.get(WORD, at);
+  }
+
+  long flags(MemorySegment bytes, long at) {
+    return bytes.get(WORD, at + shape.flagsAt());
+  }
+
+  int type(MemorySegment bytes, long at) {
+    return shape.typeAt() < 0 ? -1 : bytes.get(HALF, at + shape.typeAt());
+  }
+
+  boolean isTail(MemorySegment bytes, long at) {
+    return (bytes.get(WORD, at + shape.compoundAt()) & 1) != 0;
+  }
+
+  /// Whether this is the first descriptor of a slab.
+  boolean isSlabHead(MemorySegment bytes, long at) {
+    return shape.slab().matches(flags(bytes, at), type(bytes, at)) && !isTail(bytes, at);
+  }
+
+  /// The frame of the head of the compound page that a frame belongs to; the frame itself if it is
+  /// no tail, -1 if the descriptor cannot be read.
+  public long head(long pfn) {
+    MemorySegment bytes = descriptorBytes(pfn);
+    if (bytes == null) {
+      return -1;
+    }
+    long word = bytes.get(WORD, shape.compoundAt());
+    if ((word & 1) == 0) {
+      return pfn;
+    }
+    // 7.1 may store a mask instead of the head's address: ones down to the size of the compound.
+    long mask = word & ~1L;
+    long headAddress =
+        Long.bitCount(-mask) == 1 && -mask > 0 && -mask <= 1L << 40
+            ? descriptor(pfn) & mask
+            : word - 1;
+    return pfn(headAddress);
+  }
+
+  /// The descriptor's bytes, or null.
+  private MemorySegment descriptorBytes(long pfn) {
+    if (pfn < 0 || pfn >= endPfn) {
+      return null;
+    }
+    return memory.read(descriptor(pfn), shape.size())
+            instanceof org.vmcheck.memory.MemoryRead.Bytes(var view)
+        ? view.segment()
+        : null;
+  }
+
+  /// What the kernel's descriptor says of a page.
+  public PageState state(long pfn) {
+    MemorySegment bytes = descriptorBytes(pfn);
+    if (bytes == null) {
+      return new PageState(PageState.Kind.UNKNOWN, pfn, 0);
+    }
+    long head = head(pfn);
+    if (head != pfn) {
+      MemorySegment headBytes = descriptorBytes(head);
+      if (headBytes == null) {
+        return new PageState(PageState.Kind.UNKNOWN, head, 0);
+      }
+      return new PageState(kind(headBytes), head, slabCache(headBytes));
+    }
+    return new PageState(kind(bytes), pfn, slabCache(bytes));
+  }
+
+  private PageState.Kind kind(MemorySegment bytes) {
+    long flags = flags(bytes, 0);
+    int type = type(bytes, 0);
+    if (shape.hwPoisonBit() >= 0 && (flags >>> shape.hwPoisonBit() & 1) != 0) {
+      return PageState.Kind.HWPOISON;
+    }
+    if (shape.slab().matches(flags, type)) {
+      return PageState.Kind.SLAB;
+    }
+    if (shape.reservedBit() >= 0 && (flags >>> shape.reservedBit() & 1) != 0) {
+      return PageState.Kind.RESERVED;
+    }
+    if (shape.buddy().matches(flags, type)) {
+      return PageState.Kind.BUDDY;
+    }
+    if (shape.table().matches(flags, type)) {
+      return PageState.Kind.PAGE_TABLE;
+    }
+    long mapping = shape.mappingAt() < 0 ? 0 : word(bytes, shape.mappingAt());
+    if (shape.lruBit() >= 0 && (flags >>> shape.lruBit() & 1) != 0) {
+      return (mapping & 1) != 0 ? PageState.Kind.ANONYMOUS : PageState.Kind.PAGE_CACHE;
+    }
+    int references = shape.refcountAt() < 0 ? 1 : bytes.get(HALF, shape.refcountAt());
+    return references == 0 ? PageState.Kind.FREE : PageState.Kind.KERNEL;
+  }
+
+  private long slabCache(MemorySegment bytes) {
+    return shape.slab().matches(flags(bytes, 0), type(bytes, 0))
+        ? kernel.slabCaches().layout().map(l -> word(bytes, l.slabCacheAt())).orElse(0L)
+        : 0;
+  }
+}

@@ -1,0 +1,164 @@
+package org.vmcheck.kernel;
+
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.dump.Vmcoreinfo;
+
+/// How `struct page` of this kernel tells what a page is, taken from VMCOREINFO and the types,
+/// never from a version.
+///
+/// @param size bytes of one `struct page`
+/// @param flagsAt offset of the flags word
+/// @param compoundAt offset of the word whose bit 0 marks a tail page
+/// @param typeAt offset of the 32-bit page type or map count
+/// @param slab what marks a slab
+/// @param buddy what marks the head of a free block
+/// @param reservedBit bit of PG_reserved; -1 if not known
+/// @param lruBit bit of PG_lru; -1 if not known
+/// @param headMask mask of PG_head; 0 if not known
+/// @param mappingAt offset of `mapping`
+/// @param privateAt offset of `private`
+record PageShape(
+    int size,
+    int flagsAt,
+    int compoundAt,
+    int typeAt,
+    Mark slab,
+    Mark buddy,
+    Mark table,
+    int reservedBit,
+    int lruBit,
+    int hwPoisonBit,
+    long headMask,
+    int mappingAt,
+    int privateAt,
+    int refcountAt) {
+
+  /// What tells one kind of page from others.
+  sealed interface Mark {
+    /// A bit of the flags word.
+    record FlagBit(int bit) implements Mark {}
+
+    /// The top byte of the page type (6.12 on).
+    record TypeByte(int value) implements Mark {}
+
+    /// Bits cleared from all-ones below a base mask (4.18 to 6.11).
+    record ClearedBit(int base, int bit) implements Mark {}
+
+    /// A magic map count (before 4.18).
+    record MapCount(int value) implements Mark {}
+
+    /// Not known.
+    record None() implements Mark {}
+
+    default boolean matches(long flags, int type) {
+      return switch (this) {
+        case FlagBit(int bit) -> (flags >>> bit & 1) != 0;
+        case TypeByte(int value) -> type >>> 24 == value;
+        case ClearedBit(int base, int bit) -> (type & (base | bit)) == base;
+        case MapCount(int value) -> type == value;
+        case None _ -> false;
+      };
+    }
+  }
+
+  /// Takes the shape from VMCOREINFO and the types.
+  ///
+  /// @return empty if neither VMCOREINFO nor the types say how large `struct page` is or where its
+  ///   members are
+  static Optional<PageShape> of(Kernel kernel) {
+    Vmcoreinfo info = kernel.vmcoreinfo();
+    Optional<StructLayout> page = kernel.struct("page", "flags");
+    long size = info.size("page").orElseGet(() -> page.map(StructLayout::size).orElse(0L));
+    int flagsAt = offset(info, page, "flags");
+    int compoundAt = offset(info, page, "compound_head", "compound_info");
+    int typeAt = offset(info, page, "_mapcount");
+    if (size < 32 || size > 256 || flagsAt < 0 || compoundAt < 0) {
+      return Optional.empty();
+    }
+    int reserved = flagBit(kernel, "PG_reserved");
+    return Optional.of(
+        new PageShape(
+            (int) size,
+            flagsAt,
+            compoundAt,
+            typeAt,
+            slabMark(kernel, typeAt),
+            typeMark(info, "PAGE_BUDDY_MAPCOUNT_VALUE"),
+            tableMark(kernel),
+            reserved,
+            (int) info.number("PG_lru").orElseGet(() -> flagBit(kernel, "PG_lru")),
+            (int) info.number("PG_hwpoison").orElseGet(() -> flagBit(kernel, "PG_hwpoison")),
+            info.number("PG_head_mask").orElse(0),
+            offset(info, page, "mapping"),
+            offset(info, page, "private"),
+            offset(info, page, "_refcount")));
+  }
+
+  private static int offset(Vmcoreinfo info, Optional<StructLayout> page, String... members) {
+    for (String member : members) {
+      OptionalLong told = info.offset("page." + member);
+      if (told.isPresent() && told.getAsLong() >= 0 && told.getAsLong() < 256) {
+        return (int) told.getAsLong();
+      }
+    }
+    return page.flatMap(p -> p.firstMember(members)).map(m -> m.offset()).orElse(-1);
+  }
+
+  private static int flagBit(Kernel kernel, String name) {
+    return kernel
+        .types()
+        .map(types -> (int) types.enumerator("pageflags", name).orElse(-1))
+        .orElse(-1);
+  }
+
+  private static Mark slabMark(Kernel kernel, int typeAt) {
+    Vmcoreinfo info = kernel.vmcoreinfo();
+    if (typeAt >= 0 && info.number("PAGE_SLAB_MAPCOUNT_VALUE").isPresent()) {
+      return typeMark(info, "PAGE_SLAB_MAPCOUNT_VALUE");
+    }
+    OptionalLong pageType =
+        kernel.types().isPresent()
+            ? kernel.types().get().enumerator("pagetype", "PGTY_slab")
+            : OptionalLong.empty();
+    if (typeAt >= 0 && pageType.isPresent()) {
+      return new Mark.TypeByte((int) pageType.getAsLong() & 0xff);
+    }
+    int bit = (int) info.number("PG_slab").orElseGet(() -> flagBit(kernel, "PG_slab"));
+    return bit >= 0 && bit < 64 ? new Mark.FlagBit(bit) : new Mark.None();
+  }
+
+  private static Mark tableMark(Kernel kernel) {
+    OptionalLong type =
+        kernel.types().isPresent()
+            ? kernel.types().get().enumerator("pagetype", "PGTY_table")
+            : OptionalLong.empty();
+    if (type.isPresent()) {
+      return new Mark.TypeByte((int) type.getAsLong() & 0xff);
+    }
+    // 4.18 to 6.11 clear bit PG_table (0x200 or 0x400) below the base; its value is a macro, and
+    // the
+    // neighbours are exported: buddy 0x80, offline 0x100, table 0x200.
+    return kernel.vmcoreinfo().number("PAGE_BUDDY_MAPCOUNT_VALUE").orElse(0) == ~0x80L
+        ? new Mark.ClearedBit(0xf0000000, 0x200)
+        : new Mark.None();
+  }
+
+  /// The mark behind a value that VMCOREINFO prints as a signed number.
+  private static Mark typeMark(Vmcoreinfo info, String number) {
+    OptionalLong value = info.number(number);
+    if (value.isEmpty()) {
+      return new Mark.None();
+    }
+    int exported = (int) value.getAsLong();
+    if ((exported & 0xff_ffff) == 0) {
+      return new Mark.TypeByte(exported >>> 24);
+    }
+    int bit = ~exported;
+    if (Integer.bitCount(bit) != 1) {
+      return new Mark.MapCount(exported);
+    }
+    return new Mark.ClearedBit(bit >= 1 << 24 ? 0x80000000 : 0xf0000000, bit);
+  }
+}

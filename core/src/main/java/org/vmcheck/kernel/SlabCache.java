@@ -1,0 +1,91 @@
+package org.vmcheck.kernel;
+
+import java.util.List;
+
+/// One `kmem_cache`, read once.
+///
+/// @param name as in memory, unescaped
+/// @param size bytes from one object to the next
+/// @param objectSize bytes a user gets
+/// @param offset of the free pointer from the object's address
+/// @param inuse end of payload and right red zone: where metadata begins
+/// @param redLeftPad bytes before each object; 0 unless the cache has red zones
+/// @param order of a slab, in pages as a power of two
+/// @param objects in a slab of that order
+/// @param minOrder fallback order; `minObjects` in a slab of that order
+/// @param random secret of the free-pointer encoding; 0 where there is none
+/// @param cpuSlab per-CPU pointer to `kmem_cache_cpu`; 0 where there is none
+public record SlabCache(
+    long address,
+    String name,
+    int size,
+    int objectSize,
+    int offset,
+    int inuse,
+    int align,
+    int redLeftPad,
+    long flags,
+    int order,
+    int objects,
+    int minOrder,
+    int minObjects,
+    int refcount,
+    boolean hasConstructor,
+    long random,
+    long cpuSlab,
+    List<Node> nodes) {
+  public SlabCache {
+    nodes = List.copyOf(nodes);
+  }
+
+  /// One `kmem_cache_node`.
+  ///
+  /// @param slabs `nr_slabs`, -1 where the kernel does not count (no SLUB_DEBUG)
+  /// @param totalObjects `total_objects`, -1 where the kernel does not count
+  /// @param partialHead address of the list_head of partial slabs
+  public record Node(
+      int id,
+      long address,
+      long nrPartial,
+      long slabs,
+      long totalObjects,
+      long partialHead,
+      long listLock) {}
+
+  /// Whether the numbers are ones that the allocator can have computed; a cache that fails this
+  /// cannot be walked.
+  public boolean isSane() {
+    return insanity().isEmpty();
+  }
+
+  /// The first number that cannot be right, as `member is value`; empty if all can.
+  public String insanity() {
+    if (size < 8 || size > 1 << 23 || (size & 7) != 0) {
+      return "size is " + size;
+    }
+    if (objectSize < 1 || objectSize > size) {
+      return "object_size is " + objectSize + " with size " + size;
+    }
+    if (offset < 0 || offset > size - 8) {
+      return "offset is " + offset + " with size " + size;
+    }
+    if (inuse < 0 || inuse > size) {
+      return "inuse is " + inuse + " with size " + size;
+    }
+    if (redLeftPad < 0 || redLeftPad > size) {
+      return "red_left_pad is " + redLeftPad + " with size " + size;
+    }
+    if (order > 11 || objects != objectsIn(order)) {
+      return "oo is order %d with %d objects of size %d".formatted(order, objects, size);
+    }
+    if (minOrder > 11 || minObjects != objectsIn(minOrder)) {
+      return "min is order %d with %d objects of size %d".formatted(minOrder, minObjects, size);
+    }
+    return "";
+  }
+
+  /// Objects in a slab of an order; the kernel stores the count in 15 bits.
+  public int objectsIn(int slabOrder) {
+    return (int) Math.min((4096L << slabOrder) / size, 32767);
+  }
+}

@@ -1,0 +1,195 @@
+package org.vmcheck.kernel;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.Member;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.memory.VirtualMemory;
+
+/// Every cache on `slab_caches`.
+///
+/// @param detection the allocator's shape, or what of it is not known
+/// @param caches in list order
+/// @param list how the walk of `slab_caches` went
+/// @param unread caches on the list that cannot be read
+public record SlabCaches(
+    SlabLayout.Detection detection,
+    List<SlabCache> caches,
+    Map<Long, SlabCache> byAddress,
+    ListWalk list,
+    List<StructRead.Unread> unread) {
+  /// Kernels have 100 to 300; container hosts before 5.9 have thousands (one a memory cgroup).
+  private static final int MAX_CACHES = 1 << 20;
+
+  private static final int MAX_NODES = 1024;
+
+  /// SLAB_RED_ZONE where flags are fixed masks (before 6.9).
+  private static final long RED_ZONE_MASK = 0x400;
+
+  public SlabCaches {
+    caches = List.copyOf(caches);
+    byAddress = Map.copyOf(byAddress);
+    unread = List.copyOf(unread);
+  }
+
+  static SlabCaches read(Kernel kernel) {
+    SlabLayout.Detection detection = SlabLayout.detect(kernel);
+    if (!(detection instanceof SlabLayout.Detection.Known(SlabLayout layout))) {
+      return none(detection);
+    }
+    OptionalLong head = kernel.symbol("slab_caches");
+    if (head.isEmpty()) {
+      return none(
+          new SlabLayout.Detection.Unknown(
+              "SLUB", List.of("symbol slab_caches (CONFIG_KALLSYMS_ALL=n?)")));
+    }
+    ListWalk walk = ListWalk.walk(kernel.memory(), head.getAsLong(), MAX_CACHES);
+    Reader reader = new Reader(kernel, layout);
+    List<SlabCache> caches = new ArrayList<>();
+    List<StructRead.Unread> unread = new ArrayList<>();
+    int linkAt = layout.cache().member("list").orElseThrow().offset();
+    for (long link : walk.nodes()) {
+      switch (reader.read(link - linkAt)) {
+        case CacheRead.Ok(SlabCache cache) -> caches.add(cache);
+        case CacheRead.Failed(StructRead.Unread why) -> unread.add(why);
+      }
+    }
+    Map<Long, SlabCache> byAddress = new HashMap<>();
+    caches.forEach(cache -> byAddress.put(cache.address(), cache));
+    return new SlabCaches(detection, caches, byAddress, walk, unread);
+  }
+
+  private static SlabCaches none(SlabLayout.Detection detection) {
+    return new SlabCaches(
+        detection,
+        List.of(),
+        Map.of(),
+        new ListWalk(List.of(), new ListWalk.End.Closed()),
+        List.of());
+  }
+
+  public Optional<SlabLayout> layout() {
+    return detection instanceof SlabLayout.Detection.Known(SlabLayout layout)
+        ? Optional.of(layout)
+        : Optional.empty();
+  }
+
+  private sealed interface CacheRead {
+    record Ok(SlabCache cache) implements CacheRead {}
+
+    record Failed(StructRead.Unread why) implements CacheRead {}
+  }
+
+  /// Reads caches under one layout.
+  private static final class Reader {
+    private final Kernel kernel;
+    private final VirtualMemory memory;
+    private final SlabLayout layout;
+    private final int nodeCount;
+    private final int cacheBytes;
+    private final long redZoneMask;
+
+    Reader(Kernel kernel, SlabLayout layout) {
+      this.kernel = kernel;
+      this.memory = kernel.memory();
+      this.layout = layout;
+      this.nodeCount = Math.clamp(kernel.variable32("nr_node_ids").orElse(1), 1, MAX_NODES);
+      // The declared type ends in an array for the most nodes that could be; what is allocated ends
+      // with those that are.
+      Member nodes = layout.cache().firstMember("node", "per_node").orElseThrow();
+      this.cacheBytes =
+          (int)
+              Math.min(
+                  layout.cache().size(),
+                  nodes.offset() + Math.max(8, nodes.elementSize()) * nodeCount);
+      OptionalLong redZoneBit =
+          kernel.types().orElseThrow().enumerator("_slab_flag_bits", "_SLAB_RED_ZONE");
+      this.redZoneMask = redZoneBit.isPresent() ? 1L << redZoneBit.getAsLong() : RED_ZONE_MASK;
+    }
+
+    CacheRead read(long address) {
+      StructRead read = StructRef.read(memory, layout.cache(), address, cacheBytes);
+      if (read instanceof StructRead.Unread unread) {
+        return new CacheRead.Failed(unread);
+      }
+      StructRef cache = (StructRef) read;
+      long oo = cache.get(ordersMember("oo")) & 0xffff_ffffL;
+      long min = layout.cache().has("min") ? cache.get(ordersMember("min")) & 0xffff_ffffL : oo;
+      long flags = cache.get("flags");
+      return new CacheRead.Ok(
+          new SlabCache(
+              address,
+              kernel.string(cache.get("name"), 128).orElse(""),
+              cache.signed32("size"),
+              cache.signed32("object_size"),
+              cache.signed32("offset"),
+              cache.signed32("inuse"),
+              cache.has("align") ? cache.signed32("align") : 8,
+              (flags & redZoneMask) != 0 && cache.has("red_left_pad")
+                  ? cache.signed32("red_left_pad")
+                  : 0,
+              flags,
+              (int) (oo >>> 16),
+              (int) (oo & 0xffff),
+              (int) (min >>> 16),
+              (int) (min & 0xffff),
+              cache.has("refcount") ? cache.signed32("refcount") : 1,
+              cache.has("ctor") && cache.get("ctor") != 0,
+              cache.has("random") ? cache.get("random") : 0,
+              layout.cpu().isPresent() ? cache.get("cpu_slab") : 0,
+              nodes(cache)));
+    }
+
+    /// `kmem_cache_order_objects` is a struct of one unsigned int `x`.
+    private Member ordersMember(String name) {
+      return layout.cache().firstMember(name + ".x", name).orElseThrow();
+    }
+
+    private List<SlabCache.Node> nodes(StructRef cache) {
+      List<SlabCache.Node> nodes = new ArrayList<>();
+      Optional<Member> perNode = layout.cache().member("per_node");
+      int nodeInPair =
+          perNode
+              .flatMap(Member::struct)
+              .flatMap(pair -> pair.member("node"))
+              .map(Member::offset)
+              .orElse(0);
+      for (int id = 0; id < nodeCount; id++) {
+        long pointer =
+            perNode.isPresent()
+                ? cache
+                    .bytes()
+                    .u64(perNode.get().offset() + perNode.get().elementSize() * id + nodeInPair)
+                : cache.word("node", id);
+        if (pointer != 0
+            && StructRef.read(memory, layout.node(), pointer) instanceof StructRef node) {
+          nodes.add(node(id, node));
+        }
+      }
+      return nodes;
+    }
+
+    private SlabCache.Node node(int id, StructRef node) {
+      StructLayout type = layout.node();
+      return new SlabCache.Node(
+          id,
+          node.vaddr(),
+          type.has("nr_partial") ? node.get("nr_partial") : -1,
+          counter(node, "nr_slabs"),
+          counter(node, "total_objects"),
+          node.addressOf("partial"),
+          type.member("list_lock").map(lock -> node.bytes().u32(lock.offset())).orElse(0L));
+    }
+
+    private static long counter(StructRef node, String name) {
+      if (node.has(name + ".counter")) {
+        return node.get(name + ".counter");
+      }
+      return node.has(name) ? node.get(name) : -1;
+    }
+  }
+}

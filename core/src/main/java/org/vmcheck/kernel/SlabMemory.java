@@ -1,0 +1,83 @@
+package org.vmcheck.kernel;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+
+/// The bytes of one slab, page by page: each page is read once. One instance serves one thread and
+/// is pointed at slab after slab.
+public final class SlabMemory {
+  private static final ValueLayout.OfLong WORD =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  private final PhysicalMemory physical;
+  private final int pageShift;
+  private PageRead[] pages = new PageRead[1];
+  private MemorySegment[] segments = new MemorySegment[1];
+  private Slab slab;
+  private long firstPfn;
+
+  public SlabMemory(PhysicalMemory physical) {
+    this.physical = physical;
+    this.pageShift = Integer.numberOfTrailingZeros(physical.pageSize());
+  }
+
+  /// Points at a slab; its pages are read when asked for.
+  public void set(Slab newSlab) {
+    slab = newSlab;
+    int count = 1 << newSlab.order();
+    if (pages.length < count) {
+      pages = new PageRead[count];
+      segments = new MemorySegment[count];
+    } else {
+      Arrays.fill(pages, 0, count, null);
+      Arrays.fill(segments, 0, count, null);
+    }
+    firstPfn = newSlab.pfn();
+  }
+
+  /// What reading the page that holds an address of the slab says.
+  public PageRead page(long address) {
+    int index = (int) ((address - slab.base()) >>> pageShift);
+    PageRead page = pages[index];
+    if (page == null) {
+      page = physical.read(firstPfn + index);
+      pages[index] = page;
+      if (page instanceof PageRead.Present(MemorySegment bytes)) {
+        segments[index] = bytes;
+      }
+    }
+    return page;
+  }
+
+  /// Whether the word at an address of the slab can be read.
+  public boolean isReadable(long address) {
+    return page(address) instanceof PageRead.Present
+        && ((address & ((1 << pageShift) - 1)) <= (1 << pageShift) - 8
+            || page(address + 7) instanceof PageRead.Present);
+  }
+
+  /// The word at an address for which [#isReadable] holds.
+  public long word(long address) {
+    int index = (int) ((address - slab.base()) >>> pageShift);
+    int at = (int) address & ((1 << pageShift) - 1);
+    if (at <= (1 << pageShift) - 8) {
+      return segments[index].get(WORD, at);
+    }
+    long value = 0;
+    for (int i = 7; i >= 0; i--) {
+      value = value << 8 | u8(address + i);
+    }
+    return value;
+  }
+
+  /// The byte at an address whose page is present.
+  public int u8(long address) {
+    page(address);
+    int index = (int) ((address - slab.base()) >>> pageShift);
+    return segments[index].get(ValueLayout.JAVA_BYTE, address & ((1 << pageShift) - 1)) & 0xff;
+  }
+}

@@ -1,0 +1,33 @@
+package org.vmcheck.kernel;
+
+/// Where the allocator keeps a slab.
+///
+/// @param cpu the CPU, -1 for a node's list
+/// @param index which of the possible CPUs, or which node
+/// @param cpuFreelist first object of the CPU's own freelist of a CPU slab; 0 elsewhere
+/// @param cpuFreelistSlot address of the word that holds it
+public record SlabPlace(
+    Kind kind, SlabCache cache, int cpu, int index, long cpuFreelist, long cpuFreelistSlot) {
+  /// Kinds of places.
+  public enum Kind {
+    CPU_SLAB("CPU slab"),
+    CPU_PARTIAL("CPU partial list"),
+    NODE_PARTIAL("node partial list"),
+    NODE_FULL("node full list");
+
+    private final String words;
+
+    Kind(String words) {
+      this.words = words;
+    }
+
+    public String words() {
+      return words;
+    }
+  }
+
+  /// For example `CPU slab of cpu 1`.
+  public String words() {
+    return kind.words() + (cpu >= 0 ? " of cpu " + cpu : " of node " + index);
+  }
+}

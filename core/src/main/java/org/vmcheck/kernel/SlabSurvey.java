@@ -1,0 +1,631 @@
+package org.vmcheck.kernel;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.BooleanSupplier;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.VirtualMemory;
+
+/// One pass over every slab of the kernel: what was counted, and what was wrong.
+///
+/// First the places where the allocator keeps slabs (CPUs, their partial lists, the nodes' lists),
+/// then the page descriptors, streamed once, which also show the full slabs that no list holds.
+/// Each slab's freelists are walked to their ends. Work is split over the page frames; nothing of a
+/// sound slab is kept.
+///
+/// @param vote how the free-pointer encoding was chosen
+/// @param tallies what was counted, one a cache in list order
+/// @param faults in order of cache and address
+/// @param droppedFaults faults beyond the number that is kept
+/// @param slabs slabs met
+/// @param objects slots in these
+/// @param freePointers free pointers followed
+/// @param unreadableSlabPages slab pages that could not be read, by reason
+/// @param unreadableDescriptors page frames whose descriptors could not be read
+/// @param kfencePages frames of the KFENCE pool, which look like slabs and are none
+/// @param finished false if the deadline ended the pass
+public record SlabSurvey(
+    FreelistDecoder.Vote vote,
+    List<Tally> tallies,
+    List<SlabFault> faults,
+    long droppedFaults,
+    long slabs,
+    long objects,
+    long freePointers,
+    Map<String, Long> unreadableSlabPages,
+    long unreadableDescriptors,
+    long kfencePages,
+    boolean finished) {
+  private static final int CHUNK = 1 << 15;
+  private static final int MAX_FAULTS = 20_000;
+  private static final int MAX_PARTIAL_CHAIN = 1 << 16;
+  private static final int MAX_NODE_LIST = 1 << 24;
+
+  /// KFENCE's default pool: 255 objects, two pages each, and a first pair.
+  private static final long KFENCE_POOL_BYTES = 2L << 20;
+
+  public SlabSurvey {
+    tallies = List.copyOf(tallies);
+    faults = List.copyOf(faults);
+    unreadableSlabPages = Map.copyOf(unreadableSlabPages);
+  }
+
+  /// What was counted in one cache.
+  ///
+  /// @param inuse sum of the slabs' `inuse`
+  /// @param onCpuFreelists objects free on a CPU's own list, which `inuse` counts as handed out
+  public record Tally(SlabCache cache, long slabs, long objects, long inuse, long onCpuFreelists) {
+    /// Objects that their users hold.
+    public long allocated() {
+      return inuse - onCpuFreelists;
+    }
+  }
+
+  /// Runs the pass.
+  ///
+  /// @param threads how many threads walk
+  /// @param isOver asked between pieces of work; true ends the pass early
+  public static SlabSurvey run(Kernel kernel, MemMap memMap, int threads, BooleanSupplier isOver) {
+    return new Run(kernel, memMap, isOver).survey(Math.max(1, threads));
+  }
+
+  /// Counters of one cache while the pass runs.
+  private static final class Counts {
+    long slabs;
+    long objects;
+    long inuse;
+    long onCpuFreelists;
+  }
+
+  /// The pass.
+  private static final class Run {
+    private final Kernel kernel;
+    private final VirtualMemory memory;
+    private final MemMap memMap;
+    private final SlabCaches caches;
+    private final SlabLayout layout;
+    private final BooleanSupplier isOver;
+    private final Map<Long, List<SlabPlace>> places = new HashMap<>();
+    private final List<SlabFault> faults = new ArrayList<>();
+    private final long kfenceStart;
+    private final long kfenceEnd;
+    private FreelistDecoder.Vote vote;
+
+    Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
+      this.kernel = kernel;
+      this.memory = kernel.memory();
+      this.memMap = memMap;
+      this.caches = kernel.slabCaches();
+      this.layout = caches.layout().orElseThrow();
+      this.isOver = isOver;
+      long pool = kernel.variable64("__kfence_pool").orElse(0);
+      boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
+      kfenceStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
+      kfenceEnd = hasPool ? kfenceStart + (KFENCE_POOL_BYTES >>> 12) : 0;
+    }
+
+    SlabSurvey survey(int threads) {
+      gatherPlaces();
+      vote = vote();
+      List<Worker> workers = new ArrayList<>();
+      AtomicLong nextPfn = new AtomicLong();
+      List<Thread> started = new ArrayList<>();
+      for (int i = 0; i < threads; i++) {
+        Worker worker = new Worker(nextPfn);
+        workers.add(worker);
+        if (i > 0) {
+          started.add(Thread.ofPlatform().name("slab-walk-" + i).start(worker));
+        }
+      }
+      workers.getFirst().run();
+      started.forEach(Run::join);
+      return gather(workers);
+    }
+
+    private static void join(Thread thread) {
+      boolean interrupted = false;
+      while (true) {
+        try {
+          thread.join();
+          break;
+        } catch (InterruptedException _) {
+          interrupted = true;
+        }
+      }
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+
+    // ---- places
+
+    private void gatherPlaces() {
+      if (!caches.list().isClosed()) {
+        faults.add(
+            new SlabFault.Links(
+                null, "slab_caches", kernel.symbol("slab_caches").orElse(0), caches.list()));
+      }
+      for (StructRead.Unread unread : caches.unread()) {
+        faults.add(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
+      }
+      for (SlabCache cache : caches.caches()) {
+        if (!cache.isSane()) {
+          faults.add(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
+          continue;
+        }
+        PerCpu perCpu = kernel.perCpu();
+        for (int i = 0; i < perCpu.cpus().size() && layout.cpu().isPresent(); i++) {
+          cpuPlaces(cache, perCpu, i);
+        }
+        for (SlabCache.Node node : cache.nodes()) {
+          nodePlaces(cache, node);
+        }
+      }
+    }
+
+    private void cpuPlaces(SlabCache cache, PerCpu perCpu, int index) {
+      int cpu = perCpu.cpus().get(index);
+      long address = perCpu.address(cache.cpuSlab(), index);
+      StructRead read = StructRef.read(memory, layout.cpu().orElseThrow(), address);
+      if (!(read instanceof StructRef cpuSlab)) {
+        faults.add(
+            new SlabFault.Unread(
+                cache, "kmem_cache_cpu of cpu " + cpu, address, ((StructRead.Unread) read).why()));
+        return;
+      }
+      long slab = cpuSlab.get(layout.cpuSlabMember());
+      long freelist = cpuSlab.get("freelist");
+      if (slab != 0) {
+        place(
+            slab,
+            new SlabPlace(
+                SlabPlace.Kind.CPU_SLAB,
+                cache,
+                cpu,
+                index,
+                freelist,
+                cpuSlab.addressOf("freelist")));
+      } else if (freelist != 0) {
+        faults.add(
+            new SlabFault.Insane(
+                cache,
+                address,
+                "kmem_cache_cpu of cpu %d has freelist 0x%x and no slab".formatted(cpu, freelist)));
+      }
+      if (cpuSlab.has("partial")) {
+        cpuPartial(cache, cpu, index, cpuSlab.get("partial"), cpuSlab.addressOf("partial"));
+      }
+    }
+
+    /// The chain of a CPU's partial slabs: each element counts down to 1.
+    private void cpuPartial(SlabCache cache, int cpu, int index, long first, long headSlot) {
+      SlabPlace place = new SlabPlace(SlabPlace.Kind.CPU_PARTIAL, cache, cpu, index, 0, headSlot);
+      String name = "CPU partial list of cpu " + cpu;
+      long expected = -1;
+      long from = headSlot;
+      int steps = 0;
+      for (long at = first; at != 0; steps++) {
+        long pfn = memMap.pfn(at);
+        if (pfn < 0) {
+          faults.add(
+              new SlabFault.Stray(
+                  cache, name, from, -1, "0x%x is no page descriptor".formatted(at)));
+          return;
+        }
+        if (steps == MAX_PARTIAL_CHAIN || isPlacedHere(at, place)) {
+          faults.add(
+              new SlabFault.Stray(cache, name, from, pfn, "the chain comes back to a slab on it"));
+          return;
+        }
+        if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
+          faults.add(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
+          return;
+        }
+        place(at, place);
+        int count = layout.partialCountAt() < 0 ? -1 : page.i32(layout.partialCountAt());
+        if (expected >= 0 && count != expected) {
+          faults.add(
+              new SlabFault.Count(
+                  cache,
+                  null,
+                  "slab.slabs on the " + name,
+                  at,
+                  expected,
+                  count,
+                  "the count falls by one from slab to slab"));
+          return;
+        }
+        expected = count < 0 ? -1 : count - 1L;
+        from = at;
+        at = page.u64(layout.partialNextAt());
+      }
+      if (expected > 0) {
+        faults.add(
+            new SlabFault.Count(
+                cache,
+                null,
+                "slab.slabs on the " + name,
+                from,
+                1,
+                expected + 1,
+                "the last slab of the chain counts 1"));
+      }
+    }
+
+    private boolean isPlacedHere(long slab, SlabPlace place) {
+      return places.getOrDefault(slab, List.of()).contains(place);
+    }
+
+    private void nodePlaces(SlabCache cache, SlabCache.Node node) {
+      String name = "partial list of node " + node.id();
+      ListWalk walk = ListWalk.walk(memory, node.partialHead(), MAX_NODE_LIST);
+      for (long link : walk.nodes()) {
+        place(
+            link - layout.listAt(),
+            new SlabPlace(SlabPlace.Kind.NODE_PARTIAL, cache, -1, node.id(), 0, 0));
+      }
+      if (!walk.isClosed()) {
+        faults.add(new SlabFault.Links(cache, name, node.partialHead(), walk));
+      } else if (node.nrPartial() >= 0 && node.nrPartial() != walk.nodes().size()) {
+        faults.add(
+            new SlabFault.Count(
+                cache,
+                null,
+                "kmem_cache_node.nr_partial",
+                node.address(),
+                walk.nodes().size(),
+                node.nrPartial(),
+                "slabs on the " + name));
+      }
+    }
+
+    private void place(long slab, SlabPlace place) {
+      places.computeIfAbsent(slab, _ -> new ArrayList<>(1)).add(place);
+    }
+
+    // ---- the encoding of free pointers
+
+    /// Lets every slab on a list vote: under which form does the first free pointer make sense?
+    private FreelistDecoder.Vote vote() {
+      if (!layout.isHardened()) {
+        return new FreelistDecoder.Vote(FreelistDecoder.PLAIN, 0, 0, 0);
+      }
+      int plain = 0;
+      int swapped = 0;
+      int slabs = 0;
+      SlabMemory slabMemory = new SlabMemory(memory.physical());
+      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
+        Slab slab = readSlab(entry.getKey());
+        if (slab == null) {
+          continue;
+        }
+        SlabPlace place = entry.getValue().getFirst();
+        long head = place.cpuFreelist() != 0 ? place.cpuFreelist() : slab.freelist();
+        int index = slab.index(head);
+        if (index < 0) {
+          continue;
+        }
+        slabMemory.set(slab);
+        long slot = slab.slot(index);
+        if (!slabMemory.isReadable(slot)) {
+          continue;
+        }
+        long word = slabMemory.word(slot);
+        long random = slab.cache().random();
+        slabs++;
+        plain += makesSense(slab, FreelistDecoder.HARDENED.decode(word, slot, random)) ? 1 : 0;
+        swapped +=
+            makesSense(slab, FreelistDecoder.HARDENED_SWAPPED.decode(word, slot, random)) ? 1 : 0;
+      }
+      return plain > swapped
+          ? new FreelistDecoder.Vote(FreelistDecoder.HARDENED, plain, swapped, slabs)
+          : new FreelistDecoder.Vote(FreelistDecoder.HARDENED_SWAPPED, swapped, plain, slabs);
+    }
+
+    private static boolean makesSense(Slab slab, long pointer) {
+      return pointer == 0 || slab.index(pointer) >= 0;
+    }
+
+    /// The slab at a descriptor's address; null if it is none of a known, sane cache.
+    private Slab readSlab(long address) {
+      long pfn = memMap.pfn(address);
+      if (pfn < 0
+          || !(memory.read(address, memMap.shape().size())
+              instanceof MemoryRead.Bytes(ByteView view))) {
+        return null;
+      }
+      MemorySegment bytes = view.segment();
+      SlabCache cache = caches.byAddress().get(MemMap.word(bytes, layout.slabCacheAt()));
+      return cache == null || !cache.isSane() || !memMap.isSlabHead(bytes, 0)
+          ? null
+          : Slab.of(layout, cache, address, pfn, base(pfn), bytes, 0);
+    }
+
+    private long base(long pfn) {
+      return memory.map().directMapAddress(pfn << 12);
+    }
+
+    // ---- the stream over all page descriptors
+
+    /// One thread's share of the stream; chunks are handed out by a common counter.
+    private final class Worker implements Runnable, MemMap.Visitor {
+      private final AtomicLong nextPfn;
+      private final Freelist.Walker walker;
+      private final SlabMemory slabMemory;
+      private final Map<SlabCache, Counts> counts = new HashMap<>();
+      private final Map<String, Long> unreadable = new TreeMap<>();
+      private final List<SlabFault> found = new ArrayList<>();
+      private final java.util.Set<Long> placesSeen = new java.util.HashSet<>();
+      private long dropped;
+      private long slabs;
+      private long objects;
+      private long freePointers;
+      private long unreadableDescriptors;
+      private long kfencePages;
+      private boolean finished = true;
+
+      Worker(AtomicLong nextPfn) {
+        this.nextPfn = nextPfn;
+        this.slabMemory = new SlabMemory(memory.physical());
+        this.walker = new Freelist.Walker(vote.decoder(), slabMemory);
+      }
+
+      @Override
+      public void run() {
+        while (true) {
+          long first = nextPfn.getAndAdd(CHUNK);
+          if (first >= memMap.endPfn()) {
+            return;
+          }
+          if (isOver.getAsBoolean()) {
+            finished = false;
+            return;
+          }
+          memMap.stream(first, Math.min(first + CHUNK, memMap.endPfn()), this);
+        }
+      }
+
+      @Override
+      public void unreadable(long firstPfn, long count) {
+        unreadableDescriptors += count;
+      }
+
+      @Override
+      public void page(long pfn, MemorySegment bytes, long at) {
+        if (!memMap.isSlabHead(bytes, at)) {
+          return;
+        }
+        if (pfn >= kfenceStart && pfn < kfenceEnd) {
+          kfencePages++;
+          return;
+        }
+        long address = memMap.descriptor(pfn);
+        long owner = MemMap.word(bytes, at + layout.slabCacheAt());
+        SlabCache cache = caches.byAddress().get(owner);
+        if (cache == null) {
+          report(new SlabFault.Owner(address, pfn, owner));
+          return;
+        }
+        if (cache.isSane()) {
+          slab(Slab.of(layout, cache, address, pfn, base(pfn), bytes, at));
+        }
+      }
+
+      private void slab(Slab slab) {
+        slabs++;
+        objects += slab.objects();
+        List<SlabPlace> where = places.getOrDefault(slab.address(), List.of());
+        if (!where.isEmpty()) {
+          placesSeen.add(slab.address());
+        }
+        Counts count = counts.computeIfAbsent(slab.cache(), _ -> new Counts());
+        count.slabs++;
+        count.objects += slab.objects();
+        count.inuse += slab.inuse();
+        checkCounts(slab);
+        walker.start(slab);
+        boolean cpuSlab = false;
+        for (SlabPlace place : where) {
+          if (place.kind() == SlabPlace.Kind.CPU_SLAB) {
+            cpuSlab = true;
+            Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
+            count.onCpuFreelists += list.length();
+            ended(slab, place.cpu(), list);
+          }
+        }
+        Freelist own = walker.walk(slab, slab.freelist(), slab.address() + layout.freelistAt());
+        ended(slab, -1, own);
+        if (own.isClosed() && slab.inuse() + own.length() != slab.objects()) {
+          report(
+              new SlabFault.Count(
+                  slab.cache(),
+                  slab,
+                  "slab.inuse",
+                  slab.address(),
+                  slab.objects() - (long) own.length(),
+                  slab.inuse(),
+                  "%d objects less %d on its freelist".formatted(slab.objects(), own.length())));
+        }
+        checkPlace(slab, where, cpuSlab);
+      }
+
+      private void ended(Slab slab, int cpu, Freelist list) {
+        freePointers += list.length();
+        if (list.end() instanceof Freelist.End.Unreadable(int _, long _, PageRead why)) {
+          unreadable.merge(why.words(), 1L, Long::sum);
+        }
+        if (!list.isClosed()) {
+          report(new SlabFault.Broken(slab, cpu, list));
+        }
+      }
+
+      private void checkCounts(Slab slab) {
+        int fit = slab.cache().objectsIn(slab.order());
+        if (slab.objects() != fit) {
+          report(
+              new SlabFault.Count(
+                  slab.cache(),
+                  slab,
+                  "slab.objects",
+                  slab.address(),
+                  fit,
+                  slab.objects(),
+                  "objects of %d bytes in a slab of order %d"
+                      .formatted(slab.cache().size(), slab.order())));
+        }
+      }
+
+      private void checkPlace(Slab slab, List<SlabPlace> where, boolean cpuSlab) {
+        if (where.size() > 1) {
+          report(new SlabFault.Place(slab, where, "it is in more than one place"));
+        }
+        for (SlabPlace place : where) {
+          if (place.cache() != slab.cache()) {
+            report(new SlabFault.Place(slab, where, "it is kept by cache " + place.cache().name()));
+          }
+        }
+        if (cpuSlab && !slab.frozen()) {
+          report(new SlabFault.Place(slab, where, "a CPU's slab is not frozen"));
+        }
+        boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
+        if (onNodeList && slab.frozen()) {
+          report(new SlabFault.Place(slab, where, "a slab on a node's list is frozen"));
+        }
+      }
+
+      private void report(SlabFault fault) {
+        if (found.size() < MAX_FAULTS) {
+          found.add(fault);
+        } else {
+          dropped++;
+        }
+      }
+    }
+
+    // ---- the result
+
+    private SlabSurvey gather(List<Worker> workers) {
+      List<Tally> tallies = new ArrayList<>();
+      Map<String, Long> unreadable = new TreeMap<>();
+      long slabs = 0;
+      long objects = 0;
+      long freePointers = 0;
+      long descriptors = 0;
+      long kfence = 0;
+      long dropped = 0;
+      boolean finished = true;
+      java.util.Set<Long> seen = new java.util.HashSet<>();
+      for (Worker worker : workers) {
+        faults.addAll(worker.found);
+        worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
+        slabs += worker.slabs;
+        objects += worker.objects;
+        freePointers += worker.freePointers;
+        descriptors += worker.unreadableDescriptors;
+        kfence += worker.kfencePages;
+        dropped += worker.dropped;
+        finished &= worker.finished;
+        seen.addAll(worker.placesSeen);
+      }
+      for (SlabCache cache : caches.caches()) {
+        Counts sum = new Counts();
+        for (Worker worker : workers) {
+          Counts part = worker.counts.get(cache);
+          if (part != null) {
+            sum.slabs += part.slabs;
+            sum.objects += part.objects;
+            sum.inuse += part.inuse;
+            sum.onCpuFreelists += part.onCpuFreelists;
+          }
+        }
+        tallies.add(new Tally(cache, sum.slabs, sum.objects, sum.inuse, sum.onCpuFreelists));
+        if (finished && descriptors == 0 && cache.isSane()) {
+          checkTotals(cache, sum);
+        }
+      }
+      if (finished) {
+        strays(seen);
+      }
+      faults.sort(
+          Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())
+              .thenComparing(SlabFault::address, Long::compareUnsigned)
+              .thenComparing(SlabFault::toString));
+      return new SlabSurvey(
+          vote,
+          tallies,
+          faults,
+          dropped,
+          slabs,
+          objects,
+          freePointers,
+          unreadable,
+          descriptors,
+          kfence,
+          finished);
+    }
+
+    private void checkTotals(SlabCache cache, Counts sum) {
+      long slabs = 0;
+      long objects = 0;
+      for (SlabCache.Node node : cache.nodes()) {
+        if (node.slabs() < 0) {
+          return;
+        }
+        slabs += node.slabs();
+        objects += node.totalObjects();
+      }
+      long address = cache.nodes().isEmpty() ? cache.address() : cache.nodes().getFirst().address();
+      if (slabs != sum.slabs) {
+        faults.add(
+            new SlabFault.Count(
+                cache,
+                null,
+                "kmem_cache_node.nr_slabs",
+                address,
+                sum.slabs,
+                slabs,
+                "slabs found through the page descriptors"));
+      } else if (objects != sum.objects) {
+        faults.add(
+            new SlabFault.Count(
+                cache,
+                null,
+                "kmem_cache_node.total_objects",
+                address,
+                sum.objects,
+                objects,
+                "objects of the slabs found through the page descriptors"));
+      }
+    }
+
+    /// Slabs that a list names and that the stream did not meet as slabs.
+    private void strays(java.util.Set<Long> seen) {
+      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
+        if (!seen.contains(entry.getKey())) {
+          SlabPlace place = entry.getValue().getFirst();
+          long pfn = memMap.pfn(entry.getKey());
+          if (pfn >= kfenceStart && pfn < kfenceEnd) {
+            continue;
+          }
+          faults.add(
+              new SlabFault.Stray(
+                  place.cache(),
+                  place.words(),
+                  entry.getKey(),
+                  pfn,
+                  pfn < 0
+                      ? "0x%x is no page descriptor".formatted(entry.getKey())
+                      : "page frame 0x%x is not marked as a slab of a known cache".formatted(pfn)));
+        }
+      }
+    }
+  }
+}

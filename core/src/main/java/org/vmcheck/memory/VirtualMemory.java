@@ -1,0 +1,121 @@
+package org.vmcheck.memory;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.io.ByteView;
+
+/// Bytes at kernel addresses. Safe for use by several threads at once.
+public final class VirtualMemory {
+  /// No kernel structure that is read whole is larger.
+  private static final int MAX_READ = 64 << 20;
+
+  private final PhysicalMemory physical;
+  private final X86_64Paging paging;
+  private final AddressMap map;
+  private final int pageSize;
+
+  public VirtualMemory(PhysicalMemory physical, X86_64Paging paging, AddressMap map) {
+    this.physical = physical;
+    this.paging = paging;
+    this.map = map;
+    this.pageSize = physical.pageSize();
+  }
+
+  public PhysicalMemory physical() {
+    return physical;
+  }
+
+  public X86_64Paging paging() {
+    return paging;
+  }
+
+  public AddressMap map() {
+    return map;
+  }
+
+  /// The same memory with more known of its regions.
+  public VirtualMemory with(AddressMap newMap) {
+    return new VirtualMemory(physical, paging, newMap);
+  }
+
+  /// Image and direct map by arithmetic, everything else through the page tables.
+  public Translated translate(long vaddr) {
+    if (map.isDirectMap(vaddr)) {
+      return new Translated.At(vaddr - map.directMapStart());
+    }
+    if (map.isImage(vaddr)) {
+      return new Translated.At(map.imagePhysical(vaddr));
+    }
+    return paging.translate(vaddr);
+  }
+
+  /// Physical address, or -1 if there is none.
+  public long physicalAddress(long vaddr) {
+    return translate(vaddr) instanceof Translated.At(long paddr) ? paddr : -1;
+  }
+
+  /// Reads `byteCount` bytes: a view of the page where they lie in one, else a copy.
+  public MemoryRead read(long vaddr, int byteCount) {
+    if (byteCount < 0 || byteCount > MAX_READ) {
+      return new MemoryRead.NotMapped(vaddr, "a read of " + byteCount + " bytes");
+    }
+    int inPage = (int) (vaddr & (pageSize - 1));
+    if (inPage + byteCount <= pageSize) {
+      MemoryRead whole = page(vaddr);
+      return whole instanceof MemoryRead.Bytes(ByteView view)
+          ? new MemoryRead.Bytes(view.slice("memory", inPage, byteCount))
+          : whole;
+    }
+    byte[] copy = new byte[byteCount];
+    int done = 0;
+    while (done < byteCount) {
+      MemoryRead whole = page(vaddr + done);
+      if (!(whole instanceof MemoryRead.Bytes(ByteView view))) {
+        return whole;
+      }
+      int from = (int) (vaddr + done & (pageSize - 1));
+      int count = Math.min(pageSize - from, byteCount - done);
+      MemorySegment.copy(view.segment(), ValueLayout.JAVA_BYTE, from, copy, done, count);
+      done += count;
+    }
+    return new MemoryRead.Bytes(ByteView.of("memory", copy));
+  }
+
+  /// The whole page that holds an address.
+  public MemoryRead page(long vaddr) {
+    return switch (translate(vaddr)) {
+      case Translated.At(long paddr) -> physicalPage(vaddr, paddr);
+      case Translated.NotMapped(long _, String reason) -> new MemoryRead.NotMapped(vaddr, reason);
+      case Translated.TableMissing(long table, PageRead why) ->
+          new MemoryRead.Missing(vaddr, table >>> 12, why);
+    };
+  }
+
+  private MemoryRead physicalPage(long vaddr, long paddr) {
+    long pfn = paddr >>> Integer.numberOfTrailingZeros(pageSize);
+    PageRead read = physical.read(pfn);
+    return read instanceof PageRead.Present(MemorySegment bytes)
+        ? new MemoryRead.Bytes(ByteView.of("page", bytes))
+        : new MemoryRead.Missing(vaddr, pfn, read);
+  }
+
+  /// The bytes of the page that holds an address, or null: for walks that ask [#page] why only
+  /// where it matters.
+  public MemorySegment pageOrNull(long vaddr) {
+    long paddr;
+    if (map.isDirectMap(vaddr)) {
+      paddr = vaddr - map.directMapStart();
+    } else {
+      paddr = physicalAddress(vaddr);
+      if (paddr == -1) {
+        return null;
+      }
+    }
+    return physical.read(paddr >>> Integer.numberOfTrailingZeros(pageSize))
+            instanceof PageRead.Present(MemorySegment bytes)
+        ? bytes
+        : null;
+  }
+}

@@ -1,0 +1,82 @@
+package org.vmcheck.memory;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+
+/// The page tables of x86_64, 4 or 5 levels, with 2 MiB and 1 GiB leaves.
+///
+/// Source: Linux `arch/x86/include/asm/pgtable_types.h`; Intel SDM volume 3, chapter 4.
+public final class X86_64Paging {
+  private static final ValueLayout.OfLong ENTRY =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final long PRESENT = 1;
+  private static final long LARGE = 1 << 7;
+  private static final long FRAME = 0x000f_ffff_ffff_f000L;
+
+  private final PhysicalMemory memory;
+  private final long root;
+  private final int levels;
+  private final long encryptionMask;
+
+  /// @param root physical address of the top table
+  /// @param levels 4 or 5
+  /// @param encryptionMask bits of an entry that mark encrypted memory and are no address; 0 for
+  ///   none
+  public X86_64Paging(PhysicalMemory memory, long root, int levels, long encryptionMask) {
+    if (levels != 4 && levels != 5) {
+      throw new IllegalArgumentException("levels " + levels);
+    }
+    this.memory = memory;
+    this.root = root & FRAME & ~encryptionMask;
+    this.levels = levels;
+    this.encryptionMask = encryptionMask;
+  }
+
+  public int levels() {
+    return levels;
+  }
+
+  public long root() {
+    return root;
+  }
+
+  public long encryptionMask() {
+    return encryptionMask;
+  }
+
+  /// Whether the bits above the translated ones all equal the highest translated one.
+  public boolean isCanonical(long vaddr) {
+    int shift = 64 - (levels == 5 ? 57 : 48);
+    return vaddr << shift >> shift == vaddr;
+  }
+
+  /// Walks the tables. Bounded by the number of levels.
+  public Translated translate(long vaddr) {
+    if (!isCanonical(vaddr)) {
+      return new Translated.NotMapped(4096, "not a canonical address");
+    }
+    long table = root;
+    for (int level = levels; level >= 1; level--) {
+      int shift = 12 + 9 * (level - 1);
+      PageRead read = memory.read(table >>> 12);
+      if (!(read instanceof PageRead.Present(MemorySegment bytes))) {
+        return new Translated.TableMissing(table, read);
+      }
+      long entry = bytes.get(ENTRY, (vaddr >>> shift & 511) * 8) & ~encryptionMask;
+      if ((entry & PRESENT) == 0) {
+        return new Translated.NotMapped(1L << shift, "no page-table entry at level " + level);
+      }
+      long frame = entry & FRAME;
+      // Bit 7 of a last-level entry is PAT, not "large".
+      if (level == 1 || ((level == 2 || level == 3) && (entry & LARGE) != 0)) {
+        long offsetMask = (1L << shift) - 1;
+        return new Translated.At((frame & ~offsetMask) | (vaddr & offsetMask));
+      }
+      table = frame;
+    }
+    throw new AssertionError("the last level always returns");
+  }
+}
