@@ -19,7 +19,7 @@ final class KdumpFormat implements DumpFormat {
     }
     if (start.size() == 8 && start.string(0, 8).equals("DISKDUMP")) {
       return "signature is DISKDUMP, the format of 2.4 and early 2.6 kernels, which is not"
-                 + " supported";
+          + " supported";
     }
     return "signature is " + Dumps.firstBytes(start, 8) + ", not \"KDUMP   \"";
   }

@@ -30,6 +30,7 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   /// Maps a regular file or a block device.
   ///
   /// @throws IOException if the path is missing, a directory, or not readable by this user
+  @SuppressWarnings("MustBeClosedChecker") // the arena lives as long as the file, which closes it
   public static MappedFile open(Path path) throws IOException {
     if (!Files.exists(path)) {
       throw new NoSuchFileException(path.toString(), null, "no such file");
