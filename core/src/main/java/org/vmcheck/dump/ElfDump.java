@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.NavigableMap;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.vmcheck.elf.ElfFile;
@@ -54,7 +55,7 @@ final class ElfDump implements Dump, PhysicalMemory {
     this.notes = List.copyOf(elf.notes());
     this.vmcoreinfo = KdumpDump.fromNotes(notes);
     List<String> remarks = new ArrayList<>();
-    TreeMap<Long, Piece> pieces = pieces(elf, remarks);
+    NavigableMap<Long, Piece> pieces = pieces(elf, remarks);
     int count = pieces.size();
     starts = new long[count];
     ends = new long[count];
@@ -123,8 +124,8 @@ final class ElfDump implements Dump, PhysicalMemory {
             .allMatch(s -> s.paddr() == 0 && s.vaddr() >= 0);
   }
 
-  private static TreeMap<Long, Piece> pieces(ElfFile elf, List<String> remarks) {
-    TreeMap<Long, Piece> pieces = new TreeMap<>();
+  private static NavigableMap<Long, Piece> pieces(ElfFile elf, List<String> remarks) {
+    NavigableMap<Long, Piece> pieces = new TreeMap<>();
     int index = -1;
     for (ElfSegment segment : elf.segments()) {
       index++;
@@ -152,7 +153,7 @@ final class ElfDump implements Dump, PhysicalMemory {
 
   /// Adds the parts of a segment that no earlier one covers.
   private static void insert(
-      TreeMap<Long, Piece> pieces, long start, long end, long storedEnd, long fileOffset) {
+      NavigableMap<Long, Piece> pieces, long start, long end, long storedEnd, long fileOffset) {
     long at = start;
     while (at < end) {
       Map.Entry<Long, Piece> before = pieces.floorEntry(at);
