@@ -2,6 +2,7 @@ package org.vmcheck.dump;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.io.ByteSource;
@@ -10,8 +11,9 @@ import org.vmcheck.io.ByteView;
 /// Formats that are recognised so as to be named, and not read here.
 final class ForeignFormats {
   /// @param offset where the magic stands
+  /// @param magic a byte a character
   /// @param advice what reads it
-  private record Foreign(long offset, byte[] magic, String name, String advice) {}
+  private record Foreign(long offset, String magic, String name, String advice) {}
 
   private static final List<Foreign> KNOWN =
       List.of(
@@ -55,11 +57,12 @@ final class ForeignFormats {
   private ForeignFormats() {}
 
   private static Foreign hex(String digits, String name, String advice) {
-    return new Foreign(0, java.util.HexFormat.of().parseHex(digits), name, advice);
+    byte[] bytes = HexFormat.of().parseHex(digits);
+    return new Foreign(0, new String(bytes, StandardCharsets.ISO_8859_1), name, advice);
   }
 
   private static Foreign text(long offset, String magic, String name, String advice) {
-    return new Foreign(offset, magic.getBytes(StandardCharsets.US_ASCII), name, advice);
+    return new Foreign(offset, magic, name, advice);
   }
 
   /// The sentence that names the format and the tool that reads it.
@@ -75,11 +78,11 @@ final class ForeignFormats {
   }
 
   private static boolean matches(ByteView start, Foreign foreign) {
-    if (start.size() < foreign.offset + foreign.magic.length) {
+    if (start.size() < foreign.offset + foreign.magic.length()) {
       return false;
     }
-    for (int i = 0; i < foreign.magic.length; i++) {
-      if ((byte) start.u8(foreign.offset + i) != foreign.magic[i]) {
+    for (int i = 0; i < foreign.magic.length(); i++) {
+      if (start.u8(foreign.offset + i) != foreign.magic.charAt(i)) {
         return false;
       }
     }

@@ -69,7 +69,7 @@ record KdumpHeader(
       throw raw.malformed("length", 0, "at least 464 bytes", raw.size() + " (file truncated?)");
     }
     String machine = raw.string(12 + 4 * 65, 65);
-    Shape shape = shape(source, raw, machine);
+    Shape shape = shape(raw, machine);
     ByteView main = source.view("disk_dump_header", 0, 464, shape.bigEndian);
     MainLayout at = shape.is64 ? MainLayout.OF_64 : MainLayout.OF_32;
     List<String> remarks = new ArrayList<>();
@@ -178,7 +178,7 @@ record KdumpHeader(
 
   /// Class and byte order: by the machine's name, confirmed by a plausible block size; else
   /// whichever of the four fits.
-  private static Shape shape(ByteSource source, ByteView raw, String machine)
+  private static Shape shape(ByteView raw, String machine)
       throws MalformedFileException {
     List<Shape> order =
         switch (machine) {

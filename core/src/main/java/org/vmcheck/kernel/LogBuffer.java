@@ -12,11 +12,11 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// @param records in order of their sequence numbers
 /// @param problem why there are none, or not all; empty if all is well
-public record LogBuffer(List<Record> records, String problem) {
+public record LogBuffer(List<Line> records, String problem) {
   /// @param timestampNanos since boot
   /// @param level 0 to 7
   /// @param text as stored, unescaped
-  public record Record(long timestampNanos, int level, String text) {}
+  public record Line(long timestampNanos, int level, String text) {}
 
   /// Log buffers are at most a few MiB; the largest that the kernel allows is 2 GiB.
   private static final int MAX_BYTES = 64 << 20;
@@ -40,7 +40,7 @@ public record LogBuffer(List<Record> records, String problem) {
 
   /// The buffer of kernels before 5.10: `struct printk_log` records one after the other.
   private static LogBuffer recordBuffer(VirtualMemory memory, Vmcoreinfo info) {
-    List<Record> records = new ArrayList<>();
+    List<Line> records = new ArrayList<>();
     try {
       long buffer = word(memory, info.symbol("log_buf"));
       long length = word32(memory, info.symbol("log_buf_len"));
@@ -62,7 +62,7 @@ public record LogBuffer(List<Record> records, String problem) {
         }
         int textLength = Math.min(head.u16(textLenAt), Math.max(0, recordLength - header));
         records.add(
-            new Record(
+            new Line(
                 head.u64(info.offset("printk_log.ts_nsec").orElse(0)),
                 head.u8(15) >>> 5,
                 text(view(memory, buffer + at + header, textLength))));
@@ -82,7 +82,7 @@ public record LogBuffer(List<Record> records, String problem) {
     private static final int FINALIZED = 2;
 
     static LogBuffer read(VirtualMemory memory, Vmcoreinfo info) {
-      List<Record> records = new ArrayList<>();
+      List<Line> records = new ArrayList<>();
       try {
         long ring = word(memory, info.symbol("prb"));
         long descRing = ring + needed(info, "printk_ringbuffer.desc_ring");
@@ -126,7 +126,7 @@ public record LogBuffer(List<Record> records, String problem) {
             long next = descs.u64(index * descSize + nextAt);
             long record = index * infoSize;
             records.add(
-                new Record(
+                new Line(
                     infos.u64(record + tsAt),
                     infos.u8(record + lenAt + 3) >>> 5,
                     block(text, begin, next, infos.u16(record + lenAt))));

@@ -56,7 +56,7 @@ public final class StructRef implements StructRead {
   /// The value of a member found earlier.
   public long get(Member member) {
     if (member.isBitField()) {
-      long bits = member.bitInByte() + member.bitFieldSize();
+      int bits = member.bitInByte() + member.bitFieldSize();
       long value = 0;
       for (int i = 0; i * 8 < bits; i++) {
         value |= (long) bytes.u8(member.offset() + i) << (8 * i);
