@@ -72,9 +72,9 @@ public record Slab(
     return 4096L << order;
   }
 
-  /// Number of slots that fit and that the descriptor admits: what a walk may touch.
+  /// Number of slots that fit: what a walk may touch, whatever the descriptor's count says.
   public int walkableObjects() {
-    return Math.min(objects, cache.objectsIn(order));
+    return cache.objectsIn(order);
   }
 
   /// Address of an object as its users see it, behind the left red zone.

@@ -68,7 +68,7 @@ public record SlabCaches(
         detection,
         List.of(),
         Map.of(),
-        new ListWalk(List.of(), new ListWalk.End.Closed()),
+        new ListWalk(List.of(), new ListWalk.End.Closed(), Optional.empty()),
         List.of());
   }
 

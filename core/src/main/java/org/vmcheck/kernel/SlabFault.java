@@ -35,7 +35,7 @@ public sealed interface SlabFault {
   ///
   /// @param slab null for a counter of a node or cache
   /// @param counter the member, by the kernel's names
-  /// @param address of the structure that holds it
+  /// @param address of the word that holds it
   record Count(
       SlabCache cache,
       Slab slab,
@@ -46,18 +46,20 @@ public sealed interface SlabFault {
       String why)
       implements SlabFault {}
 
-  /// A page marked as a slab whose `slab_cache` is no cache.
-  record Owner(long address, long pfn, long slabCache) implements SlabFault {
-    @Override
-    public SlabCache cache() {
-      return null;
-    }
-  }
+  /// A page marked as a slab whose `slab_cache` is no cache, or not the one that keeps the slab.
+  ///
+  /// @param cache the cache that keeps it; null if no list has it
+  /// @param slab address of the descriptor
+  /// @param address of the word `slab_cache`
+  record Owner(SlabCache cache, long slab, long address, long pfn, long slabCache, String why)
+      implements SlabFault {}
 
   /// A slab in a place where it must not be, in two, or in none.
   ///
   /// @param places where it is
-  record Place(Slab slab, List<SlabPlace> places, String why) implements SlabFault {
+  /// @param address of the word that says otherwise
+  record Place(Slab slab, List<SlabPlace> places, long address, long raw, String why)
+      implements SlabFault {
     public Place {
       places = List.copyOf(places);
     }
@@ -66,18 +68,16 @@ public sealed interface SlabFault {
     public SlabCache cache() {
       return slab.cache();
     }
-
-    @Override
-    public long address() {
-      return slab.address();
-    }
   }
 
   /// A list whose links do not agree.
   record Links(SlabCache cache, String list, long address, ListWalk walk) implements SlabFault {}
 
   /// A list that leads to a page that is no slab of the cache.
-  record Stray(SlabCache cache, String list, long address, long pfn, String why)
+  ///
+  /// @param address of the word that leads there
+  /// @param raw what it holds
+  record Stray(SlabCache cache, String list, long address, long raw, long pfn, String why)
       implements SlabFault {}
 
   /// A cache, or one of its parts, with numbers that cannot be.

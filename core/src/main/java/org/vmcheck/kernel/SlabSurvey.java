@@ -217,12 +217,13 @@ public record SlabSurvey(
         if (pfn < 0) {
           faults.add(
               new SlabFault.Stray(
-                  cache, name, from, -1, "0x%x is no page descriptor".formatted(at)));
+                  cache, name, from, at, -1, "0x%x is no page descriptor".formatted(at)));
           return;
         }
         if (steps == MAX_PARTIAL_CHAIN || isPlacedHere(at, place)) {
           faults.add(
-              new SlabFault.Stray(cache, name, from, pfn, "the chain comes back to a slab on it"));
+              new SlabFault.Stray(
+                  cache, name, from, at, pfn, "the chain comes back to a slab on it"));
           return;
         }
         if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
@@ -237,14 +238,14 @@ public record SlabSurvey(
                   cache,
                   null,
                   "slab.slabs on the " + name,
-                  at,
+                  at + layout.partialCountAt(),
                   expected,
                   count,
                   "the count falls by one from slab to slab"));
           return;
         }
         expected = count < 0 ? -1 : count - 1L;
-        from = at;
+        from = at + layout.partialNextAt();
         at = page.u64(layout.partialNextAt());
       }
       if (expected > 0) {
@@ -253,7 +254,7 @@ public record SlabSurvey(
                 cache,
                 null,
                 "slab.slabs on the " + name,
-                from,
+                from - layout.partialNextAt() + layout.partialCountAt(),
                 1,
                 expected + 1,
                 "the last slab of the chain counts 1"));
@@ -273,14 +274,22 @@ public record SlabSurvey(
             new SlabPlace(SlabPlace.Kind.NODE_PARTIAL, cache, -1, node.id(), 0, 0));
       }
       if (!walk.isClosed()) {
-        faults.add(new SlabFault.Links(cache, name, node.partialHead(), walk));
-      } else if (node.nrPartial() >= 0 && node.nrPartial() != walk.nodes().size()) {
+        faults.add(
+            new SlabFault.Links(
+                cache,
+                name,
+                walk.bad().map(ListWalk.BadLink::address).orElse(node.partialHead()),
+                walk));
+      }
+      if ((walk.isClosed() || walk.isRecovered())
+          && node.nrPartial() >= 0
+          && node.nrPartial() != walk.nodes().size()) {
         faults.add(
             new SlabFault.Count(
                 cache,
                 null,
                 "kmem_cache_node.nr_partial",
-                node.address(),
+                node.address() + offset("nr_partial"),
                 walk.nodes().size(),
                 node.nrPartial(),
                 "slabs on the " + name));
@@ -360,7 +369,7 @@ public record SlabSurvey(
       private final AtomicLong nextPfn;
       private final Freelist.Walker walker;
       private final SlabMemory slabMemory;
-      private final Map<SlabCache, Counts> counts = new HashMap<>();
+      private final Map<Long, Counts> counts = new HashMap<>();
       private final Map<String, Long> unreadable = new TreeMap<>();
       private final List<SlabFault> found = new ArrayList<>();
       private final java.util.Set<Long> placesSeen = new java.util.HashSet<>();
@@ -410,27 +419,46 @@ public record SlabSurvey(
         long address = memMap.descriptor(pfn);
         long owner = MemMap.word(bytes, at + layout.slabCacheAt());
         SlabCache cache = caches.byAddress().get(owner);
-        if (cache == null) {
-          report(new SlabFault.Owner(address, pfn, owner));
+        List<SlabPlace> where = places.getOrDefault(address, List.of());
+        if (!where.isEmpty() && where.getFirst().cache().address() != owner) {
+          // The list that keeps a slab is a better witness than one word of its descriptor.
+          SlabCache keeper = where.getFirst().cache();
+          report(
+              new SlabFault.Owner(
+                  keeper,
+                  address,
+                  address + layout.slabCacheAt(),
+                  pfn,
+                  owner,
+                  "the slab is on the " + where.getFirst().words()));
+          cache = keeper;
+        } else if (cache == null) {
+          report(
+              new SlabFault.Owner(
+                  null,
+                  address,
+                  address + layout.slabCacheAt(),
+                  pfn,
+                  owner,
+                  "no cache has this address"));
           return;
         }
         if (cache.isSane()) {
-          slab(Slab.of(layout, cache, address, pfn, base(pfn), bytes, at));
+          slab(Slab.of(layout, cache, address, pfn, base(pfn), bytes, at), where);
         }
       }
 
-      private void slab(Slab slab) {
+      private void slab(Slab slab, List<SlabPlace> where) {
         slabs++;
-        objects += slab.objects();
-        List<SlabPlace> where = places.getOrDefault(slab.address(), List.of());
+        objects += slab.walkableObjects();
         if (!where.isEmpty()) {
           placesSeen.add(slab.address());
         }
-        Counts count = counts.computeIfAbsent(slab.cache(), _ -> new Counts());
+        Counts count = counts.computeIfAbsent(slab.cache().address(), _ -> new Counts());
         count.slabs++;
-        count.objects += slab.objects();
+        count.objects += slab.walkableObjects();
         count.inuse += slab.inuse();
-        checkCounts(slab);
+        boolean countsFit = checkObjects(slab);
         walker.start(slab);
         boolean cpuSlab = false;
         for (SlabPlace place : where) {
@@ -443,13 +471,13 @@ public record SlabSurvey(
         }
         Freelist own = walker.walk(slab, slab.freelist(), slab.address() + layout.freelistAt());
         ended(slab, -1, own);
-        if (own.isClosed() && slab.inuse() + own.length() != slab.objects()) {
+        if (own.isClosed() && countsFit && slab.inuse() + own.length() != slab.objects()) {
           report(
               new SlabFault.Count(
                   slab.cache(),
                   slab,
                   "slab.inuse",
-                  slab.address(),
+                  slab.address() + layout.countersAt(),
                   slab.objects() - (long) own.length(),
                   slab.inuse(),
                   "%d objects less %d on its freelist".formatted(slab.objects(), own.length())));
@@ -467,37 +495,39 @@ public record SlabSurvey(
         }
       }
 
-      private void checkCounts(Slab slab) {
-        int fit = slab.cache().objectsIn(slab.order());
-        if (slab.objects() != fit) {
-          report(
-              new SlabFault.Count(
-                  slab.cache(),
-                  slab,
-                  "slab.objects",
-                  slab.address(),
-                  fit,
-                  slab.objects(),
-                  "objects of %d bytes in a slab of order %d"
-                      .formatted(slab.cache().size(), slab.order())));
+      private boolean checkObjects(Slab slab) {
+        if (slab.objects() == slab.walkableObjects()) {
+          return true;
         }
+        report(
+            new SlabFault.Count(
+                slab.cache(),
+                slab,
+                "slab.objects",
+                slab.address() + layout.countersAt(),
+                slab.walkableObjects(),
+                slab.objects(),
+                "objects of %d bytes in a slab of order %d"
+                    .formatted(slab.cache().size(), slab.order())));
+        return false;
       }
 
       private void checkPlace(Slab slab, List<SlabPlace> where, boolean cpuSlab) {
         if (where.size() > 1) {
-          report(new SlabFault.Place(slab, where, "it is in more than one place"));
+          report(
+              new SlabFault.Place(
+                  slab, where, slab.address(), slab.next(), "it is in more than one place"));
         }
-        for (SlabPlace place : where) {
-          if (place.cache() != slab.cache()) {
-            report(new SlabFault.Place(slab, where, "it is kept by cache " + place.cache().name()));
-          }
-        }
-        if (cpuSlab && !slab.frozen()) {
-          report(new SlabFault.Place(slab, where, "a CPU's slab is not frozen"));
-        }
-        boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
-        if (onNodeList && slab.frozen()) {
-          report(new SlabFault.Place(slab, where, "a slab on a node's list is frozen"));
+        boolean onNodeList =
+            where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
+        if (cpuSlab != slab.frozen() && (cpuSlab || onNodeList)) {
+          report(
+              new SlabFault.Place(
+                  slab,
+                  where,
+                  slab.address() + layout.countersAt(),
+                  slab.frozen() ? 1 : 0,
+                  cpuSlab ? "a CPU's slab is not frozen" : "a slab on a node's list is frozen"));
         }
       }
 
@@ -538,7 +568,7 @@ public record SlabSurvey(
       for (SlabCache cache : caches.caches()) {
         Counts sum = new Counts();
         for (Worker worker : workers) {
-          Counts part = worker.counts.get(cache);
+          Counts part = worker.counts.get(cache.address());
           if (part != null) {
             sum.slabs += part.slabs;
             sum.objects += part.objects;
@@ -572,6 +602,10 @@ public record SlabSurvey(
           finished);
     }
 
+    private int offset(String nodeMember) {
+      return layout.node().member(nodeMember).map(m -> m.offset()).orElse(0);
+    }
+
     private void checkTotals(SlabCache cache, Counts sum) {
       long slabs = 0;
       long objects = 0;
@@ -589,7 +623,7 @@ public record SlabSurvey(
                 cache,
                 null,
                 "kmem_cache_node.nr_slabs",
-                address,
+                address + offset("nr_slabs"),
                 sum.slabs,
                 slabs,
                 "slabs found through the page descriptors"));
@@ -599,7 +633,7 @@ public record SlabSurvey(
                 cache,
                 null,
                 "kmem_cache_node.total_objects",
-                address,
+                address + offset("total_objects"),
                 sum.objects,
                 objects,
                 "objects of the slabs found through the page descriptors"));
@@ -619,6 +653,7 @@ public record SlabSurvey(
               new SlabFault.Stray(
                   place.cache(),
                   place.words(),
+                  place.cpuFreelistSlot() != 0 ? place.cpuFreelistSlot() : entry.getKey(),
                   entry.getKey(),
                   pfn,
                   pfn < 0

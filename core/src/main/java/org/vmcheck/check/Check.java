@@ -1,0 +1,22 @@
+package org.vmcheck.check;
+
+import org.vmcheck.finding.CheckOutcome;
+
+/// One question about a dump. A check reads, compares and reports; it prints nothing and judges
+/// nothing.
+public interface Check {
+  /// Stable id, for example `slab.freelist`.
+  String id();
+
+  /// The question in one sentence.
+  String question();
+
+  /// Why it is asked, how the answer can mislead, and what to collect next: the text of `explain`.
+  String explanation();
+
+  /// What must be there for it to run.
+  Needs needs();
+
+  /// Answers the question. Only called when the needs are met.
+  CheckOutcome.Ran run(Subjects subjects);
+}

@@ -1,0 +1,28 @@
+package org.vmcheck.check;
+
+import java.util.List;
+import java.util.Optional;
+
+/// The list of checks, lowest layer first: adding one takes its file and one line here.
+public final class Checks {
+  private static final List<Check> ALL =
+      List.of(
+          new ContainerPagesCheck(),
+          new ContainerCompleteCheck(),
+          new MemoryTranslationCheck(),
+          new LowMemorySmeCheck(),
+          new LowMemoryReservedCheck(),
+          new SlabFreelistCheck(),
+          new SlabCountsCheck(),
+          new SlabListsCheck());
+
+  private Checks() {}
+
+  public static List<Check> all() {
+    return ALL;
+  }
+
+  public static Optional<Check> byId(String id) {
+    return ALL.stream().filter(check -> check.id().equals(id)).findFirst();
+  }
+}

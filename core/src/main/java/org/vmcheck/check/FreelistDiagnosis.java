@@ -1,0 +1,510 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.kernel.Freelist;
+import org.vmcheck.kernel.FreelistDecoder;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.PageState;
+import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.kernel.SlabMemory;
+
+/// The differential diagnosis of one broken freelist: which of the known ways to break it fits the
+/// bytes, and what speaks against it.
+///
+/// Hypotheses are tried in the order of how rarely chance imitates them: a wiped page, one or two
+/// flipped bits (2e-16 and 7e-15 for 65 objects), a pointer that is right for another slab, a run of
+/// foreign bytes that comes over the object's border, and last a write into the free object.
+final class FreelistDiagnosis {
+  private static final int MAX_FLIPPED_BITS = 2;
+
+  /// Bytes of a foreign run that must lie before the object for an overflow.
+  private static final int MIN_RUN_IN_NEIGHBOUR = 4;
+
+  private final Kernel kernel;
+  private final FreelistDecoder decoder;
+  private final SlabMemory memory;
+  private final Freelist.Walker walker;
+  private final Slab slab;
+  private final SlabFault.Broken fault;
+  private final List<Evidence> evidence = new ArrayList<>();
+  private final List<Evidence> against = new ArrayList<>();
+
+  private FreelistDiagnosis(Kernel kernel, FreelistDecoder decoder, SlabFault.Broken fault) {
+    this.kernel = kernel;
+    this.decoder = decoder;
+    this.fault = fault;
+    this.slab = fault.slab();
+    this.memory = new SlabMemory(kernel.memory().physical());
+    this.walker = new Freelist.Walker(decoder, memory);
+    walker.start(slab);
+  }
+
+  /// The answer.
+  ///
+  /// @param holder index of the object that holds the bad word, [Freelist#HEAD] for a head
+  /// @param slot address of the bad word
+  record Result(
+      Cause cause,
+      int holder,
+      long slot,
+      long raw,
+      long decoded,
+      List<Evidence> evidence,
+      List<Evidence> against) {}
+
+  static Result of(Kernel kernel, FreelistDecoder decoder, SlabFault.Broken fault) {
+    return new FreelistDiagnosis(kernel, decoder, fault).diagnose();
+  }
+
+  private Result diagnose() {
+    return switch (fault.list().end()) {
+      case Freelist.End.BadPointer(int holder, long slot, long raw, long decoded) ->
+          result(badPointer(holder, slot, raw, decoded), holder, slot, raw, decoded);
+      case Freelist.End.Cycle(
+              int holder,
+              long slot,
+              long raw,
+              long decoded,
+              int target,
+              int firstStep) ->
+          result(
+              cycle(holder, slot, raw, decoded, target, firstStep), holder, slot, raw, decoded);
+      case Freelist.End.OnOtherList(int holder, long slot, long raw, long decoded, int target) ->
+          result(onOtherList(holder, slot, raw, decoded, target), holder, slot, raw, decoded);
+      case Freelist.End.Unreadable(int holder, long slot, PageRead why) ->
+          result(
+              unreadable(slot, why), holder, slot, Evidence.UNKNOWN, Evidence.UNKNOWN);
+      case Freelist.End.Closed() -> throw new IllegalArgumentException("the list is whole");
+    };
+  }
+
+  private Result result(Cause cause, int holder, long slot, long raw, long decoded) {
+    return new Result(cause, holder, slot, raw, decoded, evidence, against);
+  }
+
+  private Cause unreadable(long slot, PageRead why) {
+    evidence.add(
+        new Evidence.PageLooksLike(
+            kernel.memory().physicalAddress(slot) >>> 12,
+            why.words(),
+            "the slab page that holds the object is " + why.words()));
+    return switch (why) {
+      case PageRead.Excluded _, PageRead.NotInDump _ -> Cause.PAGE_EXCLUDED;
+      case PageRead.Damaged(long _, long _, PageRead.Damage damage, String _) ->
+          damage == PageRead.Damage.UNDECODABLE ? Cause.PAGE_UNDECODABLE : Cause.DUMP_TRUNCATED;
+      case PageRead.Unreadable _ -> Cause.DUMP_TRUNCATED;
+      case PageRead.Present _ -> throw new IllegalArgumentException("the page is there");
+    };
+  }
+
+  // ---- a pointer that is no object of the slab
+
+  private Cause badPointer(int holder, long slot, long raw, long decoded) {
+    evidence.add(
+        new Evidence.ChainBroken(
+            fault.listName(),
+            holder == Freelist.HEAD ? slab.address() : slab.object(holder),
+            decoded,
+            fault.list().length(),
+            "after %s the free pointer leads to 0x%x, which is no object of the slab"
+                .formatted(Words.plural(fault.list().length(), "object", "objects"), decoded)));
+    evidence.add(word(slot, raw, decoded));
+    if (holder == Freelist.HEAD) {
+      return badHead(slot, raw);
+    }
+    replay();
+    if (isWholePageOneByte(slot)) {
+      return Cause.PAGE_WIPED;
+    }
+    if (raw == 0 && isObjectZeroed(holder, slot)) {
+      return Cause.OBJECT_ZEROED;
+    }
+    if (hasFlippedBits(slot, raw)) {
+      return Cause.BIT_FLIP;
+    }
+    if (leadsIntoAnotherSlab(slot, raw, decoded)) {
+      return Cause.FREELIST_CROSSLINKED;
+    }
+    if (comesFromNeighbour(holder, slot)) {
+      return Cause.OVERFLOW_FROM_NEIGHBOUR;
+    }
+    WordShape shape = WordShape.of(kernel, raw);
+    evidence.add(
+        new Evidence.BytesAt(
+            slot, physical(slot), "", 0, 0, "what was written looks like " + shape.words()));
+    if (!shape.known()) {
+      against.add(
+          new Evidence.BytesAt(
+              slot, physical(slot), "", 0, 0, "the bytes fit no shape that tells a writer"));
+    }
+    return Cause.USE_AFTER_FREE_WRITE;
+  }
+
+  /// A head in `kmem_cache_cpu` or in the slab's descriptor: a plain pointer.
+  private Cause badHead(long slot, long raw) {
+    int best = 65;
+    long expected = 0;
+    for (int i = 0; i < slab.walkableObjects(); i++) {
+      int distance = Long.bitCount(raw ^ slab.object(i));
+      if (distance < best) {
+        best = distance;
+        expected = slab.object(i);
+      }
+    }
+    if (Long.bitCount(raw) < best) {
+      best = Long.bitCount(raw);
+      expected = 0;
+    }
+    if (best <= MAX_FLIPPED_BITS) {
+      evidence.add(flip(slot, raw, raw ^ expected, "0x%x".formatted(expected)));
+      return Cause.BIT_FLIP;
+    }
+    if (isObjectOfAnotherSlab(raw)) {
+      return Cause.FREELIST_CROSSLINKED;
+    }
+    return Cause.METADATA_OVERWRITTEN;
+  }
+
+  /// Walks the good part again, so that the walker knows which objects are on the list.
+  private void replay() {
+    if (fault.cpu() >= 0) {
+      // The CPU's list is walked before the slab's own; its head is found through the first object.
+      return;
+    }
+    walker.walk(slab, slab.freelist(), slab.address());
+  }
+
+  private boolean isWholePageOneByte(long slot) {
+    long page = slot & -4096L;
+    if (!(memory.page(page) instanceof PageRead.Present) || slab.cache().objectSize() >= 4096) {
+      return false;
+    }
+    int first = memory.u8(page);
+    for (int i = 1; i < 4096; i++) {
+      if (memory.u8(page + i) != first) {
+        return false;
+      }
+    }
+    evidence.add(
+        new Evidence.PageLooksLike(
+            physical(page) >>> 12,
+            first == 0 ? "zero" : "one byte",
+            "the whole page at 0x%x holds the byte 0x%02x and nothing else".formatted(page, first)));
+    return true;
+  }
+
+  /// Whether the object is all zero although free objects of this slab usually keep old bytes.
+  private boolean isObjectZeroed(int holder, long slot) {
+    if (!isZero(slab.object(holder), slot) || slab.cache().objectSize() <= 8) {
+      return false;
+    }
+    int others = 0;
+    int alsoZero = 0;
+    for (int i = 0; i < slab.walkableObjects(); i++) {
+      if (i != holder && walker.isMet(i)) {
+        others++;
+        alsoZero += isZero(slab.object(i), slab.slot(i)) ? 1 : 0;
+      }
+    }
+    evidence.add(
+        new Evidence.BytesAt(
+            slab.object(holder),
+            physical(slab.object(holder)),
+            "",
+            0,
+            0,
+            "all %d bytes of the free object are zero".formatted(slab.cache().objectSize())));
+    if (others > 0 && alsoZero == others) {
+      against.add(
+          new Evidence.CountMismatch(
+              "zeroed free objects",
+              0,
+              alsoZero,
+              "the other free objects of this slab are zero too, but for their free pointers"));
+      return false;
+    }
+    return true;
+  }
+
+  /// Whether an object is zero everywhere but, perhaps, in its free pointer.
+  private boolean isZero(long object, long slot) {
+    for (long at = object; at < object + slab.cache().objectSize(); at++) {
+      boolean inSlot = at >= slot && at < slot + 8;
+      if (!inSlot && (!(memory.page(at) instanceof PageRead.Present) || memory.u8(at) != 0)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Whether one or two bits turn the word into the free pointer of an object of the slab.
+  private boolean hasFlippedBits(long slot, long raw) {
+    long random = slab.cache().random();
+    int best = 65;
+    long bestTarget = 0;
+    int ties = 0;
+    for (int i = -1; i < slab.walkableObjects(); i++) {
+      long target = i < 0 ? 0 : slab.object(i);
+      if (i >= 0 && walker.isMet(i)) {
+        continue;
+      }
+      int distance = Long.bitCount(raw ^ decoder.decode(target, slot, random));
+      if (distance < best) {
+        best = distance;
+        bestTarget = target;
+        ties = 1;
+      } else if (distance == best) {
+        ties++;
+      }
+    }
+    if (best > MAX_FLIPPED_BITS) {
+      return false;
+    }
+    long closing = ties == 1 ? bestTarget : closingTarget(slot, raw, best, bestTarget);
+    long bits = raw ^ decoder.decode(closing, slot, random);
+    evidence.addFirst(
+        flip(
+            slot,
+            raw,
+            bits,
+            closing == 0
+                ? "the end of the list"
+                : "object %d of the slab, 0x%x".formatted(slab.index(closing), closing)));
+    if (closes(closing)) {
+      evidence.addFirst(
+          new Evidence.WhatIf(
+              "flipped bits put back",
+              "with %s put back the freelist closes%s"
+                  .formatted(
+                      best == 1 ? "the bit" : "the bits",
+                      fault.cpu() < 0 ? " and its length agrees with the slab's counters" : "")));
+    }
+    return true;
+  }
+
+  /// Of several targets at the same distance, one from which the list closes.
+  private long closingTarget(long slot, long raw, int distance, long fallback) {
+    for (int i = -1; i < slab.walkableObjects(); i++) {
+      long target = i < 0 ? 0 : slab.object(i);
+      if ((i < 0 || !walker.isMet(i))
+          && Long.bitCount(raw ^ decoder.decode(target, slot, slab.cache().random())) == distance
+          && closes(target)) {
+        return target;
+      }
+    }
+    return fallback;
+  }
+
+  /// Whether the list, led on from an object, ends well; on a slab's own list the length must agree
+  /// with the counters too.
+  private boolean closes(long target) {
+    Freelist.Walker trial =
+        new Freelist.Walker(decoder, new SlabMemory(kernel.memory().physical()));
+    trial.start(slab);
+    Freelist rest = trial.walk(slab, target, slab.address());
+    return rest.isClosed()
+        && (fault.cpu() >= 0
+            || fault.list().length() + rest.length() == slab.objects() - slab.inuse());
+  }
+
+  private Evidence flip(long slot, long raw, long bits, String target) {
+    List<String> numbers = new ArrayList<>();
+    for (int bit = 0; bit < 64; bit++) {
+      if ((bits >>> bit & 1) != 0) {
+        numbers.add(
+            "%d (bit %d of the byte at physical 0x%x)"
+                .formatted(bit, bit & 7, physical(slot) + bit / 8));
+      }
+    }
+    return new Evidence.WordAt(
+        slot,
+        physical(slot),
+        raw,
+        raw ^ bits,
+        "bit %s differs from the word that leads to %s".formatted(String.join(" and ", numbers), target));
+  }
+
+  /// Whether the pointer is right, but for another slab; of this cache or, with its secret, another.
+  private boolean leadsIntoAnotherSlab(long slot, long raw, long decoded) {
+    if (isObjectOfAnotherSlab(decoded)) {
+      return true;
+    }
+    if (decoder == FreelistDecoder.PLAIN) {
+      return false;
+    }
+    for (SlabCache other : kernel.slabCaches().caches()) {
+      long pointer = decoder.decode(raw, slot, other.random());
+      if (other.address() != slab.cache().address() && isObjectOfAnotherSlab(pointer)) {
+        evidence.add(
+            new Evidence.WordAt(
+                slot,
+                physical(slot),
+                raw,
+                pointer,
+                "the word was encoded with the secret of cache " + Words.name(other)));
+        return true;
+      }
+      if (other.address() != slab.cache().address() && other.isSane() && slab.index(pointer) >= 0) {
+        evidence.add(
+            new Evidence.WordAt(
+                slot,
+                physical(slot),
+                raw,
+                pointer,
+                "with the secret of cache %s the word leads to an object of this slab: the object was"
+                        .formatted(Words.name(other))
+                    + " freed into the wrong cache"));
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private boolean isObjectOfAnotherSlab(long pointer) {
+    if (!kernel.memory().map().isDirectMap(pointer) || (pointer & 7) != 0) {
+      return false;
+    }
+    MemMap memMap = kernel.memMap().orElseThrow();
+    long pfn = (pointer - kernel.memory().map().directMapStart()) >>> 12;
+    PageState state = memMap.state(pfn);
+    SlabCache owner = kernel.slabCaches().byAddress().get(state.slabCache());
+    if (state.kind() != PageState.Kind.SLAB || owner == null || !owner.isSane()) {
+      return false;
+    }
+    long base = kernel.memory().map().directMapAddress(state.headPfn() << 12);
+    long distance = pointer - base - owner.redLeftPad();
+    if (distance < 0 || distance % owner.size() != 0 || state.headPfn() == slab.pfn()) {
+      return false;
+    }
+    evidence.add(
+        new Evidence.WordAt(
+            pointer,
+            physical(pointer),
+            Evidence.UNKNOWN,
+            Evidence.UNKNOWN,
+            owner.address() == slab.cache().address()
+                ? "0x%x is an object of another slab of the same cache".formatted(pointer)
+                : "0x%x is an object of cache %s".formatted(pointer, Words.name(owner))));
+    return true;
+  }
+
+  /// Whether the bytes over the free pointer are the end of a run that begins in the object before.
+  private boolean comesFromNeighbour(int holder, long slot) {
+    long object = slab.object(holder);
+    if (holder == 0 || slot < object) {
+      return false;
+    }
+    long neighbour = slab.object(holder - 1);
+    long start = Run.startOf(memory, slot, neighbour);
+    if (start > object - MIN_RUN_IN_NEIGHBOUR) {
+      return false;
+    }
+    long end = Run.endOf(memory, slot, slab.base() + slab.byteCount());
+    boolean neighbourIsFree = walker.isMet(holder - 1);
+    evidence.addFirst(
+        new Evidence.BytesAt(
+            start,
+            physical(start),
+            "",
+            0,
+            0,
+            "a run of %d bytes (%s) starts %d bytes into object %d, crosses the border and covers the free pointer"
+                .formatted(
+                    end - start, Run.words(memory, slot), start - neighbour, holder - 1)));
+    if (neighbourIsFree) {
+      against.add(
+          new Evidence.WordAt(
+              neighbour,
+              physical(neighbour),
+              Evidence.UNKNOWN,
+              Evidence.UNKNOWN,
+              "the object before is free: its former owner would have had to write"));
+    }
+    return true;
+  }
+
+  // ---- a list that comes back
+
+  private Cause cycle(
+      int holder, long slot, long raw, long decoded, int target, int firstStep) {
+    evidence.add(
+        new Evidence.ChainBroken(
+            fault.listName(),
+            holder == Freelist.HEAD ? slab.address() : slab.object(holder),
+            decoded,
+            fault.list().length(),
+            "after %s the list comes back to object %d, met at step %d"
+                .formatted(
+                    Words.plural(fault.list().length(), "object", "objects"), target, firstStep)));
+    evidence.add(word(slot, raw, decoded));
+    replay();
+    if (holder != Freelist.HEAD && flipExplainsCycle(slot, raw)) {
+      return Cause.BIT_FLIP;
+    }
+    if (fault.cpu() < 0) {
+      int free = slab.objects() - slab.inuse();
+      evidence.add(
+          new Evidence.CountMismatch(
+              "free objects",
+              free,
+              fault.list().length(),
+              "%d different objects are on the list, the counters say that %d are free"
+                  .formatted(fault.list().length(), free)));
+    }
+    return Cause.DOUBLE_FREE;
+  }
+
+  /// Whether one bit put back makes the list close with the right length: then no free happened twice.
+  private boolean flipExplainsCycle(long slot, long raw) {
+    long random = slab.cache().random();
+    for (int i = -1; i < slab.walkableObjects(); i++) {
+      long target = i < 0 ? 0 : slab.object(i);
+      if (i >= 0 && walker.isMet(i)) {
+        continue;
+      }
+      long bits = raw ^ decoder.decode(target, slot, random);
+      if (Long.bitCount(bits) == 1 && closes(target)) {
+        evidence.addFirst(
+            flip(slot, raw, bits, target == 0 ? "the end of the list" : "0x%x".formatted(target)));
+        evidence.addFirst(
+            new Evidence.WhatIf(
+                "flipped bit put back",
+                "with the bit put back the freelist closes with the right length"));
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private Cause onOtherList(int holder, long slot, long raw, long decoded, int target) {
+    evidence.add(
+        new Evidence.ChainBroken(
+            fault.listName(),
+            holder == Freelist.HEAD ? slab.address() : slab.object(holder),
+            decoded,
+            fault.list().length(),
+            "the list leads to object %d, which is on the CPU's freelist already".formatted(target)));
+    evidence.add(word(slot, raw, decoded));
+    return Cause.FREELIST_CROSSLINKED;
+  }
+
+  private Evidence word(long slot, long raw, long decoded) {
+    return new Evidence.WordAt(
+        slot,
+        physical(slot),
+        raw,
+        decoded,
+        "the word at 0x%x is 0x%016x (%s)".formatted(slot, raw, WordShape.of(kernel, raw).words()));
+  }
+
+  private long physical(long vaddr) {
+    return kernel.memory().physicalAddress(vaddr);
+  }
+}

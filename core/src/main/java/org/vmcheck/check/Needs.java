@@ -1,0 +1,52 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.kernel.SlabLayout;
+
+/// What a check needs before it can run; the runner turns what is not met into the reasons for which
+/// it is skipped.
+public enum Needs {
+  /// The container alone.
+  DUMP,
+  /// A kernel whose memory can be read.
+  KERNEL,
+  /// Symbols of the kernel.
+  SYMBOLS,
+  /// The kernel's page descriptors.
+  MEMMAP,
+  /// A slab allocator whose layout is known, and page descriptors.
+  SLAB;
+
+  /// What is missing, a sentence each; empty if the check can run.
+  List<String> unmet(Subjects subjects) {
+    if (this == DUMP) {
+      return List.of();
+    }
+    if (subjects.search() instanceof KernelSearch.NotFound(List<String> reasons, boolean _)) {
+      return reasons;
+    }
+    Optional<Kernel> found = subjects.kernel();
+    Kernel kernel = found.orElseThrow();
+    List<String> unmet = new ArrayList<>();
+    if (this != KERNEL && this != MEMMAP && kernel.symbols().isEmpty()) {
+      unmet.addAll(kernel.missing());
+    }
+    if ((this == MEMMAP || this == SLAB) && kernel.memMap().isEmpty()) {
+      unmet.add("page descriptors: neither VMCOREINFO nor types give SIZE(page)");
+    }
+    if (this == SLAB
+        && unmet.isEmpty()
+        && kernel.slabCaches().detection()
+            instanceof SlabLayout.Detection.Unknown(String allocator, List<String> missing)) {
+      unmet.add(
+          (allocator.isEmpty() ? "" : "allocator " + allocator + ": ")
+              + "missing "
+              + String.join(", ", missing));
+    }
+    return unmet;
+  }
+}

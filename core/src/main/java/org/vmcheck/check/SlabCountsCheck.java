@@ -1,0 +1,99 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Severity;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.memory.MemoryRead;
+
+/// Do the counters of slabs, nodes and caches agree with what they count?
+final class SlabCountsCheck implements Check {
+  @Override
+  public String id() {
+    return "slab.counts";
+  }
+
+  @Override
+  public String question() {
+    return "Do the counters of slabs, nodes and caches agree with what they count?";
+  }
+
+  @Override
+  public String explanation() {
+    return """
+        Compares inuse and objects of each slab with its freelist and its cache's geometry, nr_partial
+        with the length of the list, nr_slabs and total_objects with the slabs found through the page
+        descriptors.
+
+        It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind.
+        Next: look at the freelist of the same slab; alone, a wrong counter points to a damaged page
+        descriptor.""";
+  }
+
+  @Override
+  public Needs needs() {
+    return Needs.SLAB;
+  }
+
+  @Override
+  public CheckOutcome.Ran run(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    SlabSurvey survey = subjects.survey();
+    List<Finding> findings = new ArrayList<>();
+    for (SlabFault fault : survey.faults()) {
+      if (fault instanceof SlabFault.Count count) {
+        findings.add(finding(kernel, count));
+      }
+    }
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put("slabs", Long.toString(survey.slabs()));
+    facts.put("caches", Integer.toString(survey.tallies().size()));
+    return new CheckOutcome.Ran(
+        id(),
+        findings.isEmpty()
+            ? "all counters agree"
+            : Words.plural(findings.size(), "counter is wrong", "counters are wrong"),
+        facts,
+        findings,
+        List.of(),
+        new Coverage(Map.of("slabs counted", survey.slabs()), Map.of(), List.of()));
+  }
+
+  private Finding finding(Kernel kernel, SlabFault.Count count) {
+    long raw =
+        kernel.memory().read(count.address(), 8) instanceof MemoryRead.Bytes(ByteView view)
+            ? view.u64(0)
+            : Evidence.UNKNOWN;
+    Subject subject =
+        Subject.cache(Words.name(count.cache()))
+            .withSlab(count.slab() == null ? Evidence.UNKNOWN : count.slab().address())
+            .withAddress(count.address(), kernel.memory().physicalAddress(count.address()))
+            .withWord(raw, Evidence.UNKNOWN);
+    return new Finding(
+        id(),
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        Cause.COUNTER_MISMATCH,
+        "%s of cache %s is %d where %d is right"
+            .formatted(count.counter(), Words.name(count.cache()), count.actual(), count.expected()),
+        subject,
+        List.of(
+            new Evidence.CountMismatch(
+                count.counter(), count.expected(), count.actual(), count.why()),
+            HexWindow.around(kernel, count.address(), 8, "the word that holds the counter")),
+        List.of(),
+        "%s/%s/%s".formatted(id(), Words.name(count.cache()), count.counter()));
+  }
+}

@@ -1,0 +1,146 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Severity;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.kernel.Freelist;
+import org.vmcheck.kernel.FreelistDecoder;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.kernel.SlabSurvey;
+
+/// Does every freelist end, within the slab it belongs to?
+final class SlabFreelistCheck implements Check {
+  @Override
+  public String id() {
+    return "slab.freelist";
+  }
+
+  @Override
+  public String question() {
+    return "Does every freelist end, within the slab it belongs to?";
+  }
+
+  @Override
+  public String explanation() {
+    return """
+        Walks the freelist of every slab of every cache: those of the CPUs, of the CPUs' partial lists,
+        of the nodes' lists and of full slabs found through the page descriptors. Each pointer must be
+        an object of the slab on its stride; no object may come twice. The encoding of the pointers is
+        chosen once, by a vote of all slabs. After a break the walk goes on with the next slab.
+
+        It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
+        list, whose length the kernel records nowhere.
+        Next: look at the object that holds the bad word, and at the one before it.""";
+  }
+
+  @Override
+  public Needs needs() {
+    return Needs.SLAB;
+  }
+
+  @Override
+  public CheckOutcome.Ran run(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    SlabSurvey survey = subjects.survey();
+    List<Finding> findings = new ArrayList<>();
+    for (SlabFault fault : survey.faults()) {
+      if (fault instanceof SlabFault.Broken broken) {
+        findings.add(finding(kernel, survey, broken));
+      }
+    }
+    List<String> gaps = new ArrayList<>();
+    if (!survey.finished()) {
+      gaps.add("the walk was ended by the deadline");
+    }
+    if (survey.droppedFaults() > 0) {
+      gaps.add(survey.droppedFaults() + " more faults are not listed");
+    }
+    if (survey.unreadableDescriptors() > 0) {
+      gaps.add(
+          survey.unreadableDescriptors() + " page descriptors cannot be read: slabs there are not seen");
+    }
+    FreelistDecoder.Vote vote = survey.vote();
+    if (!vote.isClear()) {
+      gaps.add("the encoding of free pointers is not certain: " + voteWords(vote));
+    }
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put("caches", Integer.toString(survey.tallies().size()));
+    facts.put("slabs", Long.toString(survey.slabs()));
+    facts.put("objects", Long.toString(survey.objects()));
+    facts.put("free pointers", Long.toString(survey.freePointers()));
+    facts.put("decoder", vote.decoder().words());
+    facts.put("vote", voteWords(vote));
+    if (survey.kfencePages() > 0) {
+      facts.put("KFENCE pages passed over", Long.toString(survey.kfencePages()));
+    }
+    Map<String, Long> looked = new LinkedHashMap<>();
+    looked.put("slabs", survey.slabs());
+    looked.put("objects", survey.objects());
+    looked.put("free pointers", survey.freePointers());
+    return new CheckOutcome.Ran(
+        id(),
+        findings.isEmpty()
+            ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
+            : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
+        facts,
+        findings,
+        List.of(),
+        new Coverage(looked, survey.unreadableSlabPages(), gaps));
+  }
+
+  private static String voteWords(FreelistDecoder.Vote vote) {
+    return vote.decoder() == FreelistDecoder.PLAIN
+        ? "not needed"
+        : "%d of %d slabs, runner-up %d".formatted(vote.votes(), vote.slabs(), vote.runnerUp());
+  }
+
+  private Finding finding(Kernel kernel, SlabSurvey survey, SlabFault.Broken broken) {
+    Slab slab = broken.slab();
+    FreelistDiagnosis.Result result =
+        FreelistDiagnosis.of(kernel, survey.vote().decoder(), broken);
+    boolean head = result.holder() == Freelist.HEAD;
+    List<Evidence> evidence = new ArrayList<>(result.evidence());
+    evidence.add(
+        HexWindow.around(
+            kernel,
+            result.slot(),
+            8,
+            head ? "the word that holds the head" : "the object around its free pointer"));
+    String where =
+        head
+            ? "its head"
+            : "object %d (0x%x)".formatted(result.holder(), slab.object(result.holder()));
+    Subject subject =
+        Subject.cache(Words.name(slab.cache()))
+            .withSlab(slab.address())
+            .withObject(head ? Evidence.UNKNOWN : slab.object(result.holder()))
+            .withAddress(result.slot(), kernel.memory().physicalAddress(result.slot()))
+            .withWord(result.raw(), result.decoded());
+    return new Finding(
+        id(),
+        result.cause().isArtefact() ? Layer.CONTAINER : Layer.KERNEL,
+        Severity.CORRUPT,
+        result.cause(),
+        "the %s of a slab of cache %s is broken at %s"
+            .formatted(broken.listName(), Words.name(slab.cache()), where),
+        subject,
+        evidence,
+        result.against(),
+        "%s/%s/%s/offset %d"
+            .formatted(
+                id(),
+                result.cause().id(),
+                Words.name(slab.cache()),
+                head ? -1 : slab.cache().offset()));
+  }
+}

@@ -1,0 +1,208 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Severity;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.ListWalk;
+import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.kernel.SlabPlace;
+import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.memory.MemoryRead;
+
+/// Are the lists of caches and slabs whole, and is every slab where it must be?
+final class SlabListsCheck implements Check {
+  @Override
+  public String id() {
+    return "slab.lists";
+  }
+
+  @Override
+  public String question() {
+    return "Are the allocator's lists whole, and is every slab on the right one?";
+  }
+
+  @Override
+  public String explanation() {
+    return """
+        Follows slab_caches, the nodes' partial lists and the CPUs' partial chains in both directions,
+        and compares each slab's place with its own account: slab_cache, frozen. A list with one bad
+        link is read from the other side, so that the slabs behind it are not lost.
+
+        It can mislead: a CPU stopped between two stores of list_add leaves one half-linked node.
+        Next: compare the bad word with list poison and with its neighbours.""";
+  }
+
+  @Override
+  public Needs needs() {
+    return Needs.SLAB;
+  }
+
+  @Override
+  public CheckOutcome.Ran run(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    SlabSurvey survey = subjects.survey();
+    List<Finding> findings = new ArrayList<>();
+    List<String> gaps = new ArrayList<>();
+    for (SlabFault fault : survey.faults()) {
+      switch (fault) {
+        case SlabFault.Links links -> findings.add(links(kernel, links));
+        case SlabFault.Stray stray ->
+            findings.add(
+                finding(
+                    kernel,
+                    stray,
+                    Cause.LIST_BROKEN,
+                    "the %s of cache %s leads to 0x%x: %s"
+                        .formatted(stray.list(), Words.name(stray.cache()), stray.raw(), stray.why()),
+                    stray.raw(),
+                    Evidence.UNKNOWN));
+        case SlabFault.Owner owner ->
+            findings.add(
+                finding(
+                    kernel,
+                    owner,
+                    Cause.METADATA_OVERWRITTEN,
+                    "slab_cache of the slab at 0x%x is 0x%x: %s"
+                        .formatted(owner.slab(), owner.slabCache(), owner.why()),
+                    owner.slabCache(),
+                    owner.slab()));
+        case SlabFault.Place place ->
+            findings.add(
+                finding(
+                    kernel,
+                    place,
+                    Cause.METADATA_OVERWRITTEN,
+                    "a slab of cache %s contradicts its place: %s (%s)"
+                        .formatted(
+                            Words.name(place.cache()),
+                            place.why(),
+                            String.join(
+                                ", ", place.places().stream().map(SlabPlace::words).toList())),
+                    place.raw(),
+                    place.slab().address()));
+        case SlabFault.Insane insane ->
+            findings.add(
+                finding(
+                    kernel,
+                    insane,
+                    Cause.METADATA_OVERWRITTEN,
+                    "cache %s cannot be right: %s".formatted(Words.name(insane.cache()), insane.why()),
+                    Evidence.UNKNOWN,
+                    Evidence.UNKNOWN));
+        case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);
+        case SlabFault.Broken _, SlabFault.Count _ -> {}
+      }
+    }
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put("caches", Integer.toString(survey.tallies().size()));
+    return new CheckOutcome.Ran(
+        id(),
+        findings.isEmpty()
+            ? "all lists are whole"
+            : Words.plural(findings.size(), "list or slab is out of place", "lists or slabs are out of place"),
+        facts,
+        findings,
+        List.of(),
+        new Coverage(Map.of("caches", (long) survey.tallies().size()), Map.of(), gaps));
+  }
+
+  /// A structure that cannot be read: absent from the dump is a gap, a wild pointer is damage.
+  private void unread(
+      Kernel kernel, SlabFault.Unread unread, List<Finding> findings, List<String> gaps) {
+    if (unread.why() instanceof MemoryRead.Missing(long _, long _, PageRead why)) {
+      gaps.add(
+          "%s of cache %s at 0x%x: its page is %s"
+              .formatted(unread.what(), Words.name(unread.cache()), unread.address(), why.words()));
+      return;
+    }
+    findings.add(
+        finding(
+            kernel,
+            unread,
+            Cause.METADATA_OVERWRITTEN,
+            "%s of cache %s at 0x%x is %s"
+                .formatted(
+                    unread.what(),
+                    Words.name(unread.cache()),
+                    unread.address(),
+                    unread.why().words()),
+            Evidence.UNKNOWN,
+            Evidence.UNKNOWN));
+  }
+
+  private Finding links(Kernel kernel, SlabFault.Links links) {
+    ListWalk walk = links.walk();
+    String end =
+        switch (walk.end()) {
+          case ListWalk.End.Closed() -> "is whole";
+          case ListWalk.End.Unreadable(long from, long to, MemoryRead why) ->
+              "leads from 0x%x to 0x%x, which is %s".formatted(from, to, why.words());
+          case ListWalk.End.PrevMismatch(long from, long to, long prev) ->
+              "leads from 0x%x to 0x%x, whose prev is 0x%x".formatted(from, to, prev);
+          case ListWalk.End.TooLong(long _, int bound) -> "has more than " + bound + " nodes";
+        };
+    long raw = walk.bad().map(ListWalk.BadLink::value).orElse(Evidence.UNKNOWN);
+    String blame =
+        walk.bad()
+            .filter(bad -> bad.expected() != 0)
+            .map(
+                bad ->
+                    "; the word %s at 0x%x must be 0x%x for the list to be whole"
+                        .formatted(bad.member(), bad.address(), bad.expected()))
+            .orElse("");
+    return finding(
+        kernel,
+        links,
+        Cause.LIST_BROKEN,
+        "%s%s %s%s"
+            .formatted(
+                links.list(),
+                links.cache() == null ? "" : " of cache " + Words.name(links.cache()),
+                end,
+                blame),
+        raw,
+        Evidence.UNKNOWN);
+  }
+
+  private Finding finding(
+      Kernel kernel, SlabFault fault, Cause cause, String claim, long raw, long slab) {
+    List<Evidence> evidence = new ArrayList<>();
+    if (raw != Evidence.UNKNOWN) {
+      evidence.add(
+          new Evidence.WordAt(
+              fault.address(),
+              kernel.memory().physicalAddress(fault.address()),
+              raw,
+              Evidence.UNKNOWN,
+              "the word at 0x%x is 0x%016x (%s)"
+                  .formatted(fault.address(), raw, WordShape.of(kernel, raw).words())));
+    }
+    evidence.add(HexWindow.around(kernel, fault.address(), 8, "the bytes around it"));
+    return new Finding(
+        id(),
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        cause,
+        claim,
+        Subject.cache(Words.name(fault.cache()))
+            .withSlab(slab)
+            .withAddress(fault.address(), kernel.memory().physicalAddress(fault.address()))
+            .withWord(raw, Evidence.UNKNOWN),
+        evidence,
+        List.of(),
+        "%s/%s/%s/%s"
+            .formatted(
+                id(), cause.id(), Words.name(fault.cache()), fault.getClass().getSimpleName()));
+  }
+}
