@@ -38,7 +38,7 @@ public final class LowMemory {
   }
 
   /// What the kernel used a frame for, in words; empty if it cannot be told.
-  static String role(Optional<Kernel> kernel, long pfn) {
+  public static String role(Optional<Kernel> kernel, long pfn) {
     if (kernel.isEmpty() || kernel.get().memMap().isEmpty()) {
       return "";
     }

@@ -22,7 +22,7 @@ public enum Needs {
   SLAB;
 
   /// What is missing, a sentence each; empty if the check can run.
-  List<String> unmet(Subjects subjects) {
+  public List<String> unmet(Subjects subjects) {
     if (this == DUMP) {
       return List.of();
     }

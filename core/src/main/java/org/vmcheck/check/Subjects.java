@@ -1,5 +1,6 @@
 package org.vmcheck.check;
 
+import java.util.List;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.dump.Dump;
@@ -54,6 +55,11 @@ public final class Subjects {
 
   public boolean isOver() {
     return isOver.getAsBoolean();
+  }
+
+  /// Why the slabs cannot be walked; empty if they can.
+  public List<String> unmetForSlabs() {
+    return Needs.SLAB.unmet(this);
   }
 
   /// The pass over all slabs, made when first asked for. Only for checks that need [Needs#SLAB].

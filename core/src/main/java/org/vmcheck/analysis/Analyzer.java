@@ -1,0 +1,215 @@
+package org.vmcheck.analysis;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+import org.vmcheck.check.Check;
+import org.vmcheck.check.Checks;
+import org.vmcheck.check.LowMemory;
+import org.vmcheck.check.Subjects;
+import org.vmcheck.dump.Container;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Dumps;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.DumpFacts;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.LogLine;
+import org.vmcheck.finding.PageMap;
+import org.vmcheck.finding.SlabUsage;
+import org.vmcheck.io.MappedFile;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KernelFinder;
+import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.kernel.SlabSurvey;
+
+/// One open dump and the questions that can be asked of it: the public entry of the library.
+public final class Analyzer implements AutoCloseable {
+  private final Dump dump;
+  private final KernelSearch search;
+  private final AnalysisOptions options;
+  private final long startNanos;
+  private final Subjects subjects;
+
+  private Analyzer(Dump dump, KernelSearch search, AnalysisOptions options, long startNanos) {
+    this.dump = dump;
+    this.search = search;
+    this.options = options;
+    this.startNanos = startNanos;
+    this.subjects = new Subjects(dump, search, options.threads(), options.full(), isOver());
+  }
+
+  /// Opens a dump and looks for the kernel in it.
+  ///
+  /// @throws IOException if the file cannot be read or is no dump that is read here
+  public static Analyzer open(Path path, AnalysisOptions options) throws IOException {
+    long start = System.nanoTime();
+    Dump dump = Dumps.open(path);
+    try {
+      return new Analyzer(dump, KernelFinder.find(dump), options, start);
+    } catch (RuntimeException | Error failure) {
+      dump.close();
+      throw failure;
+    }
+  }
+
+  private BooleanSupplier isOver() {
+    return options
+        .deadline()
+        .<BooleanSupplier>map(
+            limit -> () -> System.nanoTime() - startNanos > limit.toNanos())
+        .orElse(() -> false);
+  }
+
+  /// Runs the checks and judges.
+  ///
+  /// @param tool name and version to write into the report
+  public DumpReport check(String tool) {
+    List<CheckOutcome> outcomes = new ArrayList<>();
+    for (Check check : Checks.all()) {
+      if (options.only().isEmpty() || options.only().contains(check.id())) {
+        outcomes.add(run(check));
+      }
+    }
+    return new DumpReport(
+        tool,
+        dumpFacts(),
+        kernelFacts(),
+        outcomes,
+        VerdictRule.judge(outcomes, problems(), !options.only().isEmpty()),
+        (System.nanoTime() - startNanos) / 1e9);
+  }
+
+  /// A check that throws is a bug of the check: it is reported as one and the others go on.
+  private CheckOutcome run(Check check) {
+    List<String> unmet = check.needs().unmet(subjects);
+    if (!unmet.isEmpty()) {
+      return new CheckOutcome.Skipped(check.id(), unmet);
+    }
+    try {
+      return check.run(subjects);
+    } catch (RuntimeException | StackOverflowError bug) {
+      return new CheckOutcome.Failed(check.id(), describe(bug));
+    } catch (InternalError lost) {
+      if (MappedFile.isLostMap(lost)) {
+        return new CheckOutcome.Failed(check.id(), "the dump's file changed while it was read");
+      }
+      throw lost;
+    }
+  }
+
+  private static String describe(Throwable bug) {
+    StackTraceElement[] trace = bug.getStackTrace();
+    return bug + (trace.length == 0 ? "" : " at " + trace[0]);
+  }
+
+  private List<String> problems() {
+    return switch (search) {
+      case KernelSearch.Found(Kernel kernel) -> kernel.missing();
+      case KernelSearch.NotFound(List<String> reasons, boolean _) -> reasons;
+    };
+  }
+
+  /// Why the kernel, or part of it, cannot be read; empty if it can.
+  public List<String> kernelProblems() {
+    return problems();
+  }
+
+  public DumpFacts dumpFacts() {
+    Container container = dump.container();
+    Container.Pages pages = container.pages();
+    return new DumpFacts(
+        dump.path().toString(),
+        dump.fileBytes(),
+        container.format(),
+        container.version(),
+        container.flattened(),
+        container.codecs(),
+        container.dumpLevel(),
+        new DumpFacts.PageTotals(
+            pages.total(), pages.stored(), pages.excluded(), pages.missing(), 0),
+        !container.incomplete() && pages.missing() == 0);
+  }
+
+  public Optional<KernelFacts> kernelFacts() {
+    return subjects.kernel().map(kernel -> KernelDescription.of(kernel, subjects.surveyIfMade()));
+  }
+
+  /// The text of VMCOREINFO, unescaped; empty if there is none.
+  public String vmcoreinfo() {
+    return subjects
+        .kernel()
+        .map(kernel -> kernel.vmcoreinfo().text())
+        .or(() -> dump.vmcoreinfo().map(info -> info.text()))
+        .orElse("");
+  }
+
+  /// The kernel log.
+  ///
+  /// @throws UnansweredException if it cannot be found
+  public List<LogLine> log() throws UnansweredException {
+    LogBuffer log = kernel().log();
+    if (log.records().isEmpty()) {
+      throw new UnansweredException("no kernel log: " + log.problem());
+    }
+    List<LogLine> lines = new ArrayList<>();
+    for (LogBuffer.Line line : log.records()) {
+      lines.add(new LogLine(line.timestampNanos(), line.level(), line.text()));
+    }
+    return lines;
+  }
+
+  /// One row a cache, in the order of `slab_caches`.
+  ///
+  /// @throws UnansweredException if the allocator's layout is not known
+  public List<SlabUsage> slabUsage() throws UnansweredException {
+    List<String> unmet = subjects.unmetForSlabs();
+    if (!unmet.isEmpty()) {
+      throw new UnansweredException("no slab caches: " + String.join("; ", unmet));
+    }
+    List<SlabUsage> rows = new ArrayList<>();
+    for (SlabSurvey.Tally tally : subjects.survey().tallies()) {
+      SlabCache cache = tally.cache();
+      rows.add(
+          new SlabUsage(
+              cache.address(),
+              cache.name(),
+              cache.objectSize(),
+              tally.allocated(),
+              tally.objects(),
+              tally.slabs(),
+              4096L << cache.order()));
+    }
+    return rows;
+  }
+
+  /// Page frames 0 to `endPfn`.
+  public PageMap lowMemory(long endPfn) {
+    return LowMemory.map(dump, subjects.kernel(), endPfn);
+  }
+
+  /// Bytes at an address.
+  ///
+  /// @param physical whether the address is physical
+  /// @throws UnansweredException if they cannot be read, saying why
+  public MemoryAnswer read(long address, int byteCount, boolean physical)
+      throws UnansweredException {
+    return Questions.read(dump, subjects.kernel(), address, byteCount, physical);
+  }
+
+  private Kernel kernel() throws UnansweredException {
+    return subjects
+        .kernel()
+        .orElseThrow(() -> new UnansweredException(String.join("; ", problems())));
+  }
+
+  @Override
+  public void close() {
+    dump.close();
+  }
+}

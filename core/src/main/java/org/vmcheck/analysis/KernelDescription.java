@@ -1,0 +1,81 @@
+package org.vmcheck.analysis;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.kernel.Identity;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.SlabLayout;
+import org.vmcheck.kernel.SlabSurvey;
+
+/// Gathers what is known of a kernel into the words of a report.
+final class KernelDescription {
+  /// What the kernel says when it dies, in order of preference.
+  private static final List<String> PANIC_LINES =
+      List.of(
+          "Kernel panic - not syncing",
+          "BUG: kernel NULL pointer dereference",
+          "BUG: unable to handle",
+          "kernel BUG at ",
+          "general protection fault",
+          "Oops: ",
+          "sysrq: Trigger a crash",
+          "watchdog: BUG: soft lockup");
+
+  private KernelDescription() {}
+
+  static KernelFacts of(Kernel kernel, Optional<SlabSurvey> survey) {
+    Identity identity = kernel.identity();
+    SlabLayout.Detection detection = kernel.slabCaches().detection();
+    return new KernelFacts(
+        identity.release(),
+        identity.version(),
+        identity.machine(),
+        identity.nodename(),
+        identity.buildId(),
+        identity.commandLine(),
+        identity.taint(),
+        kernel.perCpu().online(),
+        kernel.dump().container().pages().total() * kernel.dump().memory().pageSize(),
+        kernel.vmcoreinfo().kernelOffset().orElse(Evidence.UNKNOWN),
+        kernel.memory().map().physBase(),
+        kernel.memory().paging().levels(),
+        kernel.memory().paging().encryptionMask(),
+        kernel.symbols().map(symbols -> symbols.source()).orElse(""),
+        kernel.symbols().map(symbols -> symbols.count()).orElse(0),
+        kernel.types().map(types -> types.source()).orElse(""),
+        switch (detection) {
+          case SlabLayout.Detection.Known _ -> "SLUB";
+          case SlabLayout.Detection.Unknown unknown -> unknown.allocator();
+        },
+        detection instanceof SlabLayout.Detection.Known(SlabLayout layout) ? layout.variant() : "",
+        survey.map(s -> s.vote().decoder().words()).orElse(""),
+        panic(kernel));
+  }
+
+  private static KernelFacts.PanicFacts panic(Kernel kernel) {
+    String best = "";
+    int bestRank = PANIC_LINES.size();
+    List<String> context = new ArrayList<>();
+    for (LogBuffer.Line line : kernel.log().records()) {
+      for (int rank = 0; rank < PANIC_LINES.size(); rank++) {
+        if (line.text().contains(PANIC_LINES.get(rank))) {
+          context.add(line.text());
+          if (rank < bestRank) {
+            best = line.text();
+            bestRank = rank;
+          }
+          break;
+        }
+      }
+    }
+    return new KernelFacts.PanicFacts(
+        best,
+        kernel.identity().panicCpu(),
+        kernel.vmcoreinfo().crashTime().orElse(0),
+        context.subList(0, Math.min(8, context.size())));
+  }
+}

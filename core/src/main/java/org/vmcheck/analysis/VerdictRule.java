@@ -1,0 +1,93 @@
+package org.vmcheck.analysis;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Verdict;
+
+/// The only place that judges: from the outcomes of all checks to one of four answers.
+///
+/// The worst that holds: real corruption on sound pages; else artefacts of the dump; else not enough
+/// to say; else intact.
+public final class VerdictRule {
+  private VerdictRule() {}
+
+  /// @param outcomes of every check that was asked to run
+  /// @param kernelProblems why no kernel, or not all of it, could be read; empty if it could
+  /// @param partial whether the user restricted the checks
+  public static Verdict judge(
+      List<CheckOutcome> outcomes, List<String> kernelProblems, boolean partial) {
+    List<Finding> real = new ArrayList<>();
+    List<Finding> artefacts = new ArrayList<>();
+    List<String> doubts = new ArrayList<>(kernelProblems);
+    Coverage coverage = Coverage.NONE;
+    for (CheckOutcome outcome : outcomes) {
+      switch (outcome) {
+        case CheckOutcome.Ran ran -> {
+          for (Finding finding : ran.findings()) {
+            (finding.cause().isArtefact() ? artefacts : real).add(finding);
+          }
+          coverage = coverage.plus(ran.coverage());
+          ran.coverage().gaps().forEach(gap -> doubts.add(ran.id() + ": " + gap));
+        }
+        case CheckOutcome.Skipped skipped -> {
+          for (String need : skipped.unmet()) {
+            if (!doubts.contains(need)) {
+              doubts.add(need);
+            }
+          }
+        }
+        case CheckOutcome.Failed failed ->
+            doubts.add("the check " + failed.id() + " failed: " + failed.reason());
+      }
+    }
+    if (!real.isEmpty()) {
+      List<String> reasons = claims(real);
+      reasons.addAll(claims(artefacts));
+      reasons.addAll(doubts);
+      return new Verdict.KernelDamaged(
+          "the kernel's memory is corrupt: " + summary(real), reasons, coverage);
+    }
+    if (!artefacts.isEmpty()) {
+      List<String> reasons = claims(artefacts);
+      reasons.addAll(doubts);
+      return new Verdict.DumpDamaged(
+          "the dump is at fault, not the kernel: " + summary(artefacts), reasons, coverage);
+    }
+    if (!doubts.isEmpty() || coverage.isEmpty()) {
+      return new Verdict.Undetermined(
+          doubts.isEmpty() ? "nothing was looked at" : "not enough to say: " + doubts.getFirst(),
+          doubts,
+          coverage);
+    }
+    return new Verdict.Intact(
+        partial
+            ? "the checks that were asked for found no damage"
+            : "no damage found; what is not in the dump was left out by design",
+        List.of(),
+        coverage);
+  }
+
+  private static List<String> claims(List<Finding> findings) {
+    List<String> claims = new ArrayList<>();
+    for (Finding finding : findings) {
+      claims.add(finding.cause().id() + ": " + finding.claim());
+    }
+    return claims;
+  }
+
+  /// Causes with their counts, most frequent first as met.
+  private static String summary(List<Finding> findings) {
+    Map<String, Integer> counts = new LinkedHashMap<>();
+    for (Finding finding : findings) {
+      counts.merge(finding.cause().id(), 1, Integer::sum);
+    }
+    List<String> parts = new ArrayList<>();
+    counts.forEach((cause, count) -> parts.add(count == 1 ? cause : count + " × " + cause));
+    return String.join(", ", parts);
+  }
+}
