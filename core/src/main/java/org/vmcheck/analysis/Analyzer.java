@@ -61,8 +61,7 @@ public final class Analyzer implements AutoCloseable {
   private BooleanSupplier isOver() {
     return options
         .deadline()
-        .<BooleanSupplier>map(
-            limit -> () -> System.nanoTime() - startNanos > limit.toNanos())
+        .<BooleanSupplier>map(limit -> () -> System.nanoTime() - startNanos > limit.toNanos())
         .orElse(() -> false);
   }
 

@@ -34,8 +34,7 @@ final class Questions {
         }
       } else {
         Kernel found =
-            kernel.orElseThrow(
-                () -> new UnansweredException("no kernel in the dump: give --phys"));
+            kernel.orElseThrow(() -> new UnansweredException("no kernel in the dump: give --phys"));
         MemoryRead read = found.memory().page(at);
         if (read instanceof MemoryRead.Bytes(ByteView view)) {
           page = view.segment();

@@ -11,8 +11,8 @@ import org.vmcheck.finding.Verdict;
 
 /// The only place that judges: from the outcomes of all checks to one of four answers.
 ///
-/// The worst that holds: real corruption on sound pages; else artefacts of the dump; else not enough
-/// to say; else intact.
+/// The worst that holds: real corruption on sound pages; else artefacts of the dump; else not
+/// enough to say; else intact.
 public final class VerdictRule {
   private VerdictRule() {}
 

@@ -30,11 +30,12 @@ final class ContainerCompleteCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Compares what the headers promise with what the file holds: the flag that the writer sets when
-        it runs out of space, the end of the file, the end marker of a flattened stream.
+    Compares what the headers promise with what the file holds: the flag that the writer sets when
+    it runs out of space, the end of the file, the end marker of a flattened stream.
 
-        It can mislead: a file cut exactly at a page's end looks whole until its tables are read.
-        Next: compare the size with the source; look for vmcore-incomplete and for a full disk.""";
+    It can mislead: a file cut exactly at a page's end looks whole until its tables are read.
+    Next: compare the size with the source; look for vmcore-incomplete and for a full disk.\
+    """;
   }
 
   @Override

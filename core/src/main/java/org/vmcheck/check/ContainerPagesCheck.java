@@ -31,13 +31,14 @@ final class ContainerPagesCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Walks the table of page descriptors: offset, size and codec of every stored page. With --full
-        each page is decoded as well. A page that fails is damage of the file, never of the kernel;
-        findings that rest on it say so.
+    Walks the table of page descriptors: offset, size and codec of every stored page. With --full
+    each page is decoded as well. A page that fails is damage of the file, never of the kernel;
+    findings that rest on it say so.
 
-        It can mislead: a descriptor can be right and lead to the bytes of another page (a writer that
-        raced with itself); only the content tells.
-        Next: compare the file's checksum with its source; collect again with one thread.""";
+    It can mislead: a descriptor can be right and lead to the bytes of another page (a writer that
+    raced with itself); only the content tells.
+    Next: compare the file's checksum with its source; collect again with one thread.\
+    """;
   }
 
   @Override
@@ -58,8 +59,7 @@ final class ContainerPagesCheck implements Check {
     List<String> gaps = new ArrayList<>();
     for (long pfn = memory.nextStored(0); pfn >= 0; pfn = memory.nextStored(pfn + 1)) {
       looked++;
-      Optional<PageRead> defect =
-          full ? Optional.of(memory.read(pfn)) : memory.defect(pfn);
+      Optional<PageRead> defect = full ? Optional.of(memory.read(pfn)) : memory.defect(pfn);
       if (defect.isPresent() && defect.get() instanceof PageRead.Damaged page) {
         damaged++;
         add(ranges.computeIfAbsent(page.damage(), _ -> new ArrayList<>()), page);
@@ -108,7 +108,10 @@ final class ContainerPagesCheck implements Check {
               kind.words(),
               "page frames 0x%x to 0x%x, file offset 0x%x: %s"
                   .formatted(
-                      range.firstPfn, range.lastPfn, range.first.fileOffset(), range.first.reason())));
+                      range.firstPfn,
+                      range.lastPfn,
+                      range.first.fileOffset(),
+                      range.first.reason())));
     }
     return new Finding(
         id(),

@@ -19,8 +19,8 @@ import org.vmcheck.kernel.SlabMemory;
 /// bytes, and what speaks against it.
 ///
 /// Hypotheses are tried in the order of how rarely chance imitates them: a wiped page, one or two
-/// flipped bits (2e-16 and 7e-15 for 65 objects), a pointer that is right for another slab, a run of
-/// foreign bytes that comes over the object's border, and last a write into the free object.
+/// flipped bits (2e-16 and 7e-15 for 65 objects), a pointer that is right for another slab, a run
+/// of foreign bytes that comes over the object's border, and last a write into the free object.
 final class FreelistDiagnosis {
   private static final int MAX_FLIPPED_BITS = 2;
 
@@ -74,13 +74,11 @@ final class FreelistDiagnosis {
               long decoded,
               int target,
               int firstStep) ->
-          result(
-              cycle(holder, slot, raw, decoded, target, firstStep), holder, slot, raw, decoded);
+          result(cycle(holder, slot, raw, decoded, target, firstStep), holder, slot, raw, decoded);
       case Freelist.End.OnOtherList(int holder, long slot, long raw, long decoded, int target) ->
           result(onOtherList(holder, slot, raw, decoded, target), holder, slot, raw, decoded);
       case Freelist.End.Unreadable(int holder, long slot, PageRead why) ->
-          result(
-              unreadable(slot, why), holder, slot, Evidence.UNKNOWN, Evidence.UNKNOWN);
+          result(unreadable(slot, why), holder, slot, Evidence.UNKNOWN, Evidence.UNKNOWN);
       case Freelist.End.Closed() -> throw new IllegalArgumentException("the list is whole");
     };
   }
@@ -196,7 +194,8 @@ final class FreelistDiagnosis {
         new Evidence.PageLooksLike(
             physical(page) >>> 12,
             first == 0 ? "zero" : "one byte",
-            "the whole page at 0x%x holds the byte 0x%02x and nothing else".formatted(page, first)));
+            "the whole page at 0x%x holds the byte 0x%02x and nothing else"
+                .formatted(page, first)));
     return true;
   }
 
@@ -328,10 +327,12 @@ final class FreelistDiagnosis {
         physical(slot),
         raw,
         raw ^ bits,
-        "bit %s differs from the word that leads to %s".formatted(String.join(" and ", numbers), target));
+        "bit %s differs from the word that leads to %s"
+            .formatted(String.join(" and ", numbers), target));
   }
 
-  /// Whether the pointer is right, but for another slab; of this cache or, with its secret, another.
+  /// Whether the pointer is right, but for another slab; of this cache or, with its secret,
+  /// another.
   private boolean leadsIntoAnotherSlab(long slot, long raw, long decoded) {
     if (isObjectOfAnotherSlab(decoded)) {
       return true;
@@ -416,8 +417,7 @@ final class FreelistDiagnosis {
             0,
             0,
             "a run of %d bytes (%s) starts %d bytes into object %d, crosses the border and covers the free pointer"
-                .formatted(
-                    end - start, Run.words(memory, slot), start - neighbour, holder - 1)));
+                .formatted(end - start, Run.words(memory, slot), start - neighbour, holder - 1)));
     if (neighbourIsFree) {
       against.add(
           new Evidence.WordAt(
@@ -432,8 +432,7 @@ final class FreelistDiagnosis {
 
   // ---- a list that comes back
 
-  private Cause cycle(
-      int holder, long slot, long raw, long decoded, int target, int firstStep) {
+  private Cause cycle(int holder, long slot, long raw, long decoded, int target, int firstStep) {
     evidence.add(
         new Evidence.ChainBroken(
             fault.listName(),
@@ -461,7 +460,8 @@ final class FreelistDiagnosis {
     return Cause.DOUBLE_FREE;
   }
 
-  /// Whether one bit put back makes the list close with the right length: then no free happened twice.
+  /// Whether one bit put back makes the list close with the right length: then no free happened
+  /// twice.
   private boolean flipExplainsCycle(long slot, long raw) {
     long random = slab.cache().random();
     for (int i = -1; i < slab.walkableObjects(); i++) {
@@ -490,7 +490,8 @@ final class FreelistDiagnosis {
             holder == Freelist.HEAD ? slab.address() : slab.object(holder),
             decoded,
             fault.list().length(),
-            "the list leads to object %d, which is on the CPU's freelist already".formatted(target)));
+            "the list leads to object %d, which is on the CPU's freelist already"
+                .formatted(target)));
     evidence.add(word(slot, raw, decoded));
     return Cause.FREELIST_CROSSLINKED;
   }

@@ -26,12 +26,13 @@ final class LowMemoryReservedCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Looks at the page descriptors of frames 0 to 0xff: with the fix (Linux 6f599d84231f, mainline
-        5.5, or f1d4d47c5851, 5.13; backported by distributions) each is reserved and none is a slab,
-        free or page cache. It answers a question and never changes the verdict.
+    Looks at the page descriptors of frames 0 to 0xff: with the fix (Linux 6f599d84231f, mainline
+    5.5, or f1d4d47c5851, 5.13; backported by distributions) each is reserved and none is a slab,
+    free or page cache. It answers a question and never changes the verdict.
 
-        It can mislead: a kernel booted without crashkernel= does not need the fix.
-        Next: compare before and after a kernel upgrade.""";
+    It can mislead: a kernel booted without crashkernel= does not need the fix.
+    Next: compare before and after a kernel upgrade.\
+    """;
   }
 
   @Override
@@ -61,8 +62,7 @@ final class LowMemoryReservedCheck implements Check {
       if (kind != PageState.Kind.RESERVED && kind != PageState.Kind.HWPOISON) {
         inUse++;
         if (example.isEmpty()) {
-          example =
-              "page frame 0x%x: %s".formatted(pfn, LowMemory.role(subjects.kernel(), pfn));
+          example = "page frame 0x%x: %s".formatted(pfn, LowMemory.role(subjects.kernel(), pfn));
         }
       }
     }

@@ -32,15 +32,16 @@ final class LowMemorySmeCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Looks at each page of the low 640 KiB: what is stored, what the kernel used it for, and whether
-        its bytes can be told from random ones (chi-square against the finite-sample null, repeated
-        16-byte blocks, serial correlation). Random bytes in pages that the kernel reserved, kept
-        slabs in or used as page tables are ciphertext; a free page or page cache may hold compressed
-        data and decides nothing.
+    Looks at each page of the low 640 KiB: what is stored, what the kernel used it for, and whether
+    its bytes can be told from random ones (chi-square against the finite-sample null, repeated
+    16-byte blocks, serial correlation). Random bytes in pages that the kernel reserved, kept
+    slabs in or used as page tables are ciphertext; a free page or page cache may hold compressed
+    data and decides nothing.
 
-        It can mislead: on a kernel that encrypts memory, the real-mode trampoline is kept in the clear
-        and reads as random.
-        Next: see lowmem.reserved for whether this kernel can suffer it; repeat with mem_encrypt=off.""";
+    It can mislead: on a kernel that encrypts memory, the real-mode trampoline is kept in the clear
+    and reads as random.
+    Next: see lowmem.reserved for whether this kernel can suffer it; repeat with mem_encrypt=off.\
+    """;
   }
 
   @Override
@@ -75,8 +76,7 @@ final class LowMemorySmeCheck implements Check {
     looks.forEach((look, count) -> facts.put("pages that look like " + look, count.toString()));
     boolean ciphertext =
         strongRandom.size() >= MIN_PAGES && strongRandom.size() * 10 >= strong.size() * 9;
-    List<Finding> findings =
-        ciphertext ? List.of(finding(strongRandom, strong.size())) : List.of();
+    List<Finding> findings = ciphertext ? List.of(finding(strongRandom, strong.size())) : List.of();
     String answer;
     if (stored == 0) {
       answer =

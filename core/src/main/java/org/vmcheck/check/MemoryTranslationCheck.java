@@ -35,13 +35,14 @@ final class MemoryTranslationCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Translates the kernel's text and samples of the direct map through the page tables and compares
-        with phys_base and page_offset_base; reads the variable phys_base at the address that rests on
-        it. Everything above relies on this.
+    Translates the kernel's text and samples of the direct map through the page tables and compares
+    with phys_base and page_offset_base; reads the variable phys_base at the address that rests on
+    it. Everything above relies on this.
 
-        It can mislead: pages that the kernel unmapped on purpose (KFENCE, hwpoison) are not mapped and
-        are passed over.
-        Next: check that the dump and its VMCOREINFO are of the same boot.""";
+    It can mislead: pages that the kernel unmapped on purpose (KFENCE, hwpoison) are not mapped and
+    are passed over.
+    Next: check that the dump and its VMCOREINFO are of the same boot.\
+    """;
   }
 
   @Override

@@ -7,8 +7,8 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.SlabLayout;
 
-/// What a check needs before it can run; the runner turns what is not met into the reasons for which
-/// it is skipped.
+/// What a check needs before it can run; the runner turns what is not met into the reasons for
+/// which it is skipped.
 public enum Needs {
   /// The container alone.
   DUMP,

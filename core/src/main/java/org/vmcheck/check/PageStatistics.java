@@ -8,9 +8,9 @@ import java.util.Set;
 
 /// Byte statistics of one page, and whether they are those of uniformly random bytes.
 ///
-/// The limits are those of the finite sample: 4096 random bytes have a chi-square of 255 ± 22.6 over
-/// the byte values and no two equal aligned blocks of 16 bytes (probability 2e-34). The closest real
-/// slab page measured lies a hundred times outside them.
+/// The limits are those of the finite sample: 4096 random bytes have a chi-square of 255 ± 22.6
+/// over the byte values and no two equal aligned blocks of 16 bytes (probability 2e-34). The
+/// closest real slab page measured lies a hundred times outside them.
 ///
 /// @param chiSquare over the 256 byte values, expected count `bytes / 256`
 /// @param distinctBytes different byte values

@@ -16,7 +16,9 @@ final class Run {
     for (int period : PERIODS) {
       if (hasPeriod(memory, slot, period)) {
         long at = slot;
-        while (at > limit && present(memory, at - 1) && memory.u8(at - 1) == memory.u8(at - 1 + period)) {
+        while (at > limit
+            && present(memory, at - 1)
+            && memory.u8(at - 1) == memory.u8(at - 1 + period)) {
           at--;
         }
         best = Math.min(best, at);

@@ -33,13 +33,14 @@ final class SlabCountsCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Compares inuse and objects of each slab with its freelist and its cache's geometry, nr_partial
-        with the length of the list, nr_slabs and total_objects with the slabs found through the page
-        descriptors.
+    Compares inuse and objects of each slab with its freelist and its cache's geometry, nr_partial
+    with the length of the list, nr_slabs and total_objects with the slabs found through the page
+    descriptors.
 
-        It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind.
-        Next: look at the freelist of the same slab; alone, a wrong counter points to a damaged page
-        descriptor.""";
+    It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind.
+    Next: look at the freelist of the same slab; alone, a wrong counter points to a damaged page
+    descriptor.\
+    """;
   }
 
   @Override
@@ -87,7 +88,8 @@ final class SlabCountsCheck implements Check {
         Severity.CORRUPT,
         Cause.COUNTER_MISMATCH,
         "%s of cache %s is %d where %d is right"
-            .formatted(count.counter(), Words.name(count.cache()), count.actual(), count.expected()),
+            .formatted(
+                count.counter(), Words.name(count.cache()), count.actual(), count.expected()),
         subject,
         List.of(
             new Evidence.CountMismatch(

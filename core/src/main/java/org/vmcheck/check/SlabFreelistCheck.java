@@ -33,14 +33,15 @@ final class SlabFreelistCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Walks the freelist of every slab of every cache: those of the CPUs, of the CPUs' partial lists,
-        of the nodes' lists and of full slabs found through the page descriptors. Each pointer must be
-        an object of the slab on its stride; no object may come twice. The encoding of the pointers is
-        chosen once, by a vote of all slabs. After a break the walk goes on with the next slab.
+    Walks the freelist of every slab of every cache: those of the CPUs, of the CPUs' partial lists,
+    of the nodes' lists and of full slabs found through the page descriptors. Each pointer must be
+    an object of the slab on its stride; no object may come twice. The encoding of the pointers is
+    chosen once, by a vote of all slabs. After a break the walk goes on with the next slab.
 
-        It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
-        list, whose length the kernel records nowhere.
-        Next: look at the object that holds the bad word, and at the one before it.""";
+    It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
+    list, whose length the kernel records nowhere.
+    Next: look at the object that holds the bad word, and at the one before it.\
+    """;
   }
 
   @Override
@@ -67,7 +68,8 @@ final class SlabFreelistCheck implements Check {
     }
     if (survey.unreadableDescriptors() > 0) {
       gaps.add(
-          survey.unreadableDescriptors() + " page descriptors cannot be read: slabs there are not seen");
+          survey.unreadableDescriptors()
+              + " page descriptors cannot be read: slabs there are not seen");
     }
     FreelistDecoder.Vote vote = survey.vote();
     if (!vote.isClear()) {
@@ -106,8 +108,7 @@ final class SlabFreelistCheck implements Check {
 
   private Finding finding(Kernel kernel, SlabSurvey survey, SlabFault.Broken broken) {
     Slab slab = broken.slab();
-    FreelistDiagnosis.Result result =
-        FreelistDiagnosis.of(kernel, survey.vote().decoder(), broken);
+    FreelistDiagnosis.Result result = FreelistDiagnosis.of(kernel, survey.vote().decoder(), broken);
     boolean head = result.holder() == Freelist.HEAD;
     List<Evidence> evidence = new ArrayList<>(result.evidence());
     evidence.add(

@@ -35,12 +35,13 @@ final class SlabListsCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Follows slab_caches, the nodes' partial lists and the CPUs' partial chains in both directions,
-        and compares each slab's place with its own account: slab_cache, frozen. A list with one bad
-        link is read from the other side, so that the slabs behind it are not lost.
+    Follows slab_caches, the nodes' partial lists and the CPUs' partial chains in both directions,
+    and compares each slab's place with its own account: slab_cache, frozen. A list with one bad
+    link is read from the other side, so that the slabs behind it are not lost.
 
-        It can mislead: a CPU stopped between two stores of list_add leaves one half-linked node.
-        Next: compare the bad word with list poison and with its neighbours.""";
+    It can mislead: a CPU stopped between two stores of list_add leaves one half-linked node.
+    Next: compare the bad word with list poison and with its neighbours.\
+    """;
   }
 
   @Override
@@ -64,7 +65,8 @@ final class SlabListsCheck implements Check {
                     stray,
                     Cause.LIST_BROKEN,
                     "the %s of cache %s leads to 0x%x: %s"
-                        .formatted(stray.list(), Words.name(stray.cache()), stray.raw(), stray.why()),
+                        .formatted(
+                            stray.list(), Words.name(stray.cache()), stray.raw(), stray.why()),
                     stray.raw(),
                     Evidence.UNKNOWN));
         case SlabFault.Owner owner ->
@@ -97,7 +99,8 @@ final class SlabListsCheck implements Check {
                     kernel,
                     insane,
                     Cause.METADATA_OVERWRITTEN,
-                    "cache %s cannot be right: %s".formatted(Words.name(insane.cache()), insane.why()),
+                    "cache %s cannot be right: %s"
+                        .formatted(Words.name(insane.cache()), insane.why()),
                     Evidence.UNKNOWN,
                     Evidence.UNKNOWN));
         case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);
@@ -110,7 +113,8 @@ final class SlabListsCheck implements Check {
         id(),
         findings.isEmpty()
             ? "all lists are whole"
-            : Words.plural(findings.size(), "list or slab is out of place", "lists or slabs are out of place"),
+            : Words.plural(
+                findings.size(), "list or slab is out of place", "lists or slabs are out of place"),
         facts,
         findings,
         List.of(),

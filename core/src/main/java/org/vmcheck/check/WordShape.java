@@ -41,7 +41,9 @@ record WordShape(String words, boolean known) {
     if (map.isDirectMap(word)) {
       return new WordShape("pointer into the direct map (" + target(kernel, word) + ")", true);
     }
-    if (kernel.memory().paging().isCanonical(word) && word < 0 && kernel.memory().physicalAddress(word) != -1) {
+    if (kernel.memory().paging().isCanonical(word)
+        && word < 0
+        && kernel.memory().physicalAddress(word) != -1) {
       return new WordShape("pointer to mapped kernel memory", true);
     }
     if (word > 0 && word < 1L << 32) {

@@ -10,8 +10,8 @@ import org.vmcheck.memory.VirtualMemory;
 
 /// A walk along a circular `struct list_head` list, with every reason for which it can end.
 ///
-/// A list with one bad link is still whole in the other direction: the walk then finds the remaining
-/// nodes that way, and knows which word is wrong.
+/// A list with one bad link is still whole in the other direction: the walk then finds the
+/// remaining nodes that way, and knows which word is wrong.
 ///
 /// @param nodes addresses of the list_heads met, in list order, the head itself not counted
 /// @param end how the forward walk ended
@@ -88,8 +88,8 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
     }
   }
 
-  /// Finds the rest of a broken list: if `next` alone leads home, a `prev` is wrong; if `prev` alone
-  /// does, a `next` is.
+  /// Finds the rest of a broken list: if `next` alone leads home, a `prev` is wrong; if `prev`
+  /// alone does, a `next` is.
   private static ListWalk recover(
       VirtualMemory memory, long head, int bound, List<Long> met, long from, long to, End end) {
     int left = bound - met.size();

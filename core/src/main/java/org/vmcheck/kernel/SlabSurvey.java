@@ -518,8 +518,7 @@ public record SlabSurvey(
               new SlabFault.Place(
                   slab, where, slab.address(), slab.next(), "it is in more than one place"));
         }
-        boolean onNodeList =
-            where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
+        boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
         if (cpuSlab != slab.frozen() && (cpuSlab || onNodeList)) {
           report(
               new SlabFault.Place(

@@ -1,0 +1,172 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Verdict;
+import org.vmcheck.json.ReportWriter;
+import org.vmcheck.report.TextReport;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// The main job: a verdict with evidence.
+@Command(
+    name = "check",
+    description = "Check dumps and give a verdict with its evidence.",
+    mixinStandardHelpOptions = true)
+final class CheckCommand implements Callable<Integer> {
+  /// Forms of the report.
+  enum Format {
+    TEXT,
+    JSON
+  }
+
+  /// Verdicts that make the exit code other than 0.
+  enum FailOn {
+    ANY,
+    KERNEL_DAMAGED,
+    DUMP_DAMAGED,
+    UNDETERMINED
+  }
+
+  @Spec private CommandSpec spec;
+  @Mixin private DumpOptions dumpOptions;
+
+  @Parameters(paramLabel = "DUMP", arity = "1..*", description = "Crash dumps.")
+  private List<Path> dumps;
+
+  @Option(
+      names = "--format",
+      paramLabel = "text|json",
+      description = "Form of the report (default: text).")
+  private Format format = Format.TEXT;
+
+  @Option(
+      names = {"-o", "--output"},
+      paramLabel = "FILE",
+      description = "Write the report here, readable by its owner only.")
+  private Path output;
+
+  @Option(
+      names = "--only",
+      paramLabel = "ID",
+      split = ",",
+      description = "Run these checks only (see 'vmcheck explain').")
+  private List<String> only = List.of();
+
+  @Option(names = "--full", description = "Decode every stored page.")
+  private boolean full;
+
+  @Option(
+      names = "--fail-on",
+      paramLabel = "any|kernel-damaged|dump-damaged|undetermined",
+      split = ",",
+      converter = FailOnConverter.class,
+      description = "Verdicts that give their exit code; the others give 0 (default: any).")
+  private List<FailOn> failOn = List.of(FailOn.ANY);
+
+  @Option(
+      names = "--deadline",
+      paramLabel = "TIME",
+      converter = DurationConverter.class,
+      description = "Stop after this time, for example 30s, and say what was not looked at.")
+  private Duration deadline;
+
+  @Option(
+      names = {"-v", "--verbose"},
+      description = "All findings and the facts of each check.")
+  private boolean verbose;
+
+  @Option(
+      names = {"-q", "--quiet"},
+      description = "The verdict's line only.")
+  private boolean quiet;
+
+  /// Picocli's hook for durations.
+  static final class DurationConverter implements picocli.CommandLine.ITypeConverter<Duration> {
+    @Override
+    public Duration convert(String value) {
+      return DumpOptions.duration(value);
+    }
+  }
+
+  /// Picocli's hook for words with hyphens.
+  static final class FailOnConverter implements picocli.CommandLine.ITypeConverter<FailOn> {
+    @Override
+    public FailOn convert(String value) {
+      for (FailOn candidate : FailOn.values()) {
+        if (candidate.name().replace('_', '-').equalsIgnoreCase(value)) {
+          return candidate;
+        }
+      }
+      throw new picocli.CommandLine.TypeConversionException(
+          "expected any, kernel-damaged, dump-damaged or undetermined, got " + value);
+    }
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    ExplainCommand.requireKnownChecks(only);
+    StringBuilder text = new StringBuilder();
+    int code = ExitCode.INTACT;
+    for (Path dump : dumps) {
+      try {
+        DumpReport report = report(dump);
+        text.append(render(report));
+        code = ExitCode.worse(code, exitCode(report.verdict()));
+      } catch (Exception failure) {
+        if (dumps.size() == 1) {
+          throw failure;
+        }
+        spec.commandLine().getErr().println("vmcheck: " + Failures.message(failure));
+        code = ExitCode.worse(code, Failures.exitCode(failure));
+      }
+      if (output == null) {
+        Streams.write(spec, null, text.toString());
+        text.setLength(0);
+      }
+    }
+    if (output != null && !text.isEmpty()) {
+      Streams.write(spec, output, text.toString());
+    }
+    return code;
+  }
+
+  private DumpReport report(Path dump) throws Exception {
+    try (Analyzer analyzer = dumpOptions.open(dump, only, full, Optional.ofNullable(deadline))) {
+      return analyzer.check(Version.text());
+    }
+  }
+
+  private String render(DumpReport report) {
+    boolean colour = Streams.isColourWanted(spec, output);
+    return switch (format) {
+      case JSON ->
+          dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";
+      case TEXT ->
+          quiet
+              ? TextReport.verdictLine(report, colour)
+              : TextReport.render(report, colour, verbose) + (dumps.size() == 1 ? "" : "\n");
+    };
+  }
+
+  private int exitCode(Verdict verdict) {
+    boolean counts =
+        failOn.contains(FailOn.ANY)
+            || switch (verdict) {
+              case Verdict.Intact _ -> true;
+              case Verdict.KernelDamaged _ -> failOn.contains(FailOn.KERNEL_DAMAGED);
+              case Verdict.DumpDamaged _ -> failOn.contains(FailOn.DUMP_DAMAGED);
+              case Verdict.Undetermined _ -> failOn.contains(FailOn.UNDETERMINED);
+            };
+    return counts ? ExitCode.of(verdict) : ExitCode.INTACT;
+  }
+}

@@ -1,0 +1,63 @@
+package org.vmcheck.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.vmcheck.analysis.AnalysisOptions;
+import org.vmcheck.analysis.Analyzer;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
+
+/// Options that every command on a dump has.
+final class DumpOptions {
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "Threads to use (default: all cores).")
+  int threads = Runtime.getRuntime().availableProcessors();
+
+  Analyzer open(Path dump) throws IOException, Failures.UsageException {
+    return open(dump, List.of(), false, Optional.empty());
+  }
+
+  Analyzer open(Path dump, List<String> only, boolean full, Optional<Duration> deadline)
+      throws IOException, Failures.UsageException {
+    if (threads < 1 || threads > 1024) {
+      throw new Failures.UsageException("--threads: expected 1 to 1024, got " + threads);
+    }
+    if (Files.isDirectory(dump)) {
+      throw new Failures.UsageException(
+          dump + ": is a directory; give the dump in it, or use 'vmcheck scan'");
+    }
+    return Analyzer.open(dump, new AnalysisOptions(only, full, deadline, threads));
+  }
+
+  /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.
+  static Duration duration(String text) {
+    String lower = text.toLowerCase(Locale.ROOT);
+    try {
+      if (lower.endsWith("ms")) {
+        return Duration.ofMillis(Long.parseLong(lower.substring(0, lower.length() - 2)));
+      }
+      long factor = lower.endsWith("h") ? 3600 : lower.endsWith("m") ? 60 : 1;
+      String digits = lower.replaceFirst("[smh]$", "");
+      return Duration.ofSeconds(Math.multiplyExact(Long.parseLong(digits), factor));
+    } catch (NumberFormatException | ArithmeticException _) {
+      throw new TypeConversionException("expected a duration such as 30s or 5m, got " + text);
+    }
+  }
+
+  /// Reads an address in hexadecimal, with or without 0x.
+  static long address(String text) {
+    String digits = text.startsWith("0x") || text.startsWith("0X") ? text.substring(2) : text;
+    try {
+      return Long.parseUnsignedLong(digits, 16);
+    } catch (NumberFormatException _) {
+      throw new TypeConversionException("expected a hexadecimal address, got " + text);
+    }
+  }
+}

@@ -1,0 +1,70 @@
+package org.vmcheck.cli;
+
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import org.vmcheck.analysis.UnansweredException;
+import org.vmcheck.io.MalformedFileException;
+import org.vmcheck.io.Printable;
+import org.vmcheck.io.UnsupportedFormatException;
+import picocli.CommandLine;
+
+/// Turns exceptions into one clear line and the right exit code: no user ever sees a stack trace of
+/// bad input.
+final class Failures {
+  private Failures() {}
+
+  static int handle(Exception failure, CommandLine line, CommandLine.ParseResult result) {
+    line.getErr().println("vmcheck: " + message(failure));
+    if (exitCode(failure) == ExitCode.BUG) {
+      failure.printStackTrace(line.getErr());
+    }
+    return exitCode(failure);
+  }
+
+  static int handleUsage(CommandLine.ParameterException failure, String[] args) {
+    CommandLine line = failure.getCommandLine();
+    line.getErr().println("vmcheck: " + Printable.of(String.valueOf(failure.getMessage())));
+    line.getErr()
+        .println(
+            "Try '" + line.getCommandSpec().qualifiedName() + " --help' for more information.");
+    return ExitCode.USAGE;
+  }
+
+  static int exitCode(Exception failure) {
+    return switch (failure) {
+      case UsageException _ -> ExitCode.USAGE;
+      case MalformedFileException _, UnsupportedFormatException _ -> ExitCode.UNREADABLE;
+      case UnansweredException _ -> ExitCode.UNDETERMINED;
+      case IOException _ -> ExitCode.IO;
+      default -> ExitCode.BUG;
+    };
+  }
+
+  static String message(Exception failure) {
+    String text =
+        switch (failure) {
+          case AccessDeniedException denied -> denied.getFile() + ": permission denied";
+          case FileSystemException file ->
+              file.getFile()
+                  + ": "
+                  + (file.getReason() == null ? "no such file" : file.getReason());
+          case FileNotFoundException notFound -> notFound.getMessage();
+          default ->
+              exitCode(failure) == ExitCode.BUG
+                  ? "a bug of vmcheck, please report it: " + failure
+                  : String.valueOf(failure.getMessage());
+        };
+    return Printable.of(text);
+  }
+
+  /// A command line that parses and makes no sense: exit code 2.
+  static final class UsageException extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    UsageException(String message) {
+      super(message);
+    }
+  }
+}

@@ -1,0 +1,115 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.DumpFacts;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.io.Printable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// What a dump is, at once.
+@Command(
+    name = "info",
+    description = "Show the container, the kernel and the panic.",
+    mixinStandardHelpOptions = true)
+final class InfoCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private DumpOptions dumpOptions;
+
+  @Parameters(paramLabel = "DUMP", description = "A crash dump.")
+  private Path dump;
+
+  @Option(names = "--vmcoreinfo", description = "Print the text of VMCOREINFO as well.")
+  private boolean vmcoreinfo;
+
+  private final StringBuilder out = new StringBuilder();
+
+  @Override
+  public Integer call() throws Exception {
+    try (Analyzer analyzer = dumpOptions.open(dump)) {
+      container(analyzer.dumpFacts());
+      Optional<KernelFacts> kernel = analyzer.kernelFacts();
+      kernel.ifPresent(this::kernel);
+      for (String problem : analyzer.kernelProblems()) {
+        field("problem", problem);
+      }
+      if (vmcoreinfo) {
+        out.append('\n');
+        for (String line : analyzer.vmcoreinfo().split("\n")) {
+          out.append(Printable.of(line)).append('\n');
+        }
+      }
+      Streams.write(spec, null, out.toString());
+      return kernel.isPresent() ? ExitCode.INTACT : ExitCode.UNDETERMINED;
+    }
+  }
+
+  private void container(DumpFacts facts) {
+    field("file", facts.path());
+    field("size", "%,d bytes".formatted(facts.fileBytes()));
+    field(
+        "format",
+        facts.format()
+            + (facts.version() > 0 ? ", header version " + facts.version() : "")
+            + (facts.flattened() ? ", flattened" : ""));
+    if (!facts.codecs().isEmpty()) {
+      field("codecs", String.join(", ", facts.codecs()));
+    }
+    if (facts.dumpLevel() >= 0) {
+      field("dump level", Integer.toString(facts.dumpLevel()));
+    }
+    DumpFacts.PageTotals pages = facts.pages();
+    field(
+        "pages",
+        "%,d, of these %,d stored, %,d excluded, %,d missing"
+            .formatted(pages.total(), pages.stored(), pages.excluded(), pages.missing()));
+    field("complete", facts.complete() ? "yes" : "NO");
+  }
+
+  private void kernel(KernelFacts kernel) {
+    field("release", kernel.release());
+    field("version", kernel.version());
+    field("machine", kernel.machine());
+    field("nodename", kernel.nodename());
+    field("build id", kernel.buildId());
+    field("cpus", kernel.cpus() < 0 ? "not known" : kernel.cpus() + " online");
+    field("memory", "%,d MiB".formatted(kernel.memoryBytes() >> 20));
+    field("command", kernel.commandLine());
+    field("taint", kernel.taint().isEmpty() ? "none" : kernel.taint());
+    field("paging", kernel.pagingLevels() + " levels");
+    field("kaslr", "0x" + Long.toHexString(kernel.kaslrOffset()));
+    field("phys_base", "0x" + Long.toHexString(kernel.physBase()));
+    field(
+        "encryption",
+        kernel.smeMask() == 0 ? "off" : "mask 0x" + Long.toHexString(kernel.smeMask()));
+    field(
+        "symbols",
+        kernel.symbolCount() == 0
+            ? "none"
+            : "%,d from %s".formatted(kernel.symbolCount(), kernel.symbolSource()));
+    field("types", kernel.typeSource().isEmpty() ? "none" : kernel.typeSource());
+    field(
+        "slab",
+        kernel.allocator().isEmpty()
+            ? "not known"
+            : kernel.allocator()
+                + (kernel.slabVariant().isEmpty() ? "" : ", " + kernel.slabVariant()));
+    field("panic", kernel.panic().message().isEmpty() ? "none" : kernel.panic().message());
+    field("panic cpu", kernel.panic().cpu() < 0 ? "none" : "" + kernel.panic().cpu());
+    if (kernel.panic().crashTime() > 0) {
+      field("time", Instant.ofEpochSecond(kernel.panic().crashTime()).toString());
+    }
+  }
+
+  private void field(String name, String value) {
+    out.append("%-11s %s%n".formatted(name, Printable.of(value)));
+  }
+}

@@ -1,0 +1,85 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.analysis.MemoryAnswer;
+import org.vmcheck.io.Printable;
+import org.vmcheck.report.HexDump;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// Bytes of memory.
+@Command(
+    name = "read",
+    description = "Dump memory in hexadecimal, with what the page is.",
+    mixinStandardHelpOptions = true)
+final class ReadCommand implements Callable<Integer> {
+  private static final int MAX_BYTES = 1 << 20;
+
+  @Spec private CommandSpec spec;
+  @Mixin private DumpOptions dumpOptions;
+
+  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
+  private Path dump;
+
+  @Parameters(
+      index = "1",
+      paramLabel = "ADDRESS",
+      converter = AddressConverter.class,
+      description = "In hexadecimal.")
+  private long address;
+
+  @Parameters(
+      index = "2",
+      paramLabel = "LEN",
+      arity = "0..1",
+      description = "Bytes, in decimal (default: 64).")
+  private int length = 64;
+
+  @Option(names = "--phys", description = "The address is physical.")
+  private boolean physical;
+
+  /// Picocli's hook for addresses.
+  static final class AddressConverter implements ITypeConverter<Long> {
+    @Override
+    public Long convert(String value) {
+      return DumpOptions.address(value);
+    }
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    if (length < 1 || length > MAX_BYTES) {
+      throw new Failures.UsageException("LEN: expected 1 to " + MAX_BYTES + ", got " + length);
+    }
+    try (Analyzer analyzer = dumpOptions.open(dump)) {
+      MemoryAnswer answer = analyzer.read(address, length, physical);
+      StringBuilder out = new StringBuilder();
+      out.append(physical ? "physical " : "").append("0x").append(Long.toHexString(address));
+      if (!answer.symbol().isEmpty()) {
+        out.append(" <").append(Printable.of(answer.symbol())).append('>');
+      }
+      if (!physical && answer.physical() != -1) {
+        out.append(", physical 0x").append(Long.toHexString(answer.physical()));
+      }
+      if (!answer.page().isEmpty()) {
+        out.append(", page: ").append(Printable.of(answer.page()));
+      }
+      out.append('\n');
+      StringBuilder hex = new StringBuilder();
+      answer.bytes().forEach(b -> hex.append("%02x".formatted(b)));
+      HexDump.append(out, address, hex.toString(), 0, 0, "");
+      if (!answer.end().isEmpty()) {
+        out.append("ends here: ").append(Printable.of(answer.end())).append('\n');
+      }
+      Streams.write(spec, null, out.toString());
+      return answer.end().isEmpty() ? ExitCode.INTACT : ExitCode.UNDETERMINED;
+    }
+  }
+}

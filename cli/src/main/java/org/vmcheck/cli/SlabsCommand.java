@@ -1,0 +1,104 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.SlabUsage;
+import org.vmcheck.io.Printable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// The caches and their use.
+@Command(
+    name = "slabs",
+    description = "List the slab caches: the columns and numbers of crash's kmem -s.",
+    mixinStandardHelpOptions = true)
+final class SlabsCommand implements Callable<Integer> {
+  /// Forms of the table.
+  enum Format {
+    TEXT,
+    CSV,
+    JSON
+  }
+
+  @Spec private CommandSpec spec;
+  @Mixin private DumpOptions dumpOptions;
+
+  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
+  private Path dump;
+
+  @Parameters(
+      index = "1",
+      paramLabel = "CACHE",
+      arity = "0..1",
+      description = "Only the cache of this name.")
+  private String cache;
+
+  @Option(
+      names = "--format",
+      paramLabel = "text|csv|json",
+      description = "Form of the table (default: text).")
+  private Format format = Format.TEXT;
+
+  @Override
+  public Integer call() throws Exception {
+    try (Analyzer analyzer = dumpOptions.open(dump)) {
+      List<SlabUsage> rows = analyzer.slabUsage();
+      if (cache != null) {
+        rows = rows.stream().filter(row -> row.name().equals(cache)).toList();
+        if (rows.isEmpty()) {
+          throw new Failures.UsageException("no cache is called " + cache);
+        }
+      }
+      Streams.write(
+          spec,
+          null,
+          switch (format) {
+            case TEXT -> text(rows);
+            case CSV -> csv(rows);
+            case JSON -> org.vmcheck.json.SlabUsageWriter.write(rows);
+          });
+      return ExitCode.INTACT;
+    }
+  }
+
+  private static String text(List<SlabUsage> rows) {
+    StringBuilder out = new StringBuilder();
+    out.append("CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME\n");
+    for (SlabUsage row : rows) {
+      out.append(
+          "%016x %8d %10d %9d %6d %6s %s%n"
+              .formatted(
+                  row.cache(),
+                  row.objectSize(),
+                  row.allocated(),
+                  row.total(),
+                  row.slabs(),
+                  row.slabBytes() / 1024 + "k",
+                  " " + Printable.of(row.name())));
+    }
+    return out.toString();
+  }
+
+  private static String csv(List<SlabUsage> rows) {
+    StringBuilder out = new StringBuilder("cache,objsize,allocated,total,slabs,ssize,name\r\n");
+    for (SlabUsage row : rows) {
+      out.append(
+          "0x%x,%d,%d,%d,%d,%d,%s\r\n"
+              .formatted(
+                  row.cache(),
+                  row.objectSize(),
+                  row.allocated(),
+                  row.total(),
+                  row.slabs(),
+                  row.slabBytes(),
+                  org.vmcheck.report.Csv.cell(Printable.of(row.name()))));
+    }
+    return out.toString();
+  }
+}

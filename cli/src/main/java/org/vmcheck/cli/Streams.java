@@ -1,0 +1,47 @@
+package org.vmcheck.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import picocli.CommandLine.Model.CommandSpec;
+
+/// Where a command's text goes.
+final class Streams {
+  private Streams() {}
+
+  /// Colour only on a terminal, and never against NO_COLOR (https://no-color.org).
+  static boolean isColourWanted(CommandSpec spec, Path file) {
+    return file == null
+        && System.getenv("NO_COLOR") == null
+        && !"dumb".equals(System.getenv("TERM"))
+        && System.console() != null
+        && System.console().isTerminal()
+        && spec.commandLine().getOut() != null;
+  }
+
+  /// Prints, or writes a file that only its owner can read: reports hold kernel memory.
+  static void write(CommandSpec spec, Path file, String text) throws IOException {
+    if (file == null) {
+      PrintWriter out = spec.commandLine().getOut();
+      out.print(text);
+      out.flush();
+      return;
+    }
+    Path directory = file.toAbsolutePath().getParent();
+    Path temporary =
+        Files.createTempFile(
+            directory,
+            ".vmcheck",
+            ".tmp",
+            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+    try {
+      Files.writeString(temporary, text);
+      Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+  }
+}

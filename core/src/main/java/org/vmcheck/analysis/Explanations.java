@@ -1,0 +1,66 @@
+package org.vmcheck.analysis;
+
+import java.util.Optional;
+import org.vmcheck.check.Check;
+import org.vmcheck.check.Checks;
+import org.vmcheck.finding.Cause;
+
+/// The texts behind the ids of checks and causes.
+public final class Explanations {
+  private Explanations() {}
+
+  public static boolean isCheck(String id) {
+    return Checks.byId(id).isPresent();
+  }
+
+  /// Every id with its question or its first sentence.
+  public static String list() {
+    StringBuilder out = new StringBuilder("Checks\n");
+    for (Check check : Checks.all()) {
+      out.append("  %-24s %s%n".formatted(check.id(), check.question()));
+    }
+    out.append("\nCauses: the dump's fault\n");
+    for (Cause cause : Cause.values()) {
+      if (cause.isArtefact()) {
+        out.append("  %-24s %s%n".formatted(cause.id(), firstSentence(cause.explanation())));
+      }
+    }
+    out.append("\nCauses: real damage\n");
+    for (Cause cause : Cause.values()) {
+      if (!cause.isArtefact()) {
+        out.append("  %-24s %s%n".formatted(cause.id(), firstSentence(cause.explanation())));
+      }
+    }
+    return out.toString();
+  }
+
+  /// The whole text of one id; empty if there is none of that name.
+  public static Optional<String> of(String id) {
+    Optional<Check> check = Checks.byId(id);
+    if (check.isPresent()) {
+      return Optional.of(
+          check.get().id()
+              + "\n"
+              + check.get().question()
+              + "\n\n"
+              + check.get().explanation()
+              + "\n");
+    }
+    return Cause.byId(id)
+        .map(
+            cause ->
+                cause.id()
+                    + (cause.isArtefact() ? " (the dump's fault)" : " (real damage)")
+                    + "\n"
+                    + cause.explanation()
+                    + "\n\nWhat to do: "
+                    + cause.whatToDo()
+                    + "\n"
+                    + (cause.reference().isEmpty() ? "" : "See: " + cause.reference() + "\n"));
+  }
+
+  private static String firstSentence(String text) {
+    int end = text.indexOf(". ");
+    return end < 0 ? text : text.substring(0, end + 1);
+  }
+}

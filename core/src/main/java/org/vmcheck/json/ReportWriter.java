@@ -1,0 +1,295 @@
+package org.vmcheck.json;
+
+import java.io.StringWriter;
+import java.util.List;
+import java.util.Map;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.DumpFacts;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.Printable;
+import tools.jackson.core.JsonGenerator;
+import tools.jackson.core.ObjectWriteContext;
+import tools.jackson.core.json.JsonFactory;
+import tools.jackson.core.util.DefaultPrettyPrinter;
+
+/// The report as JSON, schema version 1: one object a dump, addresses as hexadecimal strings, text
+/// from the dump escaped. The schema is `report.schema.json` beside this class.
+public final class ReportWriter {
+  public static final int SCHEMA_VERSION = 1;
+
+  private final JsonGenerator json;
+
+  private ReportWriter(JsonGenerator json) {
+    this.json = json;
+  }
+
+  /// One line, without the newline.
+  public static String line(DumpReport report) {
+    return write(report, ObjectWriteContext.empty());
+  }
+
+  /// Indented, with a newline at the end.
+  public static String pretty(DumpReport report) {
+    ObjectWriteContext context =
+        new ObjectWriteContext.Base() {
+          @Override
+          public tools.jackson.core.PrettyPrinter getPrettyPrinter() {
+            return new DefaultPrettyPrinter();
+          }
+        };
+    return write(report, context) + "\n";
+  }
+
+  private static String write(DumpReport report, ObjectWriteContext context) {
+    StringWriter out = new StringWriter();
+    try (JsonGenerator generator = new JsonFactory().createGenerator(context, out)) {
+      new ReportWriter(generator).report(report);
+    }
+    return out.toString();
+  }
+
+  private void report(DumpReport report) {
+    json.writeStartObject();
+    json.writeNumberProperty("schemaVersion", SCHEMA_VERSION);
+    text("tool", report.tool());
+    dump(report.dump());
+    report.kernel().ifPresent(this::kernel);
+    json.writeArrayPropertyStart("checks");
+    report.checks().forEach(this::check);
+    json.writeEndArray();
+    verdict(report.verdict());
+    json.writeNumberProperty("seconds", Math.round(report.seconds() * 1000) / 1000.0);
+    json.writeEndObject();
+  }
+
+  private void dump(DumpFacts dump) {
+    json.writeObjectPropertyStart("dump");
+    text("path", dump.path());
+    json.writeNumberProperty("bytes", dump.fileBytes());
+    text("format", dump.format());
+    json.writeNumberProperty("version", dump.version());
+    json.writeBooleanProperty("flattened", dump.flattened());
+    strings("codecs", dump.codecs());
+    json.writeNumberProperty("dumpLevel", dump.dumpLevel());
+    json.writeObjectPropertyStart("pages");
+    json.writeNumberProperty("total", dump.pages().total());
+    json.writeNumberProperty("stored", dump.pages().stored());
+    json.writeNumberProperty("excluded", dump.pages().excluded());
+    json.writeNumberProperty("missing", dump.pages().missing());
+    json.writeNumberProperty("damaged", dump.pages().damaged());
+    json.writeEndObject();
+    json.writeBooleanProperty("complete", dump.complete());
+    json.writeEndObject();
+  }
+
+  private void kernel(KernelFacts kernel) {
+    json.writeObjectPropertyStart("kernel");
+    text("release", kernel.release());
+    text("version", kernel.version());
+    text("machine", kernel.machine());
+    text("nodename", kernel.nodename());
+    text("buildId", kernel.buildId());
+    text("commandLine", kernel.commandLine());
+    text("taint", kernel.taint());
+    json.writeNumberProperty("cpus", kernel.cpus());
+    json.writeNumberProperty("memoryBytes", kernel.memoryBytes());
+    address("kaslrOffset", kernel.kaslrOffset());
+    hex("physBase", kernel.physBase());
+    json.writeNumberProperty("pagingLevels", kernel.pagingLevels());
+    json.writeObjectPropertyStart("sme");
+    hex("mask", kernel.smeMask());
+    json.writeBooleanProperty("active", kernel.smeMask() != 0);
+    json.writeEndObject();
+    json.writeObjectPropertyStart("symbols");
+    text("source", kernel.symbolSource());
+    json.writeNumberProperty("count", kernel.symbolCount());
+    json.writeEndObject();
+    json.writeObjectPropertyStart("types");
+    text("source", kernel.typeSource());
+    json.writeEndObject();
+    json.writeObjectPropertyStart("slab");
+    text("allocator", kernel.allocator());
+    text("variant", kernel.slabVariant());
+    text("decoder", kernel.decoder());
+    json.writeEndObject();
+    json.writeEndObject();
+    json.writeObjectPropertyStart("panic");
+    text("message", kernel.panic().message());
+    json.writeNumberProperty("cpu", kernel.panic().cpu());
+    json.writeNumberProperty("time", kernel.panic().crashTime());
+    json.writeEndObject();
+  }
+
+  private void check(CheckOutcome outcome) {
+    json.writeStartObject();
+    text("id", outcome.id());
+    switch (outcome) {
+      case CheckOutcome.Ran ran -> {
+        text("status", "ran");
+        text("answer", ran.answer());
+        json.writeObjectPropertyStart("facts");
+        for (Map.Entry<String, String> fact : ran.facts().entrySet()) {
+          text(Printable.of(fact.getKey()), fact.getValue());
+        }
+        json.writeEndObject();
+        coverage(ran.coverage());
+        json.writeArrayPropertyStart("notes");
+        for (Note note : ran.notes()) {
+          json.writeStartObject();
+          text("topic", note.topic());
+          text("text", note.text());
+          json.writeEndObject();
+        }
+        json.writeEndArray();
+        json.writeArrayPropertyStart("findings");
+        ran.findings().forEach(this::finding);
+        json.writeEndArray();
+      }
+      case CheckOutcome.Skipped skipped -> {
+        text("status", "skipped");
+        strings("unmet", skipped.unmet());
+      }
+      case CheckOutcome.Failed failed -> {
+        text("status", "failed");
+        text("reason", failed.reason());
+      }
+    }
+    json.writeEndObject();
+  }
+
+  private void coverage(Coverage coverage) {
+    json.writeObjectPropertyStart("coverage");
+    json.writeObjectPropertyStart("lookedAt");
+    coverage.lookedAt().forEach((kind, count) -> json.writeNumberProperty(kind, count));
+    json.writeEndObject();
+    json.writeObjectPropertyStart("notRead");
+    coverage.notRead().forEach((reason, count) -> json.writeNumberProperty(reason, count));
+    json.writeEndObject();
+    strings("gaps", coverage.gaps());
+    json.writeEndObject();
+  }
+
+  private void finding(Finding finding) {
+    Subject subject = finding.subject();
+    json.writeStartObject();
+    text("cause", finding.cause().id());
+    text("layer", finding.layer().name().toLowerCase(java.util.Locale.ROOT));
+    text("severity", finding.severity().name().toLowerCase(java.util.Locale.ROOT));
+    text("claim", finding.claim());
+    text("cache", subject.cache());
+    address("slab", subject.slab());
+    address("object", subject.object());
+    address("address", subject.address());
+    address("physical", subject.physical());
+    word("raw", subject.raw(), subject);
+    word("decoded", subject.decoded(), subject);
+    evidence("evidence", finding.evidence());
+    evidence("against", finding.against());
+    text("fingerprint", finding.fingerprint());
+    json.writeEndObject();
+  }
+
+  private void evidence(String name, List<Evidence> list) {
+    json.writeArrayPropertyStart(name);
+    for (Evidence evidence : list) {
+      json.writeStartObject();
+      text("sentence", evidence.sentence());
+      switch (evidence) {
+        case Evidence.WordAt(long at, long physical, long raw, long decoded, String _) -> {
+          text("kind", "word");
+          address("address", at);
+          address("physical", physical);
+          address("raw", raw);
+          address("decoded", decoded);
+        }
+        case Evidence.ChainBroken(String chain, long from, long to, int step, String _) -> {
+          text("kind", "chain");
+          text("list", chain);
+          address("from", from);
+          hex("to", to);
+          json.writeNumberProperty("step", step);
+        }
+        case Evidence.BytesAt(long at, long physical, String hex, int from, int to, String _) -> {
+          text("kind", "bytes");
+          address("address", at);
+          address("physical", physical);
+          text("hex", hex);
+          json.writeNumberProperty("markFrom", from);
+          json.writeNumberProperty("markTo", to);
+        }
+        case Evidence.CountMismatch(String what, long expected, long actual, String _) -> {
+          text("kind", "count");
+          text("what", what);
+          json.writeNumberProperty("expected", expected);
+          json.writeNumberProperty("actual", actual);
+        }
+        case Evidence.PageLooksLike(long pfn, String looks, String _) -> {
+          text("kind", "page");
+          address("pfn", pfn);
+          text("looks", looks);
+        }
+        case Evidence.WhatIf(String change, String _) -> {
+          text("kind", "what-if");
+          text("change", change);
+        }
+        case Evidence.LogLineSays(long timestamp, String line, String _) -> {
+          text("kind", "log");
+          json.writeNumberProperty("timestampNanos", timestamp);
+          text("line", line);
+        }
+      }
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+  }
+
+  private void verdict(Verdict verdict) {
+    json.writeObjectPropertyStart("verdict");
+    text("kind", verdict.kind());
+    text("summary", verdict.summary());
+    strings("reasons", verdict.reasons());
+    json.writeEndObject();
+  }
+
+  private void strings(String name, List<String> values) {
+    json.writeArrayPropertyStart(name);
+    values.forEach(value -> json.writeString(Printable.of(value)));
+    json.writeEndArray();
+  }
+
+  private void text(String name, String value) {
+    json.writeStringProperty(name, Printable.of(value));
+  }
+
+  private void hex(String name, long value) {
+    json.writeStringProperty(name, "0x" + Long.toHexString(value));
+  }
+
+  /// An address, or null where it is not known.
+  private void address(String name, long value) {
+    if (value == Evidence.UNKNOWN) {
+      json.writeNullProperty(name);
+    } else {
+      hex(name, value);
+    }
+  }
+
+  /// A word may hold all ones itself: it is known where the finding has a place.
+  private void word(String name, long value, Subject subject) {
+    if (value == Evidence.UNKNOWN
+        && (name.equals("decoded") || subject.address() == Evidence.UNKNOWN)) {
+      json.writeNullProperty(name);
+    } else if (value == Evidence.UNKNOWN) {
+      json.writeStringProperty(name, "0xffffffffffffffff");
+    } else {
+      hex(name, value);
+    }
+  }
+}

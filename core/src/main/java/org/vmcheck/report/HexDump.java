@@ -1,0 +1,35 @@
+package org.vmcheck.report;
+
+/// Bytes in lines of sixteen: address, hexadecimal, text. Marked bytes stand in brackets.
+public final class HexDump {
+  private static final int WIDTH = 16;
+
+  private HexDump() {}
+
+  /// @param hex two digits a byte
+  /// @param markFrom first marked byte
+  /// @param markTo end (exclusive) of the marked bytes
+  public static void append(
+      StringBuilder out, long address, String hex, int markFrom, int markTo, String indent) {
+    int count = hex.length() / 2;
+    for (int line = 0; line < count; line += WIDTH) {
+      out.append(indent).append("%016x ".formatted(address + line));
+      StringBuilder text = new StringBuilder();
+      for (int i = line; i < line + WIDTH; i++) {
+        if (i >= count) {
+          out.append("   ");
+          continue;
+        }
+        boolean marked = i >= markFrom && i < markTo;
+        boolean first = marked && (i == markFrom || i == line);
+        boolean afterMark = !marked && i > line && i - 1 >= markFrom && i - 1 < markTo;
+        out.append(first ? '[' : afterMark ? ']' : ' ').append(hex, 2 * i, 2 * i + 2);
+        int b = Integer.parseInt(hex, 2 * i, 2 * i + 2, 16);
+        text.append(b >= 0x20 && b < 0x7f ? (char) b : '.');
+      }
+      int last = Math.min(line + WIDTH, count) - 1;
+      out.append(last >= markFrom && last < markTo ? ']' : ' ');
+      out.append(" |").append(text).append("|\n");
+    }
+  }
+}

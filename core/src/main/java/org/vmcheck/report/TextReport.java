@@ -1,0 +1,237 @@
+package org.vmcheck.report;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.DumpFacts;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.Printable;
+
+/// The report for a person at a terminal. The first line is the verdict.
+public final class TextReport {
+  private static final int MAX_FINDINGS = 20;
+
+  private final boolean colour;
+  private final boolean verbose;
+  private final StringBuilder out = new StringBuilder();
+
+  private TextReport(boolean colour, boolean verbose) {
+    this.colour = colour;
+    this.verbose = verbose;
+  }
+
+  /// @param colour whether to use ANSI colours
+  /// @param verbose whether to list every finding and all facts of the checks
+  public static String render(DumpReport report, boolean colour, boolean verbose) {
+    TextReport text = new TextReport(colour, verbose);
+    text.verdict(report);
+    text.dump(report.dump());
+    report.kernel().ifPresent(text::kernel);
+    text.findings(report.findings());
+    text.checks(report.checks());
+    text.coverage(report);
+    return text.out.toString();
+  }
+
+  /// The verdict alone, for `-q`.
+  public static String verdictLine(DumpReport report, boolean colour) {
+    TextReport text = new TextReport(colour, false);
+    text.verdict(report);
+    return text.out.toString();
+  }
+
+  private void verdict(DumpReport report) {
+    Verdict verdict = report.verdict();
+    String code =
+        switch (verdict) {
+          case Verdict.Intact _ -> "32";
+          case Verdict.KernelDamaged _ -> "31";
+          case Verdict.DumpDamaged _ -> "33";
+          case Verdict.Undetermined _ -> "36";
+        };
+    line(
+        paint(code, verdict.kind())
+            + ": "
+            + Printable.of(report.dump().path())
+            + ": "
+            + Printable.of(verdict.summary()));
+  }
+
+  private void dump(DumpFacts dump) {
+    List<String> words = new ArrayList<>();
+    words.add(
+        dump.format()
+            + (dump.version() > 0 ? " v" + dump.version() : "")
+            + (dump.flattened() ? " flattened" : ""));
+    if (!dump.codecs().isEmpty()) {
+      words.add(String.join("+", dump.codecs()));
+    }
+    if (dump.dumpLevel() >= 0) {
+      words.add("dump level " + dump.dumpLevel());
+    }
+    DumpFacts.PageTotals pages = dump.pages();
+    words.add("%,d of %,d pages stored".formatted(pages.stored(), pages.total()));
+    if (pages.excluded() > 0) {
+      words.add("%,d excluded".formatted(pages.excluded()));
+    }
+    if (pages.missing() > 0) {
+      words.add("%,d missing".formatted(pages.missing()));
+    }
+    if (!dump.complete()) {
+      words.add("INCOMPLETE");
+    }
+    field("dump", String.join(", ", words));
+  }
+
+  private void kernel(KernelFacts kernel) {
+    field("kernel", kernel.release() + " " + kernel.machine() + ", " + kernel.version());
+    String found =
+        kernel.symbolCount() > 0
+            ? "%,d symbols (%s), types (%s)"
+                .formatted(
+                    kernel.symbolCount(),
+                    kernel.symbolSource(),
+                    kernel.typeSource().isEmpty() ? "none" : kernel.typeSource())
+            : "no symbols";
+    field(
+        "machine",
+        "%s, %s, %d-level paging, KASLR %s%s, %s"
+            .formatted(
+                kernel.cpus() < 0 ? "CPUs not known" : kernel.cpus() + " CPUs online",
+                bytes(kernel.memoryBytes()),
+                kernel.pagingLevels(),
+                kernel.kaslrOffset() == 0
+                    ? "off"
+                    : kernel.kaslrOffset() == Evidence.UNKNOWN
+                        ? "not known"
+                        : "0x" + Long.toHexString(kernel.kaslrOffset()),
+                kernel.smeMask() == 0
+                    ? ""
+                    : ", memory encryption mask 0x" + Long.toHexString(kernel.smeMask()),
+                found));
+    if (!kernel.panic().message().isEmpty()) {
+      field(
+          "panic",
+          kernel.panic().message()
+              + (kernel.panic().cpu() >= 0 ? " (cpu " + kernel.panic().cpu() + ")" : ""));
+    }
+    if (!kernel.allocator().isEmpty()) {
+      field(
+          "slab",
+          kernel.allocator()
+              + (kernel.slabVariant().isEmpty() ? "" : ", " + kernel.slabVariant())
+              + (kernel.decoder().isEmpty() ? "" : ", free pointers " + kernel.decoder()));
+    }
+  }
+
+  private void findings(List<Finding> findings) {
+    int shown = 0;
+    for (Finding finding : findings) {
+      if (!verbose && shown == MAX_FINDINGS) {
+        line("");
+        line("... and %d more findings (-v shows all)".formatted(findings.size() - shown));
+        break;
+      }
+      shown++;
+      line("");
+      line(
+          paint(finding.cause().isArtefact() ? "33" : "31", finding.cause().id())
+              + ": "
+              + Printable.of(finding.claim()));
+      for (Evidence evidence : finding.evidence()) {
+        evidence("  + ", evidence);
+      }
+      for (Evidence evidence : finding.against()) {
+        evidence("  - against: ", evidence);
+      }
+      line("  = " + finding.cause().explanation());
+      line("  > " + finding.cause().whatToDo());
+      if (finding.subject().address() != Evidence.UNKNOWN) {
+        line(
+            "  $ vmcheck read DUMP 0x%x 64    (crash: rd %x 8)"
+                .formatted(finding.subject().address(), finding.subject().address()));
+      }
+    }
+  }
+
+  private void evidence(String prefix, Evidence evidence) {
+    if (!evidence.sentence().isEmpty()) {
+      line(prefix + Printable.of(evidence.sentence()));
+    }
+    if (evidence
+            instanceof Evidence.BytesAt(long at, long _, String hex, int from, int to, String _)
+        && !hex.isEmpty()) {
+      HexDump.append(out, at, hex, from, to, "      ");
+    }
+  }
+
+  private void checks(List<CheckOutcome> checks) {
+    line("");
+    for (CheckOutcome outcome : checks) {
+      switch (outcome) {
+        case CheckOutcome.Ran ran -> {
+          line("  %-20s %s".formatted(ran.id(), Printable.of(ran.answer())));
+          if (verbose) {
+            ran.facts()
+                .forEach(
+                    (name, value) ->
+                        line(
+                            "  %-20s   %s: %s"
+                                .formatted("", Printable.of(name), Printable.of(value))));
+          }
+          for (Note note : ran.notes()) {
+            line("  %-20s note: %s".formatted("", Printable.of(note.text())));
+          }
+        }
+        case CheckOutcome.Skipped skipped ->
+            line(
+                "  %-20s skipped: %s"
+                    .formatted(skipped.id(), Printable.of(String.join("; ", skipped.unmet()))));
+        case CheckOutcome.Failed failed ->
+            line(
+                "  %-20s FAILED (a bug of vmcheck): %s"
+                    .formatted(failed.id(), Printable.of(failed.reason())));
+      }
+    }
+  }
+
+  private void coverage(DumpReport report) {
+    Coverage coverage = report.verdict().coverage();
+    List<String> looked = new ArrayList<>();
+    coverage.lookedAt().forEach((kind, count) -> looked.add("%,d %s".formatted(count, kind)));
+    line("");
+    field("looked at", looked.isEmpty() ? "nothing" : String.join(", ", looked));
+    if (!coverage.notRead().isEmpty()) {
+      List<String> missed = new ArrayList<>();
+      coverage.notRead().forEach((reason, count) -> missed.add("%,d %s".formatted(count, reason)));
+      field("not read", String.join(", ", missed));
+    }
+    for (String gap : coverage.gaps()) {
+      field("gap", gap);
+    }
+    field("time", String.format(Locale.ROOT, "%.2f s", report.seconds()));
+  }
+
+  private void field(String name, String value) {
+    line("%-10s %s".formatted(name, Printable.of(value)));
+  }
+
+  private void line(String text) {
+    out.append(text).append('\n');
+  }
+
+  private String paint(String code, String text) {
+    return colour ? "\u001b[1;" + code + "m" + text + "\u001b[0m" : text;
+  }
+
+  private static String bytes(long count) {
+    return count >= 10L << 30 ? "%,d GiB".formatted(count >> 30) : "%,d MiB".formatted(count >> 20);
+  }
+}
