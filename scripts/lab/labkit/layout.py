@@ -14,5 +14,5 @@ def header(layout):
     for struct, members in MEMBERS.items():
         for member in members.split():
             offset = layout.get((struct, member), (-1, 0))[0]
-            lines.append(f"#define AT_{struct}_{member} ({offset})")
+            lines.append(f"#define AT_{struct}__{member} ({offset})")
     return "\n".join(lines) + "\n"

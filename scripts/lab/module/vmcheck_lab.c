@@ -80,34 +80,34 @@ static unsigned int pick(unsigned int below)
 
 typedef struct kmem_cache cache_t;
 
-static unsigned int size_of(cache_t *s) { return U32(s, AT_kmem_cache_size); }
-static unsigned int object_size_of(cache_t *s) { return U32(s, AT_kmem_cache_object_size); }
-static unsigned int inuse_of(cache_t *s) { return U32(s, AT_kmem_cache_inuse); }
-static unsigned int offset_of(cache_t *s) { return U32(s, AT_kmem_cache_offset); }
-static unsigned int flags_of(cache_t *s) { return U32(s, AT_kmem_cache_flags); }
-static const char *name_of(cache_t *s) { return PTR(s, AT_kmem_cache_name); }
+static unsigned int size_of(cache_t *s) { return U32(s, AT_kmem_cache__size); }
+static unsigned int object_size_of(cache_t *s) { return U32(s, AT_kmem_cache__object_size); }
+static unsigned int inuse_of(cache_t *s) { return U32(s, AT_kmem_cache__inuse); }
+static unsigned int offset_of(cache_t *s) { return U32(s, AT_kmem_cache__offset); }
+static unsigned int flags_of(cache_t *s) { return U32(s, AT_kmem_cache__flags); }
+static const char *name_of(cache_t *s) { return PTR(s, AT_kmem_cache__name); }
 
-#if AT_kmem_cache_cpu_slab >= 0
+#if AT_kmem_cache__cpu_slab >= 0
 static void *cpu_of(cache_t *s, int cpu)
 {
-	return per_cpu_ptr((void __percpu *)PTR(s, AT_kmem_cache_cpu_slab), cpu);
+	return per_cpu_ptr((void __percpu *)PTR(s, AT_kmem_cache__cpu_slab), cpu);
 }
 #endif
 
-static void *node_of(cache_t *s, int node) { return PTR(s, AT_kmem_cache_node + 8 * node); }
+static void *node_of(cache_t *s, int node) { return PTR(s, AT_kmem_cache__node + 8 * node); }
 
 static void *slab_of(void *object) { return compound_head(virt_to_page(object)); }
 static char *base_of(void *slab) { return page_address((struct page *)slab); }
-static cache_t *cache_of(void *slab) { return PTR(slab, AT_slab_slab_cache); }
-static u32 *counters_of(void *slab) { return &U32(slab, AT_slab_counters); }
+static cache_t *cache_of(void *slab) { return PTR(slab, AT_slab__slab_cache); }
+static u32 *counters_of(void *slab) { return &U32(slab, AT_slab__counters); }
 static unsigned int slab_inuse(void *slab) { return *counters_of(slab) & 0xffff; }
 static unsigned int slab_objects(void *slab) { return *counters_of(slab) >> 16 & 0x7fff; }
 static bool slab_frozen(void *slab) { return *counters_of(slab) >> 31; }
-static void *slab_freelist(void *slab) { return PTR(slab, AT_slab_freelist); }
+static void *slab_freelist(void *slab) { return PTR(slab, AT_slab__freelist); }
 
 static unsigned int pad_of(cache_t *s)
 {
-	return flags_of(s) & SLAB_RED_ZONE ? U32(s, AT_kmem_cache_red_left_pad) : 0;
+	return flags_of(s) & SLAB_RED_ZONE ? U32(s, AT_kmem_cache__red_left_pad) : 0;
 }
 
 static void *object_at(void *slab, unsigned int index)
@@ -128,8 +128,8 @@ static u64 *slot_of(cache_t *s, void *object) { return (u64 *)((char *)object + 
 
 static u64 encode(cache_t *s, void *next, u64 *slot) /* and decode: it is its own inverse */
 {
-#if AT_kmem_cache_random >= 0
-	return (u64)next ^ U64(s, AT_kmem_cache_random) ^ swab64((u64)slot);
+#if AT_kmem_cache__random >= 0
+	return (u64)next ^ U64(s, AT_kmem_cache__random) ^ swab64((u64)slot);
 #else
 	return (u64)next;
 #endif
@@ -213,17 +213,17 @@ static void find_spots(cache_t *s)
 	int cpu, node;
 
 	spot_count = 0;
-#if AT_kmem_cache_cpu_slab >= 0
+#if AT_kmem_cache__cpu_slab >= 0
 	for_each_online_cpu(cpu) {
-		void *c = cpu_of(s, cpu), *slab = PTR(c, AT_kmem_cache_cpu_slab);
+		void *c = cpu_of(s, cpu), *slab = PTR(c, AT_kmem_cache_cpu__slab);
 
 		if (slab) {
-			add_spot(slab, &PTR(c, AT_kmem_cache_cpu_freelist), "cpu", cpu, -1);
-			add_spot(slab, &PTR(slab, AT_slab_freelist), "cpu-remote", cpu, -1);
+			add_spot(slab, &PTR(c, AT_kmem_cache_cpu__freelist), "cpu", cpu, -1);
+			add_spot(slab, &PTR(slab, AT_slab__freelist), "cpu-remote", cpu, -1);
 		}
-#if AT_kmem_cache_cpu_partial >= 0
-		for (slab = PTR(c, AT_kmem_cache_cpu_partial); slab; slab = PTR(slab, AT_slab_next))
-			add_spot(slab, &PTR(slab, AT_slab_freelist), "cpu-partial", cpu, -1);
+#if AT_kmem_cache_cpu__partial >= 0
+		for (slab = PTR(c, AT_kmem_cache_cpu__partial); slab; slab = PTR(slab, AT_slab__next))
+			add_spot(slab, &PTR(slab, AT_slab__freelist), "cpu-partial", cpu, -1);
 #endif
 	}
 #endif
@@ -233,11 +233,11 @@ static void find_spots(cache_t *s)
 
 		if (!n)
 			continue;
-		list = (struct list_head *)((char *)n + AT_kmem_cache_node_partial);
+		list = (struct list_head *)((char *)n + AT_kmem_cache_node__partial);
 		list_for_each(at, list) {
-			void *slab = (char *)at - AT_slab_slab_list;
+			void *slab = (char *)at - AT_slab__slab_list;
 
-			add_spot(slab, &PTR(slab, AT_slab_freelist), "node", -1, node);
+			add_spot(slab, &PTR(slab, AT_slab__freelist), "node", -1, node);
 		}
 	}
 }
@@ -253,12 +253,12 @@ static void walk(struct spot *spot)
 		chain[chain_length++] = object;
 		__set_bit(index_of(spot->slab, object), is_free);
 	}
-#if AT_kmem_cache_cpu_slab >= 0
+#if AT_kmem_cache__cpu_slab >= 0
 	/* the other list of a CPU's slab holds free objects too */
 	if (spot->cpu >= 0 && strncmp(spot->where, "cpu-p", 5)) {
 		void *c = cpu_of(s, spot->cpu);
-		void *from = spot->head == &PTR(c, AT_kmem_cache_cpu_freelist) ? slab_freelist(spot->slab)
-									       : PTR(c, AT_kmem_cache_cpu_freelist);
+		void *from = spot->head == &PTR(c, AT_kmem_cache_cpu__freelist) ? slab_freelist(spot->slab)
+									       : PTR(c, AT_kmem_cache_cpu__freelist);
 		for (object = from; object; object = next_of(s, object))
 			__set_bit(index_of(spot->slab, object), is_free);
 	}
@@ -407,7 +407,7 @@ static int free_twice(struct spot *spot)
 	for (i = 0; i < slab_objects(spot->slab) && n < want; i++)
 		if (allocated_ours(spot->slab, i))
 			victims[n++] = object_at(spot->slab, i);
-	if (n < 2 || (spot->head == &PTR(spot->slab, AT_slab_freelist) && slab_inuse(spot->slab) <= n + 1))
+	if (n < 2 || (spot->head == &PTR(spot->slab, AT_slab__freelist) && slab_inuse(spot->slab) <= n + 1))
 		return REFUSE("too few allocated objects to free twice");
 	take_object(spot, 0);
 	done.object = victims[0];
@@ -422,14 +422,14 @@ static int free_twice(struct spot *spot)
 	}
 	link(s, victims[0], head);
 	*spot->head = victims[0];
-	if (spot->head == &PTR(spot->slab, AT_slab_freelist))
+	if (spot->head == &PTR(spot->slab, AT_slab__freelist))
 		*counters_of(spot->slab) -= n + 1;
 	return 0;
 }
 
 static int two_lists(struct spot *spot)
 {
-#if AT_kmem_cache_cpu_slab >= 0
+#if AT_kmem_cache__cpu_slab >= 0
 	cache_t *s = cache_of(spot->slab);
 	void *c, *victim = NULL;
 	unsigned int i;
@@ -450,9 +450,9 @@ static int two_lists(struct spot *spot)
 	done.before = *(u64 *)done.slot;
 	done.links = 0;
 	/* freed by this CPU, then once more by another: the second free rewrites the slot for the other list */
-	PTR(c, AT_kmem_cache_cpu_freelist) = victim;
+	PTR(c, AT_kmem_cache_cpu__freelist) = victim;
 	link(s, victim, slab_freelist(spot->slab));
-	PTR(spot->slab, AT_slab_freelist) = victim;
+	PTR(spot->slab, AT_slab__freelist) = victim;
 	*counters_of(spot->slab) -= 1;
 	return 0;
 #else
@@ -542,7 +542,7 @@ static int cross_free(struct spot *spot)
 {
 	unsigned int i;
 
-	if (spot->head != &PTR(spot->slab, AT_slab_freelist) || slab_inuse(spot->slab) < 2)
+	if (spot->head != &PTR(spot->slab, AT_slab__freelist) || slab_inuse(spot->slab) < 2)
 		return REFUSE("not on the slab's own list");
 	for (i = 0; i < slab_objects(spot->slab); i++) {
 		void *victim = object_at(spot->slab, i);
@@ -603,14 +603,14 @@ static int descriptor(struct spot *spot)
 	} else if (!strcmp(fault, "slab-cache-wrong")) {
 		cache_t *s = cache_of(spot->slab);
 
-		word = &PTR(spot->slab, AT_slab_slab_cache);
+		word = &PTR(spot->slab, AT_slab__slab_cache);
 		take_word(spot, word);
-		PTR(spot->slab, AT_slab_slab_cache) = pick(3) ? other : (void *)((u64)s + 8 * (1 + pick(8)));
+		PTR(spot->slab, AT_slab__slab_cache) = pick(3) ? other : (void *)((u64)s + 8 * (1 + pick(8)));
 		done.cache = s;
 	} else if (!strcmp(fault, "list-next") || !strcmp(fault, "list-prev")) {
 		if (strcmp(spot->where, "node"))
 			return REFUSE("only node lists are doubly linked");
-		word = (char *)spot->slab + AT_slab_slab_list + (strcmp(fault, "list-next") ? 8 : 0);
+		word = (char *)spot->slab + AT_slab__slab_list + (strcmp(fault, "list-next") ? 8 : 0);
 		take_word(spot, word);
 		bad[3] = done.before ^ (8ULL << pick(3));
 		bad[4] = done.before ^ (1ULL << (32 + pick(31)));
@@ -618,7 +618,7 @@ static int descriptor(struct spot *spot)
 	} else if (!strcmp(fault, "cpu-partial-next")) {
 		if (strcmp(spot->where, "cpu-partial"))
 			return REFUSE("only a CPU's partial list");
-		word = &PTR(spot->slab, AT_slab_next);
+		word = &PTR(spot->slab, AT_slab__next);
 		take_word(spot, word);
 		bad[0] = done.before ^ (8ULL << pick(3)); /* zero may be the truth here: the end of the chain */
 		bad[3] = (u64)spot->slab;
@@ -627,25 +627,25 @@ static int descriptor(struct spot *spot)
 	} else if (!strcmp(fault, "nr-partial-wrong")) {
 		if (strcmp(spot->where, "node"))
 			return REFUSE("only nodes count");
-		word = (char *)node_of(cache_of(spot->slab), spot->node) + AT_kmem_cache_node_nr_partial;
+		word = (char *)node_of(cache_of(spot->slab), spot->node) + AT_kmem_cache_node__nr_partial;
 		take_word(spot, word);
 		*(u64 *)word += 1 + pick(9);
 	} else if (!strcmp(fault, "cache-random")) {
-#if AT_kmem_cache_random >= 0
-		word = (char *)cache_of(spot->slab) + AT_kmem_cache_random;
+#if AT_kmem_cache__random >= 0
+		word = (char *)cache_of(spot->slab) + AT_kmem_cache__random;
 		take_word(spot, word);
 		*(u64 *)word ^= pick(2) ? 1ULL << pick(64) : rnd();
 #else
 		return REFUSE("this kernel has no secret in its caches");
 #endif
 	} else if (!strcmp(fault, "cache-field")) {
-		static const int fields[] = { AT_kmem_cache_size, AT_kmem_cache_offset, AT_kmem_cache_oo };
+		static const int fields[] = { AT_kmem_cache__size, AT_kmem_cache__offset, AT_kmem_cache__oo };
 		int field = fields[pick(ARRAY_SIZE(fields))];
 
 		word = (char *)cache_of(spot->slab) + field;
 		take_word(spot, word);
 		done.length = 4;
-		*(u32 *)word ^= field == AT_kmem_cache_oo ? 1U << pick(5) : 1U << (3 + pick(5));
+		*(u32 *)word ^= field == AT_kmem_cache__oo ? 1U << pick(5) : 1U << (3 + pick(5));
 		} else {
 		return 1;
 	}
@@ -740,7 +740,8 @@ static int plant(void)
 		return 0;
 	find_spots(target);
 	from = pick(spot_count);
-	REFUSE("no free object of %s in place %s", name_of(target), place);
+	REFUSE("no free object of %s in place %s (%u lists seen, last %s)", name_of(target), place, spot_count,
+	       spot_count ? spots[spot_count - 1].where : "none");
 	for (i = 0; i < spot_count; i++) {
 		struct spot *spot = &spots[(from + i) % spot_count];
 
@@ -835,7 +836,7 @@ static int prepare(void)
 		return -ENOMEM;
 	target = cache_of(slab_of(ours[0]));
 	other = cache_of(slab_of(other_object));
-	per_slab = U32(target, AT_kmem_cache_oo) & 0xffff;
+	per_slab = U32(target, AT_kmem_cache__oo) & 0xffff;
 	slabs = min(26U, 1U + MAX_OURS / per_slab);
 	want = min_t(unsigned int, MAX_OURS, per_slab * slabs);
 
