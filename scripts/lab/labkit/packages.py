@@ -201,13 +201,7 @@ class Kernel:
         """vmlinux with full debug info (crash and drgn want it); a large download."""
         if self.modules is None:
             return self.root / "vmlinux"
-        tree = cache_dir() / "debug" / self.release
-        found = tree / "usr/lib/debug/boot" / f"vmlinux-{self.release}"
-        if not found.exists():
-            unpack(f"linux-image-{self.release}-dbg", tree)
-        if not found.exists():
-            found = tree / "usr/lib/debug" / f"vmlinux-{self.release}"
-        return found
+        return debug_vmlinux_of(self.release)
 
     def headers(self):
         """A tree that external modules build against; the absolute paths in it are rewritten to the cache."""
@@ -242,3 +236,14 @@ class Kernel:
         if ("kmem_cache", "size") not in found:
             raise LabError(f"{self.types}: no slab types found in it")
         return found
+
+
+def debug_vmlinux_of(release):
+    """The full debug info of a kernel that was made here before; fetched when it is missing."""
+    build = cache_dir() / "build" / release / "vmlinux"
+    for found in (build, cache_dir() / "debug" / release / "usr/lib/debug/boot" / f"vmlinux-{release}"):
+        if found.exists():
+            return found
+    tree = cache_dir() / "debug" / release
+    unpack(f"linux-image-{release}-dbg", tree)
+    return tree / "usr/lib/debug/boot" / f"vmlinux-{release}"
