@@ -16,8 +16,9 @@ FLAVOURS = {
     "cloud": "linux-image-cloud-amd64",
     "amd64": "linux-image-amd64",
     "rt": "linux-image-rt-amd64",
-    "6.12-cloud": "linux-image-cloud-amd64",
-    "6.12-amd64": "linux-image-amd64",
+    "6.12-cloud": "linux-image-6.12-cloud-amd64",
+    "6.12-amd64": "linux-image-6.12-amd64",
+    "6.12-rt": "linux-image-6.12-rt-amd64",
 }
 
 TOOLS = {  # command -> Debian package
@@ -92,14 +93,6 @@ def resolve(flavour):
     """Flavour -> (image package, kernel release), as the archive has it today."""
     if flavour not in FLAVOURS:
         raise LabError(f"no such kernel: {flavour}; known: {', '.join(FLAVOURS)} and source-NAME")
-    if flavour.startswith("6.12-"):
-        tail = flavour.split("-", 1)[1]
-        names = run(["apt-cache", "pkgnames", "linux-image-6.12."], "apt-cache pkgnames").split()
-        wanted = re.compile(rf"linux-image-(6\.12\.(\d+)\+deb12-{re.escape(tail)})$")
-        found = sorted((int(m[2]), n, m[1]) for n in names if (m := wanted.match(n)))
-        if not found:
-            raise LabError("the archive offers no 6.12 kernel for this release")
-        return found[-1][1], found[-1][2]
     for name in depends(FLAVOURS[flavour]):
         if m := re.match(r"linux-image-(\d.*)$", name):
             return name, m[1]
