@@ -233,8 +233,8 @@ class Kernel:
 
 def debug_vmlinux_of(release):
     """The full debug info of a kernel that was made here before; fetched when it is missing."""
-    build = cache_dir() / "build" / release / "vmlinux"
-    for found in (build, cache_dir() / "debug" / release / "usr/lib/debug/boot" / f"vmlinux-{release}"):
+    built = cache_dir() / "build" / f"source-{release.rpartition('-lab-')[2]}" / "vmlinux"
+    for found in (built, cache_dir() / "debug" / release / "usr/lib/debug/boot" / f"vmlinux-{release}"):
         if found.exists():
             return found
     tree = cache_dir() / "debug" / release

@@ -102,7 +102,6 @@ static cache_t *cache_of(void *slab) { return PTR(slab, AT_slab__slab_cache); }
 static u32 *counters_of(void *slab) { return &U32(slab, AT_slab__counters); }
 static unsigned int slab_inuse(void *slab) { return *counters_of(slab) & 0xffff; }
 static unsigned int slab_objects(void *slab) { return *counters_of(slab) >> 16 & 0x7fff; }
-static bool slab_frozen(void *slab) { return *counters_of(slab) >> 31; }
 static void *slab_freelist(void *slab) { return PTR(slab, AT_slab__freelist); }
 
 static unsigned int pad_of(cache_t *s)
@@ -740,7 +739,7 @@ static int plant(void)
 		return 0;
 	find_spots(target);
 	from = pick(spot_count);
-	REFUSE("no free object of %s in place %s (%u lists seen, last %s)", name_of(target), place, spot_count,
+	(void)REFUSE("no free object of %s in place %s (%u lists seen, last %s)", name_of(target), place, spot_count,
 	       spot_count ? spots[spot_count - 1].where : "none");
 	for (i = 0; i < spot_count; i++) {
 		struct spot *spot = &spots[(from + i) % spot_count];
