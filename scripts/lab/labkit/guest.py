@@ -1,5 +1,6 @@
 """The guest: initramfs, QEMU, the dump that comes out of it."""
 
+import ctypes
 import gzip
 import json
 import lzma
@@ -185,6 +186,8 @@ def tail_of(path, lines=25):
     if not path.exists():
         return "  (empty)"
     text = re.sub(r"[^\n\t -~]", "", path.read_text(errors="replace"))
+    if not text.strip():
+        return "  (empty)"
     return "\n".join("  | " + line for line in text.strip().splitlines()[-lines:])
 
 
@@ -208,20 +211,19 @@ def boot(plan, kernel, module, work):
             disk.truncate((plan.memory + 64) << 20)
     argv = [str(a) for a in command_line(plan, kernel, initrd, work)]
     (work / "qemu.cmd").write_text(" ".join(argv) + "\n")
-    qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=open(work / "qemu.log", "wb"), stderr=subprocess.STDOUT)
-    previous = {s: signal.signal(s, _interrupted) for s in (signal.SIGTERM, signal.SIGHUP)}
+    with open(work / "qemu.log", "wb") as log:
+        qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent)
     try:
         return _watch(plan, qemu, work)
     finally:
         if qemu.poll() is None:
             qemu.kill()
         qemu.wait()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
-def _interrupted(number, _frame):
-    raise KeyboardInterrupt(f"signal {number}")
+def _die_with_parent():
+    """No stray guest, whatever ends this process: Linux's PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _watch(plan, qemu, work):
