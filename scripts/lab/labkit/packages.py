@@ -231,12 +231,14 @@ class Kernel:
         return found
 
 
-def debug_vmlinux_of(release):
-    """The full debug info of a kernel that was made here before; fetched when it is missing."""
+def debug_vmlinux_of(release, fetch=True):
+    """The full debug info of a kernel that was made here before; fetched when it is missing and wanted."""
     built = cache_dir() / "build" / f"source-{release.rpartition('-lab-')[2]}" / "vmlinux"
     for found in (built, cache_dir() / "debug" / release / "usr/lib/debug/boot" / f"vmlinux-{release}"):
         if found.exists():
             return found
+    if not fetch:
+        return None
     tree = cache_dir() / "debug" / release
     unpack(f"linux-image-{release}-dbg", tree)
     return tree / "usr/lib/debug/boot" / f"vmlinux-{release}"

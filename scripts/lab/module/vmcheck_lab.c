@@ -623,6 +623,13 @@ static int descriptor(struct spot *spot)
 		bad[3] = (u64)spot->slab;
 		bad[4] = done.before ^ (1ULL << (32 + pick(31)));
 		*(u64 *)word = bad[pick(ARRAY_SIZE(bad))];
+	} else if (!strcmp(fault, "head-overwritten")) {
+		word = spot->head;
+		take_word(spot, word);
+		bad[0] = done.before + 8; /* inside the object, off its start */
+		bad[3] = 0x2f7273752f656d6fULL; /* text */
+		bad[4] = rnd();
+		*(u64 *)word = bad[pick(ARRAY_SIZE(bad))];
 	} else if (!strcmp(fault, "nr-partial-wrong")) {
 		if (strcmp(spot->where, "node"))
 			return REFUSE("only nodes count");
