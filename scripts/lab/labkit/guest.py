@@ -1,0 +1,341 @@
+"""The guest: initramfs, QEMU, the dump that comes out of it."""
+
+import ctypes
+import gzip
+import json
+import lzma
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+from . import LabError
+from .packages import need_space, run, say, which
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+MODULES = ["virtio_pci", "virtio_blk", "qemu_fw_cfg"]
+
+
+class Cpio:
+    """A newc archive: what the kernel unpacks as its first root."""
+
+    def __init__(self):
+        self.parts, self.names, self.inode = [], set(), 1
+
+    def _entry(self, name, mode, data=b""):
+        if name in self.names:
+            return
+        self.names.add(name)
+        raw = name.encode() + b"\0"
+        fields = (self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0)
+        head = b"070701" + b"".join(b"%08x" % f for f in fields) + raw
+        self.inode += 1
+        self.parts += [head, bytes(-len(head) % 4), data, bytes(-len(data) % 4)]
+
+    def directory(self, name):
+        if name:
+            self.directory(name.rpartition("/")[0])
+            self._entry(name, stat.S_IFDIR | 0o755)
+
+    def file(self, name, data, mode=0o644):
+        self.directory(name.rpartition("/")[0])
+        self._entry(name, stat.S_IFREG | mode, data)
+
+    def link(self, name, target):
+        self.directory(name.rpartition("/")[0])
+        self._entry(name, stat.S_IFLNK | 0o777, target.encode())
+
+    def program(self, path, where="bin"):
+        """A program and the shared libraries it needs, at the paths where its loader looks for them."""
+        path = pathlib.Path(path)
+        self.file(f"{where}/{path.name}", path.read_bytes(), 0o755)
+        done = subprocess.run(["ldd", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for library in re.findall(r"(/\S+) \(0x", done.stdout):
+            self.file(library.lstrip("/"), pathlib.Path(library).read_bytes(), 0o755)
+
+    def packed(self):
+        self._entry("TRAILER!!!", 0)
+        return gzip.compress(b"".join(self.parts), 1)
+
+
+def module_files(kernel):
+    """(name, bytes) of the modules the guest needs, dependencies first."""
+    if kernel.modules is None:
+        return []
+    needs, path_of = {}, {}
+    for line in (kernel.modules / "modules.dep").read_text().splitlines():
+        path, _, rest = line.partition(":")
+        name = pathlib.Path(path).name.split(".ko")[0].replace("-", "_")
+        path_of[name], needs[name] = path, [p for p in rest.split()]
+    ordered = []
+    for name in MODULES:
+        if name in path_of:  # else it is built in
+            for path in [*reversed(needs[name]), path_of[name]]:
+                if path not in ordered:
+                    ordered.append(path)
+    result = []
+    for path in ordered:
+        data = (kernel.modules / path).read_bytes()
+        if path.endswith(".xz"):
+            data = lzma.decompress(data)
+        elif path.endswith(".zst"):
+            data = subprocess.run(["zstd", "-dc"], input=data, stdout=subprocess.PIPE, check=True).stdout
+        result.append((pathlib.Path(path).name.split(".ko")[0] + ".ko", data))
+    return result
+
+
+def base_archive(kernel):
+    cpio = Cpio()
+    for name in ("proc", "sys", "dev", "tmp", "bin", "sbin", "modules"):
+        cpio.directory(name)
+    cpio.program(which("busybox"))
+    cpio.link("bin/sh", "busybox")
+    modules = module_files(kernel)
+    for name, data in modules:
+        cpio.file(f"modules/{name}", data)
+    cpio.file("modules/order", "".join(n + "\n" for n, _ in modules).encode())
+    cpio.file("init", (HERE / "initramfs/init").read_bytes(), 0o755)
+    return cpio
+
+
+def build_initrd(kernel, module, plan, work):
+    """The first kernel's initramfs; it carries the capture kernel and its initramfs."""
+    cpio = base_archive(kernel)
+    cpio.file("modules/vmcheck_lab.ko", module.read_bytes())
+    if plan.files:
+        cpio.file("bin/fill", static_program("fill", work).read_bytes(), 0o755)
+    if plan.kexec:
+        cpio.program(which("kexec"))
+        capture = base_archive(kernel)
+        capture.program(which("makedumpfile"))
+        cpio.file("kdump/vmlinuz", kernel.vmlinuz.read_bytes())
+        cpio.file("kdump/initrd", capture.packed())
+        append = "console=ttyS0 quiet irqpoll nr_cpus=1 reset_devices panic=5 lab.writer=" + plan.writer.replace(" ", ",")
+        cpio.file("kdump/append", append.encode())
+    path = work / "initrd"
+    path.write_bytes(cpio.packed())
+    return path
+
+
+def static_program(name, work):
+    target = work / name
+    run(["gcc-12", "-O2", "-static", "-o", target, HERE / f"initramfs/{name}.c"], f"building {name}")
+    return target
+
+
+class Qmp:
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(600)
+        self.socket.connect(str(path))
+        self.stream = self.socket.makefile("rw")
+        self.stream.readline()
+        self("qmp_capabilities")
+
+    def __call__(self, command, **arguments):
+        self.stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.stream.flush()
+        while line := self.stream.readline():
+            answer = json.loads(line)
+            if "error" in answer:
+                raise LabError(f"QEMU refused {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+        raise LabError(f"QEMU went away during {command}")
+
+
+def command_line(plan, kernel, initrd, work):
+    numa = []
+    if plan.numa > 1:
+        share = plan.memory // plan.numa
+        for node in range(plan.numa):
+            numa += ["-object", f"memory-backend-ram,id=m{node},size={share}M", "-numa", f"node,nodeid={node},memdev=m{node}"]
+        for cpu in range(plan.cpus):
+            numa += ["-numa", f"cpu,node-id={cpu % plan.numa},socket-id={cpu}"]
+    append = (
+        f"console=ttyS0 loglevel=4 panic=5 oops=panic lab.seconds={plan.seconds} lab.fault={plan.fault_words()} "
+        f"{plan.append}"
+    )
+    if plan.kexec:
+        append += f" crashkernel={plan.crashkernel}M lab.kexec={plan.kexec}"
+    if plan.files:
+        append += f" lab.files={plan.files}"
+    disk = []
+    if plan.kexec:
+        disk = ["-drive", f"file={work}/disk,format=raw,if=virtio,cache=unsafe"]
+    device = ["-device", "vmcoreinfo"] if plan.vmcoreinfo else []
+    cpu = "max,la57=on" if plan.la57 else "max,la57=off"
+    return [
+        "nice", "-n", "10", which("qemu-system-x86_64"),
+        "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", cpu,
+        "-smp", f"{plan.cpus},sockets={plan.cpus},cores=1" , "-m", f"{plan.memory}M", *numa,
+        "-nodefaults", "-display", "none", "-no-reboot",
+        "-serial", f"file:{work}/serial.log", "-serial", f"file:{work}/truth.log",
+        "-qmp", f"unix:{work}/qmp,server=on,wait=off",
+        *disk, *device,
+        "-kernel", kernel.vmlinuz, "-initrd", initrd, "-append", append,
+    ]  # fmt: skip
+
+
+def tail_of(path, lines=25):
+    if not path.exists():
+        return "  (empty)"
+    text = re.sub(r"[^\n\t -~]", "", path.read_text(errors="replace"))
+    if not text.strip():
+        return "  (empty)"
+    return "\n".join("  | " + line for line in text.strip().splitlines()[-lines:])
+
+
+def truth_of(work):
+    """The module's own words on the second serial port, once the line is whole."""
+    path = work / "truth.log"
+    if not path.exists():
+        return None
+    for line in path.read_text(errors="replace").splitlines(keepends=True):
+        if line.startswith("VMCHECK-TRUTH ") and line.endswith("\n"):
+            return json.loads(line[len("VMCHECK-TRUTH ") :])
+    return None
+
+
+def boot(plan, kernel, module, work):
+    """Run the guest until the dump is there; returns the module's truth."""
+    need_space(work, plan.memory * (3 if plan.mode == "qmp-torn" else 2) + 600)
+    initrd = build_initrd(kernel, module, plan, work)
+    if plan.kexec:
+        with open(work / "disk", "wb") as disk:
+            disk.truncate((plan.memory + 64) << 20)
+    argv = [str(a) for a in command_line(plan, kernel, initrd, work)]
+    (work / "qemu.cmd").write_text(" ".join(argv) + "\n")
+    with open(work / "qemu.log", "wb") as log:
+        qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+    try:
+        return _watch(plan, qemu, work)
+    finally:
+        if qemu.poll() is None:
+            qemu.kill()
+        qemu.wait()
+
+
+def _die_with_parent():
+    """No stray guest, whatever ends this process: Linux's PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _watch(plan, qemu, work):
+    deadline = time.monotonic() + plan.timeout
+    serial = work / "serial.log"
+
+    def fail(why):
+        raise LabError(f"{why}; the serial log's last lines:\n{tail_of(serial)}")
+
+    while True:
+        if time.monotonic() > deadline:
+            fail(f"the guest hung: no dump after {plan.timeout} s")
+        text = serial.read_text(errors="replace") if serial.exists() else ""
+        truth = truth_of(work)
+        if truth and "refused" in truth:
+            raise LabError(f"the fault was not planted: {truth['refused']}")
+        if plan.mode.startswith("qmp") and truth:
+            _hypervisor_dump(plan, work)
+            return truth
+        if qemu.poll() is not None:
+            if plan.kexec and "LAB: dump complete" in text and truth:
+                _fetch(plan, work, text)
+                return truth
+            why = (work / "qemu.log").read_text(errors="replace").strip()
+            fail(f"the guest stopped without a dump{': ' + why if why else ''}")
+        time.sleep(0.5)
+
+
+def _fetch(plan, work, text):
+    """The dump from the raw disk."""
+    disk, dump = work / "disk", work / "dump"
+    if plan.writer == "raw":
+        size = int(re.search(r"LAB: size (\d+)", text)[1])
+        os.truncate(disk, size)
+        disk.rename(dump)
+        return
+    if plan.flattened:
+        shutil.copyfile(disk, dump)
+        os.truncate(dump, flattened_length(dump))
+    else:
+        with open(disk, "rb") as source:
+            run([which("makedumpfile"), "-R", dump], "rearranging the flattened dump", stdin=source)
+    disk.unlink()
+
+
+def flattened_length(path):
+    """Where the flattened stream ends: header of 4096 bytes, then (offset, size) records up to (-1, -1)."""
+    with open(path, "rb") as stream:
+        position = 4096
+        while True:
+            stream.seek(position)
+            record = stream.read(16)
+            offset, size = (int.from_bytes(record[i : i + 8], "big", signed=True) for i in (0, 8))
+            position += 16
+            if offset == -1 and size == -1:
+                return position
+            if size <= 0:
+                raise LabError("the flattened dump on the disk is not whole")
+            position += size
+
+
+def _hypervisor_dump(plan, work):
+    qmp = Qmp(work / "qmp")
+    form = "kdump-zlib" if "kdump" in plan.mode else "elf"
+
+    def take(name):
+        qmp("dump-guest-memory", paging=False, protocol=f"file:{work / name}", format=form)
+
+    if plan.mode == "qmp-torn":
+        take("first")
+        qmp("cont") if qmp("query-status")["status"] == "paused" else None
+        time.sleep(1)
+        take("second")
+        splice(work / "first", work / "second", work / "dump")
+    else:
+        take("dump")
+    qmp("quit")
+
+
+def splice(first, second, target):
+    """The lower half of one dump with the upper half of another: a snapshot that no instant ever showed."""
+    size = first.stat().st_size
+    if size != second.stat().st_size:
+        raise LabError("the two halves differ in size and cannot be spliced")
+    half = size // 2 // 4096 * 4096
+    with open(first, "rb") as a, open(second, "rb") as b, open(target, "wb") as out:
+        shutil.copyfileobj(_Limited(a, half), out, 1 << 20)
+        b.seek(half)
+        shutil.copyfileobj(b, out, 1 << 20)
+    first.unlink()
+    second.unlink()
+
+
+class _Limited:
+    def __init__(self, stream, left):
+        self.stream, self.left = stream, left
+
+    def read(self, size):
+        data = self.stream.read(min(size, self.left))
+        self.left -= len(data)
+        return data
+
+
+def build_module(kernel, work):
+    """The fault module, built against this kernel's headers and its members' offsets."""
+    from .layout import header
+
+    tree = work / "module"
+    tree.mkdir()
+    for source in (HERE / "module").iterdir():
+        shutil.copy(source, tree)
+    (tree / "layout.h").write_text(header(kernel.layout()))
+    say(f"building the fault module for {kernel.release}")
+    run(["nice", "-n", "10", "make", "-C", kernel.headers(), f"M={tree}", "modules"], "building the fault module")
+    return tree / "vmcheck_lab.ko"
