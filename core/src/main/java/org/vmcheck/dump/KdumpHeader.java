@@ -178,8 +178,7 @@ record KdumpHeader(
 
   /// Class and byte order: by the machine's name, confirmed by a plausible block size; else
   /// whichever of the four fits.
-  private static Shape shape(ByteView raw, String machine)
-      throws MalformedFileException {
+  private static Shape shape(ByteView raw, String machine) throws MalformedFileException {
     List<Shape> order =
         switch (machine) {
           case "x86_64", "aarch64", "ppc64le", "riscv64", "loongarch64", "ia64", "mips64" ->
