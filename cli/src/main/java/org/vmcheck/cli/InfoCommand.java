@@ -43,7 +43,7 @@ final class InfoCommand implements Callable<Integer> {
       }
       if (vmcoreinfo) {
         out.append('\n');
-        for (String line : analyzer.vmcoreinfo().split("\n")) {
+        for (String line : analyzer.vmcoreinfo().lines().toList()) {
           out.append(Printable.of(line)).append('\n');
         }
       }

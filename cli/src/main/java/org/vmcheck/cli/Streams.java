@@ -1,5 +1,6 @@
 package org.vmcheck.cli;
 
+import java.io.Console;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -17,9 +18,13 @@ final class Streams {
     return file == null
         && System.getenv("NO_COLOR") == null
         && !"dumb".equals(System.getenv("TERM"))
-        && System.console() != null
-        && System.console().isTerminal()
+        && isTerminal(System.console())
         && spec.commandLine().getOut() != null;
+  }
+
+  /// The JDK 25 console is null again where there is no terminal (JDK-8351435).
+  private static boolean isTerminal(Console console) {
+    return console != null && console.isTerminal();
   }
 
   /// Prints, or writes a file that only its owner can read: reports hold kernel memory.
