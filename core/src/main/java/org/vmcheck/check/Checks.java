@@ -14,7 +14,8 @@ public final class Checks {
           new LowMemoryReservedCheck(),
           new SlabFreelistCheck(),
           new SlabCountsCheck(),
-          new SlabListsCheck());
+          new SlabListsCheck(),
+          new SlabPoisonCheck());
 
   private Checks() {}
 

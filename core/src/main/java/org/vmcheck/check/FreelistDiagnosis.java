@@ -74,13 +74,34 @@ final class FreelistDiagnosis {
               long decoded,
               int target,
               int firstStep) ->
-          result(cycle(holder, slot, raw, decoded, target, firstStep), holder, slot, raw, decoded);
+          blamed(
+              cycle(holder, slot, raw, decoded, target, firstStep),
+              target,
+              result(Cause.BIT_FLIP, holder, slot, raw, decoded));
       case Freelist.End.OnOtherList(int holder, long slot, long raw, long decoded, int target) ->
-          result(onOtherList(holder, slot, raw, decoded, target), holder, slot, raw, decoded);
+          blamed(
+              onOtherList(holder, slot, raw, decoded, target),
+              target,
+              result(Cause.BIT_FLIP, holder, slot, raw, decoded));
       case Freelist.End.Unreadable(int holder, long slot, PageRead why) ->
           result(unreadable(slot, why), holder, slot, Evidence.UNKNOWN, Evidence.UNKNOWN);
       case Freelist.End.Closed() -> throw new IllegalArgumentException("the list is whole");
     };
+  }
+
+  /// A second free writes the free pointer of the object that is freed, not of the one that led to
+  /// it: that word is to blame.
+  private Result blamed(Cause cause, int target, Result asFound) {
+    if (cause == Cause.BIT_FLIP) {
+      return asFound;
+    }
+    long slot = slab.slot(target);
+    if (!memory.isReadable(slot)) {
+      return new Result(
+          cause, asFound.holder, asFound.slot, asFound.raw, asFound.decoded, evidence, against);
+    }
+    long raw = memory.word(slot);
+    return result(cause, target, slot, raw, decoder.decode(raw, slot, slab.cache().random()));
   }
 
   private Result result(Cause cause, int holder, long slot, long raw, long decoded) {
@@ -124,11 +145,24 @@ final class FreelistDiagnosis {
     if (raw == 0 && isObjectZeroed(holder, slot)) {
       return Cause.OBJECT_ZEROED;
     }
-    if (hasFlippedBits(slot, raw)) {
+    Flip flip = nearestFlip(slot, raw);
+    if (flip != null && closes(flip.target)) {
+      evidence.addFirst(flipEvidence(slot, raw, flip));
+      evidence.addFirst(
+          new Evidence.WhatIf(
+              "flipped bits put back",
+              "with %s put back the freelist closes%s"
+                  .formatted(
+                      Long.bitCount(flip.bits) == 1 ? "the bit" : "the bits",
+                      fault.cpu() < 0 ? " and its length agrees with the slab's counters" : "")));
       return Cause.BIT_FLIP;
     }
     if (leadsIntoAnotherSlab(slot, raw, decoded)) {
       return Cause.FREELIST_CROSSLINKED;
+    }
+    if (flip != null) {
+      evidence.addFirst(flipEvidence(slot, raw, flip));
+      return Cause.BIT_FLIP;
     }
     if (comesFromNeighbour(holder, slot)) {
       return Cause.OVERFLOW_FROM_NEIGHBOUR;
@@ -172,11 +206,7 @@ final class FreelistDiagnosis {
 
   /// Walks the good part again, so that the walker knows which objects are on the list.
   private void replay() {
-    if (fault.cpu() >= 0) {
-      // The CPU's list is walked before the slab's own; its head is found through the first object.
-      return;
-    }
-    walker.walk(slab, slab.freelist(), slab.address());
+    walker.walk(slab, fault.head(), slab.address());
   }
 
   private boolean isWholePageOneByte(long slot) {
@@ -207,7 +237,7 @@ final class FreelistDiagnosis {
     int others = 0;
     int alsoZero = 0;
     for (int i = 0; i < slab.walkableObjects(); i++) {
-      if (i != holder && walker.isMet(i)) {
+      if (i != holder) {
         others++;
         alsoZero += isZero(slab.object(i), slab.slot(i)) ? 1 : 0;
       }
@@ -220,13 +250,14 @@ final class FreelistDiagnosis {
             0,
             0,
             "all %d bytes of the free object are zero".formatted(slab.cache().objectSize())));
-    if (others > 0 && alsoZero == others) {
+    if (alsoZero * 2 > others) {
       against.add(
           new Evidence.CountMismatch(
               "zeroed free objects",
               0,
               alsoZero,
-              "the other free objects of this slab are zero too, but for their free pointers"));
+              "%d of the %d other objects of this slab are zero too, but for their free pointers"
+                  .formatted(alsoZero, others)));
       return false;
     }
     return true;
@@ -243,62 +274,38 @@ final class FreelistDiagnosis {
     return true;
   }
 
-  /// Whether one or two bits turn the word into the free pointer of an object of the slab.
-  private boolean hasFlippedBits(long slot, long raw) {
-    long random = slab.cache().random();
-    int best = 65;
-    long bestTarget = 0;
-    int ties = 0;
+  /// Bits that turn the word into the free pointer of an object of the slab.
+  ///
+  /// @param target the object, 0 for the end of the list
+  private record Flip(long target, long bits) {}
+
+  /// The fewest bits, at most two, that make the pointer right; of several ways, one that closes
+  /// the list. Null if there is none.
+  private Flip nearestFlip(long slot, long raw) {
+    Flip best = null;
     for (int i = -1; i < slab.walkableObjects(); i++) {
-      long target = i < 0 ? 0 : slab.object(i);
       if (i >= 0 && walker.isMet(i)) {
         continue;
       }
-      int distance = Long.bitCount(raw ^ decoder.decode(target, slot, random));
-      if (distance < best) {
-        best = distance;
-        bestTarget = target;
-        ties = 1;
-      } else if (distance == best) {
-        ties++;
+      long target = i < 0 ? 0 : slab.object(i);
+      long bits = raw ^ decoder.decode(target, slot, slab.cache().random());
+      int distance = Long.bitCount(bits);
+      int known = best == null ? MAX_FLIPPED_BITS + 1 : Long.bitCount(best.bits);
+      if (distance < known || (distance == known && best != null && !closes(best.target))) {
+        best = new Flip(target, bits);
       }
     }
-    if (best > MAX_FLIPPED_BITS) {
-      return false;
-    }
-    long closing = ties == 1 ? bestTarget : closingTarget(slot, raw, best, bestTarget);
-    long bits = raw ^ decoder.decode(closing, slot, random);
-    evidence.addFirst(
-        flip(
-            slot,
-            raw,
-            bits,
-            closing == 0
-                ? "the end of the list"
-                : "object %d of the slab, 0x%x".formatted(slab.index(closing), closing)));
-    if (closes(closing)) {
-      evidence.addFirst(
-          new Evidence.WhatIf(
-              "flipped bits put back",
-              "with %s put back the freelist closes%s"
-                  .formatted(
-                      best == 1 ? "the bit" : "the bits",
-                      fault.cpu() < 0 ? " and its length agrees with the slab's counters" : "")));
-    }
-    return true;
+    return best;
   }
 
-  /// Of several targets at the same distance, one from which the list closes.
-  private long closingTarget(long slot, long raw, int distance, long fallback) {
-    for (int i = -1; i < slab.walkableObjects(); i++) {
-      long target = i < 0 ? 0 : slab.object(i);
-      if ((i < 0 || !walker.isMet(i))
-          && Long.bitCount(raw ^ decoder.decode(target, slot, slab.cache().random())) == distance
-          && closes(target)) {
-        return target;
-      }
-    }
-    return fallback;
+  private Evidence flipEvidence(long slot, long raw, Flip flip) {
+    return flip(
+        slot,
+        raw,
+        flip.bits,
+        flip.target == 0
+            ? "the end of the list"
+            : "object %d of the slab, 0x%x".formatted(slab.index(flip.target), flip.target));
   }
 
   /// Whether the list, led on from an object, ends well; on a slab's own list the length must agree
@@ -399,7 +406,8 @@ final class FreelistDiagnosis {
   /// Whether the bytes over the free pointer are the end of a run that begins in the object before.
   private boolean comesFromNeighbour(int holder, long slot) {
     long object = slab.object(holder);
-    if (holder == 0 || slot < object) {
+    // Zeros are what most objects hold anyway: a run of them shows nothing.
+    if (holder == 0 || slot < object || memory.word(slot) == 0) {
       return false;
     }
     long neighbour = slab.object(holder - 1);
@@ -444,10 +452,10 @@ final class FreelistDiagnosis {
                     Words.plural(fault.list().length(), "object", "objects"), target, firstStep)));
     evidence.add(word(slot, raw, decoded));
     replay();
-    if (holder != Freelist.HEAD && flipExplainsCycle(slot, raw)) {
-      return Cause.BIT_FLIP;
-    }
     if (fault.cpu() < 0) {
+      if (holder != Freelist.HEAD && flipExplainsCycle(slot, raw)) {
+        return Cause.BIT_FLIP;
+      }
       int free = slab.objects() - slab.inuse();
       evidence.add(
           new Evidence.CountMismatch(
@@ -460,27 +468,19 @@ final class FreelistDiagnosis {
     return Cause.DOUBLE_FREE;
   }
 
-  /// Whether one bit put back makes the list close with the right length: then no free happened
-  /// twice.
+  /// Whether one bit put back makes the list close with the length that the counters say: then no
+  /// free happened twice, for a second free is counted.
   private boolean flipExplainsCycle(long slot, long raw) {
-    long random = slab.cache().random();
-    for (int i = -1; i < slab.walkableObjects(); i++) {
-      long target = i < 0 ? 0 : slab.object(i);
-      if (i >= 0 && walker.isMet(i)) {
-        continue;
-      }
-      long bits = raw ^ decoder.decode(target, slot, random);
-      if (Long.bitCount(bits) == 1 && closes(target)) {
-        evidence.addFirst(
-            flip(slot, raw, bits, target == 0 ? "the end of the list" : "0x%x".formatted(target)));
-        evidence.addFirst(
-            new Evidence.WhatIf(
-                "flipped bit put back",
-                "with the bit put back the freelist closes with the right length"));
-        return true;
-      }
+    Flip flip = nearestFlip(slot, raw);
+    if (flip == null || Long.bitCount(flip.bits) != 1 || !closes(flip.target)) {
+      return false;
     }
-    return false;
+    evidence.addFirst(flipEvidence(slot, raw, flip));
+    evidence.addFirst(
+        new Evidence.WhatIf(
+            "flipped bit put back",
+            "with the bit put back the freelist closes with the right length"));
+    return true;
   }
 
   private Cause onOtherList(int holder, long slot, long raw, long decoded, int target) {

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
@@ -54,9 +55,19 @@ final class SlabFreelistCheck implements Check {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
+    Map<Long, List<SlabFault.Broken>> byCache = new LinkedHashMap<>();
     for (SlabFault fault : survey.faults()) {
       if (fault instanceof SlabFault.Broken broken) {
-        findings.add(finding(kernel, survey, broken));
+        byCache.computeIfAbsent(broken.cache().address(), _ -> new ArrayList<>()).add(broken);
+      }
+    }
+    for (List<SlabFault.Broken> broken : byCache.values()) {
+      Optional<CacheDiagnosis> whole =
+          CacheDiagnosis.ofBroken(kernel, survey.vote().decoder(), broken);
+      if (whole.isPresent()) {
+        findings.add(whole.get().finding(kernel, id()));
+      } else {
+        broken.forEach(one -> findings.add(finding(kernel, survey, one)));
       }
     }
     List<String> gaps = new ArrayList<>();

@@ -95,16 +95,20 @@ final class SlabListsCheck implements Check {
                     place.slab().address()));
         case SlabFault.Insane insane ->
             findings.add(
-                finding(
-                    kernel,
-                    insane,
-                    Cause.METADATA_OVERWRITTEN,
-                    "cache %s cannot be right: %s"
-                        .formatted(Words.name(insane.cache()), insane.why()),
-                    Evidence.UNKNOWN,
-                    Evidence.UNKNOWN));
+                CacheDiagnosis.ofInsane(kernel, insane)
+                    .map(diagnosis -> diagnosis.finding(kernel, id()))
+                    .orElseGet(
+                        () ->
+                            finding(
+                                kernel,
+                                insane,
+                                Cause.METADATA_OVERWRITTEN,
+                                "cache %s cannot be right: %s"
+                                    .formatted(Words.name(insane.cache()), insane.why()),
+                                Evidence.UNKNOWN,
+                                Evidence.UNKNOWN)));
         case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);
-        case SlabFault.Broken _, SlabFault.Count _ -> {}
+        case SlabFault.Broken _, SlabFault.Count _, SlabFault.Pattern _ -> {}
       }
     }
     Map<String, String> facts = new LinkedHashMap<>();

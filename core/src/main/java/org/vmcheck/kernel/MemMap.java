@@ -131,9 +131,18 @@ public final class MemMap {
     return (bytes.get(WORD, at + shape.compoundAt()) & 1) != 0;
   }
 
-  /// Whether this is the first descriptor of a slab.
-  boolean isSlabHead(MemorySegment bytes, long at) {
-    return shape.slab().matches(flags(bytes, at), type(bytes, at)) && !isTail(bytes, at);
+  /// Whether this is the first descriptor of a slab. The kernel marks only heads; a tail's word
+  /// that leads to no descriptor before this one is no tail's, but a damaged link that lies over
+  /// it.
+  boolean isSlabHead(long pfn, MemorySegment bytes, long at) {
+    if (!shape.slab().matches(flags(bytes, at), type(bytes, at))) {
+      return false;
+    }
+    if (!isTail(bytes, at)) {
+      return true;
+    }
+    long head = headOf(pfn, bytes.get(WORD, at + shape.compoundAt()));
+    return head < 0 || head >= pfn;
   }
 
   /// The frame of the head of the compound page that a frame belongs to; the frame itself if it is
@@ -147,7 +156,12 @@ public final class MemMap {
     if ((word & 1) == 0) {
       return pfn;
     }
-    // 7.1 may store a mask instead of the head's address: ones down to the size of the compound.
+    return headOf(pfn, word);
+  }
+
+  /// The frame of the head that a tail's word leads to, -1 if to none. 7.1 may store a mask instead
+  /// of the head's address: ones down to the size of the compound.
+  private long headOf(long pfn, long word) {
     long mask = word & ~1L;
     long headAddress =
         Long.bitCount(-mask) == 1 && -mask > 0 && -mask <= 1L << 40

@@ -68,6 +68,12 @@ public record Slab(
     return cache.order();
   }
 
+  /// The same slab seen as one of a cache with other numbers.
+  public Slab withCache(SlabCache other) {
+    return new Slab(
+        other, address, pfn, base, order, objects, inuse, frozen, freelist, next, prev, flags);
+  }
+
   public long byteCount() {
     return 4096L << order;
   }

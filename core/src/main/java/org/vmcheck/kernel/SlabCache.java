@@ -52,6 +52,43 @@ public record SlabCache(
       long partialHead,
       long listLock) {}
 
+  /// The same cache with another secret.
+  public SlabCache withRandom(long newRandom) {
+    return with(size, offset, newRandom);
+  }
+
+  /// The same cache with its free pointer elsewhere.
+  public SlabCache withOffset(int newOffset) {
+    return with(size, newOffset, random);
+  }
+
+  /// The same cache with another stride.
+  public SlabCache withSize(int newSize) {
+    return with(newSize, offset, random);
+  }
+
+  private SlabCache with(int newSize, int newOffset, long newRandom) {
+    return new SlabCache(
+        address,
+        name,
+        newSize,
+        objectSize,
+        newOffset,
+        inuse,
+        align,
+        redLeftPad,
+        flags,
+        order,
+        objects,
+        minOrder,
+        minObjects,
+        refcount,
+        hasConstructor,
+        newRandom,
+        cpuSlab,
+        nodes);
+  }
+
   /// Whether the numbers are ones that the allocator can have computed; a cache that fails this
   /// cannot be walked.
   public boolean isSane() {

@@ -14,7 +14,8 @@ public sealed interface SlabFault {
   /// A freelist that does not end as it should.
   ///
   /// @param cpu whose freelist it is, -1 for the slab's own
-  record Broken(Slab slab, int cpu, Freelist list) implements SlabFault {
+  /// @param head its first object
+  record Broken(Slab slab, int cpu, long head, Freelist list) implements SlabFault {
     @Override
     public SlabCache cache() {
       return slab.cache();
@@ -28,6 +29,52 @@ public sealed interface SlabFault {
     /// The list by the kernel's names.
     public String listName() {
       return cpu >= 0 ? "kmem_cache_cpu.freelist of cpu " + cpu : "slab.freelist";
+    }
+  }
+
+  /// Bytes around or in an object that a debugging option of the allocator fixes and that are
+  /// different.
+  ///
+  /// @param index of the object, -1 for the end of the slab
+  /// @param free whether the object is free
+  /// @param zone which bytes
+  /// @param address of the first wrong byte
+  /// @param end address behind the last wrong byte
+  /// @param expected the byte that belongs there; -1 where the rule is another
+  record Pattern(
+      Slab slab,
+      int index,
+      boolean free,
+      Zone zone,
+      long address,
+      long end,
+      int expected,
+      String why)
+      implements SlabFault {
+    @Override
+    public SlabCache cache() {
+      return slab.cache();
+    }
+  }
+
+  /// Parts of an object whose bytes are fixed.
+  enum Zone {
+    LEFT_RED_ZONE("left red zone"),
+    RIGHT_RED_ZONE("right red zone"),
+    POISON("poison"),
+    PADDING("padding"),
+    SLAB_TAIL("tail of the slab"),
+    TRACKING("tracking data"),
+    ZEROED("zeroed free object");
+
+    private final String words;
+
+    Zone(String words) {
+      this.words = words;
+    }
+
+    public String words() {
+      return words;
     }
   }
 

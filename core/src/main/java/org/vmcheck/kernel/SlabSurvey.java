@@ -28,6 +28,7 @@ import org.vmcheck.memory.VirtualMemory;
 /// @param slabs slabs met
 /// @param objects slots in these
 /// @param freePointers free pointers followed
+/// @param patternObjects objects of which debugging options fix some bytes
 /// @param unreadableSlabPages slab pages that could not be read, by reason
 /// @param unreadableDescriptors page frames whose descriptors could not be read
 /// @param kfencePages frames of the KFENCE pool, which look like slabs and are none
@@ -40,6 +41,7 @@ public record SlabSurvey(
     long slabs,
     long objects,
     long freePointers,
+    long patternObjects,
     Map<String, Long> unreadableSlabPages,
     long unreadableDescriptors,
     long kfencePages,
@@ -97,6 +99,7 @@ public record SlabSurvey(
     private final List<SlabFault> faults = new ArrayList<>();
     private final long kfenceStart;
     private final long kfenceEnd;
+    private final SlabPatterns patterns;
     private FreelistDecoder.Vote vote;
 
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
@@ -106,6 +109,7 @@ public record SlabSurvey(
       this.caches = kernel.slabCaches();
       this.layout = caches.layout().orElseThrow();
       this.isOver = isOver;
+      this.patterns = SlabPatterns.of(kernel);
       long pool = kernel.variable64("__kfence_pool").orElse(0);
       boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
       kfenceStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
@@ -353,7 +357,7 @@ public record SlabSurvey(
       }
       MemorySegment bytes = view.segment();
       SlabCache cache = caches.byAddress().get(MemMap.word(bytes, layout.slabCacheAt()));
-      return cache == null || !cache.isSane() || !memMap.isSlabHead(bytes, 0)
+      return cache == null || !cache.isSane() || !memMap.isSlabHead(pfn, bytes, 0)
           ? null
           : Slab.of(layout, cache, address, pfn, base(pfn), bytes, 0);
     }
@@ -377,6 +381,7 @@ public record SlabSurvey(
       private long slabs;
       private long objects;
       private long freePointers;
+      private long patternObjects;
       private long unreadableDescriptors;
       private long kfencePages;
       private boolean finished = true;
@@ -409,7 +414,7 @@ public record SlabSurvey(
 
       @Override
       public void page(long pfn, MemorySegment bytes, long at) {
-        if (!memMap.isSlabHead(bytes, at)) {
+        if (!memMap.isSlabHead(pfn, bytes, at)) {
           return;
         }
         if (pfn >= kfenceStart && pfn < kfenceEnd) {
@@ -466,11 +471,15 @@ public record SlabSurvey(
             cpuSlab = true;
             Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
             count.onCpuFreelists += list.length();
-            ended(slab, place.cpu(), list);
+            ended(slab, place.cpu(), place.cpuFreelist(), list);
           }
         }
         Freelist own = walker.walk(slab, slab.freelist(), slab.address() + layout.freelistAt());
-        ended(slab, -1, own);
+        ended(slab, -1, slab.freelist(), own);
+        if (patterns.concerns(slab.cache())) {
+          patternObjects += slab.walkableObjects();
+          patterns.check(slab, walker, slabMemory, own.isClosed(), this::report);
+        }
         if (own.isClosed() && countsFit && slab.inuse() + own.length() != slab.objects()) {
           report(
               new SlabFault.Count(
@@ -485,13 +494,13 @@ public record SlabSurvey(
         checkPlace(slab, where, cpuSlab);
       }
 
-      private void ended(Slab slab, int cpu, Freelist list) {
+      private void ended(Slab slab, int cpu, long head, Freelist list) {
         freePointers += list.length();
         if (list.end() instanceof Freelist.End.Unreadable(int _, long _, PageRead why)) {
           unreadable.merge(why.words(), 1L, Long::sum);
         }
         if (!list.isClosed()) {
-          report(new SlabFault.Broken(slab, cpu, list));
+          report(new SlabFault.Broken(slab, cpu, head, list));
         }
       }
 
@@ -547,6 +556,7 @@ public record SlabSurvey(
       long slabs = 0;
       long objects = 0;
       long freePointers = 0;
+      long patternObjects = 0;
       long descriptors = 0;
       long kfence = 0;
       long dropped = 0;
@@ -558,6 +568,7 @@ public record SlabSurvey(
         slabs += worker.slabs;
         objects += worker.objects;
         freePointers += worker.freePointers;
+        patternObjects += worker.patternObjects;
         descriptors += worker.unreadableDescriptors;
         kfence += worker.kfencePages;
         dropped += worker.dropped;
@@ -595,6 +606,7 @@ public record SlabSurvey(
           slabs,
           objects,
           freePointers,
+          patternObjects,
           unreadable,
           descriptors,
           kfence,

@@ -1,0 +1,175 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+import org.vmcheck.debuginfo.Member;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Severity;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.kernel.Freelist;
+import org.vmcheck.kernel.FreelistDecoder;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.kernel.SlabMemory;
+import org.vmcheck.memory.MemoryRead;
+
+/// One member of a `kmem_cache` that is wrong: it makes every slab of the cache look broken, and
+/// with its right value all of them are whole.
+///
+/// @param member of `kmem_cache`
+/// @param value what it holds
+/// @param expected what it must hold
+/// @param closed freelists that close with that value, of those that were broken
+record CacheDiagnosis(SlabCache cache, String member, long value, long expected, int closed) {
+  private static final int MIN_BROKEN = 2;
+
+  /// Looks for one value that makes all broken freelists of a cache close.
+  static Optional<CacheDiagnosis> ofBroken(
+      Kernel kernel, FreelistDecoder decoder, List<SlabFault.Broken> broken) {
+    if (broken.size() < MIN_BROKEN) {
+      return Optional.empty();
+    }
+    SlabCache cache = broken.getFirst().cache();
+    if (decoder != FreelistDecoder.PLAIN) {
+      for (long random : secrets(kernel, decoder, broken)) {
+        if (allClose(kernel, decoder, broken, c -> c.withRandom(random))) {
+          return Optional.of(
+              new CacheDiagnosis(cache, "random", cache.random(), random, broken.size()));
+        }
+      }
+    }
+    for (int offset = 0; offset <= cache.size() - 8; offset += 8) {
+      int trial = offset;
+      if (trial != cache.offset() && allClose(kernel, decoder, broken, c -> c.withOffset(trial))) {
+        return Optional.of(
+            new CacheDiagnosis(cache, "offset", cache.offset(), trial, broken.size()));
+      }
+    }
+    return Optional.empty();
+  }
+
+  /// Secrets under which the first pointers of two broken lists both make sense.
+  private static Set<Long> secrets(
+      Kernel kernel, FreelistDecoder decoder, List<SlabFault.Broken> broken) {
+    Set<Long> common = null;
+    for (SlabFault.Broken fault : broken.subList(0, MIN_BROKEN)) {
+      Slab slab = fault.slab();
+      int first = slab.index(fault.head());
+      SlabMemory memory = new SlabMemory(kernel.memory().physical());
+      memory.set(slab);
+      if (first < 0 || !memory.isReadable(slab.slot(first))) {
+        return Set.of();
+      }
+      long slot = slab.slot(first);
+      Set<Long> candidates = new HashSet<>();
+      for (int i = -1; i < slab.walkableObjects(); i++) {
+        long target = i < 0 ? 0 : slab.object(i);
+        // Decoding with a secret of zero leaves the secret XOR the pointer.
+        candidates.add(decoder.decode(memory.word(slot), slot, 0) ^ target);
+      }
+      if (common == null) {
+        common = candidates;
+      } else {
+        common.retainAll(candidates);
+      }
+    }
+    return common;
+  }
+
+  private static boolean allClose(
+      Kernel kernel,
+      FreelistDecoder decoder,
+      List<SlabFault.Broken> broken,
+      Function<SlabCache, SlabCache> change) {
+    SlabMemory memory = new SlabMemory(kernel.memory().physical());
+    Freelist.Walker walker = new Freelist.Walker(decoder, memory);
+    for (SlabFault.Broken fault : broken) {
+      Slab slab = fault.slab().withCache(change.apply(fault.cache()));
+      walker.start(slab);
+      if (!walker.walk(slab, fault.head(), slab.address()).isClosed()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Looks for one member whose change by a single bit makes a cache's numbers agree again; empty
+  /// if none or several do.
+  static Optional<CacheDiagnosis> ofInsane(Kernel kernel, SlabFault.Insane fault) {
+    SlabCache cache = fault.cache();
+    if (fault.address() != cache.address()) {
+      return Optional.empty();
+    }
+    List<CacheDiagnosis> found = new ArrayList<>();
+    for (int bit = 0; bit < 32; bit++) {
+      int size = cache.size() ^ 1 << bit;
+      if (cache.withSize(size).isSane()) {
+        found.add(new CacheDiagnosis(cache, "size", cache.size(), size, 0));
+      }
+      int offset = cache.offset() ^ 1 << bit;
+      if (cache.withOffset(offset).isSane()) {
+        found.add(new CacheDiagnosis(cache, "offset", cache.offset(), offset, 0));
+      }
+    }
+    // The free pointer lies in the middle of the object or behind it: the nearer to that, the
+    // likelier.
+    return found.size() == 1 ? Optional.of(found.getFirst()) : Optional.empty();
+  }
+
+  /// The finding at the member.
+  Finding finding(Kernel kernel, String check) {
+    Member layout = kernel.slabCaches().layout().orElseThrow().cache().member(member).orElseThrow();
+    long address = cache.address() + layout.offset();
+    long raw =
+        kernel.memory().read(address, 8) instanceof MemoryRead.Bytes(ByteView view)
+            ? view.u64(0)
+            : value;
+    int bits = Long.bitCount(value ^ expected);
+    Cause cause = bits == 1 ? Cause.BIT_FLIP : Cause.METADATA_OVERWRITTEN;
+    List<Evidence> evidence = new ArrayList<>();
+    if (closed > 0) {
+      evidence.add(
+          new Evidence.WhatIf(
+              "kmem_cache." + member,
+              "with %s = 0x%x all %d broken freelists of the cache close"
+                  .formatted(member, expected, closed)));
+    } else {
+      evidence.add(
+          new Evidence.WhatIf(
+              "kmem_cache." + member,
+              "with %s = %d the numbers of the cache agree: %s"
+                  .formatted(member, expected, cache.insanity() + " otherwise")));
+    }
+    evidence.add(
+        new Evidence.WordAt(
+            address,
+            kernel.memory().physicalAddress(address),
+            value,
+            expected,
+            "%s is 0x%x, %s from 0x%x"
+                .formatted(member, value, Words.plural(bits, "bit", "bits"), expected)));
+    evidence.add(HexWindow.around(kernel, address, (int) layout.byteSize(), "the cache's members"));
+    return new Finding(
+        check,
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        cause,
+        "kmem_cache.%s of cache %s is overwritten".formatted(member, Words.name(cache)),
+        Subject.cache(Words.name(cache))
+            .withAddress(address, kernel.memory().physicalAddress(address))
+            .withWord(raw, Evidence.UNKNOWN),
+        evidence,
+        List.of(),
+        "%s/%s/%s/kmem_cache.%s".formatted(check, cause.id(), Words.name(cache), member));
+  }
+}

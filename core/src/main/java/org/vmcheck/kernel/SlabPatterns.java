@@ -1,0 +1,261 @@
+package org.vmcheck.kernel;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.Consumer;
+import org.vmcheck.debuginfo.Member;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.debuginfo.Types;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.memory.AddressMap;
+
+/// The bytes that the allocator's debugging options fix: red zones, poison, padding, and the record
+/// of who allocated and freed an object; and the zeros of `init_on_free`.
+///
+/// Layout of an object in a debug cache (Linux `mm/slub.c`, calculate_sizes): left red zone,
+/// payload, right red zone up to `inuse`, free pointer if it lies outside, two `struct track`, for
+/// kmalloc caches the requested size, padding up to `size`.
+final class SlabPatterns {
+  private static final int RED_INACTIVE = 0xbb;
+  private static final int RED_ACTIVE = 0xcc;
+  private static final int POISON_FREE = 0x6b;
+  private static final int POISON_END = 0xa5;
+  private static final int POISON_INUSE = 0x5a;
+
+  private final long redZone;
+  private final long poison;
+  private final long storeUser;
+  private final long kmalloc;
+  private final long typesafeByRcu;
+  private final long objectPoison;
+  private final long kasan;
+  private final boolean initOnFree;
+  private final int trackSize;
+  private final int trackAddrAt;
+  private final int trackCpuAt;
+  private final int cpuCount;
+  private final Kernel kernel;
+
+  private SlabPatterns(Kernel kernel) {
+    this.kernel = kernel;
+    redZone = flag(kernel, "_SLAB_RED_ZONE", 0x400);
+    poison = flag(kernel, "_SLAB_POISON", 0x800);
+    storeUser = flag(kernel, "_SLAB_STORE_USER", 0x10000);
+    kmalloc = flag(kernel, "_SLAB_KMALLOC", 0x1000);
+    typesafeByRcu = flag(kernel, "_SLAB_TYPESAFE_BY_RCU", 0x80000);
+    objectPoison = flag(kernel, "_SLAB_OBJECT_POISON", 0x80000000L);
+    kasan = flag(kernel, "_SLAB_KASAN", 0x08000000);
+    // struct static_key_false { struct static_key { atomic_t enabled; ... } }
+    initOnFree = kernel.variable32("init_on_free").orElse(0) > 0;
+    Optional<StructLayout> track = kernel.struct("track", "addr", "cpu");
+    trackSize = track.map(t -> (int) t.size()).orElse(0);
+    trackAddrAt = track.flatMap(t -> t.member("addr")).map(Member::offset).orElse(0);
+    trackCpuAt = track.flatMap(t -> t.member("cpu")).map(Member::offset).orElse(0);
+    cpuCount = (int) Math.min(kernel.variable32("nr_cpu_ids").orElse(8192), 8192);
+  }
+
+  static SlabPatterns of(Kernel kernel) {
+    return new SlabPatterns(kernel);
+  }
+
+  /// The mask of a flag: from the kernel's own enumeration (6.9 on), else the fixed one.
+  private static long flag(Kernel kernel, String enumerator, long fixed) {
+    Types types = kernel.types().orElseThrow();
+    OptionalLong bit = types.enumerator("_slab_flag_bits", enumerator);
+    if (bit.isPresent()) {
+      return 1L << bit.getAsLong();
+    }
+    // A kernel with the enumeration lacks the bits of options that it was built without.
+    return types.enumerator("_slab_flag_bits", "_SLAB_POISON").isPresent() ? 0 : fixed;
+  }
+
+  private static boolean has(SlabCache cache, long flag) {
+    return flag != 0 && (cache.flags() & flag) != 0;
+  }
+
+  /// Whether some bytes of this cache's objects are fixed.
+  boolean concerns(SlabCache cache) {
+    return has(cache, redZone)
+        || has(cache, poison)
+        || has(cache, storeUser)
+        || (initOnFree && isZeroedOnFree(cache));
+  }
+
+  private boolean isZeroedOnFree(SlabCache cache) {
+    return !cache.hasConstructor() && !has(cache, typesafeByRcu) && !has(cache, poison);
+  }
+
+  /// Checks every object of a slab.
+  ///
+  /// @param walker knows which objects are free
+  /// @param freeSetKnown whether it knows all of them: else free and allocated patterns both pass
+  void check(
+      Slab slab,
+      Freelist.Walker walker,
+      SlabMemory memory,
+      boolean freeSetKnown,
+      Consumer<SlabFault> report) {
+    SlabCache cache = slab.cache();
+    for (int i = 0; i < slab.walkableObjects(); i++) {
+      boolean free = walker.isMet(i);
+      if (!free && !freeSetKnown) {
+        continue;
+      }
+      new ObjectCheck(slab, i, free, memory, report).run();
+    }
+    if (has(cache, poison)) {
+      long tail = slab.base() + (long) slab.walkableObjects() * cache.size();
+      new ObjectCheck(slab, -1, false, memory, report)
+          .expect(SlabFault.Zone.SLAB_TAIL, tail, slab.base() + slab.byteCount(), POISON_INUSE);
+    }
+  }
+
+  /// The zones of one object.
+  private final class ObjectCheck {
+    private final Slab slab;
+    private final SlabCache cache;
+    private final int index;
+    private final boolean free;
+    private final SlabMemory memory;
+    private final Consumer<SlabFault> report;
+    private final long object;
+
+    ObjectCheck(Slab slab, int index, boolean free, SlabMemory memory, Consumer<SlabFault> report) {
+      this.slab = slab;
+      this.cache = slab.cache();
+      this.index = index;
+      this.free = free;
+      this.memory = memory;
+      this.report = report;
+      this.object = index < 0 ? slab.base() : slab.object(index);
+    }
+
+    void run() {
+      if (has(cache, redZone)) {
+        int pattern = free ? RED_INACTIVE : RED_ACTIVE;
+        expect(SlabFault.Zone.LEFT_RED_ZONE, object - cache.redLeftPad(), object, pattern);
+        expect(
+            SlabFault.Zone.RIGHT_RED_ZONE,
+            object + cache.objectSize(),
+            object + cache.inuse(),
+            pattern);
+      } else if (has(cache, poison) && cache.objectSize() < cache.inuse()) {
+        expect(
+            SlabFault.Zone.PADDING,
+            object + cache.objectSize(),
+            object + cache.inuse(),
+            POISON_INUSE);
+      }
+      if (free && has(cache, objectPoison) && !has(cache, kasan)) {
+        long last = object + cache.objectSize() - 1;
+        expect(SlabFault.Zone.POISON, object, last, POISON_FREE);
+        expect(SlabFault.Zone.POISON, last, last + 1, POISON_END);
+      }
+      long at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
+      if (has(cache, storeUser) && trackSize > 0) {
+        tracks(object + at);
+        at += 2L * trackSize;
+        if (has(cache, kmalloc)) {
+          // The requested size: 4 bytes from 6.1, 8 from 7.0; then alignment. Not padding.
+          return;
+        }
+      }
+      if (has(cache, poison) && !has(cache, kasan) && trackSize > 0) {
+        expect(
+            SlabFault.Zone.PADDING,
+            object + at,
+            object + cache.size() - cache.redLeftPad(),
+            POISON_INUSE);
+      }
+      if (free && initOnFree && isZeroedOnFree(cache)) {
+        zeros();
+      }
+    }
+
+    /// Reports the first run of bytes that are not what they must be.
+    void expect(SlabFault.Zone zone, long from, long to, int pattern) {
+      long first = -1;
+      long end = -1;
+      for (long at = from; at < to; at++) {
+        if (!(memory.page(at) instanceof PageRead.Present)) {
+          return;
+        }
+        if (memory.u8(at) != pattern) {
+          first = first == -1 ? at : first;
+          end = at + 1;
+        }
+      }
+      if (end != -1) {
+        fault(zone, first, end, pattern, "bytes of 0x%02x belong there".formatted(pattern));
+      }
+    }
+
+    private void zeros() {
+      long slot = slab.slot(index);
+      long first = -1;
+      long end = -1;
+      for (long at = object; at < object + cache.objectSize(); at++) {
+        if (at == slot) {
+          at += 7;
+          continue;
+        }
+        if (!(memory.page(at) instanceof PageRead.Present)) {
+          return;
+        }
+        if (memory.u8(at) != 0) {
+          first = first == -1 ? at : first;
+          end = at + 1;
+        }
+      }
+      if (end != -1) {
+        fault(
+            SlabFault.Zone.ZEROED, first, end, 0, "init_on_free clears an object when it is freed");
+      }
+    }
+
+    /// Each track names an address in kernel or module text and a CPU that exists.
+    private void tracks(long at) {
+      for (String kind : List.of("allocation", "free")) {
+        if (!(memory.page(at) instanceof PageRead.Present)
+            || !(memory.page(at + trackSize - 1) instanceof PageRead.Present)) {
+          return;
+        }
+        long addr = memory.word(at + trackAddrAt);
+        int cpu = (int) word32(at + trackCpuAt);
+        boolean isText = Long.compareUnsigned(addr, AddressMap.IMAGE_BASE) >= 0;
+        if (addr != 0 && !isText) {
+          fault(
+              SlabFault.Zone.TRACKING,
+              at + trackAddrAt,
+              at + trackAddrAt + 8,
+              -1,
+              "the %s track names 0x%x, which is no code address".formatted(kind, addr));
+          return;
+        }
+        if (addr != 0 && (cpu < 0 || cpu >= cpuCount)) {
+          fault(
+              SlabFault.Zone.TRACKING,
+              at + trackCpuAt,
+              at + trackCpuAt + 4,
+              -1,
+              "the %s track names cpu %d of %d (%s)"
+                  .formatted(kind, cpu, cpuCount, kernel.describe(addr)));
+          return;
+        }
+        at += trackSize;
+      }
+    }
+
+    private long word32(long at) {
+      return memory.u8(at)
+          | (long) memory.u8(at + 1) << 8
+          | (long) memory.u8(at + 2) << 16
+          | (long) memory.u8(at + 3) << 24;
+    }
+
+    private void fault(SlabFault.Zone zone, long first, long end, int expected, String why) {
+      report.accept(new SlabFault.Pattern(slab, index, free, zone, first, end, expected, why));
+    }
+  }
+}

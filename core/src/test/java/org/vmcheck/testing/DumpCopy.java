@@ -1,0 +1,72 @@
+package org.vmcheck.testing;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.TreeMap;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Dumps;
+import org.vmcheck.dump.PageRead;
+
+/// A copy of a real dump with some of its memory changed, written by a writer of our own.
+public final class DumpCopy {
+  private final TreeMap<Long, byte[]> pages = new TreeMap<>();
+  private final String vmcoreinfo;
+  private final int dumpLevel;
+
+  private DumpCopy(String vmcoreinfo, int dumpLevel) {
+    this.vmcoreinfo = vmcoreinfo;
+    this.dumpLevel = dumpLevel;
+  }
+
+  public static DumpCopy of(Path path) throws IOException {
+    try (Dump dump = Dumps.open(path)) {
+      DumpCopy copy =
+          new DumpCopy(dump.vmcoreinfo().orElseThrow().text(), dump.container().dumpLevel());
+      for (long pfn = dump.memory().nextStored(0);
+          pfn >= 0;
+          pfn = dump.memory().nextStored(pfn + 1)) {
+        if (dump.memory().read(pfn) instanceof PageRead.Present(MemorySegment bytes)) {
+          copy.pages.put(pfn, bytes.toArray(ValueLayout.JAVA_BYTE));
+        }
+      }
+      return copy;
+    }
+  }
+
+  /// The stored page frames with their bytes; changes to these go into the copy.
+  public TreeMap<Long, byte[]> pages() {
+    return pages;
+  }
+
+  public long word(long physical) {
+    return page(physical).getLong((int) (physical & 4095));
+  }
+
+  public DumpCopy setWord(long physical, long value) {
+    page(physical).putLong((int) (physical & 4095), value);
+    return this;
+  }
+
+  private ByteBuffer page(long physical) {
+    return ByteBuffer.wrap(pages.get(physical >>> 12)).order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  /// Writes the copy as a kdump-compressed dump.
+  public Path write(Path directory, Packer packer) throws IOException {
+    KdumpWriter writer =
+        KdumpWriter.version(6).machine("x86_64").dumpLevel(dumpLevel).vmcoreinfo(vmcoreinfo);
+    long next = 0;
+    for (var page : pages.entrySet()) {
+      if (page.getKey() > next) {
+        writer.excluded(next, page.getKey());
+      }
+      writer.packed(page.getKey(), page.getValue(), packer);
+      next = page.getKey() + 1;
+    }
+    return writer.write(directory);
+  }
+}
