@@ -1,0 +1,284 @@
+package org.vmcheck.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.testing.TestData;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.json.JsonFactory;
+
+/// The command line in this process: exit codes and what is printed.
+class MainTest {
+  private record Result(int code, String out, String err) {}
+
+  private static Result run(Object... args) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    String[] words = new String[args.length];
+    for (int i = 0; i < args.length; i++) {
+      words[i] = args[i].toString();
+    }
+    int code = Main.run(new PrintWriter(out), new PrintWriter(err), words);
+    return new Result(code, out.toString(), err.toString());
+  }
+
+  private static Path healthy() throws Exception {
+    return TestData.named("healthy").dump();
+  }
+
+  @Test
+  void bareDumpIsChecked() throws Exception {
+    Result result = run(healthy());
+
+    assertThat(result.code).isEqualTo(0);
+    assertThat(result.out).startsWith("intact: ").contains("looked at");
+    assertThat(result.err).isEmpty();
+  }
+
+  @Test
+  void damagedKernelExitsWithOneAndNamesTheObject() throws Exception {
+    TestData data = TestData.named("use-after-free");
+
+    Result result = run("check", data.dump());
+
+    assertThat(result.code).isEqualTo(1);
+    assertThat(result.out)
+        .startsWith("kernel-damaged: ")
+        .contains("use-after-free-write: ")
+        .contains(Long.toHexString(data.object()))
+        .contains("$ vmcheck read DUMP 0x" + Long.toHexString(data.slot()));
+  }
+
+  @Test
+  void failOnRestrictsTheExitCode() throws Exception {
+    Path dump = TestData.named("use-after-free").dump();
+
+    assertThat(run("check", "--fail-on", "dump-damaged", dump).code).isEqualTo(0);
+    assertThat(run("check", "--fail-on", "dump-damaged,kernel-damaged", dump).code).isEqualTo(1);
+  }
+
+  @Test
+  void worstOfSeveralDumpsWins(@TempDir Path dir) throws Exception {
+    Path text = Files.writeString(dir.resolve("notes.txt"), "not a dump");
+
+    Result result = run("-q", healthy(), TestData.named("bit-flip").dump(), text);
+
+    assertThat(result.code).isEqualTo(1);
+    assertThat(result.out.lines().map(line -> line.split(":")[0]))
+        .containsExactly("intact", "kernel-damaged");
+    assertThat(result.err).contains("no known dump format");
+  }
+
+  @Test
+  void jsonIsOneObjectWithTheFieldsOfTheSchema() throws Exception {
+    Result result = run("check", "--format", "json", TestData.named("double-free").dump());
+
+    assertThat(result.code).isEqualTo(1);
+    try (JsonParser parser =
+        new JsonFactory().createParser(ObjectReadContext.empty(), result.out)) {
+      int depth = 0;
+      do {
+        switch (parser.nextToken()) {
+          case START_OBJECT, START_ARRAY -> depth++;
+          case END_OBJECT, END_ARRAY -> depth--;
+          default -> {}
+        }
+      } while (depth > 0);
+      assertThat(parser.nextToken()).isNull();
+    }
+    assertThat(result.out)
+        .contains("\"schemaVersion\" : 1")
+        .contains("\"kind\" : \"kernel-damaged\"")
+        .contains("\"status\" : \"ran\"")
+        .contains("\"cause\" : \"double-free\"");
+  }
+
+  @Test
+  void infoNamesContainerKernelAndPanic() throws Exception {
+    Result result = run("info", healthy());
+
+    assertThat(result.code).isEqualTo(0);
+    assertThat(result.out)
+        .contains("kdump-compressed, header version 6")
+        .contains("6.1.192-lab-min")
+        .contains("Kernel panic");
+  }
+
+  @Test
+  void slabsOfOneCache() throws Exception {
+    Result result = run("slabs", healthy(), "kmalloc-64");
+
+    assertThat(result.code).isEqualTo(0);
+    assertThat(result.out.lines()).hasSize(2);
+    assertThat(run("slabs", healthy(), "no-such-cache").code).isEqualTo(2);
+    assertThat(run("slabs", "--format", "csv", healthy()).out)
+        .startsWith("cache,objsize,allocated,total,slabs,ssize,name\r\n");
+    assertThat(run("slabs", "--format", "json", healthy()).out).contains("\"kmalloc-64\"");
+  }
+
+  @Test
+  void dmesgPrintsTheLog() throws Exception {
+    Result result = run("dmesg", healthy());
+
+    assertThat(result.code).isEqualTo(0);
+    assertThat(result.out).startsWith("[    0.000000] Linux version 6.1.192");
+  }
+
+  @Test
+  void readShowsBytesAndWhatThePageIs() throws Exception {
+    TestData data = TestData.named("use-after-free");
+
+    Result byAddress = run("read", data.dump(), "0x" + Long.toHexString(data.slot()), "16");
+    Result byPhysical =
+        run("read", "--phys", data.dump(), "0x" + Long.toHexString(data.physical()), "16");
+
+    assertThat(byAddress.code).isEqualTo(0);
+    assertThat(byAddress.out).contains("page: slab " + data.cache());
+    assertThat(byPhysical.out.lines().skip(1).map(line -> line.substring(17)).toList())
+        .isEqualTo(byAddress.out.lines().skip(1).map(line -> line.substring(17)).toList());
+    assertThat(run("read", data.dump(), "0xdead000000000000").code).isEqualTo(4);
+    assertThat(run("read", data.dump(), "zebra").code).isEqualTo(2);
+  }
+
+  @Test
+  void explainKnowsEveryCheckAndCause() {
+    Result list = run("explain");
+
+    assertThat(list.code).isEqualTo(0);
+    for (String id :
+        List.of("slab.freelist", "lowmem.sme", "sme-ciphertext", "double-free", "bit-flip")) {
+      assertThat(list.out).contains(id);
+      assertThat(run("explain", id).code).isEqualTo(0);
+    }
+    assertThat(run("explain", "nothing").code).isEqualTo(2);
+    assertThat(run("check", "--only", "nothing", "x").code).isEqualTo(2);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"--help", "check --help", "info --help", "slabs --help", "read --help"})
+  void helpIsNoError(String line) {
+    Result result = run((Object[]) line.split(" "));
+
+    assertThat(result.code).isEqualTo(0);
+    assertThat(result.out).contains("Usage: vmcheck");
+  }
+
+  // ---- bad input: one clear line, the right code, no stack trace
+
+  private static void assertOneLine(Result result, int code, String... parts) {
+    assertThat(result.code).as(result.err).isEqualTo(code);
+    assertThat(result.err.lines()).hasSize(1);
+    assertThat(result.err).startsWith("vmcheck: ").contains(parts).doesNotContain("Exception");
+    assertThat(result.out).isEmpty();
+  }
+
+  @Test
+  void emptyFile(@TempDir Path dir) throws Exception {
+    assertOneLine(run(Files.createFile(dir.resolve("empty"))), 3, "[empty] the file is empty");
+  }
+
+  @Test
+  void textFile(@TempDir Path dir) throws Exception {
+    Path file = Files.writeString(dir.resolve("dmesg.txt"), "[    0.000000] Linux version\n");
+
+    assertOneLine(
+        run(file), 3, "[dmesg.txt] no known dump format", "kdump: signature is", "elf: magic is");
+  }
+
+  @Test
+  void missingFile(@TempDir Path dir) {
+    assertOneLine(run(dir.resolve("none")), 6, "no such file");
+  }
+
+  @Test
+  void directory(@TempDir Path dir) {
+    assertOneLine(run(dir), 2, "is a directory");
+  }
+
+  @Test
+  void vmlinuxGivenAsDump(@TempDir Path dir) throws Exception {
+    byte[] header = new byte[64];
+    System.arraycopy(new byte[] {0x7f, 'E', 'L', 'F', 2, 1, 1}, 0, header, 0, 7);
+    header[16] = 2;
+    header[18] = 62;
+
+    assertOneLine(
+        run(Files.write(dir.resolve("vmlinux"), header)), 3, "e_type", "give it with --vmlinux");
+  }
+
+  @Test
+  void truncatedDumpIsTheDumpsFault(@TempDir Path dir) throws Exception {
+    byte[] whole = Files.readAllBytes(healthy());
+    Path cut = Files.write(dir.resolve("cut"), java.util.Arrays.copyOf(whole, whole.length / 2));
+
+    Result result = run("-q", cut);
+
+    assertThat(result.code).isIn(4, 5);
+    assertThat(result.err).isEmpty();
+  }
+
+  @Test
+  void headerCutShort(@TempDir Path dir) throws Exception {
+    byte[] whole = Files.readAllBytes(healthy());
+    Path cut = Files.write(dir.resolve("cut"), java.util.Arrays.copyOf(whole, 300));
+
+    assertOneLine(run(cut), 3, "[cut] disk_dump_header.length at 0x0", "file truncated?");
+  }
+
+  @Test
+  void fileWithoutPermission(@TempDir Path dir) throws Exception {
+    // Root may read everything: another user asks, in a process of its own.
+    assumeTrue(System.getProperty("user.name").equals("root"));
+    Path file = Files.writeString(dir.resolve("secret"), "x");
+    Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-------"));
+    Files.setPosixFilePermissions(dir, PosixFilePermissions.fromString("rwxr-xr-x"));
+    Process process =
+        new ProcessBuilder(
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-cp",
+                readableClassPath(),
+                "org.vmcheck.cli.Main",
+                file.toString())
+            .redirectErrorStream(true)
+            .start();
+    String text = new String(process.getInputStream().readAllBytes());
+    int code = process.waitFor();
+    assumeTrue(!text.contains("ClassNotFound"), "the class path is not readable for others");
+
+    assertThat(code).as(text).isEqualTo(6);
+    assertThat(text.lines()).hasSize(1);
+    assertThat(text).contains("permission denied");
+  }
+
+  /// Copies of this test's classes where any user can read them.
+  private static String readableClassPath() throws Exception {
+    Path base = Files.createTempDirectory("vmcheck-classes");
+    Files.setPosixFilePermissions(base, PosixFilePermissions.fromString("rwxr-xr-x"));
+    List<String> parts = new java.util.ArrayList<>();
+    int n = 0;
+    for (String entry : System.getProperty("java.class.path").split(java.io.File.pathSeparator)) {
+      Path source = Path.of(entry);
+      Path copy = base.resolve("p" + n++ + (Files.isDirectory(source) ? "" : ".jar"));
+      new ProcessBuilder("cp", "-rL", source.toString(), copy.toString()).start().waitFor();
+      parts.add(copy.toString());
+    }
+    new ProcessBuilder("chmod", "-R", "a+rX", base.toString()).start().waitFor();
+    base.toFile().deleteOnExit();
+    return String.join(java.io.File.pathSeparator, parts);
+  }
+}
