@@ -115,7 +115,7 @@ def build_initrd(kernel, module, plan, work):
         capture.program(which("makedumpfile"))
         cpio.file("kdump/vmlinuz", kernel.vmlinuz.read_bytes())
         cpio.file("kdump/initrd", capture.packed())
-        append = "console=ttyS0 quiet irqpoll nr_cpus=1 reset_devices panic=5 lab.writer=" + plan.writer.replace(" ", ",")
+        append = "console=ttyS0 quiet no_timer_check irqpoll nr_cpus=1 reset_devices panic=5 lab.writer=" + plan.writer.replace(" ", ",")
         cpio.file("kdump/append", append.encode())
     path = work / "initrd"
     path.write_bytes(cpio.packed())
@@ -158,7 +158,7 @@ def command_line(plan, kernel, initrd, work):
         for cpu in range(plan.cpus):
             numa += ["-numa", f"cpu,node-id={cpu % plan.numa},socket-id={cpu}"]
     append = (
-        f"console=ttyS0 loglevel=4 panic=5 oops=panic lab.seconds={plan.seconds} lab.fault={plan.fault_words()} "
+        f"console=ttyS0 loglevel=4 no_timer_check panic=5 oops=panic lab.seconds={plan.seconds} lab.fault={plan.fault_words()} "
         f"{plan.append}"
     )
     if plan.kexec:
