@@ -395,7 +395,7 @@ final class ElfDump implements Dump, PhysicalMemory {
       if (i >= 0 && paddr >= storedEnds[i] && paddr + pageSize <= ends[i]) {
         return new PageRead.Excluded(pfn);
       }
-      return readPartial(pfn, paddr, Math.max(i, 0));
+      return readPartial(pfn, paddr, Math.max(i, 0), into);
     } catch (IOException e) {
       return new PageRead.Damaged(pfn, fileOffset, PageRead.Damage.TRUNCATED, e.getMessage());
     } catch (InternalError lost) {
@@ -416,7 +416,8 @@ final class ElfDump implements Dump, PhysicalMemory {
 
   /// A page that no piece stores whole: put together from several, or else the reason it is not
   /// there.
-  private PageRead readPartial(long pfn, long paddr, int firstPiece) throws IOException {
+  private PageRead readPartial(long pfn, long paddr, int firstPiece, byte[] into)
+      throws IOException {
     MemorySegment page = null;
     long covered = 0;
     boolean excluded = false;
@@ -430,7 +431,7 @@ final class ElfDump implements Dump, PhysicalMemory {
       excluded |= storedTo < to;
       if (from < storedTo) {
         if (page == null) {
-          page = MemorySegment.ofArray(new byte[pageSize]);
+          page = MemorySegment.ofArray(into == null ? new byte[pageSize] : into);
         }
         long offset = fileOffsets[i] + (from - starts[i]);
         if (source.available(offset, storedTo - from) < storedTo - from) {
