@@ -11,6 +11,11 @@ public interface Dump extends AutoCloseable {
   /// The file, or the first file of a split dump.
   Path path();
 
+  /// The files of a split dump that were given, in the order of their frames; else one.
+  default List<Path> files() {
+    return List.of(path());
+  }
+
   /// Bytes of all its files.
   long fileBytes();
 
@@ -28,6 +33,13 @@ public interface Dump extends AutoCloseable {
   default List<ElfSegment> loadSegments() {
     return List.of();
   }
+
+  /// Text of ERASEINFO: what makedumpfile's `--config` filter overwrote; empty if nothing.
+  String eraseinfo();
+
+  /// Checks the container's tables against each other, each descriptor included, without decoding a
+  /// page. Takes about a second for 100 million pages.
+  ContainerAudit audit();
 
   @Override
   void close();

@@ -3,8 +3,11 @@ package org.vmcheck.dump;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
@@ -16,48 +19,132 @@ public final class Dumps {
 
   private Dumps() {}
 
-  /// Opens a dump.
+  /// Opens a dump in one file.
   ///
   /// @throws MalformedFileException if it breaks its format's rules where it must be understood
   /// @throws UnsupportedFormatException if it is no dump, or of a kind that is not read here
   /// @throws IOException if the file cannot be read at all
   public static Dump open(Path path) throws IOException {
-    MappedFile map = MappedFile.open(path);
+    return open(List.of(path), OpenOptions.DEFAULT);
+  }
+
+  /// Opens a dump in one file, or a split one from its parts, given in any order. Parts that are
+  /// not given are named in the container's remarks; their pages read as damaged (missing part).
+  ///
+  /// @throws MalformedFileException as above, or if the files are not parts of one dump
+  public static Dump open(List<Path> paths) throws IOException {
+    return open(paths, OpenOptions.DEFAULT);
+  }
+
+  public static Dump open(List<Path> paths, OpenOptions options) throws IOException {
+    List<OpenFile> files = new ArrayList<>();
     try {
-      return open(map);
+      for (Path path : paths) {
+        files.addAll(Unpacking.open(path, options));
+      }
+      return assemble(files);
     } catch (IOException | RuntimeException failure) {
-      map.close();
+      close(files);
       throw failure;
     } catch (InternalError lost) {
-      map.close();
+      close(files);
       if (MappedFile.isLostMap(lost)) {
         throw new IOException(
-            path + ": the file changed or failed while it was being opened", lost);
+            paths.getFirst() + ": the file changed or failed while it was being opened", lost);
       }
       throw lost;
     }
   }
 
-  private static Dump open(MappedFile map) throws IOException {
-    if (map.size() == 0) {
-      throw new MalformedFileException("[" + map.name() + "] the file is empty");
+  /// Sorts files into dumps: the parts of a split dump together, every other file alone. A file
+  /// that cannot be read stands alone, so that opening it says why.
+  public static List<List<Path>> group(List<Path> paths) {
+    Map<String, List<Path>> groups = new LinkedHashMap<>();
+    for (Path path : paths) {
+      groups.computeIfAbsent(groupKey(path), _ -> new ArrayList<>()).add(path);
     }
-    boolean flattened = FlattenedSource.probe(map);
-    OpenFile file = new OpenFile(map, flattened ? FlattenedSource.index(map) : map, flattened);
+    return groups.values().stream().map(List::copyOf).toList();
+  }
+
+  /// Equal for the parts of one split dump.
+  private static String groupKey(Path path) {
+    String alone = "file " + path;
+    try (MappedFile map = MappedFile.open(path)) {
+      ByteSource source = FlattenedSource.probe(map) ? FlattenedSource.index(map) : map;
+      if (new KdumpFormat().whyNot(source) != null) {
+        return alone;
+      }
+      KdumpHeader header = KdumpHeader.read(source);
+      return header.split() ? "split " + header.fingerprint() : alone;
+    } catch (IOException _) {
+      return alone;
+    } catch (InternalError lost) {
+      if (MappedFile.isLostMap(lost)) {
+        return alone;
+      }
+      throw lost;
+    }
+  }
+
+  private static void close(List<OpenFile> files) {
+    for (OpenFile file : files) {
+      file.map().close();
+    }
+  }
+
+  private static Dump assemble(List<OpenFile> files) throws IOException {
+    if (files.size() == 1) {
+      return formatOf(files.getFirst()).open(files.getFirst());
+    }
+    KdumpFormat split = new KdumpFormat();
+    for (OpenFile file : files) {
+      String whyNot = split.whyNot(file.source());
+      if (whyNot != null) {
+        throw new MalformedFileException(
+            "[%s] no part of a split dump: %s".formatted(file.source().name(), whyNot));
+      }
+    }
+    return KdumpDump.open(files);
+  }
+
+  /// The format of a file; explains every "no".
+  static DumpFormat formatOf(OpenFile file) throws IOException {
+    ByteSource source = file.source();
+    String name = source.name();
+    if (source.size() == 0) {
+      throw new MalformedFileException("[" + name + "] the file is empty");
+    }
     List<String> reasons = new ArrayList<>();
     for (DumpFormat format : FORMATS) {
-      String whyNot = format.whyNot(file.source());
+      String whyNot = format.whyNot(source);
       if (whyNot == null) {
-        return format.open(file);
+        return format;
       }
       reasons.add(format.name() + ": " + whyNot);
     }
-    Optional<String> foreign = ForeignFormats.recognise(file.source());
-    if (foreign.isPresent()) {
-      throw new UnsupportedFormatException("[" + map.name() + "] " + foreign.get());
+    if (source instanceof FlattenedSource stream && stream.heldFrom(0, 8) < 8) {
+      throw new MalformedFileException(
+          "[%s] flattened stream: expected a record with the dump's first bytes, got none in %d"
+                  .formatted(name, stream.recordCount())
+              + " records (file truncated?)");
     }
+    Optional<String> foreign = ForeignFormats.recognise(source);
     throw new UnsupportedFormatException(
-        "[" + map.name() + "] no known dump format: " + String.join("; ", reasons));
+        "["
+            + name
+            + "] "
+            + foreign.orElseGet(() -> "no known dump format: " + String.join("; ", reasons)));
+  }
+
+  /// Whether the first bytes are those of a dump that is read here, in whatever form.
+  static boolean looksLikeDump(ByteView start) {
+    if (start.size() < 16) {
+      return false;
+    }
+    String signature = start.string(0, 16);
+    return signature.startsWith("KDUMP   ")
+        || signature.equals("makedumpfile")
+        || (start.u8(0) == 0x7f && signature.startsWith("ELF", 1));
   }
 
   /// The first bytes as hexadecimal pairs, for messages.

@@ -2,6 +2,7 @@ package org.vmcheck.dump;
 
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -10,7 +11,6 @@ import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.elf.ElfSegment;
@@ -24,17 +24,15 @@ import org.vmcheck.io.UnsupportedFormatException;
 /// direct map too): the first in file order counts. A `p_filesz` below `p_memsz` means pages left
 /// out.
 final class ElfDump implements Dump, PhysicalMemory {
-  private static final int PAGE_SIZE = 4096;
+  private static final int DEFAULT_PAGE_SIZE = 4096;
+  private static final int MAX_PAGE_SIZE = 256 << 10;
 
-  /// Pages handed out before the map's resident pages are given back: a fault maps 16 pages at
-  /// once, so this bounds the resident size at about 128 MiB.
-  private static final int PAGES_BETWEEN_RELEASES = 2048;
-
-  private final MappedFile map;
+  private final OpenFile file;
   private final ByteSource source;
   private final ElfFile elf;
   private final List<ElfNote> notes;
   private final Optional<Vmcoreinfo> vmcoreinfo;
+  private final int pageSize;
   private final Container container;
 
   // Pieces of physical space in ascending order, not overlapping; all in bytes.
@@ -42,31 +40,53 @@ final class ElfDump implements Dump, PhysicalMemory {
   private final long[] ends;
   private final long[] storedEnds;
   private final long[] fileOffsets;
-  private final AtomicInteger pagesRead = new AtomicInteger();
+
+  // Runs of physical space that the headers say is stored, across pieces that touch.
+  private final long[] runStarts;
+  private final long[] runEnds;
 
   /// @param storedEnd end of what the header says is in the file
   /// @param fileOffset where the byte at the piece's start lies
   private record Piece(long end, long storedEnd, long fileOffset) {}
 
-  private ElfDump(OpenFile file, ElfFile elf) throws IOException {
-    this.map = file.map();
+  private ElfDump(
+      OpenFile file, ElfFile elf, NavigableMap<Long, Piece> pieces, List<String> remarks)
+      throws IOException {
+    this.file = file;
     this.source = file.source();
     this.elf = elf;
     this.notes = List.copyOf(elf.notes());
     this.vmcoreinfo = KdumpDump.fromNotes(notes);
-    List<String> remarks = new ArrayList<>();
-    NavigableMap<Long, Piece> pieces = pieces(elf, remarks);
+    this.pageSize = pageSize(vmcoreinfo, remarks);
     int count = pieces.size();
     starts = new long[count];
     ends = new long[count];
     storedEnds = new long[count];
     fileOffsets = new long[count];
+    long[] froms = new long[count];
+    long[] tos = new long[count];
     int i = 0;
+    int runs = 0;
     for (Map.Entry<Long, Piece> entry : pieces.entrySet()) {
       starts[i] = entry.getKey();
       ends[i] = entry.getValue().end;
       storedEnds[i] = entry.getValue().storedEnd;
-      fileOffsets[i++] = entry.getValue().fileOffset;
+      fileOffsets[i] = entry.getValue().fileOffset;
+      if (storedEnds[i] > starts[i]) {
+        if (runs > 0 && tos[runs - 1] == starts[i]) {
+          tos[runs - 1] = storedEnds[i];
+        } else {
+          froms[runs] = starts[i];
+          tos[runs++] = storedEnds[i];
+        }
+      }
+      i++;
+    }
+    runStarts = Arrays.copyOf(froms, runs);
+    runEnds = Arrays.copyOf(tos, runs);
+    remarks.addAll(file.remarks());
+    if (source instanceof FlattenedSource stream && !stream.isEnded()) {
+      remarks.add("the flattened stream ends without its end marker: it was cut short");
     }
     this.container =
         new Container(
@@ -77,7 +97,7 @@ final class ElfDump implements Dump, PhysicalMemory {
             -1,
             elf.is64(),
             elf.isBigEndian(),
-            machineName(elf.machine()),
+            machineName(elf),
             vmcoreinfo.map(Vmcoreinfo::release).orElse(""),
             (elf.flags() & 1) != 0,
             countPages(),
@@ -99,14 +119,36 @@ final class ElfDump implements Dump, PhysicalMemory {
           "[%s] Ehdr.e_type at 0x10: expected 4 (a core), got %d: %s"
               .formatted(name, elf.type(), kind));
     }
-    if (elf.segments().stream().noneMatch(s -> s.type() == ElfSegment.PT_LOAD)) {
+    List<ElfSegment> loads =
+        elf.segments().stream().filter(s -> s.type() == ElfSegment.PT_LOAD).toList();
+    if (loads.isEmpty()) {
       throw new UnsupportedFormatException("[" + name + "] an ELF core without memory segments");
+    }
+    if (isXenCore(elf)) {
+      throw new UnsupportedFormatException(
+          "[" + name + "] looks like an xl dump-core file, which is not supported: crash reads it");
     }
     if (isProcessCore(elf)) {
       throw new UnsupportedFormatException(
           "[" + name + "] the core of a user process, not a kernel's dump: gdb reads it");
     }
-    return new ElfDump(file, elf);
+    boolean someAddress = loads.stream().anyMatch(s -> s.paddr() != 0 && s.paddr() != -1L);
+    if (!someAddress && (loads.size() > 1 || loads.getFirst().paddr() != 0)) {
+      throw new UnsupportedFormatException(
+          "[" + name + "] an ELF core whose segments carry no physical addresses");
+    }
+    List<String> remarks = new ArrayList<>();
+    return new ElfDump(file, elf, pieces(elf, remarks), remarks);
+  }
+
+  /// The file of `xl dump-core`: its pages stand in sections.
+  private static boolean isXenCore(ElfFile elf) {
+    try {
+      return elf.sections().stream().anyMatch(section -> section.name().equals(".xen_pages"));
+    } catch (IOException _) {
+      // QEMU puts its section names at the end of the file: a dump cut short has lost them.
+      return false;
+    }
   }
 
   /// A process core has an NT_PRPSINFO or NT_AUXV note and only user addresses.
@@ -124,6 +166,24 @@ final class ElfDump implements Dump, PhysicalMemory {
             .allMatch(s -> s.paddr() == 0 && s.vaddr() >= 0);
   }
 
+  /// The kernel's page size: `PAGESIZE`, else 4 KiB.
+  private static int pageSize(Optional<Vmcoreinfo> info, List<String> remarks) {
+    String told = info.flatMap(i -> i.value("PAGESIZE")).orElse("");
+    if (told.isEmpty()) {
+      return DEFAULT_PAGE_SIZE;
+    }
+    try {
+      int size = Integer.parseInt(told);
+      if (size >= DEFAULT_PAGE_SIZE && size <= MAX_PAGE_SIZE && Integer.bitCount(size) == 1) {
+        return size;
+      }
+    } catch (NumberFormatException _) {
+      // Said below.
+    }
+    remarks.add("VMCOREINFO says PAGESIZE=" + told + ", which is none; 4096 is taken");
+    return DEFAULT_PAGE_SIZE;
+  }
+
   private static NavigableMap<Long, Piece> pieces(ElfFile elf, List<String> remarks) {
     NavigableMap<Long, Piece> pieces = new TreeMap<>();
     int index = -1;
@@ -138,17 +198,30 @@ final class ElfDump implements Dump, PhysicalMemory {
       }
       long size = segment.memorySize();
       if (size < 0 || start < 0 || start > Long.MAX_VALUE - size) {
-        remarks.add("program header %d: p_paddr + p_memsz wraps; ignored".formatted(index));
+        remark(remarks, "program header %d: p_paddr + p_memsz wraps; ignored".formatted(index));
         continue;
       }
-      if (Long.compareUnsigned(segment.fileSize(), size) > 0) {
-        remarks.add(
+      long stored = segment.fileSize();
+      if (Long.compareUnsigned(stored, size) > 0) {
+        remark(
+            remarks,
             "program header %d: p_filesz is more than p_memsz; the latter counts".formatted(index));
+        stored = size;
       }
-      long stored = Long.compareUnsigned(segment.fileSize(), size) > 0 ? size : segment.fileSize();
+      if (stored > 0 && segment.offset() < 0) {
+        remark(
+            remarks,
+            "program header %d: p_offset 0x%x leaves the file".formatted(index, segment.offset()));
+      }
       insert(pieces, start, start + size, start + stored, segment.offset());
     }
     return pieces;
+  }
+
+  private static void remark(List<String> remarks, String text) {
+    if (remarks.size() < 32) {
+      remarks.add(text);
+    }
   }
 
   /// Adds the parts of a segment that no earlier one covers.
@@ -174,38 +247,43 @@ final class ElfDump implements Dump, PhysicalMemory {
     long stored = 0;
     long missing = 0;
     for (int i = 0; i < starts.length; i++) {
-      total += (ends[i] - starts[i]) / PAGE_SIZE;
+      total += (ends[i] - starts[i]) / pageSize;
       long inHeader = storedEnds[i] - starts[i];
       long there = inHeader == 0 ? 0 : source.available(fileOffsets[i], inHeader);
-      stored += there / PAGE_SIZE;
-      missing += (inHeader - there) / PAGE_SIZE;
+      stored += there / pageSize;
+      missing += (inHeader - there) / pageSize;
     }
-    return new Container.Pages(total, stored, total - stored - missing, missing);
+    return new Container.Pages(total, stored, Math.max(0, total - stored - missing), missing);
   }
 
-  private static String machineName(int machine) {
-    return switch (machine) {
+  private static String machineName(ElfFile elf) {
+    return switch (elf.machine()) {
       case ElfFile.EM_X86_64 -> "x86_64";
+      // QEMU says so of a guest that had not reached long mode when its dump was taken.
       case ElfFile.EM_386 -> "i386";
+      case 8 -> "mips";
       case 20 -> "ppc";
-      case 21 -> "ppc64";
-      case 22 -> "s390x";
+      case 21 -> elf.isBigEndian() ? "ppc64" : "ppc64le";
+      case 22 -> elf.is64() ? "s390x" : "s390";
       case 40 -> "arm";
+      case 42 -> "sh";
+      case 43 -> "sparc64";
+      case 50 -> "ia64";
       case 183 -> "aarch64";
-      case 243 -> "riscv64";
+      case 243 -> elf.is64() ? "riscv64" : "riscv32";
       case 258 -> "loongarch64";
-      default -> "machine " + machine;
+      default -> "machine " + elf.machine();
     };
   }
 
   @Override
   public Path path() {
-    return map.path();
+    return file.path();
   }
 
   @Override
   public long fileBytes() {
-    return map.size();
+    return file.map().size();
   }
 
   @Override
@@ -229,77 +307,123 @@ final class ElfDump implements Dump, PhysicalMemory {
   }
 
   @Override
+  public String eraseinfo() {
+    for (ElfNote note : notes) {
+      if (note.name().equals("ERASEINFO")) {
+        return note.desc().string(0, (int) Math.min(note.desc().size(), 16 << 20));
+      }
+    }
+    return "";
+  }
+
+  @Override
+  public ContainerAudit audit() {
+    return ElfAudit.of(this);
+  }
+
+  @Override
   public List<ElfSegment> loadSegments() {
     return elf.segments().stream().filter(s -> s.type() == ElfSegment.PT_LOAD).toList();
   }
 
+  ByteSource source() {
+    return source;
+  }
+
   @Override
   public int pageSize() {
-    return PAGE_SIZE;
+    return pageSize;
   }
 
   @Override
   public long endPfn() {
-    return ends.length == 0 ? 0 : (ends[ends.length - 1] + PAGE_SIZE - 1) / PAGE_SIZE;
+    return ends.length == 0 ? 0 : (ends[ends.length - 1] - 1) / pageSize + 1;
   }
 
   @Override
   public long nextStored(long pfn) {
-    long paddr = pfn * PAGE_SIZE;
-    for (int i = Math.max(0, pieceAtOrBefore(paddr)); i < starts.length; i++) {
-      long first = (Math.max(starts[i], paddr) + PAGE_SIZE - 1) / PAGE_SIZE;
-      if (first * PAGE_SIZE <= storedEnds[i] - PAGE_SIZE) {
+    if (pfn < 0 || pfn > Long.MAX_VALUE / pageSize) {
+      return pfn < 0 ? nextStored(0) : -1;
+    }
+    long paddr = pfn * pageSize;
+    for (int i = Math.max(0, atOrBefore(runStarts, paddr)); i < runStarts.length; i++) {
+      long from = Math.max(runStarts[i], paddr);
+      long first = from / pageSize + (from % pageSize == 0 ? 0 : 1);
+      if (first <= runEnds[i] / pageSize - 1) {
         return first;
       }
     }
     return -1;
   }
 
-  private int pieceAtOrBefore(long paddr) {
-    int found = Arrays.binarySearch(starts, paddr);
+  private static int atOrBefore(long[] sorted, long value) {
+    int found = Arrays.binarySearch(sorted, value);
     return found >= 0 ? found : -found - 2;
   }
 
   @Override
   public PageRead read(long pfn) {
-    if (pfn < 0 || pfn > Long.MAX_VALUE / PAGE_SIZE - 1) {
-      return new PageRead.NotInDump(pfn);
-    }
-    long paddr = pfn * PAGE_SIZE;
-    int i = pieceAtOrBefore(paddr);
-    if (i >= 0 && paddr <= storedEnds[i] - PAGE_SIZE) {
-      return readStored(pfn, fileOffsets[i] + (paddr - starts[i]));
-    }
-    return readPartial(pfn, paddr, Math.max(i, 0));
+    return read(pfn, null);
   }
 
-  private PageRead readStored(long pfn, long offset) {
-    if (source.available(offset, PAGE_SIZE) < PAGE_SIZE) {
-      return new PageRead.Damaged(
-          pfn,
-          offset,
-          PageRead.Damage.TRUNCATED,
-          "the page lies beyond the file's " + source.size() + " bytes");
+  @Override
+  public PageRead readInto(long pfn, byte[] page) {
+    return read(pfn, page);
+  }
+
+  /// @param into where to copy the page; null for a view of the file where that is possible
+  private PageRead read(long pfn, byte[] into) {
+    if (pfn < 0 || pfn > Long.MAX_VALUE / pageSize - 1) {
+      return new PageRead.NotInDump(pfn);
     }
-    if (pagesRead.incrementAndGet() % PAGES_BETWEEN_RELEASES == 0) {
-      map.releaseResidentPages();
-    }
+    long paddr = pfn * pageSize;
+    int i = atOrBefore(starts, paddr);
+    long fileOffset = i >= 0 && paddr < ends[i] ? fileOffsets[i] + (paddr - starts[i]) : 0;
     try {
-      return new PageRead.Present(source.slice(offset, PAGE_SIZE));
+      if (i >= 0 && paddr + pageSize <= storedEnds[i]) {
+        if (source.available(fileOffset, pageSize) < pageSize) {
+          return truncated(pfn, fileOffset);
+        }
+        MemorySegment bytes = source.slice(fileOffset, pageSize);
+        if (into == null) {
+          MappedFile.touch(bytes);
+          return new PageRead.Present(bytes);
+        }
+        MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, into, 0, pageSize);
+        return new PageRead.Present(MemorySegment.ofArray(into));
+      }
+      if (i >= 0 && paddr >= storedEnds[i] && paddr + pageSize <= ends[i]) {
+        return new PageRead.Excluded(pfn);
+      }
+      return readPartial(pfn, paddr, Math.max(i, 0), into);
     } catch (IOException e) {
-      return new PageRead.Damaged(pfn, offset, PageRead.Damage.TRUNCATED, e.getMessage());
+      return new PageRead.Damaged(pfn, fileOffset, PageRead.Damage.TRUNCATED, e.getMessage());
+    } catch (InternalError lost) {
+      if (MappedFile.isLostMap(lost)) {
+        return new PageRead.Unreadable(pfn, fileOffset, "the file shrank or its device failed");
+      }
+      throw lost;
     }
+  }
+
+  private PageRead truncated(long pfn, long fileOffset) {
+    return new PageRead.Damaged(
+        pfn,
+        fileOffset,
+        PageRead.Damage.TRUNCATED,
+        "the page lies beyond the file's " + source.size() + " bytes");
   }
 
   /// A page that no piece stores whole: put together from several, or else the reason it is not
   /// there.
-  private PageRead readPartial(long pfn, long paddr, int firstPiece) {
+  private PageRead readPartial(long pfn, long paddr, int firstPiece, byte[] into)
+      throws IOException {
     MemorySegment page = null;
     long covered = 0;
     boolean excluded = false;
-    for (int i = firstPiece; i < starts.length && starts[i] < paddr + PAGE_SIZE; i++) {
+    for (int i = firstPiece; i < starts.length && starts[i] < paddr + pageSize; i++) {
       long from = Math.max(starts[i], paddr);
-      long to = Math.min(ends[i], paddr + PAGE_SIZE);
+      long to = Math.min(ends[i], paddr + pageSize);
       if (from >= to) {
         continue;
       }
@@ -307,35 +431,75 @@ final class ElfDump implements Dump, PhysicalMemory {
       excluded |= storedTo < to;
       if (from < storedTo) {
         if (page == null) {
-          page = MemorySegment.ofArray(new byte[PAGE_SIZE]);
+          page = MemorySegment.ofArray(into == null ? new byte[pageSize] : into);
         }
         long offset = fileOffsets[i] + (from - starts[i]);
         if (source.available(offset, storedTo - from) < storedTo - from) {
-          return new PageRead.Damaged(
-              pfn, offset, PageRead.Damage.TRUNCATED, "the page lies beyond the end of the file");
+          return truncated(pfn, offset);
         }
-        try {
-          MemorySegment.copy(
-              source.slice(offset, storedTo - from), 0, page, from - paddr, storedTo - from);
-        } catch (IOException e) {
-          return new PageRead.Damaged(pfn, offset, PageRead.Damage.TRUNCATED, e.getMessage());
-        } catch (InternalError lost) {
-          if (MappedFile.isLostMap(lost)) {
-            return new PageRead.Unreadable(pfn, offset, "the file shrank or its device failed");
-          }
-          throw lost;
-        }
+        MemorySegment.copy(
+            source.slice(offset, storedTo - from), 0, page, from - paddr, storedTo - from);
         covered += storedTo - from;
       }
     }
-    if (covered == PAGE_SIZE) {
+    if (covered == pageSize) {
       return new PageRead.Present(page.asReadOnly());
     }
     return excluded ? new PageRead.Excluded(pfn) : new PageRead.NotInDump(pfn);
   }
 
   @Override
+  public Optional<PageRead> defect(long pfn) {
+    if (pfn < 0 || pfn > Long.MAX_VALUE / pageSize - 1) {
+      return Optional.empty();
+    }
+    long paddr = pfn * pageSize;
+    for (int i = Math.max(0, atOrBefore(starts, paddr));
+        i < starts.length && starts[i] < paddr + pageSize;
+        i++) {
+      long from = Math.max(starts[i], paddr);
+      long to = Math.min(storedEnds[i], paddr + pageSize);
+      long offset = fileOffsets[i] + (from - starts[i]);
+      if (from < to && source.available(offset, to - from) < to - from) {
+        return Optional.of(truncated(pfn, offset));
+      }
+    }
+    return Optional.empty();
+  }
+
+  /// The first frame at or after `pfn` that holds a byte beyond the end of the file, or -1.
+  long nextTruncated(long pfn) {
+    long paddr = pfn * pageSize;
+    for (int i = Math.max(0, atOrBefore(starts, paddr)); i < starts.length; i++) {
+      long lostFrom = Math.max(paddr, lostFrom(i));
+      if (lostFrom < storedEnds[i]) {
+        return lostFrom / pageSize;
+      }
+    }
+    return -1;
+  }
+
+  /// The last frame of the piece that holds a truncated frame's lost bytes.
+  long lastTruncated(long pfn) {
+    long paddr = pfn * pageSize;
+    for (int i = Math.max(0, atOrBefore(starts, paddr)); i < starts.length; i++) {
+      if (Math.max(paddr, lostFrom(i)) < storedEnds[i]) {
+        return (storedEnds[i] - 1) / pageSize;
+      }
+    }
+    return pfn;
+  }
+
+  /// First physical address of a piece that should be in the file and lies beyond its end.
+  private long lostFrom(int piece) {
+    long stored = storedEnds[piece] - starts[piece];
+    return stored == 0
+        ? storedEnds[piece]
+        : starts[piece] + source.available(fileOffsets[piece], stored);
+  }
+
+  @Override
   public void close() {
-    map.close();
+    file.map().close();
   }
 }

@@ -3,15 +3,15 @@ package org.vmcheck.dump;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
-import org.vmcheck.io.MappedFile;
 
 /// A flattened dump (`makedumpfile -F`) read in place: an index from logical offsets to the records
-/// of the stream. Where two records overlap the later one counts; gaps read as zeros.
+/// of the stream. Where two records overlap the later one counts; gaps are holes of zeros.
 final class FlattenedSource implements ByteSource {
   private static final int HEADER_BYTES = 4096;
   private static final int RECORD_HEADER_BYTES = 16;
@@ -19,39 +19,55 @@ final class FlattenedSource implements ByteSource {
   /// What one `slice` may copy when the bytes do not lie together.
   private static final long MAX_COPY = 256L << 20;
 
-  /// Records are 4 KiB and more in real streams; this many are 24 bytes each in the index.
-  private static final int MAX_RECORDS = 1 << 24;
+  /// 24 bytes each in the index. Records hold 30 KiB on the average in makedumpfile's streams, so
+  /// this is enough for 128 GiB.
+  private static final int MAX_RECORDS = 1 << 22;
 
-  private final MappedFile file;
+  /// Records that overlap are put in order in a tree, at 100 bytes each. Real streams have one or
+  /// two such pairs, in the headers.
+  private static final int MAX_RECORDS_WITH_OVERLAPS = 1 << 20;
+
+  private final ByteSource file;
   private final long[] starts;
   private final long[] lengths;
   private final long[] fileOffsets;
   private final long size;
   private final boolean ended;
+  private final long overlapBytes;
+  private final long trailingBytes;
 
   private FlattenedSource(
-      MappedFile file, long[] starts, long[] lengths, long[] fileOffsets, boolean ended) {
+      ByteSource file,
+      long[] starts,
+      long[] lengths,
+      long[] fileOffsets,
+      boolean ended,
+      long trailingBytes,
+      long overlapBytes) {
     this.file = file;
     this.starts = starts;
     this.lengths = lengths;
     this.fileOffsets = fileOffsets;
     this.ended = ended;
+    this.trailingBytes = trailingBytes;
+    this.overlapBytes = overlapBytes;
     int last = starts.length - 1;
     this.size = last < 0 ? 0 : starts[last] + lengths[last];
   }
 
-  static boolean probe(MappedFile file) throws IOException {
+  static boolean probe(ByteSource file) throws IOException {
     if (file.size() < 16) {
       return false;
     }
-    return file.view("signature", 0, 16, true).string(0, 16).equals("makedumpfile");
+    ByteView signature = file.view("signature", 0, 16, true);
+    return signature.string(0, 16).equals("makedumpfile") && signature.u32(12) == 0;
   }
 
   /// Walks the record headers once.
   ///
   /// @throws MalformedFileException if a record header is impossible; a stream that merely ends
   ///   early is accepted ([#isEnded])
-  static FlattenedSource index(MappedFile file) throws IOException {
+  static FlattenedSource index(ByteSource file) throws IOException {
     if (file.size() < HEADER_BYTES) {
       throw new MalformedFileException(
           "[%s] flattened header at 0x0: expected 4096 bytes, got %d (file truncated?)"
@@ -70,6 +86,7 @@ final class FlattenedSource implements ByteSource {
     int count = 0;
     boolean sorted = true;
     boolean ended = false;
+    long trailing = 0;
     long at = HEADER_BYTES;
     ByteView all = file.view("flattened stream", 0, file.size(), true);
     while (at <= file.size() - RECORD_HEADER_BYTES) {
@@ -77,6 +94,7 @@ final class FlattenedSource implements ByteSource {
       long length = all.u64(at + 8);
       if (start == -1) {
         ended = true;
+        trailing = file.size() - at - RECORD_HEADER_BYTES;
         break;
       }
       if (start < 0) {
@@ -116,18 +134,36 @@ final class FlattenedSource implements ByteSource {
     lengths = Arrays.copyOf(lengths, count);
     offsets = Arrays.copyOf(offsets, count);
     return sorted
-        ? new FlattenedSource(file, starts, lengths, offsets, ended)
-        : sorted(file, starts, lengths, offsets, ended);
+        ? new FlattenedSource(file, starts, lengths, offsets, ended, trailing, 0)
+        : sorted(file, starts, lengths, offsets, ended, trailing);
   }
 
   /// Brings the records in logical order, the later of two overlapping ones cutting the earlier.
   private static FlattenedSource sorted(
-      MappedFile file, long[] starts, long[] lengths, long[] offsets, boolean ended) {
+      ByteSource file, long[] starts, long[] lengths, long[] offsets, boolean ended, long trailing)
+      throws MalformedFileException {
+    sortByFirst(starts, lengths, offsets);
+    boolean overlaps = false;
+    for (int i = 1; i < starts.length && !overlaps; i++) {
+      overlaps = starts[i - 1] + lengths[i - 1] > starts[i];
+    }
+    if (!overlaps) {
+      return new FlattenedSource(file, starts, lengths, offsets, ended, trailing, 0);
+    }
+    if (starts.length > MAX_RECORDS_WITH_OVERLAPS) {
+      throw new MalformedFileException(
+          "[%s] flattened stream: expected at most %d records where some overlap, got %d"
+              .formatted(file.name(), MAX_RECORDS_WITH_OVERLAPS, starts.length));
+    }
+    // Back in the order of the stream, which decides who wins.
+    sortByFirst(offsets, starts, lengths);
+    long written = 0;
     // start -> {length, file offset}
     TreeMap<Long, long[]> map = new TreeMap<>();
     for (int i = 0; i < starts.length; i++) {
       long start = starts[i];
       long end = start + lengths[i];
+      written += lengths[i];
       Map.Entry<Long, long[]> before = map.lowerEntry(start);
       if (before != null && before.getKey() + before.getValue()[0] > start) {
         long[] cut = before.getValue();
@@ -157,7 +193,45 @@ final class FlattenedSource implements ByteSource {
       l[i] = entry.getValue()[0];
       o[i++] = entry.getValue()[1];
     }
-    return new FlattenedSource(file, s, l, o, ended);
+    long held = Arrays.stream(l).sum();
+    return new FlattenedSource(file, s, l, o, ended, trailing, written - held);
+  }
+
+  /// Sorts three arrays by the first, in place: heap sort.
+  private static void sortByFirst(long[] keys, long[] second, long[] third) {
+    int count = keys.length;
+    for (int i = count / 2 - 1; i >= 0; i--) {
+      sift(keys, second, third, i, count);
+    }
+    for (int last = count - 1; last > 0; last--) {
+      swap(keys, 0, last);
+      swap(second, 0, last);
+      swap(third, 0, last);
+      sift(keys, second, third, 0, last);
+    }
+  }
+
+  private static void sift(long[] keys, long[] second, long[] third, int from, int count) {
+    int at = from;
+    while (2 * at + 1 < count) {
+      int child = 2 * at + 1;
+      if (child + 1 < count && keys[child + 1] > keys[child]) {
+        child++;
+      }
+      if (keys[at] >= keys[child]) {
+        return;
+      }
+      swap(keys, at, child);
+      swap(second, at, child);
+      swap(third, at, child);
+      at = child;
+    }
+  }
+
+  private static void swap(long[] array, int a, int b) {
+    long kept = array[a];
+    array[a] = array[b];
+    array[b] = kept;
   }
 
   /// Whether the end marker was found.
@@ -169,6 +243,35 @@ final class FlattenedSource implements ByteSource {
     return starts.length;
   }
 
+  /// What is unusual about a stream and does no harm.
+  static void remarks(ByteSource source, List<String> remarks) {
+    if (!(source instanceof FlattenedSource stream)) {
+      return;
+    }
+    if (stream.overlapBytes > 0) {
+      remarks.add(
+          "%d bytes of the flattened stream are written twice; the later record counts"
+              .formatted(stream.overlapBytes));
+    }
+    if (stream.trailingBytes > 0) {
+      remarks.add(
+          "%d bytes follow the end marker of the flattened stream and are not part of the dump"
+              .formatted(stream.trailingBytes));
+    }
+  }
+
+  /// Bytes from `offset` on, at most `byteCount`, up to the first that no record holds.
+  long heldFrom(long offset, long byteCount) {
+    long at = offset;
+    long end = offset + byteCount;
+    int i = recordAtOrBefore(offset);
+    while (i >= 0 && i < starts.length && starts[i] <= at && at < end) {
+      at = Math.max(at, starts[i] + lengths[i]);
+      i++;
+    }
+    return Math.min(at, end) - offset;
+  }
+
   @Override
   public String name() {
     return file.name();
@@ -177,6 +280,16 @@ final class FlattenedSource implements ByteSource {
   @Override
   public long size() {
     return size;
+  }
+
+  /// A gap in a stream that ended as it should is a hole of zeros; in one that was cut short it may
+  /// be what was cut off.
+  @Override
+  public long available(long offset, long byteCount) {
+    if (ended || offset < 0 || offset >= size) {
+      return ByteSource.super.available(offset, byteCount);
+    }
+    return heldFrom(offset, Math.min(byteCount, size - offset));
   }
 
   @Override

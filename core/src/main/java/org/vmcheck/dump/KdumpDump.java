@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.codec.Codecs;
@@ -14,81 +15,192 @@ import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 
-/// A kdump-compressed dump: two bitmaps, a table of page descriptors, page data.
+/// A kdump-compressed dump: two bitmaps, a table of page descriptors, page data; in one file or in
+/// the parts that `makedumpfile --split` writes.
 ///
 /// The descriptor of frame p is number rank(p) of the second bitmap, counted from the part's first
-/// frame.
+/// frame. Each part repeats the headers and the bitmaps of the whole.
 final class KdumpDump implements Dump, PhysicalMemory {
-  private static final int DESCRIPTOR_BYTES = 24;
+  static final int DESCRIPTOR_BYTES = 24;
   private static final ThreadLocal<byte[]> SCRATCH = ThreadLocal.withInitial(() -> new byte[4096]);
 
-  private final MappedFile map;
-  private final ByteSource source;
+  /// One file of the dump; the whole dump if it is not split.
+  ///
+  /// @param startPfn first frame whose descriptor is in this file
+  /// @param endPfn end (exclusive) of these frames
+  /// @param rankOfStart stored frames before `startPfn`
+  record Part(OpenFile file, KdumpHeader header, long startPfn, long endPfn, long rankOfStart) {
+    ByteSource source() {
+      return file.source();
+    }
+  }
+
+  private final List<Part> parts;
   private final KdumpHeader header;
   private final PageBitmap exists;
   private final PageBitmap dumpable;
-  private final long rankOfStart;
   private final List<ElfNote> notes;
   private final Optional<Vmcoreinfo> vmcoreinfo;
   private final Container container;
   private final PageCache cache;
 
-  private KdumpDump(
-      OpenFile file,
-      KdumpHeader header,
-      PageBitmap exists,
-      PageBitmap dumpable,
-      List<ElfNote> notes,
-      Optional<Vmcoreinfo> vmcoreinfo,
-      List<String> remarks) {
-    this.map = file.map();
-    this.source = file.source();
-    this.header = header;
-    this.exists = exists;
-    this.dumpable = dumpable;
-    this.notes = notes;
-    this.vmcoreinfo = vmcoreinfo;
-    this.rankOfStart = header.split() ? dumpable.rank(header.startPfn()) : 0;
-    this.cache = new PageCache(header.blockSize());
-    long stored = dumpable.setCount();
-    long missing = missing(stored);
-    this.container =
-        new Container(
-            "kdump-compressed",
-            header.version(),
-            file.flattened(),
-            Codecs.namesIn(header.status()),
-            header.dumpLevel(),
-            header.is64(),
-            header.bigEndian(),
-            header.machine(),
-            header.release(),
-            header.isIncomplete(),
-            new Container.Pages(
-                exists.setCount(), stored - missing, exists.countNotIn(dumpable), missing),
-            remarks);
-  }
+  /// Frames [from, to) whose bits were cut off with the end of a flattened stream.
+  private final long lostBitsFrom;
 
-  static KdumpDump open(OpenFile file) throws IOException {
-    ByteSource source = file.source();
-    KdumpHeader header = KdumpHeader.read(source);
+  private final long lostBitsTo;
+
+  private KdumpDump(List<OpenFile> files, List<KdumpHeader> headers) throws IOException {
+    this.header = headers.getFirst();
     List<String> remarks = new ArrayList<>(header.remarks());
-    if (file.flattened() && !((FlattenedSource) source).isEnded()) {
-      remarks.add("the flattened stream ends without its end marker: it was cut short");
+    for (OpenFile file : files) {
+      remarks.addAll(file.remarks());
+      if (file.source() instanceof FlattenedSource stream && !stream.isEnded()) {
+        remarks.add("the flattened stream ends without its end marker: it was cut short");
+      }
     }
+    ByteSource source = files.getFirst().source();
     long bitmapBytes = header.bitmapBlocks() * header.blockSize();
     // Two bitmaps unless the area has room for one only (very old, complete dumps).
     boolean two = header.maxMapnr() <= bitmapBytes / 2 * 8;
     long oneBytes = two ? bitmapBytes / 2 : bitmapBytes;
     MemorySegment first = source.slice(header.bitmapOffset(), oneBytes);
-    MemorySegment second = two ? source.slice(header.bitmapOffset() + oneBytes, oneBytes) : first;
-    PageBitmap exists = new PageBitmap(first, header.maxMapnr());
-    PageBitmap dumpable = two ? new PageBitmap(second, header.maxMapnr()) : exists;
+    long secondAt = header.bitmapOffset() + (two ? oneBytes : 0);
+    MemorySegment second = two ? source.slice(secondAt, oneBytes) : first;
+    exists = new PageBitmap(first, header.maxMapnr());
+    dumpable = two ? new PageBitmap(second, header.maxMapnr()) : exists;
     if (dumpable.setCount() == 0) {
       remarks.add("no page is marked as stored: the file is cut short, or was never finished");
     }
+    long[] lost = lostBits(source, secondAt, oneBytes);
+    lostBitsFrom = lost[0];
+    lostBitsTo = lost[1];
+    parts = arrange(files, headers, dumpable, second, remarks);
+    notes = notes(source, header);
+    vmcoreinfo = vmcoreinfo(source, header, notes);
+    cache = new PageCache(header.blockSize());
+    boolean incomplete = headers.stream().anyMatch(KdumpHeader::isIncomplete);
+    long missing = missing();
+    container =
+        new Container(
+            "kdump-compressed",
+            header.version(),
+            files.getFirst().flattened(),
+            Codecs.namesIn(
+                headers.stream().mapToInt(KdumpHeader::status).reduce(0, (a, b) -> a | b)),
+            header.dumpLevel(),
+            header.is64(),
+            header.bigEndian(),
+            header.machine(),
+            header.release(),
+            incomplete,
+            new Container.Pages(
+                exists.setCount(),
+                dumpable.setCount() - missing,
+                exists.countNotIn(dumpable),
+                missing),
+            remarks);
+  }
+
+  /// Opens a dump in one file, or a split one from the parts that are there, in any order.
+  ///
+  /// @throws MalformedFileException if the files are no parts of one dump, or one is given twice
+  static KdumpDump open(List<OpenFile> files) throws IOException {
+    List<KdumpHeader> headers = new ArrayList<>();
+    for (OpenFile file : files) {
+      headers.add(KdumpHeader.read(file.source()));
+    }
+    return new KdumpDump(files, headers);
+  }
+
+  /// The parts in the order of their frames.
+  private static List<Part> arrange(
+      List<OpenFile> files,
+      List<KdumpHeader> headers,
+      PageBitmap dumpable,
+      MemorySegment bitmap,
+      List<String> remarks)
+      throws IOException {
+    KdumpHeader first = headers.getFirst();
+    if (files.size() == 1 && !first.split()) {
+      return List.of(new Part(files.getFirst(), first, 0, dumpable.bitCount(), 0));
+    }
+    List<Part> parts = new ArrayList<>();
+    for (int i = 0; i < files.size(); i++) {
+      OpenFile file = files.get(i);
+      KdumpHeader header = headers.get(i);
+      String name = file.source().name();
+      if (!header.split()) {
+        throw new MalformedFileException(
+            "[%s] kdump_sub_header.split: expected 1 in a file given as part of a split dump, got 0"
+                .formatted(name));
+      }
+      if (!header.fingerprint().equals(first.fingerprint())) {
+        throw new MalformedFileException(
+            "[%s] disk_dump_header: expected the same bytes as in %s, got others: not parts of one"
+                    .formatted(name, files.getFirst().source().name())
+                + " dump");
+      }
+      long at = header.descriptorTableOffset() - bitmap.byteSize();
+      if (i > 0 && file.source().slice(at, bitmap.byteSize()).mismatch(bitmap) != -1) {
+        throw new MalformedFileException(
+            "[%s] bitmaps: expected the same bits as in %s, got others: not parts of one dump"
+                .formatted(name, files.getFirst().source().name()));
+      }
+      long start = Math.min(header.startPfn(), dumpable.bitCount());
+      long end = Math.min(header.endPfn(), dumpable.bitCount());
+      parts.add(new Part(file, header, start, end, dumpable.rank(start)));
+    }
+    parts.sort(Comparator.comparingLong(Part::startPfn).thenComparingLong(Part::endPfn));
+    long at = 0;
+    Part before = null;
+    for (Part part : parts) {
+      if (part.startPfn == part.endPfn) {
+        continue;
+      }
+      if (part.startPfn < at) {
+        throw new MalformedFileException(
+            "[%s] start_pfn and end_pfn: frames 0x%x to 0x%x are also in %s%s"
+                .formatted(
+                    part.source().name(),
+                    part.startPfn,
+                    Math.min(part.endPfn, at),
+                    before.source().name(),
+                    part.startPfn == before.startPfn && part.endPfn == before.endPfn
+                        ? ": the same part twice"
+                        : ""));
+      }
+      if (part.startPfn > at) {
+        remarks.add(missingPart(at, part.startPfn, dumpable));
+      }
+      at = part.endPfn;
+      before = part;
+    }
+    if (at < dumpable.bitCount()) {
+      remarks.add(missingPart(at, dumpable.bitCount(), dumpable));
+    }
+    return List.copyOf(parts);
+  }
+
+  private static String missingPart(long from, long to, PageBitmap dumpable) {
+    return "split dump: the part with frames 0x%x to 0x%x (%d pages) was not given"
+        .formatted(from, to, dumpable.rank(to) - dumpable.rank(from));
+  }
+
+  /// Frames whose bits of the second bitmap a flattened stream that was cut short does not hold:
+  /// their zeros say nothing.
+  private static long[] lostBits(ByteSource source, long bitmapOffset, long byteCount)
+      throws IOException {
+    if (source instanceof FlattenedSource stream && !stream.isEnded()) {
+      long there = stream.heldFrom(bitmapOffset, byteCount);
+      return new long[] {there * 8, byteCount * 8};
+    }
+    return new long[] {0, 0};
+  }
+
+  private static List<ElfNote> notes(ByteSource source, KdumpHeader header) throws IOException {
     List<ElfNote> notes = new ArrayList<>();
     if (!header.notes().isEmpty()) {
       ElfFile.parseNotes(
@@ -96,8 +208,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
               "notes", header.notes().offset(), header.notes().byteCount(), header.bigEndian()),
           notes);
     }
-    Optional<Vmcoreinfo> vmcoreinfo = vmcoreinfo(source, header, notes);
-    return new KdumpDump(file, header, exists, dumpable, notes, vmcoreinfo, remarks);
+    return List.copyOf(notes);
   }
 
   private static Optional<Vmcoreinfo> vmcoreinfo(
@@ -127,20 +238,46 @@ final class KdumpDump implements Dump, PhysicalMemory {
     return Optional.empty();
   }
 
-  /// Stored pages whose descriptor lies beyond the end of the file.
-  private long missing(long stored) {
-    long room = source.size() - header.descriptorTableOffset();
-    return Math.clamp(stored - rankOfStart - room / DESCRIPTOR_BYTES, 0, stored);
+  /// Stored pages without a descriptor in the files: beyond a file's end, or of a part not given.
+  private long missing() {
+    long there = 0;
+    for (Part part : parts) {
+      long wanted = dumpable.rank(part.endPfn) - part.rankOfStart;
+      long room = part.source().size() - part.header.descriptorTableOffset();
+      there += Math.clamp(room / DESCRIPTOR_BYTES, 0, wanted);
+    }
+    return dumpable.setCount() - there;
+  }
+
+  KdumpHeader header() {
+    return header;
+  }
+
+  List<Part> parts() {
+    return parts;
+  }
+
+  PageBitmap exists() {
+    return exists;
+  }
+
+  PageBitmap dumpable() {
+    return dumpable;
   }
 
   @Override
   public Path path() {
-    return map.path();
+    return parts.getFirst().file.path();
+  }
+
+  @Override
+  public List<Path> files() {
+    return parts.stream().map(part -> part.file.path()).toList();
   }
 
   @Override
   public long fileBytes() {
-    return map.size();
+    return parts.stream().mapToLong(part -> part.file.map().size()).sum();
   }
 
   @Override
@@ -164,13 +301,34 @@ final class KdumpDump implements Dump, PhysicalMemory {
   }
 
   @Override
+  public String eraseinfo() {
+    KdumpHeader.Area area = header.eraseinfo();
+    try {
+      return area.isEmpty()
+          ? ""
+          : parts
+              .getFirst()
+              .source()
+              .view("eraseinfo", area.offset(), area.byteCount(), false)
+              .string(0, (int) area.byteCount());
+    } catch (IOException _) {
+      return "";
+    }
+  }
+
+  @Override
+  public ContainerAudit audit() {
+    return KdumpAudit.of(this);
+  }
+
+  @Override
   public int pageSize() {
     return header.blockSize();
   }
 
   @Override
   public long endPfn() {
-    return header.maxMapnr();
+    return dumpable.bitCount();
   }
 
   @Override
@@ -184,9 +342,20 @@ final class KdumpDump implements Dump, PhysicalMemory {
     if (cached != null) {
       return cached;
     }
+    PageRead read = read(pfn, null);
+    return read instanceof PageRead.Present(MemorySegment bytes) ? cache.put(pfn, bytes) : read;
+  }
+
+  @Override
+  public PageRead readInto(long pfn, byte[] page) {
+    return read(pfn, page);
+  }
+
+  /// @param into where to decode the page; null for a new array
+  private PageRead read(long pfn, byte[] into) {
     try {
       return switch (locate(pfn)) {
-        case Location.At at -> decode(pfn, at);
+        case Location.At at -> decode(pfn, at, into);
         case Location.Nowhere(PageRead why) -> why;
       };
     } catch (IOException e) {
@@ -209,7 +378,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     }
   }
 
-  private static PageRead unreadable(long pfn, InternalError lost) {
+  static PageRead.Unreadable unreadable(long pfn, InternalError lost) {
     if (MappedFile.isLostMap(lost)) {
       return new PageRead.Unreadable(pfn, 0, "the file shrank or its device failed");
     }
@@ -217,9 +386,9 @@ final class KdumpDump implements Dump, PhysicalMemory {
   }
 
   /// Where a page's data lies, or why it lies nowhere.
-  private sealed interface Location {
+  sealed interface Location {
     /// @param codecFlags the codec's bit, 0 for a page stored as it is
-    record At(long offset, int byteCount, int codecFlags) implements Location {}
+    record At(Part part, long offset, int byteCount, int codecFlags) implements Location {}
 
     record Nowhere(PageRead why) implements Location {}
   }
@@ -230,24 +399,50 @@ final class KdumpDump implements Dump, PhysicalMemory {
         new PageRead.Damaged(pfn, fileOffset, damage, format.formatted(values)));
   }
 
+  /// The file that holds a frame's descriptor, or null.
+  private Part partOf(long pfn) {
+    for (Part part : parts) {
+      if (pfn >= part.startPfn && pfn < part.endPfn) {
+        return part;
+      }
+    }
+    return null;
+  }
+
   /// Finds a page's descriptor and checks every value of it.
-  private Location locate(long pfn) throws IOException {
+  Location locate(long pfn) throws IOException {
     if (!dumpable.get(pfn)) {
+      if (pfn >= lostBitsFrom && pfn < lostBitsTo && pfn < endPfn()) {
+        return damaged(
+            pfn,
+            0,
+            PageRead.Damage.TRUNCATED,
+            "the bitmap that says whether it is stored was cut off with the end of the stream");
+      }
       return new Location.Nowhere(
           exists.get(pfn) ? new PageRead.Excluded(pfn) : new PageRead.NotInDump(pfn));
     }
-    if (header.split() && (pfn < header.startPfn() || pfn >= header.endPfn())) {
+    Part part = partOf(pfn);
+    if (part == null) {
       return damaged(
-          pfn, 0, PageRead.Damage.MISSING_PART, "the page is in another part of this split dump");
+          pfn,
+          0,
+          PageRead.Damage.MISSING_PART,
+          "the page is in a part of this split dump that was not given");
     }
-    long at =
-        header.descriptorTableOffset() + (dumpable.rank(pfn) - rankOfStart) * DESCRIPTOR_BYTES;
-    if (at > source.size() - DESCRIPTOR_BYTES) {
+    return locate(pfn, part, dumpable.rank(pfn) - part.rankOfStart);
+  }
+
+  /// @param index number of the page's descriptor in its part
+  Location locate(long pfn, Part part, long index) throws IOException {
+    ByteSource source = part.source();
+    long at = header.descriptorTableOffset() + index * DESCRIPTOR_BYTES;
+    if (source.available(at, DESCRIPTOR_BYTES) < DESCRIPTOR_BYTES) {
       return damaged(
           pfn,
           at,
           PageRead.Damage.TRUNCATED,
-          "its page_desc lies beyond the file's %d bytes",
+          "its page_desc is not in the file's %d bytes",
           source.size());
     }
     ByteView descriptor = source.view("page_desc", at, DESCRIPTOR_BYTES, header.bigEndian());
@@ -291,25 +486,31 @@ final class KdumpDump implements Dump, PhysicalMemory {
           header.descriptorTableOffset(),
           offset);
     }
-    if (offset > source.size() - size) {
+    if (source.available(offset, size) < size) {
       return damaged(
           pfn,
           offset,
           PageRead.Damage.TRUNCATED,
-          "its %d bytes at 0x%x lie beyond the file's %d bytes",
+          "its %d bytes at 0x%x are not all in the file's %d bytes",
           size,
           offset,
           source.size());
     }
-    return new Location.At(offset, (int) size, flags);
+    return new Location.At(part, offset, (int) size, flags);
   }
 
-  private PageRead decode(long pfn, Location.At at) throws IOException {
-    MemorySegment stored = source.slice(at.offset, at.byteCount);
-    if (at.codecFlags == 0) {
-      return cache.put(pfn, stored);
-    }
+  private PageRead decode(long pfn, Location.At at, byte[] into) throws IOException {
+    MemorySegment stored = at.part.source().slice(at.offset, at.byteCount);
     int blockSize = header.blockSize();
+    if (at.codecFlags == 0) {
+      if (into == null) {
+        // A page of the file that is gone shows itself here, not in a walk far from here.
+        MappedFile.touch(stored);
+        return new PageRead.Present(stored);
+      }
+      MemorySegment.copy(stored, ValueLayout.JAVA_BYTE, 0, into, 0, blockSize);
+      return new PageRead.Present(MemorySegment.ofArray(into));
+    }
     byte[] scratch = SCRATCH.get();
     if (scratch.length < at.byteCount) {
       scratch = new byte[blockSize];
@@ -317,18 +518,20 @@ final class KdumpDump implements Dump, PhysicalMemory {
     }
     // Codecs may be native code, which must never see the map: they get a copy.
     MemorySegment.copy(stored, ValueLayout.JAVA_BYTE, 0, scratch, 0, at.byteCount);
-    byte[] page = new byte[blockSize];
+    byte[] page = into == null ? new byte[blockSize] : into;
     PageCodec codec = Codecs.byFlag(at.codecFlags).orElseThrow();
     try {
       codec.decode(scratch, at.byteCount, page, blockSize);
     } catch (CorruptPageException e) {
       return new PageRead.Damaged(pfn, at.offset, PageRead.Damage.UNDECODABLE, e.getMessage());
     }
-    return cache.put(pfn, MemorySegment.ofArray(page).asReadOnly());
+    return new PageRead.Present(MemorySegment.ofArray(page).asReadOnly());
   }
 
   @Override
   public void close() {
-    map.close();
+    for (Part part : parts) {
+      part.file.map().close();
+    }
   }
 }

@@ -1,6 +1,7 @@
 package org.vmcheck.dump;
 
 import java.io.IOException;
+import java.util.List;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
 
@@ -26,6 +27,6 @@ final class KdumpFormat implements DumpFormat {
 
   @Override
   public Dump open(OpenFile file) throws IOException {
-    return KdumpDump.open(file);
+    return KdumpDump.open(List.of(file));
   }
 }

@@ -129,6 +129,14 @@ record KdumpHeader(
               .formatted(maxMapnr, bits));
       maxMapnr = bits;
     }
+    if (sub.split && (sub.startPfn < 0 || sub.endPfn < sub.startPfn)) {
+      throw MalformedFileException.field(
+          source.name(),
+          "kdump_sub_header.start_pfn and end_pfn",
+          blockSize,
+          "an ascending range of frames",
+          "0x%x to 0x%x".formatted(sub.startPfn, sub.endPfn));
+    }
     return new KdumpHeader(
         version,
         shape.is64,

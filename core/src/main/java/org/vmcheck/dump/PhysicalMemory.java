@@ -13,6 +13,12 @@ public interface PhysicalMemory {
   /// Reads one page; any number is allowed.
   PageRead read(long pfn);
 
+  /// Reads one page past any cache, for sweeps over the whole dump.
+  ///
+  /// @param page at least one page, into which the bytes are put
+  /// @return if present, a view of `page`
+  PageRead readInto(long pfn, byte[] page);
+
   /// The first frame at or after `pfn` that the dump says it stores, or -1 if there is none.
   long nextStored(long pfn);
 

@@ -22,8 +22,9 @@ public final class ElfFile {
   /// `e_phnum` that says: the count stands in `sh_info` of section 0.
   private static final int PN_XNUM = 0xffff;
 
-  /// A header table beyond this many entries is no kernel's.
-  private static final int MAX_ENTRIES = 1 << 24;
+  /// A header table beyond this many entries is refused: each takes 72 bytes of memory.
+  /// makedumpfile writes one segment for each run of 256 excluded pages.
+  private static final int MAX_ENTRIES = 1 << 20;
 
   private static final int MAX_NOTES = 65536;
 
@@ -106,7 +107,11 @@ public final class ElfFile {
     if (count == PN_XNUM) {
       count = extendedCount(source, header, is64, bigEndian);
     }
-    if (tableOffset < 0 || count > MAX_ENTRIES || tableOffset > source.size() - count * entrySize) {
+    if (count > MAX_ENTRIES) {
+      throw header.malformed(
+          "e_phnum", is64 ? 56 : 44, "at most " + MAX_ENTRIES + " program headers", "" + count);
+    }
+    if (tableOffset < 0 || tableOffset > source.size() - count * entrySize) {
       throw header.malformed(
           "e_phoff",
           is64 ? 32 : 28,

@@ -3,6 +3,8 @@ package org.vmcheck.io;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileChannel.MapMode;
 import java.nio.file.AccessDeniedException;
@@ -10,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.concurrent.atomic.AtomicLong;
 
 /// One read-only map of a whole file, of any size.
 ///
@@ -17,12 +20,24 @@ import java.nio.file.StandardOpenOption;
 /// in Java code; readers of pages catch it ([#isLostMap]). Native code must never be handed this
 /// map: there the same event is a fatal signal.
 public final class MappedFile implements ByteSource, AutoCloseable {
+  /// Touched bytes after which the resident pages are given back. Bounds what a walk over a dump of
+  /// any size keeps in memory; a smaller file is never given back.
+  private static final long RESIDENT_LIMIT = 96L << 20;
+
+  /// A fault maps 16 pages at once (Linux `fault_around_bytes`), so a small read costs as much.
+  private static final long TOUCHED_BY_A_FAULT = 64 << 10;
+
+  private static final VarHandle BYTE = ValueLayout.JAVA_BYTE.varHandle();
+
   private final Path path;
+  private final String name;
+  private final AtomicLong touched = new AtomicLong();
   private final Arena arena;
   private final MemorySegment map;
 
-  private MappedFile(Path path, Arena arena, MemorySegment map) {
+  private MappedFile(Path path, String name, Arena arena, MemorySegment map) {
     this.path = path;
+    this.name = name;
     this.arena = arena;
     this.map = map;
   }
@@ -30,8 +45,13 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   /// Maps a regular file or a block device.
   ///
   /// @throws IOException if the path is missing, a directory, or not readable by this user
-  @SuppressWarnings("MustBeClosedChecker") // the arena lives as long as the file, which closes it
   public static MappedFile open(Path path) throws IOException {
+    return open(path, path.getFileName() == null ? path.toString() : path.getFileName().toString());
+  }
+
+  /// @param name what messages call the file
+  @SuppressWarnings("MustBeClosedChecker") // the arena lives as long as the file, which closes it
+  public static MappedFile open(Path path, String name) throws IOException {
     if (!Files.exists(path)) {
       throw new NoSuchFileException(path.toString(), null, "no such file");
     }
@@ -44,7 +64,7 @@ public final class MappedFile implements ByteSource, AutoCloseable {
       try {
         MemorySegment map =
             size == 0 ? MemorySegment.NULL : channel.map(MapMode.READ_ONLY, 0, size, arena);
-        return new MappedFile(path, arena, map);
+        return new MappedFile(path, name, arena, map);
       } catch (IOException | RuntimeException failure) {
         arena.close();
         throw failure;
@@ -60,7 +80,7 @@ public final class MappedFile implements ByteSource, AutoCloseable {
 
   @Override
   public String name() {
-    return path.getFileName() == null ? path.toString() : path.getFileName().toString();
+    return name;
   }
 
   @Override
@@ -78,14 +98,29 @@ public final class MappedFile implements ByteSource, AutoCloseable {
           "an end within the file's " + map.byteSize() + " bytes",
           "an end beyond it (file truncated?)");
     }
+    if (map.byteSize() > RESIDENT_LIMIT) {
+      countTouched(byteCount);
+    }
     return map.asSlice(offset, byteCount);
   }
 
-  /// Gives the pages of the map that were touched back to the system; they are read again on use.
-  /// Keeps the resident size of a walk over a large dump bounded.
-  public void releaseResidentPages() {
-    if (map.byteSize() > 0) {
+  /// Gives the touched pages of the map back to the system every so often: they are read again on
+  /// use, mostly from its cache.
+  private void countTouched(long byteCount) {
+    long more = Math.max(byteCount, TOUCHED_BY_A_FAULT);
+    long before = touched.getAndAdd(more);
+    if (before / RESIDENT_LIMIT != (before + more) / RESIDENT_LIMIT) {
       map.unload();
+    }
+  }
+
+  /// Reads a byte at each end of a page, so that a file that shrank is noticed where the page is
+  /// asked for and not in a walk far from there.
+  public static void touch(MemorySegment page) {
+    if (page.byteSize() > 0) {
+      // Opaque: a plain read whose value is not used may be left out.
+      byte unused = (byte) BYTE.getOpaque(page, 0L);
+      unused = (byte) BYTE.getOpaque(page, page.byteSize() - 1);
     }
   }
 

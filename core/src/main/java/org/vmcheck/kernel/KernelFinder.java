@@ -52,7 +52,11 @@ public final class KernelFinder {
     }
     Optional<Vmcoreinfo> info = dump.vmcoreinfo();
     if (info.isEmpty()) {
-      return new KernelSearch.NotFound(List.of("the dump carries no VMCOREINFO note"), false);
+      info = VmcoreinfoSearch.in(dump).map(VmcoreinfoSearch.Found::info);
+    }
+    if (info.isEmpty()) {
+      return new KernelSearch.NotFound(
+          List.of("the dump carries no VMCOREINFO note, and none was found in its memory"), false);
     }
     return new KernelFinder(dump, info.get()).find();
   }

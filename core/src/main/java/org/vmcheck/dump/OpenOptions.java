@@ -1,0 +1,24 @@
+package org.vmcheck.dump;
+
+import java.nio.file.Path;
+
+/// How files are unpacked on the way in.
+///
+/// @param spoolDirectory where the unpacked bytes of a compressed file are kept while it is open
+/// @param spoolLimit most bytes that one unpacked file may have
+/// @param progress told now and then while unpacking
+public record OpenOptions(Path spoolDirectory, long spoolLimit, Progress progress) {
+  /// Spools to the system's directory for temporary files, up to 64 GiB, silently.
+  public static final OpenOptions DEFAULT =
+      new OpenOptions(
+          Path.of(System.getProperty("java.io.tmpdir")), 64L << 30, (what, done, total) -> {});
+
+  /// Told how far a long step is.
+  @FunctionalInterface
+  public interface Progress {
+    /// @param what the step, for example `unpacking web7.gz`
+    /// @param done bytes or pages done
+    /// @param total of how many; 0 if not known
+    void at(String what, long done, long total);
+  }
+}

@@ -1,0 +1,39 @@
+package org.vmcheck.kernel;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.vmcheck.elf.ElfNote;
+import org.vmcheck.io.ByteView;
+
+/// Registers of one CPU from QEMU's own note (QEMU, `target/i386/arch_dump.c`, version 1).
+///
+/// @param cr3 page-table root in bits 51 to 12; below them PCID or cache bits
+/// @param fiveLevels CR4.LA57
+record CpuState(long rip, long cr3, boolean fiveLevels) {
+  private static final int VERSION = 1;
+  private static final int RIP = 8 + 16 * 8;
+  private static final int CR3 = 392 + 3 * 8;
+  private static final int CR4 = 392 + 4 * 8;
+  private static final int MIN_BYTES = 432;
+  private static final long LA57 = 1 << 12;
+  private static final long FRAME = 0x000f_ffff_ffff_f000L;
+
+  /// One state a CPU, of the notes that are whole.
+  static List<CpuState> of(List<ElfNote> notes) {
+    List<CpuState> states = new ArrayList<>();
+    for (ElfNote note : notes) {
+      ByteView desc = note.desc();
+      if (note.name().equals("QEMU") && desc.size() >= MIN_BYTES && desc.u32(0) == VERSION) {
+        states.add(new CpuState(desc.u64(RIP), desc.u64(CR3), (desc.u64(CR4) & LA57) != 0));
+      }
+    }
+    return states;
+  }
+
+  /// Physical addresses that may be the kernel's page-table root: with page-table isolation the
+  /// table of a CPU in user mode lies one page behind the kernel's.
+  List<Long> roots() {
+    long root = cr3 & FRAME;
+    return (root & 0x1000) == 0 ? List.of(root) : List.of(root, root & ~0x1000L);
+  }
+}

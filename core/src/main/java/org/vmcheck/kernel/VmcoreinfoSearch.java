@@ -1,0 +1,234 @@
+package org.vmcheck.kernel;
+
+import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.stream.LongStream;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.memory.AddressMap;
+import org.vmcheck.memory.Translated;
+import org.vmcheck.memory.X86_64Paging;
+
+/// Finds VMCOREINFO in the memory of a dump whose file carries none: QEMU and virsh dumps of guests
+/// without the `vmcoreinfo` device.
+///
+/// The kernel keeps its note (`vmcoreinfo_note`: a page of its own since 4.13, before that a static
+/// array) and the text (`vmcoreinfo_data`). Stale copies of an earlier boot, of a capture kernel or
+/// of a nested guest may lie about too, so each candidate is held against the memory that it
+/// describes, and against the page tables that the CPUs used.
+final class VmcoreinfoSearch {
+  /// Frames that are searched before the candidates among them are judged: 256 MiB.
+  private static final long WAVE = 65536;
+
+  private static final long SLICE = 4096;
+  private static final int MAX_CANDIDATES = 64;
+  private static final int NOTE_HEADER = 24;
+  private static final int MAX_TEXT = 65536;
+  private static final int MIN_TEXT = 64;
+
+  /// "VMCO", the start of the note's name, as a little-endian word.
+  private static final int NAME_START = 0x4f434d56;
+
+  private static final byte[] NAME = "VMCOREINFO\0".getBytes(StandardCharsets.US_ASCII);
+  private static final byte[] FIRST_KEY = "OSRELEASE=".getBytes(StandardCharsets.US_ASCII);
+
+  /// A VMCOREINFO found in memory.
+  ///
+  /// @param paddr where its text lies
+  /// @param evidence how it was proven
+  record Found(Vmcoreinfo info, long paddr, String evidence) {}
+
+  private record Candidate(Vmcoreinfo info, long paddr, boolean isNote) {}
+
+  private final PhysicalMemory memory;
+  private final List<CpuState> cpus;
+
+  private VmcoreinfoSearch(Dump dump) {
+    this.memory = dump.memory();
+    this.cpus = CpuState.of(dump.notes());
+  }
+
+  static Optional<Found> in(Dump dump) {
+    return new VmcoreinfoSearch(dump).run();
+  }
+
+  /// Searches wave by wave and stops at the first candidate that the CPUs' own page tables confirm.
+  private Optional<Found> run() {
+    Found unconfirmed = null;
+    int seen = 0;
+    for (long from = memory.nextStored(0);
+        from >= 0 && seen < MAX_CANDIDATES;
+        from = memory.nextStored(from + WAVE)) {
+      for (Candidate candidate : candidates(from)) {
+        seen++;
+        if (!describesThisMemory(candidate.info)) {
+          continue;
+        }
+        Found found =
+            new Found(
+                candidate.info, candidate.paddr, "the kernel's name in memory agrees with it");
+        if (confirmedByCpus(candidate.info)) {
+          return Optional.of(
+              new Found(
+                  candidate.info,
+                  candidate.paddr,
+                  "the kernel's name in memory and the CPUs' page tables agree with it"));
+        }
+        unconfirmed = unconfirmed == null ? found : unconfirmed;
+      }
+    }
+    return Optional.ofNullable(unconfirmed);
+  }
+
+  /// Candidates in one wave: notes before bare texts.
+  private List<Candidate> candidates(long from) {
+    return LongStream.iterate(from, pfn -> pfn < from + WAVE, pfn -> pfn + SLICE)
+        .parallel()
+        .mapToObj(this::slice)
+        .flatMap(List::stream)
+        .sorted(
+            Comparator.comparing((Candidate candidate) -> !candidate.isNote)
+                .thenComparingLong(candidate -> candidate.paddr))
+        .limit(MAX_CANDIDATES)
+        .toList();
+  }
+
+  private List<Candidate> slice(long from) {
+    List<Candidate> found = new ArrayList<>();
+    byte[] page = new byte[memory.pageSize()];
+    for (long pfn = memory.nextStored(from);
+        pfn >= 0 && pfn < from + SLICE && found.size() < MAX_CANDIDATES;
+        pfn = memory.nextStored(pfn + 1)) {
+      if (!(memory.readInto(pfn, page) instanceof PageRead.Present)) {
+        continue;
+      }
+      long paddr = pfn * memory.pageSize();
+      if (startsWith(page, 0, FIRST_KEY)) {
+        text(paddr, MAX_TEXT).ifPresent(info -> found.add(new Candidate(info, paddr, false)));
+      }
+      for (int at = 12; at <= page.length - 12; at += 4) {
+        if (page[at] == 'V' && word(page, at) == NAME_START && startsWith(page, at, NAME)) {
+          int size = word(page, at - 8);
+          if (word(page, at - 12) == NAME.length
+              && word(page, at - 4) == 0
+              && size >= MIN_TEXT
+              && size <= MAX_TEXT) {
+            long textAt = paddr + at - 12 + NOTE_HEADER;
+            text(textAt, size).ifPresent(info -> found.add(new Candidate(info, textAt, true)));
+          }
+        }
+      }
+    }
+    return found;
+  }
+
+  private static int word(byte[] bytes, int at) {
+    return (bytes[at] & 0xff)
+        | (bytes[at + 1] & 0xff) << 8
+        | (bytes[at + 2] & 0xff) << 16
+        | (bytes[at + 3] & 0xff) << 24;
+  }
+
+  private static boolean startsWith(byte[] bytes, int at, byte[] expected) {
+    return at + expected.length <= bytes.length
+        && Arrays.equals(bytes, at, at + expected.length, expected, 0, expected.length);
+  }
+
+  /// The text at a physical address, if it is one: printable lines up to a NUL, with the keys that
+  /// are always there.
+  private Optional<Vmcoreinfo> text(long paddr, int maxBytes) {
+    StringBuilder text = new StringBuilder();
+    for (int i = 0; i < maxBytes; ) {
+      Optional<byte[]> bytes =
+          physical(paddr + i, 1 + (int) Math.min(maxBytes - i - 1L, inPage(paddr + i)));
+      if (bytes.isEmpty()) {
+        break;
+      }
+      for (byte b : bytes.get()) {
+        if (b == 0) {
+          i = maxBytes;
+          break;
+        }
+        if (b != '\n' && (b < 0x20 || b > 0x7e)) {
+          return Optional.empty();
+        }
+        text.append((char) b);
+        i++;
+      }
+    }
+    Vmcoreinfo info = Vmcoreinfo.parse(text.toString());
+    boolean whole =
+        !info.release().isEmpty()
+            && info.value("PAGESIZE").orElse("").equals(Integer.toString(memory.pageSize()))
+            && info.symbol("swapper_pg_dir").isPresent()
+            && info.symbol("_stext").isPresent();
+    return whole ? Optional.of(info) : Optional.empty();
+  }
+
+  /// Bytes after the one at an address, up to the end of its page.
+  private long inPage(long paddr) {
+    return memory.pageSize() - 1 - (paddr & memory.pageSize() - 1);
+  }
+
+  /// Bytes within one page.
+  private Optional<byte[]> physical(long paddr, int byteCount) {
+    long pfn = paddr >>> Integer.numberOfTrailingZeros(memory.pageSize());
+    if (!(memory.read(pfn) instanceof PageRead.Present present)) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        present
+            .bytes()
+            .asSlice(paddr & memory.pageSize() - 1, byteCount)
+            .toArray(ValueLayout.JAVA_BYTE));
+  }
+
+  /// Whether the kernel that it describes is in this memory: its name stands where it says.
+  private boolean describesThisMemory(Vmcoreinfo info) {
+    OptionalLong uts = info.symbol("init_uts_ns");
+    OptionalLong physBase = info.number("phys_base");
+    if (uts.isEmpty() || physBase.isEmpty()) {
+      return true;
+    }
+    // Before 5.11 a reference count of 4 bytes comes first and VMCOREINFO does not say so.
+    long release = uts.getAsLong() + info.offset("uts_namespace.name").orElse(4) + 130;
+    long paddr = release - AddressMap.IMAGE_BASE + physBase.getAsLong();
+    byte[] expected = (info.release() + "\0").getBytes(StandardCharsets.ISO_8859_1);
+    for (int i = 0; i < expected.length; i++) {
+      byte[] found = physical(paddr + i, 1).orElse(new byte[] {(byte) ~expected[i]});
+      if (found[0] != expected[i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Whether some CPU's page tables put the kernel where it says. A CPU in user mode, in firmware
+  /// or in another kernel does not confirm; it does not disprove either.
+  private boolean confirmedByCpus(Vmcoreinfo info) {
+    OptionalLong physBase = info.number("phys_base");
+    if (cpus.isEmpty() || physBase.isEmpty()) {
+      return false;
+    }
+    long text = info.symbol("_stext").orElseThrow();
+    long expected = text - AddressMap.IMAGE_BASE + physBase.getAsLong();
+    long mask = info.number("sme_mask").orElse(0);
+    for (CpuState cpu : cpus) {
+      for (long root : cpu.roots()) {
+        X86_64Paging paging = new X86_64Paging(memory, root, cpu.fiveLevels() ? 5 : 4, mask);
+        if (paging.translate(text) instanceof Translated.At(long paddr) && paddr == expected) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+}
