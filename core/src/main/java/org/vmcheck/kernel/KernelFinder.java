@@ -1,5 +1,6 @@
 package org.vmcheck.kernel;
 
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -294,7 +295,7 @@ public final class KernelFinder {
         return Optional.empty();
       }
       return Optional.of(btf);
-    } catch (MalformedFileException e) {
+    } catch (IOException e) {
       missing.add("no types: " + e.getMessage());
       return Optional.empty();
     }
