@@ -63,17 +63,27 @@ public final class Kallsyms {
   /// @param stext run-time address of `_stext`; empty if not known, then it must lie in the image
   /// @throws MalformedFileException if no encoding gives a table that can be right
   public static Symbols decode(Tables tables, OptionalLong stext) throws MalformedFileException {
-    TokenNames names =
+    return decode(
         TokenNames.read(
             new TokenNames.Tokens(tables.tokenTable, tables.tokenIndex),
             tables.names,
-            tables.count);
+            tables.count),
+        tables,
+        stext,
+        "kallsyms");
+  }
+
+  /// [#decode] with the names already read.
+  ///
+  /// @param source what reports call these symbols
+  static Symbols decode(TokenNames names, Tables tables, OptionalLong stext, String source)
+      throws MalformedFileException {
     List<String> refused = new ArrayList<>();
     for (Encoding encoding : applicable(tables)) {
       long[] addresses = new long[tables.count];
       String reason = fill(tables, encoding, addresses);
       if (reason == null) {
-        Symbols symbols = new Symbols("kallsyms", names, addresses);
+        Symbols symbols = new Symbols(source, names, addresses);
         reason = disproof(symbols, stext);
         if (reason == null) {
           return symbols;
@@ -83,6 +93,17 @@ public final class Kallsyms {
     }
     throw new MalformedFileException(
         "kallsyms: no encoding of the addresses fits: " + String.join("; ", refused));
+  }
+
+  /// The symbols of a place-relative table by position: of use where the addresses are still to be
+  /// found out.
+  static Symbols positions(TokenNames names, Tables tables) throws MalformedFileException {
+    long[] positions = new long[tables.count];
+    String reason = fill(tables, Encoding.PLACE_RELATIVE, positions);
+    if (reason != null) {
+      throw new MalformedFileException("kallsyms: the offsets do not fit their place: " + reason);
+    }
+    return new Symbols("kallsyms", names, positions);
   }
 
   private static List<Encoding> applicable(Tables tables) {

@@ -229,6 +229,19 @@ final class TokenNames implements NamePool {
     return true;
   }
 
+  /// Whether the markers start at `table` of the names' bytes, after nothing but padding.
+  boolean isFollowedByMarkers(int table, int width) {
+    if (table < end() || table - end() > 7) {
+      return false;
+    }
+    for (int at = end(); at < table; at++) {
+      if (names[at] != 0) {
+        return false;
+      }
+    }
+    return agreesWithMarkers(table, width);
+  }
+
   /// Bytes that the records take.
   int end() {
     return records[count()];
