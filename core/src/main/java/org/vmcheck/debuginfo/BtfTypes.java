@@ -1,5 +1,9 @@
 package org.vmcheck.debuginfo;
 
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -10,14 +14,21 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.Printable;
+import org.vmcheck.io.UnsupportedFormatException;
 
 /// BTF, the compact type data that kernels carry in memory (Linux `include/uapi/linux/btf.h`).
 ///
-/// Opening walks every record once and checks it; types are built when asked for.
+/// Opening walks every record once and checks it; types are built when asked for. The type section
+/// is kept as words, since every field of it is one.
 public final class BtfTypes implements Types {
+  private static final ValueLayout.OfInt I32 =
+      ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
   private static final int MAGIC = 0xeb9f;
   private static final int MAX_TYPES = 1 << 20;
   private static final int MAX_DEPTH = 32;
+  private static final int MAX_MEMBERS = 65536;
+  private static final int MAX_NAME = 512;
 
   private static final int KIND_INT = 1;
   private static final int KIND_PTR = 2;
@@ -25,10 +36,12 @@ public final class BtfTypes implements Types {
   private static final int KIND_STRUCT = 4;
   private static final int KIND_UNION = 5;
   private static final int KIND_ENUM = 6;
+  private static final int KIND_FWD = 7;
   private static final int KIND_TYPEDEF = 8;
   private static final int KIND_VOLATILE = 9;
   private static final int KIND_CONST = 10;
   private static final int KIND_RESTRICT = 11;
+  private static final int KIND_FUNC = 12;
   private static final int KIND_FUNC_PROTO = 13;
   private static final int KIND_VAR = 14;
   private static final int KIND_DATASEC = 15;
@@ -37,10 +50,34 @@ public final class BtfTypes implements Types {
   private static final int KIND_TYPE_TAG = 18;
   private static final int KIND_ENUM64 = 19;
 
-  private final ByteView types;
-  private final ByteView strings;
+  /// Words of a record before those of its kind: name, info, size or type.
+  private static final int NAME = 0;
 
-  /// Offset of each record in `types`, by id; id 0 is void.
+  private static final int INFO = 1;
+  private static final int SIZE = 2;
+  private static final int PREFIX = 3;
+
+  private static final boolean[] IS_NAMED = new boolean[32];
+
+  static {
+    for (int kind : new int[] {KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_TYPEDEF, KIND_ENUM64}) {
+      IS_NAMED[kind] = true;
+    }
+  }
+
+  /// What a split blob goes on from; null for a whole one.
+  private final BtfTypes base;
+
+  /// Ids up to this one are the base's; 0 for a whole blob.
+  private final int baseCount;
+
+  /// String offsets below this one are the base's.
+  private final int baseStrings;
+
+  private final int[] words;
+  private final byte[] strings;
+
+  /// Index in `words` of each record, by id less `baseCount`; 0 is not used.
   private final int[] recordAt;
 
   private final int typeCount;
@@ -48,26 +85,57 @@ public final class BtfTypes implements Types {
   /// Open-addressing table over named structs, unions, enums and typedefs: hash of the name → id.
   private final int[] named;
 
+  /// Ids of the enumerations.
+  private final int[] enumerations;
+
   private final ConcurrentHashMap<Integer, StructLayout> layouts = new ConcurrentHashMap<>();
 
-  private BtfTypes(ByteView types, ByteView strings, int[] recordAt, int typeCount, int[] named) {
-    this.types = types;
+  private BtfTypes(BtfTypes base, int[] words, byte[] strings, Index index) {
+    this.base = base;
+    this.baseCount = base == null ? 0 : base.typeCount;
+    this.baseStrings = base == null ? 0 : base.baseStrings + base.strings.length;
+    this.words = words;
     this.strings = strings;
-    this.recordAt = recordAt;
-    this.typeCount = typeCount;
-    this.named = named;
+    this.recordAt = index.recordAt;
+    this.typeCount = baseCount + index.count;
+    this.enumerations = Arrays.copyOf(index.enumerations, index.enumerationCount);
+    this.named = new int[Integer.highestOneBit(Math.max(16, index.namedCount)) * 4];
+    for (int i = 0; i < index.namedCount; i++) {
+      insert(index.named[i]);
+    }
   }
 
-  /// Reads a blob such as the section `.BTF` of a vmlinux.
+  private void insert(int id) {
+    int mask = named.length - 1;
+    int slot = spread(hashOf(id)) & mask;
+    while (named[slot] != 0) {
+      slot = slot + 1 & mask;
+    }
+    named[slot] = id;
+  }
+
+  /// Reads a whole blob such as the section `.BTF` of a vmlinux.
   ///
   /// @throws MalformedFileException if a record breaks the format's rules, naming it
-  public static BtfTypes parse(ByteView blob) throws MalformedFileException {
+  /// @throws UnsupportedFormatException if the blob is big endian
+  public static BtfTypes parse(ByteView blob) throws IOException {
+    return parse(blob, null);
+  }
+
+  /// Reads a module's blob, whose ids and strings go on where those of the kernel end.
+  public static BtfTypes parseSplit(ByteView blob, BtfTypes base) throws IOException {
+    return parse(blob, base);
+  }
+
+  private static BtfTypes parse(ByteView blob, BtfTypes base) throws IOException {
     if (blob.size() < 24) {
       throw blob.malformed("length", 0, "at least 24 bytes", Long.toString(blob.size()));
     }
     int magic = blob.u16(0);
     if (magic == 0x9feb) {
-      throw blob.malformed("magic", 0, "0xeb9f", "0x9feb: big-endian BTF is not supported");
+      throw new UnsupportedFormatException(
+          "[%s] %s is big-endian BTF: types of another machine's kernel are not read"
+              .formatted(blob.file(), blob.part()));
     }
     if (magic != MAGIC) {
       throw blob.malformed("magic", 0, "0xeb9f", "0x%x".formatted(magic));
@@ -80,12 +148,23 @@ public final class BtfTypes implements Types {
       throw blob.malformed("hdr_len", 4, "24 to " + blob.size(), Long.toString(headerLength));
     }
     ByteView typeSection = section(blob, headerLength, 8, "type");
+    if ((typeSection.size() & 3) != 0) {
+      throw blob.malformed("type_len", 12, "a multiple of 4", Long.toString(typeSection.size()));
+    }
     ByteView stringSection = section(blob, headerLength, 16, "str");
-    Layouts layouts =
-        headerLength >= 32 && blob.u32(28) > 0
-            ? new Layouts(section(blob, headerLength, 24, "layout"))
-            : new Layouts(null);
-    return index(typeSection, stringSection, layouts);
+    int stringLength = Math.toIntExact(stringSection.size());
+    if (stringLength > 0 ? stringSection.u8(stringLength - 1) != 0 : base == null) {
+      throw stringSection.malformed("last byte", stringLength, "NUL", "none");
+    }
+    int[] words = new int[Math.toIntExact(typeSection.size() / 4)];
+    MemorySegment.copy(typeSection.segment(), I32, 0, words, 0, words.length);
+    ByteView layout =
+        headerLength >= 32 && blob.u32(28) > 0 ? section(blob, headerLength, 24, "layout") : null;
+    Index index = new Index(typeSection, words, base == null ? 0 : base.typeCount);
+    index.read(
+        new RecordSizes(layout),
+        (base == null ? 0L : base.baseStrings + base.strings.length) + stringLength);
+    return new BtfTypes(base, words, stringSection.bytes(0, stringLength), index);
   }
 
   private static ByteView section(ByteView blob, long headerLength, int at, String name)
@@ -99,96 +178,132 @@ public final class BtfTypes implements Types {
     return blob.slice("btf " + name + " section", offset, length);
   }
 
-  /// Sizes of the kinds that the blob itself describes (7.1 on), so that unknown ones can be
-  /// skipped.
-  private record Layouts(ByteView section) {
-    /// Bytes behind the common 12 of a record, or -1 if the kind is not known.
-    long extra(int kind, int vlen) {
-      return switch (kind) {
-        case KIND_INT, KIND_VAR, KIND_DECL_TAG -> 4;
-        case KIND_ARRAY -> 12;
-        case KIND_STRUCT, KIND_UNION, KIND_DATASEC, KIND_ENUM64 -> 12L * vlen;
-        case KIND_ENUM, KIND_FUNC_PROTO -> 8L * vlen;
-        case KIND_PTR,
-            7,
-            KIND_TYPEDEF,
-            KIND_VOLATILE,
-            KIND_CONST,
-            KIND_RESTRICT,
-            12,
-            KIND_FLOAT,
-            KIND_TYPE_TAG ->
-            0;
-        default ->
-            section != null && kind * 4L + 4 <= section.size()
-                ? section.u8(kind * 4L) + (long) section.u8(kind * 4L + 1) * vlen
-                : -1;
-      };
-    }
-  }
+  /// Words behind the prefix of a record, by kind: those known here, and those that the blob itself
+  /// describes (7.1 on), so that kinds of the future can be skipped.
+  private static final class RecordSizes {
+    private final int[] fixed = new int[32];
+    private final int[] each = new int[32];
 
-  private static BtfTypes index(ByteView types, ByteView strings, Layouts layouts)
-      throws MalformedFileException {
-    int[] recordAt = new int[(int) Math.min(MAX_TYPES, types.size() / 12 + 2)];
-    int[] namedIds = new int[1024];
-    int namedCount = 0;
-    int count = 0;
-    long at = 0;
-    while (at < types.size()) {
-      if (types.size() - at < 12 || count + 1 >= recordAt.length) {
-        throw types.malformed("type " + (count + 1), at, "a record of 12 bytes or more", "the end");
-      }
-      recordAt[++count] = (int) at;
-      int info = types.i32(at + 4);
-      int kind = info >>> 24 & 0x1f;
-      int vlen = info & 0xffff;
-      long nameOffset = types.u32(at);
-      if (nameOffset >= strings.size() && nameOffset != 0) {
-        throw types.malformed(
-            "type " + count + ".name_off", at, "below " + strings.size(), "" + nameOffset);
-      }
-      long extra = layouts.extra(kind, vlen);
-      if (extra < 0) {
-        throw types.malformed(
-            "type " + count + ".kind",
-            at + 4,
-            "a known kind",
-            kind + ", which has no layout record");
-      }
-      if (extra > types.size() - at - 12) {
-        throw types.malformed(
-            "type " + count + ".vlen",
-            at + 4,
-            "members within the section",
-            Integer.toString(vlen));
-      }
-      if (nameOffset != 0 && isNamedType(kind)) {
-        if (namedCount == namedIds.length) {
-          namedIds = Arrays.copyOf(namedIds, namedCount * 2);
+    RecordSizes(ByteView layout) {
+      for (int kind = 0; kind < 32; kind++) {
+        fixed[kind] = -1;
+        long at = 4L * kind;
+        if (layout != null
+            && at + 4 <= layout.size()
+            && (layout.u8(at) & 3) == 0
+            && (layout.u8(at + 1) & 3) == 0) {
+          fixed[kind] = layout.u8(at) >> 2;
+          each[kind] = layout.u8(at + 1) >> 2;
         }
-        namedIds[namedCount++] = count;
       }
-      at += 12 + extra;
+      fixed[0] = -1;
+      set(0, 0, KIND_PTR, KIND_FWD, KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT);
+      set(0, 0, KIND_FUNC, KIND_FLOAT, KIND_TYPE_TAG);
+      set(1, 0, KIND_INT, KIND_VAR, KIND_DECL_TAG);
+      set(3, 0, KIND_ARRAY);
+      set(0, 3, KIND_STRUCT, KIND_UNION, KIND_DATASEC, KIND_ENUM64);
+      set(0, 2, KIND_ENUM, KIND_FUNC_PROTO);
     }
-    int capacity = Integer.highestOneBit(Math.max(16, namedCount)) * 4;
-    int[] named = new int[capacity];
-    BtfTypes result = new BtfTypes(types, strings, recordAt, count, named);
-    for (int i = 0; i < namedCount; i++) {
-      int slot = result.hashAt(types.u32(recordAt[namedIds[i]])) & (capacity - 1);
-      while (named[slot] != 0) {
-        slot = (slot + 1) & (capacity - 1);
+
+    private void set(int fixedWords, int wordsEach, int... kinds) {
+      for (int kind : kinds) {
+        fixed[kind] = fixedWords;
+        each[kind] = wordsEach;
       }
-      named[slot] = namedIds[i];
     }
-    return result;
   }
 
-  private static boolean isNamedType(int kind) {
-    return kind == KIND_STRUCT
-        || kind == KIND_UNION
-        || kind == KIND_ENUM
-        || kind == KIND_ENUM64
-        || kind == KIND_TYPEDEF;
+  /// The one walk over all records.
+  private static final class Index {
+    private final ByteView section;
+    private final int[] words;
+    private final int baseCount;
+    private int[] recordAt;
+    private int count;
+    private int[] named = new int[4096];
+    private int namedCount;
+    private int[] enumerations = new int[512];
+    private int enumerationCount;
+
+    Index(ByteView section, int[] words, int baseCount) {
+      this.section = section;
+      this.words = words;
+      this.baseCount = baseCount;
+      // Index 0 is not used, and the last is the first too many.
+      this.recordAt = new int[Math.min(MAX_TYPES, words.length / PREFIX + 1) + 2];
+    }
+
+    void read(RecordSizes sizes, long stringEnd) throws MalformedFileException {
+      int at = 0;
+      int id = 0;
+      while (at < words.length) {
+        recordAt[++id] = at;
+        int next = id < recordAt.length - 1 ? next(sizes, stringEnd, at) : -1;
+        if (next < 0) {
+          throw malformed(sizes, stringEnd, id, at);
+        }
+        int kind = words[at + INFO] >>> 24 & 0x1f;
+        if (IS_NAMED[kind]) {
+          addNamed(id, kind, words[at + NAME]);
+        }
+        at = next;
+      }
+      count = id;
+    }
+
+    /// Where the record after this one starts; -1 if this one is not right.
+    ///
+    /// A method for one record, not a loop over all: it is compiled after a few hundred of them.
+    private int next(RecordSizes sizes, long stringEnd, int at) {
+      if (words.length - at < PREFIX || (words[at + NAME] & 0xffff_ffffL) >= stringEnd) {
+        return -1;
+      }
+      int info = words[at + INFO];
+      int kind = info >>> 24 & 0x1f;
+      int extra = sizes.fixed[kind] + sizes.each[kind] * (info & 0xffff);
+      return sizes.fixed[kind] < 0 || extra > words.length - at - PREFIX ? -1 : at + PREFIX + extra;
+    }
+
+    private MalformedFileException malformed(RecordSizes sizes, long stringEnd, int id, int at) {
+      String type = "type " + (baseCount + id);
+      if (words.length - at < PREFIX) {
+        return section.malformed(type, 4L * at, "a record of 12 bytes or more", "the end");
+      }
+      if (id >= recordAt.length - 1) {
+        return section.malformed(type, 4L * at, "at most " + MAX_TYPES + " types", "more");
+      }
+      int info = words[at + INFO];
+      int kind = info >>> 24 & 0x1f;
+      if ((words[at + NAME] & 0xffff_ffffL) >= stringEnd) {
+        return section.malformed(
+            type + ".name_off",
+            4L * at,
+            "below " + stringEnd,
+            Integer.toUnsignedString(words[at + NAME]));
+      }
+      if (sizes.fixed[kind] < 0) {
+        return section.malformed(
+            type + ".kind", 4L * at + 4, "a known kind", kind + ", which has no layout record");
+      }
+      return section.malformed(
+          type + ".vlen", 4L * at + 4, "members within the section", "" + (info & 0xffff));
+    }
+
+    private void addNamed(int id, int kind, int name) {
+      if (kind == KIND_ENUM || kind == KIND_ENUM64) {
+        if (enumerationCount == enumerations.length) {
+          enumerations = Arrays.copyOf(enumerations, enumerationCount * 2);
+        }
+        enumerations[enumerationCount++] = baseCount + id;
+      }
+      if (name == 0) {
+        return;
+      }
+      if (namedCount == named.length) {
+        named = Arrays.copyOf(named, namedCount * 2);
+      }
+      named[namedCount++] = baseCount + id;
+    }
   }
 
   @Override
@@ -196,7 +311,7 @@ public final class BtfTypes implements Types {
     return "btf";
   }
 
-  /// Types in the blob, void not counted.
+  /// Types in the blob, void not counted; with those of its base.
   public int typeCount() {
     return typeCount;
   }
@@ -206,8 +321,11 @@ public final class BtfTypes implements Types {
     List<StructLayout> found = new ArrayList<>(1);
     for (int id : ids(name)) {
       if (kind(id) == KIND_STRUCT || kind(id) == KIND_UNION) {
-        layout(id).ifPresent(found::add);
+        found.add(layout(id));
       }
+    }
+    if (found.isEmpty() && base != null) {
+      return base.structs(name);
     }
     return found;
   }
@@ -215,22 +333,22 @@ public final class BtfTypes implements Types {
   @Override
   public OptionalLong enumerator(String enumName, String enumerator) {
     byte[] wanted = enumerator.getBytes(StandardCharsets.ISO_8859_1);
-    if (!enumName.isEmpty()) {
+    if (enumName.isEmpty()) {
+      for (int id : enumerations) {
+        OptionalLong value = enumeratorIn(id, wanted);
+        if (value.isPresent()) {
+          return value;
+        }
+      }
+    } else {
       for (int id : ids(enumName)) {
         OptionalLong value = enumeratorIn(id, wanted);
         if (value.isPresent()) {
           return value;
         }
       }
-      return OptionalLong.empty();
     }
-    for (int id = 1; id <= typeCount; id++) {
-      OptionalLong value = enumeratorIn(id, wanted);
-      if (value.isPresent()) {
-        return value;
-      }
-    }
-    return OptionalLong.empty();
+    return base == null ? OptionalLong.empty() : base.enumerator(enumName, enumerator);
   }
 
   private OptionalLong enumeratorIn(int id, byte[] wanted) {
@@ -238,11 +356,13 @@ public final class BtfTypes implements Types {
     if (kind != KIND_ENUM && kind != KIND_ENUM64) {
       return OptionalLong.empty();
     }
-    int width = kind == KIND_ENUM ? 8 : 12;
-    long at = recordAt[id] + 12L;
-    for (int i = 0; i < vlen(id); i++, at += width) {
-      if (nameEquals(types.u32(at), wanted)) {
-        return OptionalLong.of(kind == KIND_ENUM ? types.i32(at + 4) : types.u64(at + 4));
+    int width = kind == KIND_ENUM ? 2 : 3;
+    for (int i = 0; i < vlen(id); i++) {
+      int at = PREFIX + i * width;
+      if (nameEquals(word(id, at), wanted)) {
+        long low = word(id, at + 1);
+        return OptionalLong.of(
+            kind == KIND_ENUM ? low : (low & 0xffff_ffffL) | ((long) word(id, at + 2) << 32));
       }
     }
     return OptionalLong.empty();
@@ -256,75 +376,96 @@ public final class BtfTypes implements Types {
         return size < 0 ? OptionalLong.empty() : OptionalLong.of(size);
       }
     }
-    return OptionalLong.empty();
+    return base == null ? OptionalLong.empty() : base.typedefSize(name);
   }
 
   private List<Integer> ids(String name) {
     byte[] wanted = name.getBytes(StandardCharsets.ISO_8859_1);
     List<Integer> found = new ArrayList<>(1);
-    int hash = 0;
-    for (byte b : wanted) {
-      hash = 31 * hash + b;
-    }
-    int slot = spread(hash) & (named.length - 1);
-    while (named[slot] != 0) {
-      if (nameEquals(types.u32(recordAt[named[slot]]), wanted)) {
+    int slot = spread(NamePool.hash(wanted, 0, wanted.length)) & named.length - 1;
+    for (; named[slot] != 0; slot = slot + 1 & named.length - 1) {
+      if (nameEquals(word(named[slot], NAME), wanted)) {
         found.add(named[slot]);
       }
-      slot = (slot + 1) & (named.length - 1);
     }
     return found;
   }
 
-  private int hashAt(long nameOffset) {
-    int hash = 0;
-    for (long at = nameOffset; at < strings.size(); at++) {
-      int b = strings.u8(at);
-      if (b == 0) {
-        break;
-      }
-      hash = 31 * hash + (byte) b;
+  /// Word of a record, 0 being its name; for an id of the base, of the base's record.
+  private int word(int id, int index) {
+    return id <= baseCount ? base.word(id, index) : words[recordAt[id - baseCount] + index];
+  }
+
+  private int hashOf(int id) {
+    int at = word(id, NAME);
+    if (at < baseStrings) {
+      return base.hashOfString(at);
     }
-    return spread(hash);
+    return hashOfString(at - baseStrings);
+  }
+
+  /// The strings' last byte is NUL: every scan ends.
+  private int hashOfString(int at) {
+    int hash = 0;
+    for (int i = at; strings[i] != 0; i++) {
+      hash = NamePool.HASH_FACTOR * hash + strings[i];
+    }
+    return hash;
   }
 
   private static int spread(int hash) {
     return hash ^ hash >>> 15;
   }
 
-  private boolean nameEquals(long nameOffset, byte[] wanted) {
-    if (nameOffset + wanted.length >= strings.size()) {
+  private boolean nameEquals(int nameOffset, byte[] wanted) {
+    if (nameOffset >= 0 && nameOffset < baseStrings) {
+      return base.nameEquals(nameOffset, wanted);
+    }
+    int from = nameOffset - baseStrings;
+    if (nameOffset < 0 || from >= strings.length - wanted.length) {
       return false;
     }
-    for (int i = 0; i < wanted.length; i++) {
-      if ((byte) strings.u8(nameOffset + i) != wanted[i]) {
-        return false;
-      }
+    int to = from + wanted.length;
+    return strings[to] == 0 && Arrays.equals(strings, from, to, wanted, 0, wanted.length);
+  }
+
+  private String string(int nameOffset) {
+    if (nameOffset < baseStrings) {
+      return base.string(nameOffset);
     }
-    return strings.u8(nameOffset + wanted.length) == 0;
+    int from = nameOffset - baseStrings;
+    int to = from;
+    while (strings[to] != 0 && to - from < MAX_NAME) {
+      to++;
+    }
+    return new String(strings, from, to - from, StandardCharsets.ISO_8859_1);
   }
 
   private int kind(int id) {
-    return types.i32(recordAt[id] + 4L) >>> 24 & 0x1f;
+    return word(id, INFO) >>> 24 & 0x1f;
   }
 
   private int vlen(int id) {
-    return types.u16(recordAt[id] + 4L);
+    return word(id, INFO) & 0xffff;
   }
 
-  private boolean isValid(long id) {
+  private long unsigned(int id, int index) {
+    return word(id, index) & 0xffff_ffffL;
+  }
+
+  private boolean isValid(int id) {
     return id > 0 && id <= typeCount;
   }
 
   /// The type behind typedefs and qualifiers; 0 for void or a chain that does not end.
-  private int strip(long id) {
-    long at = id;
+  private int strip(int id) {
+    int at = id;
     for (int depth = 0; depth < MAX_DEPTH && isValid(at); depth++) {
-      switch (kind((int) at)) {
+      switch (kind(at)) {
         case KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT, KIND_TYPE_TAG ->
-            at = types.u32(recordAt[(int) at] + 8L);
+            at = word(at, SIZE);
         default -> {
-          return (int) at;
+          return at;
         }
       }
     }
@@ -332,25 +473,24 @@ public final class BtfTypes implements Types {
   }
 
   /// Bytes of a type, -1 if it has no size.
-  private long size(long id) {
+  private long size(int id) {
     long elements = 1;
-    long at = id;
+    int at = id;
     for (int depth = 0; depth < MAX_DEPTH; depth++) {
       int stripped = strip(at);
       if (stripped == 0) {
         return -1;
       }
-      int record = recordAt[stripped];
       switch (kind(stripped)) {
         case KIND_PTR -> {
           return elements * 8;
         }
         case KIND_ARRAY -> {
-          elements = Math.clamp(elements * types.u32(record + 20L), 0, Integer.MAX_VALUE);
-          at = types.u32(record + 12L);
+          elements = Math.clamp(elements * unsigned(stripped, PREFIX + 2), 0, Integer.MAX_VALUE);
+          at = word(stripped, PREFIX);
         }
         case KIND_INT, KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64, KIND_FLOAT -> {
-          return elements * types.u32(record + 8L);
+          return elements * unsigned(stripped, SIZE);
         }
         default -> {
           return -1;
@@ -360,77 +500,79 @@ public final class BtfTypes implements Types {
     return -1;
   }
 
-  private Optional<StructLayout> layout(int id) {
+  private StructLayout layout(int id) {
+    if (id <= baseCount) {
+      return base.layout(id);
+    }
     StructLayout known = layouts.get(id);
     if (known == null) {
       List<Member> members = new ArrayList<>();
-      collect(id, 0, 0, members);
-      known =
-          new StructLayout(
-              Printable.of(strings.string(types.u32(recordAt[id]), 128)),
-              types.u32(recordAt[id] + 8L),
-              members);
+      collect(id, 0, 0, new int[] {MAX_MEMBERS}, members);
+      known = new StructLayout(Printable.of(string(word(id, NAME))), unsigned(id, SIZE), members);
       layouts.put(id, known);
     }
-    return Optional.of(known);
+    return known;
   }
 
   /// Adds the members of a struct or union, those of anonymous members in their place.
-  private void collect(int id, long baseBits, int depth, List<Member> into) {
-    if (depth > MAX_DEPTH || into.size() > 65536) {
+  ///
+  /// @param budget how many members may still be looked at, nested ones too
+  private void collect(int id, long baseBits, int depth, int[] budget, List<Member> into) {
+    if (depth > MAX_DEPTH) {
       return;
     }
-    boolean bitFields = types.i32(recordAt[id] + 4L) < 0;
-    long at = recordAt[id] + 12L;
-    for (int i = 0; i < vlen(id); i++, at += 12) {
-      long nameOffset = types.u32(at);
-      long type = types.u32(at + 4);
-      long offset = types.u32(at + 8);
-      int width = bitFields ? (int) (offset >>> 24) : 0;
-      long bits = baseBits + (bitFields ? offset & 0xff_ffff : offset);
+    boolean bitFields = word(id, INFO) < 0;
+    for (int i = 0; i < vlen(id) && budget[0]-- > 0; i++) {
+      int at = PREFIX + 3 * i;
+      int nameOffset = word(id, at);
+      int type = word(id, at + 1);
+      int offset = word(id, at + 2);
+      int width = bitFields ? offset >>> 24 : 0;
+      long bits = baseBits + (bitFields ? offset & 0xff_ffff : offset & 0xffff_ffffL);
       int stripped = strip(type);
       boolean isStruct =
           stripped != 0 && (kind(stripped) == KIND_STRUCT || kind(stripped) == KIND_UNION);
       if (nameOffset == 0) {
         if (isStruct) {
-          collect(stripped, bits, depth + 1, into);
+          collect(stripped, bits, depth + 1, budget, into);
         }
+        continue;
+      }
+      if ((nameOffset & 0xffff_ffffL) >= (long) baseStrings + strings.length) {
         continue;
       }
       if (!bitFields && stripped != 0 && kind(stripped) == KIND_INT) {
         // The old form of a bit field: an integer type narrower than its storage.
-        int encoding = types.i32(recordAt[stripped] + 12L);
+        int encoding = word(stripped, PREFIX);
         int intBits = encoding & 0xff;
-        if (intBits != 8 * types.u32(recordAt[stripped] + 8L)) {
+        if (intBits != 8 * unsigned(stripped, SIZE)) {
           width = intBits;
           bits += encoding >>> 16 & 0xff;
         }
       }
       into.add(
           new Member(
-              strings.string(nameOffset, 128),
+              string(nameOffset),
               bits,
               width,
               Math.max(0, size(type)),
-              stripped != 0 && kind(stripped) == KIND_ARRAY
-                  ? types.u32(recordAt[stripped] + 20L)
-                  : -1,
+              stripped != 0 && kind(stripped) == KIND_ARRAY ? unsigned(stripped, PREFIX + 2) : -1,
               () -> structOf(type)));
     }
   }
 
   /// The structure that a member is, or that the elements of an array member are.
-  private Optional<StructLayout> structOf(long type) {
+  private Optional<StructLayout> structOf(int type) {
     int stripped = strip(type);
     for (int depth = 0; depth < MAX_DEPTH && stripped != 0; depth++) {
       int kind = kind(stripped);
       if (kind == KIND_STRUCT || kind == KIND_UNION) {
-        return layout(stripped);
+        return Optional.of(layout(stripped));
       }
       if (kind != KIND_ARRAY) {
         return Optional.empty();
       }
-      stripped = strip(types.u32(recordAt[stripped] + 12L));
+      stripped = strip(word(stripped, PREFIX));
     }
     return Optional.empty();
   }

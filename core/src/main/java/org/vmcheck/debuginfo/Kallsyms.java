@@ -1,5 +1,8 @@
 package org.vmcheck.debuginfo;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
@@ -16,8 +19,10 @@ public final class Kallsyms {
   /// Kernels have 20,000 to 300,000.
   public static final int MAX_SYMBOLS = 10_000_000;
 
-  private static final int MAX_NAME = 512;
-  private static final String TYPE_LETTERS = "AaBbCcDdGgIiNnPpRrSsTtUuVvWw?-";
+  private static final ValueLayout.OfInt I32 =
+      ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final ValueLayout.OfLong U64 =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
   private Kallsyms() {}
 
@@ -58,23 +63,27 @@ public final class Kallsyms {
   /// @param stext run-time address of `_stext`; empty if not known, then it must lie in the image
   /// @throws MalformedFileException if no encoding gives a table that can be right
   public static Symbols decode(Tables tables, OptionalLong stext) throws MalformedFileException {
-    Symbols.Builder builder = new Symbols.Builder(tables.count);
-    try {
-      expandNames(tables, builder, true);
-    } catch (MalformedFileException longForm) {
-      // Before 6.1 a length byte with its top bit set is a plain length.
-      builder = new Symbols.Builder(tables.count);
-      try {
-        expandNames(tables, builder, false);
-      } catch (MalformedFileException _) {
-        throw longForm;
-      }
-    }
+    return decode(
+        TokenNames.read(
+            new TokenNames.Tokens(tables.tokenTable, tables.tokenIndex),
+            tables.names,
+            tables.count),
+        tables,
+        stext,
+        "kallsyms");
+  }
+
+  /// [#decode] with the names already read.
+  ///
+  /// @param source what reports call these symbols
+  static Symbols decode(TokenNames names, Tables tables, OptionalLong stext, String source)
+      throws MalformedFileException {
     List<String> refused = new ArrayList<>();
     for (Encoding encoding : applicable(tables)) {
-      String reason = fill(tables, encoding, builder);
+      long[] addresses = new long[tables.count];
+      String reason = fill(tables, encoding, addresses);
       if (reason == null) {
-        Symbols symbols = builder.build("kallsyms");
+        Symbols symbols = new Symbols(source, names, addresses);
         reason = disproof(symbols, stext);
         if (reason == null) {
           return symbols;
@@ -86,61 +95,15 @@ public final class Kallsyms {
         "kallsyms: no encoding of the addresses fits: " + String.join("; ", refused));
   }
 
-  private static void expandNames(Tables tables, Symbols.Builder builder, boolean longLengths)
-      throws MalformedFileException {
-    byte[] tokens = tables.tokenTable.bytes(0, (int) Math.min(tables.tokenTable.size(), 1 << 16));
-    int[] tokenStart = new int[256];
-    int[] tokenLength = new int[256];
-    for (int i = 0; i < 256; i++) {
-      int start = tables.tokenIndex.u16(2L * i);
-      int end = start;
-      while (end < tokens.length && tokens[end] != 0) {
-        end++;
-      }
-      if (end >= tokens.length
-          || (i == 0 ? start != 0 : start != tokenStart[i - 1] + tokenLength[i - 1] + 1)) {
-        throw tables.tokenIndex.malformed(
-            "kallsyms_token_index[" + i + "]",
-            2L * i,
-            i == 0 ? "0" : "" + (tokenStart[i - 1] + tokenLength[i - 1] + 1),
-            "" + start);
-      }
-      tokenStart[i] = start;
-      tokenLength[i] = end - start;
+  /// The symbols of a place-relative table by position: of use where the addresses are still to be
+  /// found out.
+  static Symbols positions(TokenNames names, Tables tables) throws MalformedFileException {
+    long[] positions = new long[tables.count];
+    String reason = fill(tables, Encoding.PLACE_RELATIVE, positions);
+    if (reason != null) {
+      throw new MalformedFileException("kallsyms: the offsets do not fit their place: " + reason);
     }
-    byte[] names = tables.names.bytes(0, Math.toIntExact(tables.names.size()));
-    int at = 0;
-    for (int i = 0; i < tables.count; i++) {
-      int recordAt = at;
-      if (at + 2 > names.length) {
-        throw tables.names.malformed(
-            "kallsyms_names[" + i + "]", at, "a record", "the end of the table");
-      }
-      int length = names[at++] & 0xff;
-      if (longLengths && length >= 0x80) {
-        length = (length & 0x7f) | (names[at++] & 0xff) << 7;
-      }
-      if (length == 0 || length > names.length - at || length > 1 << 14) {
-        throw tables.names.malformed(
-            "kallsyms_names[" + i + "].length",
-            recordAt,
-            "1 to " + (names.length - at),
-            Integer.toString(length));
-      }
-      for (int j = 0; j < length; j++) {
-        int token = names[at++] & 0xff;
-        builder.append(tokens, tokenStart[token], tokenLength[token]);
-        if (builder.pending() > MAX_NAME) {
-          throw tables.names.malformed(
-              "kallsyms_names[" + i + "]", recordAt, "a name of at most 512 bytes", "a longer one");
-        }
-      }
-      if (builder.pending() < 2) {
-        throw tables.names.malformed(
-            "kallsyms_names[" + i + "]", recordAt, "a type letter and a name", "less");
-      }
-      builder.endTyped(0);
-    }
+    return new Symbols("kallsyms", names, positions);
   }
 
   private static List<Encoding> applicable(Tables tables) {
@@ -152,37 +115,76 @@ public final class Kallsyms {
         : List.of(Encoding.PLACE_RELATIVE);
   }
 
+  /// Symbols whose addresses are worked out in one call: a method that is called a thousand times
+  /// is compiled, a loop that runs once is not.
+  private static final int BLOCK = 64;
+
   /// Sets the addresses; returns null, or why this encoding cannot be the one.
-  private static String fill(Tables tables, Encoding encoding, Symbols.Builder builder) {
-    long base = tables.relativeBase.orElse(0);
-    long previous = 0;
-    int percpu = 0;
-    for (int i = 0; i < tables.count; i++) {
-      long address =
-          switch (encoding) {
-            case ABSOLUTE -> tables.absolute.u64(8L * i);
-            case ABSOLUTE_PERCPU -> {
-              int value = tables.offsets.i32(4L * i);
-              if (value >= 0) {
-                percpu++;
-                yield value;
-              }
-              yield base - 1 - value;
-            }
-            case BASE_RELATIVE -> base + tables.offsets.u32(4L * i);
-            case PLACE_RELATIVE -> tables.offsetsAddress + 4L * i + tables.offsets.i32(4L * i);
-          };
-      if (Long.compareUnsigned(address, previous) < 0) {
-        return "symbol " + i + " lies below the one before it";
+  private static String fill(Tables tables, Encoding encoding, long[] addresses) {
+    int count = tables.count;
+    if (encoding == Encoding.ABSOLUTE) {
+      MemorySegment.copy(tables.absolute.segment(), U64, 0, addresses, 0, count);
+    } else {
+      int[] offsets = new int[count];
+      MemorySegment.copy(tables.offsets.segment(), I32, 0, offsets, 0, count);
+      long base = tables.relativeBase.orElse(0);
+      int percpu = 0;
+      for (int from = 0; from < count; from += BLOCK) {
+        int to = Math.min(count, from + BLOCK);
+        switch (encoding) {
+          case ABSOLUTE -> throw new AssertionError("handled above");
+          case ABSOLUTE_PERCPU -> percpu += fillPercpu(offsets, base, addresses, from, to);
+          case BASE_RELATIVE -> fillRelative(offsets, base, addresses, from, to);
+          case PLACE_RELATIVE -> fillPlace(offsets, tables.offsetsAddress, addresses, from, to);
+        }
       }
-      previous = address;
-      builder.setAddress(i, address);
+      // A base-relative table read this way is all per-CPU, but for its far end.
+      if (percpu > count / 2) {
+        return percpu + " of " + count + " symbols would be per-CPU";
+      }
     }
-    // A base-relative table read this way is all per-CPU, but for its far end.
-    if (encoding == Encoding.ABSOLUTE_PERCPU && percpu > tables.count / 2) {
-      return percpu + " of " + tables.count + " symbols would be per-CPU";
+    for (int from = 1; from < count; from += BLOCK) {
+      int at = firstDescent(addresses, from, Math.min(count, from + BLOCK));
+      if (at >= 0) {
+        return "symbol " + at + " lies below the one before it";
+      }
     }
     return null;
+  }
+
+  private static int fillPercpu(int[] offsets, long base, long[] addresses, int from, int to) {
+    int percpu = 0;
+    for (int i = from; i < to; i++) {
+      int value = offsets[i];
+      if (value >= 0) {
+        percpu++;
+        addresses[i] = value;
+      } else {
+        addresses[i] = base - 1 - value;
+      }
+    }
+    return percpu;
+  }
+
+  private static void fillRelative(int[] offsets, long base, long[] addresses, int from, int to) {
+    for (int i = from; i < to; i++) {
+      addresses[i] = base + (offsets[i] & 0xffff_ffffL);
+    }
+  }
+
+  private static void fillPlace(int[] offsets, long place, long[] addresses, int from, int to) {
+    for (int i = from; i < to; i++) {
+      addresses[i] = place + 4L * i + offsets[i];
+    }
+  }
+
+  private static int firstDescent(long[] addresses, int from, int to) {
+    for (int i = from; i < to; i++) {
+      if (Long.compareUnsigned(addresses[i], addresses[i - 1]) < 0) {
+        return i;
+      }
+    }
+    return -1;
   }
 
   private static String disproof(Symbols symbols, OptionalLong stext) {
@@ -201,12 +203,6 @@ public final class Kallsyms {
     if (found.getAsLong() >>> 31 != 0x1_ffff_ffffL) {
       return "_stext comes out at 0x%x, outside the kernel image".formatted(found.getAsLong());
     }
-    int odd = 0;
-    for (int i = 0; i < symbols.count(); i += 97) {
-      if (TYPE_LETTERS.indexOf(symbols.get(i).type()) < 0) {
-        odd++;
-      }
-    }
-    return odd == 0 ? null : odd + " sampled symbols have no type letter";
+    return null;
   }
 }

@@ -13,12 +13,7 @@ import java.util.OptionalLong;
 /// for use by several threads at once.
 public final class Symbols {
   private final String source;
-  private final byte[] names;
-
-  /// Start of each name in `names`, and one past the last.
-  private final int[] nameStarts;
-
-  private final byte[] types;
+  private final NamePool names;
   private final long[] addresses;
 
   /// Open-addressing table: hash of the name → index + 1.
@@ -27,21 +22,30 @@ public final class Symbols {
   /// Indices in ascending order of address, made when first asked for.
   private volatile int[] byAddress;
 
-  private Symbols(String source, byte[] names, int[] nameStarts, byte[] types, long[] addresses) {
+  Symbols(String source, NamePool names, long[] addresses) {
     this.source = source;
     this.names = names;
-    this.nameStarts = nameStarts;
-    this.types = types;
     this.addresses = addresses;
-    int capacity = Integer.highestOneBit(Math.max(16, addresses.length * 2)) * 2;
-    this.slots = new int[capacity];
-    for (int i = 0; i < addresses.length; i++) {
-      int slot = hash(names, nameStarts[i], nameStarts[i + 1]) & (capacity - 1);
-      while (slots[slot] != 0) {
-        slot = (slot + 1) & (capacity - 1);
-      }
-      slots[slot] = i + 1;
+    int count = addresses.length;
+    int capacity = Integer.highestOneBit(Math.max(16, count)) * 2;
+    if (capacity - capacity / 4 < count) {
+      capacity *= 2;
     }
+    int[] table = new int[capacity];
+    for (int i = 0; i < count; i++) {
+      insert(table, names.hash(i), i + 1);
+    }
+    this.slots = table;
+  }
+
+  /// A method for one entry, not a loop over all: it is compiled after a few hundred of them.
+  private static void insert(int[] table, int hash, int entry) {
+    int mask = table.length - 1;
+    int slot = spread(hash) & mask;
+    while (table[slot] != 0) {
+      slot = slot + 1 & mask;
+    }
+    table[slot] = entry;
   }
 
   /// Gathers symbols in any order.
@@ -60,27 +64,12 @@ public final class Symbols {
       addresses = new long[expected];
     }
 
-    /// Adds bytes to the name of the symbol that the next [#end] closes.
-    void append(byte[] from, int start, int length) {
+    private void append(byte[] from, int start, int length) {
       if (nameEnd + length > names.length) {
         names = Arrays.copyOf(names, Math.max(names.length * 2, nameEnd + length));
       }
       System.arraycopy(from, start, names, nameEnd, length);
       nameEnd += length;
-    }
-
-    /// Length so far of the name being built.
-    int pending() {
-      return nameEnd - nameStarts[count];
-    }
-
-    /// Closes a symbol whose first appended byte is its type letter.
-    void endTyped(long address) {
-      int start = nameStarts[count];
-      byte type = names[start];
-      System.arraycopy(names, start + 1, names, start, nameEnd - start - 1);
-      nameEnd--;
-      end(type, address);
     }
 
     private void end(byte type, long address) {
@@ -93,14 +82,6 @@ public final class Symbols {
       types[count] = type;
       addresses[count] = address;
       nameStarts[++count] = nameEnd;
-    }
-
-    void setAddress(int index, long address) {
-      addresses[index] = address;
-    }
-
-    int count() {
-      return count;
     }
 
     public Builder add(Symbol symbol) {
@@ -116,9 +97,7 @@ public final class Symbols {
     public Symbols build(String source) {
       return new Symbols(
           source,
-          names,
-          Arrays.copyOf(nameStarts, count + 1),
-          Arrays.copyOf(types, count),
+          new PlainNames(names, Arrays.copyOf(nameStarts, count + 1), Arrays.copyOf(types, count)),
           Arrays.copyOf(addresses, count));
     }
   }
@@ -134,12 +113,8 @@ public final class Symbols {
 
   public Symbol get(int index) {
     return new Symbol(
-        new String(
-            names,
-            nameStarts[index],
-            nameStarts[index + 1] - nameStarts[index],
-            StandardCharsets.ISO_8859_1),
-        (char) (types[index] & 0xff),
+        new String(names.name(index), StandardCharsets.ISO_8859_1),
+        names.type(index),
         addresses[index]);
   }
 
@@ -147,13 +122,11 @@ public final class Symbols {
   public List<Symbol> all(String name) {
     byte[] wanted = name.getBytes(StandardCharsets.ISO_8859_1);
     List<Symbol> found = new ArrayList<>(1);
-    int slot = hash(wanted, 0, wanted.length) & (slots.length - 1);
-    while (slots[slot] != 0) {
-      int i = slots[slot] - 1;
-      if (Arrays.equals(names, nameStarts[i], nameStarts[i + 1], wanted, 0, wanted.length)) {
-        found.add(get(i));
+    int slot = spread(NamePool.hash(wanted, 0, wanted.length)) & slots.length - 1;
+    for (; slots[slot] != 0; slot = slot + 1 & slots.length - 1) {
+      if (names.isEqual(slots[slot] - 1, wanted)) {
+        found.add(get(slots[slot] - 1));
       }
-      slot = (slot + 1) & (slots.length - 1);
     }
     return found;
   }
@@ -164,7 +137,7 @@ public final class Symbols {
     return found.isEmpty() ? OptionalLong.empty() : OptionalLong.of(found.getFirst().address());
   }
 
-  /// The symbol with the highest address not above this one.
+  /// The symbol with the highest address not above this one, the first if several share it.
   public Optional<Symbol> atOrBefore(long address) {
     int[] order = byAddress();
     int low = 0;
@@ -177,7 +150,15 @@ public final class Symbols {
         high = middle;
       }
     }
-    return low == 0 ? Optional.empty() : Optional.of(get(order[low - 1]));
+    if (low == 0) {
+      return Optional.empty();
+    }
+    // Of several at one address the first is the one that the kernel itself prints.
+    int first = low - 1;
+    while (first > 0 && addresses[order[first - 1]] == addresses[order[low - 1]]) {
+      first--;
+    }
+    return Optional.of(get(order[first]));
   }
 
   /// `symbol+0xoffset` if a text or data symbol starts at most 16 MiB below, else empty.
@@ -218,11 +199,7 @@ public final class Symbols {
     return order;
   }
 
-  private static int hash(byte[] bytes, int from, int to) {
-    int hash = 1;
-    for (int i = from; i < to; i++) {
-      hash = 31 * hash + bytes[i];
-    }
+  private static int spread(int hash) {
     return hash ^ hash >>> 15;
   }
 }

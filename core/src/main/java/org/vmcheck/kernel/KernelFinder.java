@@ -1,10 +1,12 @@
 package org.vmcheck.kernel;
 
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.debuginfo.BtfTypes;
+import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.debuginfo.Kallsyms;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
@@ -33,14 +35,21 @@ public final class KernelFinder {
 
   private final Dump dump;
   private final Vmcoreinfo info;
+  private final DebugSources sources;
   private final List<String> missing = new ArrayList<>();
 
-  private KernelFinder(Dump dump, Vmcoreinfo info) {
+  private KernelFinder(Dump dump, Vmcoreinfo info, DebugSources sources) {
     this.dump = dump;
     this.info = info;
+    this.sources = sources;
   }
 
+  /// [#find(Dump, DebugSources)] with what the dump itself has.
   public static KernelSearch find(Dump dump) {
+    return find(dump, DebugSources.DEFAULT);
+  }
+
+  public static KernelSearch find(Dump dump, DebugSources sources) {
     String machine = dump.container().machine();
     if (!machine.isEmpty() && !machine.equals("x86_64")) {
       return new KernelSearch.NotFound(
@@ -58,7 +67,7 @@ public final class KernelFinder {
       return new KernelSearch.NotFound(
           List.of("the dump carries no VMCOREINFO note, and none was found in its memory"), false);
     }
-    return new KernelFinder(dump, info.get()).find();
+    return new KernelFinder(dump, info.get(), sources).find();
   }
 
   private KernelSearch find() {
@@ -133,13 +142,29 @@ public final class KernelFinder {
     return null;
   }
 
+  /// Where VMCOREINFO names the tables of kallsyms, from there; else, or where these do not decode,
+  /// from where the image looks like them.
   private Optional<Symbols> symbols(VirtualMemory memory) {
-    try {
-      return Optional.of(kallsyms(memory));
-    } catch (MalformedFileException e) {
-      missing.add("no symbols: " + e.getMessage());
+    if (sources.ignores(DebugSources.Own.KALLSYMS)) {
+      missing.add("no symbols: kallsyms is not to be used");
       return Optional.empty();
     }
+    String reason = "VMCOREINFO does not name the tables of kallsyms";
+    if (info.symbol("kallsyms_names").isPresent()
+        && !sources.ignores(DebugSources.Own.KALLSYMS_KEYS)) {
+      try {
+        return Optional.of(kallsyms(memory));
+      } catch (MalformedFileException e) {
+        reason = e.getMessage();
+      }
+    }
+    Optional<Symbols> found =
+        new KallsymsFinder(memory.physical())
+            .find(memory.map().physBase(), info.symbol("_stext"), memory.map().imageEnd());
+    if (found.isEmpty()) {
+      missing.add("no symbols: " + reason + "; none are found in the kernel image either");
+    }
+    return found;
   }
 
   private Symbols kallsyms(VirtualMemory memory) throws MalformedFileException {
@@ -271,6 +296,10 @@ public final class KernelFinder {
   }
 
   private Optional<Types> types(VirtualMemory memory, Optional<Symbols> symbols) {
+    if (sources.ignores(DebugSources.Own.BTF)) {
+      missing.add("no types: BTF is not to be used");
+      return Optional.empty();
+    }
     if (symbols.isEmpty()) {
       missing.add("no types: BTF is found through symbols");
       return Optional.empty();
@@ -298,7 +327,7 @@ public final class KernelFinder {
         return Optional.empty();
       }
       return Optional.of(btf);
-    } catch (MalformedFileException e) {
+    } catch (IOException e) {
       missing.add("no types: " + e.getMessage());
       return Optional.empty();
     }

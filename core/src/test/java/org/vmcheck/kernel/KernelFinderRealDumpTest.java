@@ -1,0 +1,63 @@
+package org.vmcheck.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.vmcheck.debuginfo.Member;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.debuginfo.Symbols;
+import org.vmcheck.debuginfo.Types;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Dumps;
+import org.vmcheck.testing.LayoutTable;
+import org.vmcheck.testing.RealDumps;
+
+/// Against a real dump of Debian's 6.1 kernel and layouts that pahole wrote for it.
+class KernelFinderRealDumpTest {
+  private static final Path DUMP = RealDumps.shared("dumps/debian-6.1.192-cloud.vmcore");
+  private static final Path LAYOUTS = RealDumps.shared("layouts/6.1.192-debian-cloud.tsv");
+
+  static Kernel kernel(Dump dump) {
+    KernelSearch search = KernelFinder.find(dump);
+    assertThat(search).isInstanceOf(KernelSearch.Found.class);
+    return ((KernelSearch.Found) search).kernel();
+  }
+
+  @Test
+  void allSymbolsAreDecoded() throws Exception {
+    assumeTrue(Files.exists(DUMP));
+    try (Dump dump = Dumps.open(DUMP)) {
+      Symbols symbols = kernel(dump).symbols().orElseThrow();
+
+      assertThat(symbols.count()).isEqualTo(87_347);
+      assertThat(symbols.address("fixed_percpu_data")).hasValue(0);
+      assertThat(symbols.address("init_task").orElseThrow() >>> 31).isEqualTo(0x1_ffff_ffffL);
+    }
+  }
+
+  @Test
+  void everyStructOfTheTableHasItsSizeAndMembers() throws Exception {
+    assumeTrue(Files.exists(DUMP) && Files.exists(LAYOUTS));
+    try (Dump dump = Dumps.open(DUMP)) {
+      assertAgrees(kernel(dump).types().orElseThrow(), LayoutTable.read(LAYOUTS));
+    }
+  }
+
+  static void assertAgrees(Types types, LayoutTable table) {
+    for (LayoutTable.Struct expected : table.structs().values()) {
+      String[] members =
+          expected.members().stream().map(LayoutTable.Member::path).toArray(String[]::new);
+      StructLayout layout = types.struct(expected.name(), members).orElseThrow();
+      assertThat(layout.size()).as(expected.name()).isEqualTo(expected.byteCount());
+      for (LayoutTable.Member row : expected.members()) {
+        Member member = layout.member(row.path()).orElseThrow();
+        assertThat(new int[] {member.offset(), member.bitInByte(), member.bitFieldSize()})
+            .as(expected.name() + "." + row.path())
+            .containsExactly(row.offset(), row.bitInByte(), row.bits());
+      }
+    }
+  }
+}
