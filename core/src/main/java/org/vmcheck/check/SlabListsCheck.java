@@ -107,6 +107,17 @@ final class SlabListsCheck implements Check {
                                     .formatted(Words.name(insane.cache()), insane.why()),
                                 Evidence.UNKNOWN,
                                 Evidence.UNKNOWN)));
+        case SlabFault.SheafEntry entry ->
+            findings.add(
+                finding(
+                    kernel,
+                    entry,
+                    entry.isTwiceFree() ? Cause.DOUBLE_FREE : Cause.METADATA_OVERWRITTEN,
+                    "the %s of cache %s holds 0x%x: %s"
+                        .formatted(
+                            entry.sheaf(), Words.name(entry.cache()), entry.raw(), entry.why()),
+                    entry.raw(),
+                    entry.slab() == null ? Evidence.UNKNOWN : entry.slab().address()));
         case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);
         case SlabFault.Broken _, SlabFault.Count _, SlabFault.Pattern _ -> {}
       }

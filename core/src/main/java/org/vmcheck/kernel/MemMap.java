@@ -4,10 +4,12 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
 
-/// The kernel's array of page descriptors (`struct page`), one a page frame, at `vmemmap`.
+/// The kernel's page descriptors (`struct page`), one a page frame: one array at `vmemmap`, or,
+/// with classic sparsemem, one array a section.
 ///
 /// Safe for use by several threads at once.
 public final class MemMap {
@@ -22,16 +24,45 @@ public final class MemMap {
   private final long vmemmap;
   private final long endPfn;
 
-  private MemMap(Kernel kernel, PageShape shape) {
+  /// Null with a vmemmap.
+  private final MemSections sections;
+
+  private MemMap(Kernel kernel, PageShape shape, long vmemmap, MemSections sections) {
     this.kernel = kernel;
     this.memory = kernel.memory();
     this.shape = shape;
-    this.vmemmap = memory.map().vmemmapStart();
+    this.vmemmap = vmemmap;
+    this.sections = sections;
     this.endPfn = memory.physical().endPfn();
   }
 
   static Optional<MemMap> of(Kernel kernel) {
-    return PageShape.of(kernel).map(shape -> new MemMap(kernel, shape));
+    return PageShape.of(kernel).map(shape -> of(kernel, shape));
+  }
+
+  /// Sections tell the memory model: where they all name one base outside the direct map, that is
+  /// the vmemmap; arrays in the direct map are classic sparsemem.
+  private static MemMap of(Kernel kernel, PageShape shape) {
+    VirtualMemory memory = kernel.memory();
+    long vmemmap = memory.map().vmemmapStart();
+    Optional<MemSections> sections =
+        MemSections.read(kernel, shape.size(), memory.physical().endPfn());
+    if (sections.isEmpty()) {
+      return new MemMap(kernel, shape, vmemmap, null);
+    }
+    OptionalLong base = sections.get().commonBase();
+    boolean isArray =
+        base.isPresent()
+            && (base.getAsLong() == vmemmap
+                || !memory.map().isDirectMap(sections.get().firstDescriptor()));
+    return isArray
+        ? new MemMap(kernel, shape, base.getAsLong(), null)
+        : new MemMap(kernel, shape, 0, sections.get());
+  }
+
+  /// Whether each section has an array of its own.
+  public boolean isClassicSparse() {
+    return sections != null;
   }
 
   PageShape shape() {
@@ -42,13 +73,17 @@ public final class MemMap {
     return endPfn;
   }
 
-  /// Address of the descriptor of a page frame.
+  /// Address of the descriptor of a page frame; 0 if its section is not there.
   public long descriptor(long pfn) {
-    return vmemmap + pfn * shape.size();
+    return sections != null ? sections.descriptor(pfn) : vmemmap + pfn * shape.size();
   }
 
   /// The page frame of a descriptor's address, or -1 if it is none.
   public long pfn(long descriptor) {
+    if (sections != null) {
+      long found = sections.pfn(descriptor);
+      return found < endPfn ? found : -1;
+    }
     long distance = descriptor - vmemmap;
     if (distance < 0 || distance % shape.size() != 0) {
       return -1;
@@ -74,12 +109,20 @@ public final class MemMap {
     byte[] straddling = new byte[shape.size()];
     long pfn = firstPfn;
     while (pfn < endOfRange) {
+      long endOfRun = endOfRange;
+      if (sections != null) {
+        pfn = sections.nextFrame(pfn);
+        if (pfn < 0 || pfn >= endOfRange) {
+          return;
+        }
+        endOfRun = Math.min(endOfRange, sections.endOfSection(pfn));
+      }
       long vaddr = descriptor(pfn);
       int inPage = (int) (vaddr & (pageSize - 1));
       MemorySegment page = memory.pageOrNull(vaddr);
       if (page == null) {
-        long next = pfnAfterGap(vaddr, pageSize);
-        long gapEnd = Math.min(endOfRange, Math.max(pfn + 1, next));
+        long next = pfn + descriptorsInGap(vaddr, pageSize);
+        long gapEnd = Math.min(endOfRun, Math.max(pfn + 1, next));
         if (!(memory.translate(vaddr) instanceof Translated.NotMapped)) {
           visitor.unreadable(pfn, gapEnd - pfn);
         }
@@ -87,10 +130,10 @@ public final class MemMap {
         continue;
       }
       int at = inPage;
-      for (; at + shape.size() <= pageSize && pfn < endOfRange; at += shape.size()) {
+      for (; at + shape.size() <= pageSize && pfn < endOfRun; at += shape.size()) {
         visitor.page(pfn++, page, at);
       }
-      if (at < pageSize && pfn < endOfRange) {
+      if (at < pageSize && pfn < endOfRun) {
         // A descriptor that lies across two pages (sizes that are no power of two).
         if (memory.read(descriptor(pfn), shape.size())
             instanceof org.vmcheck.memory.MemoryRead.Bytes(var view)) {
@@ -105,14 +148,14 @@ public final class MemMap {
     }
   }
 
-  /// The first frame whose descriptor starts behind the hole, or the missing page, at this address.
-  private long pfnAfterGap(long vaddr, int pageSize) {
+  /// Descriptors from an address on that start in the hole, or the missing page, that is there.
+  private long descriptorsInGap(long vaddr, int pageSize) {
     long span =
         memory.translate(vaddr) instanceof Translated.NotMapped(long unmapped, String _)
             ? unmapped
             : pageSize;
     long end = (vaddr & -span) + span;
-    return (end - vmemmap + shape.size() - 1) / shape.size();
+    return (end - vaddr + shape.size() - 1) / shape.size();
   }
 
   static long word(MemorySegment bytes, long at) {

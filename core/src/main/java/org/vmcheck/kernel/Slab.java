@@ -54,13 +54,13 @@ public record Slab(
         MemMap.word(bytes, at));
   }
 
-  /// The order of a slab with that many objects: the preferred one where it fits, else the
-  /// fallback, else whichever gives the count (an older kernel's order can be changed at run time).
+  /// The order of a slab with that many objects: the preferred one where it fits, else the one that
+  /// gives the count (the fallback; an older kernel's order can be changed at run time).
   private static int orderFor(SlabCache cache, int objects) {
     if (objects == cache.objects()) {
       return cache.order();
     }
-    for (int order = 0; order <= cache.order(); order++) {
+    for (int order = 0; order <= cache.maxOrder(); order++) {
       if (cache.objectsIn(order) == objects) {
         return order;
       }

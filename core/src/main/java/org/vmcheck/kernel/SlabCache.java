@@ -13,8 +13,12 @@ import java.util.List;
 /// @param order of a slab, in pages as a power of two
 /// @param objects in a slab of that order
 /// @param minOrder fallback order; `minObjects` in a slab of that order
+/// @param maxOrder the highest order that a slab can have: kernels with a member `max` let the
+///   order be changed at run time, and older slabs keep theirs
 /// @param random secret of the free-pointer encoding; 0 where there is none
 /// @param cpuSlab per-CPU pointer to `kmem_cache_cpu`; 0 where there is none
+/// @param cpuSheaves per-CPU pointer to `slub_percpu_sheaves`; 0 where there is none
+/// @param sheafCapacity objects that a sheaf can hold; 0 for a cache without sheaves
 public record SlabCache(
     long address,
     String name,
@@ -29,10 +33,13 @@ public record SlabCache(
     int objects,
     int minOrder,
     int minObjects,
+    int maxOrder,
     int refcount,
     boolean hasConstructor,
     long random,
     long cpuSlab,
+    long cpuSheaves,
+    int sheafCapacity,
     List<Node> nodes) {
   public SlabCache {
     nodes = List.copyOf(nodes);
@@ -43,6 +50,7 @@ public record SlabCache(
   /// @param slabs `nr_slabs`, -1 where the kernel does not count (no SLUB_DEBUG)
   /// @param totalObjects `total_objects`, -1 where the kernel does not count
   /// @param partialHead address of the list_head of partial slabs
+  /// @param barn address of the `node_barn`; 0 where there is none
   public record Node(
       int id,
       long address,
@@ -50,7 +58,8 @@ public record SlabCache(
       long slabs,
       long totalObjects,
       long partialHead,
-      long listLock) {}
+      long listLock,
+      long barn) {}
 
   /// The same cache with another secret.
   public SlabCache withRandom(long newRandom) {
@@ -82,10 +91,13 @@ public record SlabCache(
         objects,
         minOrder,
         minObjects,
+        maxOrder,
         refcount,
         hasConstructor,
         newRandom,
         cpuSlab,
+        cpuSheaves,
+        sheafCapacity,
         nodes);
   }
 

@@ -27,9 +27,6 @@ public record SlabCaches(
 
   private static final int MAX_NODES = 1024;
 
-  /// SLAB_RED_ZONE where flags are fixed masks (before 6.9).
-  private static final long RED_ZONE_MASK = 0x400;
-
   public SlabCaches {
     caches = List.copyOf(caches);
     byAddress = Map.copyOf(byAddress);
@@ -91,7 +88,6 @@ public record SlabCaches(
     private final SlabLayout layout;
     private final int nodeCount;
     private final int cacheBytes;
-    private final long redZoneMask;
 
     Reader(Kernel kernel, SlabLayout layout) {
       this.kernel = kernel;
@@ -106,9 +102,6 @@ public record SlabCaches(
               Math.min(
                   layout.cache().size(),
                   nodes.offset() + Math.max(8, nodes.elementSize()) * nodeCount);
-      OptionalLong redZoneBit =
-          kernel.types().orElseThrow().enumerator("_slab_flag_bits", "_SLAB_RED_ZONE");
-      this.redZoneMask = redZoneBit.isPresent() ? 1L << redZoneBit.getAsLong() : RED_ZONE_MASK;
     }
 
     CacheRead read(long address) {
@@ -120,6 +113,7 @@ public record SlabCaches(
       long oo = cache.get(ordersMember("oo")) & 0xffff_ffffL;
       long min = layout.cache().has("min") ? cache.get(ordersMember("min")) & 0xffff_ffffL : oo;
       long flags = cache.get("flags");
+      long max = layout.cache().has("max") ? cache.get(ordersMember("max")) & 0xffff_ffffL : oo;
       return new CacheRead.Ok(
           new SlabCache(
               address,
@@ -129,7 +123,7 @@ public record SlabCaches(
               cache.signed32("offset"),
               cache.signed32("inuse"),
               cache.has("align") ? cache.signed32("align") : 8,
-              (flags & redZoneMask) != 0 && cache.has("red_left_pad")
+              (flags & layout.flags().redZone()) != 0 && cache.has("red_left_pad")
                   ? cache.signed32("red_left_pad")
                   : 0,
               flags,
@@ -137,10 +131,13 @@ public record SlabCaches(
               (int) (oo & 0xffff),
               (int) (min >>> 16),
               (int) (min & 0xffff),
+              (int) Math.max(Math.max(oo >>> 16, min >>> 16), Math.min(max >>> 16, 11)),
               cache.has("refcount") ? cache.signed32("refcount") : 1,
               cache.has("ctor") && cache.get("ctor") != 0,
               cache.has("random") ? cache.get("random") : 0,
               layout.cpu().isPresent() ? cache.get("cpu_slab") : 0,
+              cache.has("cpu_sheaves") ? cache.get("cpu_sheaves") : 0,
+              cache.has("sheaf_capacity") ? cache.signed32("sheaf_capacity") : 0,
               nodes(cache)));
     }
 
@@ -158,7 +155,19 @@ public record SlabCaches(
               .flatMap(pair -> pair.member("node"))
               .map(Member::offset)
               .orElse(0);
+      int barnInPair =
+          perNode
+              .flatMap(Member::struct)
+              .flatMap(pair -> pair.member("barn"))
+              .map(Member::offset)
+              .orElse(-1);
       for (int id = 0; id < nodeCount; id++) {
+        long barn =
+            perNode.isPresent() && barnInPair >= 0
+                ? cache
+                    .bytes()
+                    .u64(perNode.get().offset() + perNode.get().elementSize() * id + barnInPair)
+                : 0;
         long pointer =
             perNode.isPresent()
                 ? cache
@@ -167,13 +176,13 @@ public record SlabCaches(
                 : cache.word("node", id);
         if (pointer != 0
             && StructRef.read(memory, layout.node(), pointer) instanceof StructRef node) {
-          nodes.add(node(id, node));
+          nodes.add(node(id, node, node.has("barn") ? node.get("barn") : barn));
         }
       }
       return nodes;
     }
 
-    private SlabCache.Node node(int id, StructRef node) {
+    private SlabCache.Node node(int id, StructRef node, long barn) {
       StructLayout type = layout.node();
       return new SlabCache.Node(
           id,
@@ -182,7 +191,8 @@ public record SlabCaches(
           counter(node, "nr_slabs"),
           counter(node, "total_objects"),
           node.addressOf("partial"),
-          type.member("list_lock").map(lock -> node.bytes().u32(lock.offset())).orElse(0L));
+          type.member("list_lock").map(lock -> node.bytes().u32(lock.offset())).orElse(0L),
+          barn);
     }
 
     private static long counter(StructRef node, String name) {

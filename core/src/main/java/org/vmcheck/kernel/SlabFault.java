@@ -127,6 +127,25 @@ public sealed interface SlabFault {
   record Stray(SlabCache cache, String list, long address, long raw, long pfn, String why)
       implements SlabFault {}
 
+  /// An entry of a sheaf that cannot be right.
+  ///
+  /// @param slab the slab it points into; null if into none
+  /// @param object index of the object it names; -1 if none starts there
+  /// @param sheaf where the sheaf is kept
+  /// @param address of the entry
+  /// @param raw what it holds
+  /// @param isTwiceFree whether the object is free in another place too
+  record SheafEntry(
+      SlabCache cache,
+      Slab slab,
+      int object,
+      String sheaf,
+      long address,
+      long raw,
+      boolean isTwiceFree,
+      String why)
+      implements SlabFault {}
+
   /// A cache, or one of its parts, with numbers that cannot be.
   record Insane(SlabCache cache, long address, String why) implements SlabFault {}
 

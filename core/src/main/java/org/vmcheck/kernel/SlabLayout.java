@@ -13,6 +13,7 @@ import org.vmcheck.debuginfo.StructLayout;
 /// @param slabCacheAt offsets in the slab's descriptor
 /// @param cpu `kmem_cache_cpu`; empty where there are no per-CPU slabs (7.0 on)
 /// @param cpuSlabMember `slab`, or `page` before 5.17
+/// @param sheaves empty where there are none (before 6.18)
 public record SlabLayout(
     StructLayout cache,
     StructLayout node,
@@ -25,7 +26,9 @@ public record SlabLayout(
     int countersAt,
     int listAt,
     int partialNextAt,
-    int partialCountAt) {
+    int partialCountAt,
+    SlabFlags flags,
+    Optional<SheafLayout> sheaves) {
 
   /// What looking for the layout gave.
   public sealed interface Detection {
@@ -88,6 +91,9 @@ public record SlabLayout(
     if (list.isEmpty()) {
       missing.add(descriptor.name() + ".slab_list");
     }
+    if (cache.has("cpu_sheaves")) {
+      missing.addAll(SheafLayout.missing(kernel));
+    }
     if (!missing.isEmpty()) {
       return new Detection.Unknown("SLUB", missing);
     }
@@ -105,7 +111,9 @@ public record SlabLayout(
             counters.get().offset(),
             list.get().offset(),
             at(descriptor, "next"),
-            descriptor.firstMember("slabs", "pages").map(Member::offset).orElse(-1)));
+            descriptor.firstMember("slabs", "pages").map(Member::offset).orElse(-1),
+            SlabFlags.of(kernel.types().get()),
+            SheafLayout.of(kernel, cache)));
   }
 
   private static void require(StructLayout layout, String member, List<String> missing) {
@@ -130,6 +138,9 @@ public record SlabLayout(
     cpu.ifPresent(c -> words.add(c.has("partial") ? "cpu slabs with partials" : "cpu slabs"));
     if (cache.has("cpu_sheaves")) {
       words.add("sheaves");
+    }
+    if (cpu.isEmpty() && !cache.has("cpu_sheaves")) {
+      words.add("nothing per CPU (SLUB_TINY)");
     }
     if (cache.has("memcg_params")) {
       words.add("memcg caches");

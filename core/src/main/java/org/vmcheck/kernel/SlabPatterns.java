@@ -2,11 +2,9 @@ package org.vmcheck.kernel;
 
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.function.Consumer;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
-import org.vmcheck.debuginfo.Types;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.memory.AddressMap;
 
@@ -23,13 +21,7 @@ final class SlabPatterns {
   private static final int POISON_END = 0xa5;
   private static final int POISON_INUSE = 0x5a;
 
-  private final long redZone;
-  private final long poison;
-  private final long storeUser;
-  private final long kmalloc;
-  private final long typesafeByRcu;
-  private final long objectPoison;
-  private final long kasan;
+  private final SlabFlags flags;
   private final boolean initOnFree;
   private final int trackSize;
   private final int trackAddrAt;
@@ -39,13 +31,7 @@ final class SlabPatterns {
 
   private SlabPatterns(Kernel kernel) {
     this.kernel = kernel;
-    redZone = flag(kernel, "_SLAB_RED_ZONE", 0x400);
-    poison = flag(kernel, "_SLAB_POISON", 0x800);
-    storeUser = flag(kernel, "_SLAB_STORE_USER", 0x10000);
-    kmalloc = flag(kernel, "_SLAB_KMALLOC", 0x1000);
-    typesafeByRcu = flag(kernel, "_SLAB_TYPESAFE_BY_RCU", 0x80000);
-    objectPoison = flag(kernel, "_SLAB_OBJECT_POISON", 0x80000000L);
-    kasan = flag(kernel, "_SLAB_KASAN", 0x08000000);
+    flags = kernel.slabCaches().layout().orElseThrow().flags();
     // struct static_key_false { struct static_key { atomic_t enabled; ... } }
     initOnFree = kernel.variable32("init_on_free").orElse(0) > 0;
     Optional<StructLayout> track = kernel.struct("track", "addr", "cpu");
@@ -59,31 +45,16 @@ final class SlabPatterns {
     return new SlabPatterns(kernel);
   }
 
-  /// The mask of a flag: from the kernel's own enumeration (6.9 on), else the fixed one.
-  private static long flag(Kernel kernel, String enumerator, long fixed) {
-    Types types = kernel.types().orElseThrow();
-    OptionalLong bit = types.enumerator("_slab_flag_bits", enumerator);
-    if (bit.isPresent()) {
-      return 1L << bit.getAsLong();
-    }
-    // A kernel with the enumeration lacks the bits of options that it was built without.
-    return types.enumerator("_slab_flag_bits", "_SLAB_POISON").isPresent() ? 0 : fixed;
-  }
-
-  private static boolean has(SlabCache cache, long flag) {
-    return flag != 0 && (cache.flags() & flag) != 0;
-  }
-
   /// Whether some bytes of this cache's objects are fixed.
   boolean concerns(SlabCache cache) {
-    return has(cache, redZone)
-        || has(cache, poison)
-        || has(cache, storeUser)
+    return flags.hasRedZones(cache)
+        || flags.hasPoison(cache)
+        || flags.hasTracking(cache)
         || (initOnFree && isZeroedOnFree(cache));
   }
 
   private boolean isZeroedOnFree(SlabCache cache) {
-    return !cache.hasConstructor() && !has(cache, typesafeByRcu) && !has(cache, poison);
+    return !cache.hasConstructor() && !flags.isTypesafeByRcu(cache) && !flags.hasPoison(cache);
   }
 
   /// Checks every object of a slab.
@@ -104,7 +75,7 @@ final class SlabPatterns {
       }
       new ObjectCheck(slab, i, free, memory, report).run();
     }
-    if (has(cache, poison)) {
+    if (flags.hasPoison(cache)) {
       long tail = slab.base() + (long) slab.walkableObjects() * cache.size();
       new ObjectCheck(slab, -1, false, memory, report)
           .expect(SlabFault.Zone.SLAB_TAIL, tail, slab.base() + slab.byteCount(), POISON_INUSE);
@@ -132,7 +103,7 @@ final class SlabPatterns {
     }
 
     void run() {
-      if (has(cache, redZone)) {
+      if (flags.hasRedZones(cache)) {
         int pattern = free ? RED_INACTIVE : RED_ACTIVE;
         expect(SlabFault.Zone.LEFT_RED_ZONE, object - cache.redLeftPad(), object, pattern);
         expect(
@@ -140,28 +111,28 @@ final class SlabPatterns {
             object + cache.objectSize(),
             object + cache.inuse(),
             pattern);
-      } else if (has(cache, poison) && cache.objectSize() < cache.inuse()) {
+      } else if (flags.hasPoison(cache) && cache.objectSize() < cache.inuse()) {
         expect(
             SlabFault.Zone.PADDING,
             object + cache.objectSize(),
             object + cache.inuse(),
             POISON_INUSE);
       }
-      if (free && has(cache, objectPoison) && !has(cache, kasan)) {
+      if (free && flags.hasObjectPoison(cache) && !flags.hasKasan(cache)) {
         long last = object + cache.objectSize() - 1;
         expect(SlabFault.Zone.POISON, object, last, POISON_FREE);
         expect(SlabFault.Zone.POISON, last, last + 1, POISON_END);
       }
       long at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
-      if (has(cache, storeUser) && trackSize > 0) {
+      if (flags.hasTracking(cache) && trackSize > 0) {
         tracks(object + at);
         at += 2L * trackSize;
-        if (has(cache, kmalloc)) {
+        if (flags.isKmalloc(cache)) {
           // The requested size: 4 bytes from 6.1, 8 from 7.0; then alignment. Not padding.
           return;
         }
       }
-      if (has(cache, poison) && !has(cache, kasan) && trackSize > 0) {
+      if (flags.hasPoison(cache) && !flags.hasKasan(cache) && trackSize > 0) {
         expect(
             SlabFault.Zone.PADDING,
             object + at,

@@ -2,10 +2,12 @@ package org.vmcheck.kernel;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
@@ -32,6 +34,7 @@ import org.vmcheck.memory.VirtualMemory;
 /// @param unreadableSlabPages slab pages that could not be read, by reason
 /// @param unreadableDescriptors page frames whose descriptors could not be read
 /// @param kfencePages frames of the KFENCE pool, which look like slabs and are none
+/// @param pendingSlabs empty slabs that wait for a grace period and that no counter holds any more
 /// @param finished false if the deadline ended the pass
 public record SlabSurvey(
     FreelistDecoder.Vote vote,
@@ -45,6 +48,7 @@ public record SlabSurvey(
     Map<String, Long> unreadableSlabPages,
     long unreadableDescriptors,
     long kfencePages,
+    long pendingSlabs,
     boolean finished) {
   private static final int CHUNK = 1 << 15;
   private static final int MAX_FAULTS = 20_000;
@@ -64,10 +68,12 @@ public record SlabSurvey(
   ///
   /// @param inuse sum of the slabs' `inuse`
   /// @param onCpuFreelists objects free on a CPU's own list, which `inuse` counts as handed out
-  public record Tally(SlabCache cache, long slabs, long objects, long inuse, long onCpuFreelists) {
+  /// @param inSheaves objects free in sheaves, which `inuse` counts as handed out
+  public record Tally(
+      SlabCache cache, long slabs, long objects, long inuse, long onCpuFreelists, long inSheaves) {
     /// Objects that their users hold.
     public long allocated() {
-      return inuse - onCpuFreelists;
+      return inuse - onCpuFreelists - inSheaves;
     }
   }
 
@@ -100,6 +106,7 @@ public record SlabSurvey(
     private final long kfenceStart;
     private final long kfenceEnd;
     private final SlabPatterns patterns;
+    private final Optional<Sheaves> sheaves;
     private FreelistDecoder.Vote vote;
 
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
@@ -114,6 +121,8 @@ public record SlabSurvey(
       boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
       kfenceStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
       kfenceEnd = hasPool ? kfenceStart + (KFENCE_POOL_BYTES >>> 12) : 0;
+      this.sheaves = layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches()));
+      sheaves.ifPresent(all -> faults.addAll(all.faults()));
     }
 
     SlabSurvey survey(int threads) {
@@ -377,7 +386,10 @@ public record SlabSurvey(
       private final Map<String, Long> unreadable = new TreeMap<>();
       private final List<SlabFault> found = new ArrayList<>();
       private final java.util.Set<Long> placesSeen = new java.util.HashSet<>();
+      private final BitSet sheafEntriesSeen =
+          sheaves.map(Sheaves::newMarks).orElseGet(() -> new BitSet(0));
       private long dropped;
+      private long pendingSlabs;
       private long slabs;
       private long objects;
       private long freePointers;
@@ -454,15 +466,21 @@ public record SlabSurvey(
       }
 
       private void slab(Slab slab, List<SlabPlace> where) {
+        boolean pending = isPending(slab, where);
+        if (pending) {
+          pendingSlabs++;
+        }
         slabs++;
         objects += slab.walkableObjects();
         if (!where.isEmpty()) {
           placesSeen.add(slab.address());
         }
         Counts count = counts.computeIfAbsent(slab.cache().address(), _ -> new Counts());
-        count.slabs++;
-        count.objects += slab.walkableObjects();
-        count.inuse += slab.inuse();
+        if (!pending) {
+          count.slabs++;
+          count.objects += slab.walkableObjects();
+          count.inuse += slab.inuse();
+        }
         boolean countsFit = checkObjects(slab);
         walker.start(slab);
         boolean cpuSlab = false;
@@ -491,7 +509,20 @@ public record SlabSurvey(
                   slab.inuse(),
                   "%d objects less %d on its freelist".formatted(slab.objects(), own.length())));
         }
+        if (sheaves.isPresent()) {
+          sheaves.get().check(slab, walker, sheafEntriesSeen, this::report);
+        }
         checkPlace(slab, where, cpuSlab);
+      }
+
+      /// Whether it is an empty slab of a TYPESAFE_BY_RCU cache whose pages are given back after a
+      /// grace period: it is on no list, the counters have let go of it, and an rcu_head lies over
+      /// its list_head.
+      private boolean isPending(Slab slab, List<SlabPlace> where) {
+        return slab.inuse() == 0
+            && where.isEmpty()
+            && !slab.frozen()
+            && layout.flags().isTypesafeByRcu(slab.cache());
       }
 
       private void ended(Slab slab, int cpu, long head, Freelist list) {
@@ -559,6 +590,8 @@ public record SlabSurvey(
       long patternObjects = 0;
       long descriptors = 0;
       long kfence = 0;
+      long pending = 0;
+      BitSet sheafEntries = new BitSet();
       long dropped = 0;
       boolean finished = true;
       java.util.Set<Long> seen = new java.util.HashSet<>();
@@ -571,6 +604,8 @@ public record SlabSurvey(
         patternObjects += worker.patternObjects;
         descriptors += worker.unreadableDescriptors;
         kfence += worker.kfencePages;
+        pending += worker.pendingSlabs;
+        sheafEntries.or(worker.sheafEntriesSeen);
         dropped += worker.dropped;
         finished &= worker.finished;
         seen.addAll(worker.placesSeen);
@@ -586,13 +621,23 @@ public record SlabSurvey(
             sum.onCpuFreelists += part.onCpuFreelists;
           }
         }
-        tallies.add(new Tally(cache, sum.slabs, sum.objects, sum.inuse, sum.onCpuFreelists));
+        tallies.add(
+            new Tally(
+                cache,
+                sum.slabs,
+                sum.objects,
+                sum.inuse,
+                sum.onCpuFreelists,
+                sheaves.map(all -> all.freeObjects(cache)).orElse(0L)));
         if (finished && descriptors == 0 && cache.isSane()) {
           checkTotals(cache, sum);
         }
       }
       if (finished) {
         strays(seen);
+      }
+      if (finished && descriptors == 0 && sheaves.isPresent()) {
+        sheaves.get().strays(sheafEntries, faults::add);
       }
       faults.sort(
           Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())
@@ -610,6 +655,7 @@ public record SlabSurvey(
           unreadable,
           descriptors,
           kfence,
+          pending,
           finished);
     }
 

@@ -86,7 +86,8 @@ class RealDumpTest {
 
   @Test
   void overwrittenFreePointerIsFoundAtItsObject(@TempDir Path dir) throws Exception {
-    // A place of a real free pointer is known from another dump of testdata: take the healthy one and
+    // A place of a real free pointer is known from another dump of testdata: take the healthy one
+    // and
     // let the analysis itself tell where a damaged word is expected to be found.
     TestData data = TestData.named("use-after-free");
     DumpCopy copy = DumpCopy.of(data.dump());
@@ -124,9 +125,7 @@ class RealDumpTest {
     DumpReport report = check(copy.write(dir, Packer.ZLIB));
 
     assertThat(report.verdict().kind()).isEqualTo("dump-damaged");
-    assertThat(report.findings())
-        .extracting(Finding::cause)
-        .containsExactly(Cause.SME_CIPHERTEXT);
+    assertThat(report.findings()).extracting(Finding::cause).containsExactly(Cause.SME_CIPHERTEXT);
   }
 
   /// AES in XEX mode with a tweak drawn from the physical address: what two-sided memory encryption

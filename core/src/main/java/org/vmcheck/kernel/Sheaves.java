@@ -1,0 +1,327 @@
+package org.vmcheck.kernel;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.vmcheck.debuginfo.Member;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.VirtualMemory;
+
+/// The objects that per-CPU sheaves and the nodes' barns hold (6.18 on): free for their users,
+/// while their slabs count them as handed out.
+///
+/// Sheaves that wait for a grace period, and those that were filled in advance for one caller, can
+/// be reached from nowhere; their objects count as held. Safe for use by several threads at once.
+final class Sheaves {
+  /// The largest sheaf that a kernel makes holds 60 objects; a cache may ask for more.
+  private static final int MAX_CAPACITY = 1 << 14;
+
+  /// Sheaves of a barn: by policy ten of each kind, a few more in races.
+  private static final int MAX_BARN = 1 << 12;
+
+  private final VirtualMemory memory;
+  private final SheafLayout layout;
+  private final int barnLinkAt;
+  private final List<SlabFault> faults = new ArrayList<>();
+  private final List<Sheaf> sheaves = new ArrayList<>();
+  private final Map<Long, Long> freeObjects = new HashMap<>();
+
+  /// Object pointers, ascending, and the sheaf that holds each.
+  private long[] objects = new long[0];
+
+  private int[] holders = new int[0];
+  private int count;
+
+  /// @param isFree false for objects that wait for a grace period
+  private record Sheaf(SlabCache cache, String place, long address, int size, boolean isFree) {}
+
+  private Sheaves(VirtualMemory memory, SheafLayout layout) {
+    this.memory = memory;
+    this.layout = layout;
+    this.barnLinkAt = layout.sheaf().member("barn_list").map(Member::offset).orElse(0);
+  }
+
+  /// Reads every sheaf that can be reached.
+  static Sheaves gather(Kernel kernel, SheafLayout layout, List<SlabCache> caches) {
+    Sheaves all = new Sheaves(kernel.memory(), layout);
+    for (SlabCache cache : caches) {
+      if (!cache.isSane() || cache.cpuSheaves() == 0) {
+        continue;
+      }
+      PerCpu perCpu = kernel.perCpu();
+      for (int i = 0; i < perCpu.cpus().size(); i++) {
+        all.cpu(cache, perCpu.cpus().get(i), perCpu.address(cache.cpuSheaves(), i));
+      }
+      for (SlabCache.Node node : cache.nodes()) {
+        if (node.barn() != 0) {
+          all.barn(cache, node);
+        }
+      }
+    }
+    all.sort();
+    return all;
+  }
+
+  List<SlabFault> faults() {
+    return faults;
+  }
+
+  /// Objects of a cache that lie in sheaves and are free.
+  long freeObjects(SlabCache cache) {
+    return freeObjects.getOrDefault(cache.address(), 0L);
+  }
+
+  // ---- gathering
+
+  private void cpu(SlabCache cache, int cpu, long address) {
+    StructRead read = StructRef.read(memory, layout.perCpu(), address);
+    if (!(read instanceof StructRef sheaves)) {
+      faults.add(
+          new SlabFault.Unread(
+              cache,
+              "slub_percpu_sheaves of cpu " + cpu,
+              address,
+              ((StructRead.Unread) read).why()));
+      return;
+    }
+    long main = sheaves.get("main");
+    if (main == 0) {
+      faults.add(
+          new SlabFault.Insane(
+              cache, sheaves.addressOf("main"), "cpu " + cpu + " has no main sheaf"));
+    } else {
+      sheaf(cache, "main sheaf of cpu " + cpu, main, sheaves.addressOf("main"), Kind.MAIN);
+    }
+    for (Kind kind : List.of(Kind.SPARE, Kind.RCU_FREE)) {
+      String member = kind == Kind.SPARE ? "spare" : "rcu_free";
+      long sheaf = sheaves.has(member) ? sheaves.get(member) : 0;
+      if (sheaf != 0) {
+        sheaf(cache, member + " sheaf of cpu " + cpu, sheaf, sheaves.addressOf(member), kind);
+      }
+    }
+  }
+
+  /// Which of its places a sheaf is in.
+  private enum Kind {
+    MAIN,
+    SPARE,
+    RCU_FREE,
+    BARN_FULL,
+    BARN_EMPTY
+  }
+
+  private void barn(SlabCache cache, SlabCache.Node node) {
+    StructRead read = StructRef.read(memory, layout.barn(), node.barn());
+    if (!(read instanceof StructRef barn)) {
+      faults.add(
+          new SlabFault.Unread(
+              cache,
+              "node_barn of node " + node.id(),
+              node.barn(),
+              ((StructRead.Unread) read).why()));
+      return;
+    }
+    barnList(cache, node, barn, "sheaves_full", "nr_full", Kind.BARN_FULL);
+    barnList(cache, node, barn, "sheaves_empty", "nr_empty", Kind.BARN_EMPTY);
+  }
+
+  private void barnList(
+      SlabCache cache,
+      SlabCache.Node node,
+      StructRef barn,
+      String list,
+      String counter,
+      Kind kind) {
+    if (!barn.has(list)) {
+      return;
+    }
+    String name = "%s of the barn of node %d".formatted(list, node.id());
+    ListWalk walk = ListWalk.walk(memory, barn.addressOf(list), MAX_BARN);
+    if (!walk.isClosed()) {
+      faults.add(
+          new SlabFault.Links(
+              cache,
+              name,
+              walk.bad().map(ListWalk.BadLink::address).orElse(barn.addressOf(list)),
+              walk));
+    } else if (barn.has(counter) && barn.get(counter) != walk.nodes().size()) {
+      faults.add(
+          new SlabFault.Count(
+              cache,
+              null,
+              "node_barn." + counter,
+              barn.addressOf(counter),
+              walk.nodes().size(),
+              barn.get(counter),
+              "sheaves on " + name));
+    }
+    for (long link : walk.nodes()) {
+      sheaf(cache, "a sheaf on " + name, link - barnLinkAt, link, kind);
+    }
+  }
+
+  private void sheaf(SlabCache cache, String place, long address, long from, Kind kind) {
+    StructRead read = StructRef.read(memory, layout.sheaf(), address, layout.objectsAt());
+    if (!(read instanceof StructRef sheaf)) {
+      faults.add(new SlabFault.Unread(cache, place, address, ((StructRead.Unread) read).why()));
+      return;
+    }
+    long size = sheaf.get("size");
+    long owner = sheaf.get("cache");
+    // Caches without sheaves share one static, empty one that belongs to none.
+    if (owner != cache.address() && !(owner == 0 && size == 0)) {
+      faults.add(
+          new SlabFault.Stray(
+              cache,
+              place,
+              from,
+              address,
+              -1,
+              "the sheaf there belongs to cache 0x%x".formatted(owner)));
+      return;
+    }
+    // What waits for a grace period is handed on when the sheaf is full.
+    long most = Math.min(cache.sheafCapacity(), MAX_CAPACITY) - (kind == Kind.RCU_FREE ? 1L : 0L);
+    if (size > Math.max(0, most)) {
+      count(cache, sheaf, place, Math.max(0, most), size, "the most that it can hold");
+      return;
+    }
+    if (kind == Kind.BARN_EMPTY && size != 0) {
+      count(cache, sheaf, place, 0, size, "the list is that of empty sheaves");
+    } else if (kind == Kind.BARN_FULL && size == 0) {
+      count(cache, sheaf, place, cache.sheafCapacity(), size, "the list is that of full sheaves");
+    }
+    if (size > 0) {
+      objects(new Sheaf(cache, place, address, (int) size, kind != Kind.RCU_FREE));
+    }
+  }
+
+  private void count(
+      SlabCache cache, StructRef sheaf, String place, long expected, long actual, String why) {
+    faults.add(
+        new SlabFault.Count(
+            cache,
+            null,
+            "slab_sheaf.size in the " + place,
+            sheaf.addressOf("size"),
+            expected,
+            actual,
+            why));
+  }
+
+  private void objects(Sheaf sheaf) {
+    MemoryRead read = memory.read(sheaf.address + layout.objectsAt(), 8 * sheaf.size);
+    if (!(read instanceof MemoryRead.Bytes(ByteView words))) {
+      faults.add(new SlabFault.Unread(sheaf.cache, sheaf.place, sheaf.address, read));
+      return;
+    }
+    if (count + sheaf.size > objects.length) {
+      int capacity = Math.max(1024, Math.max(count * 2, count + sheaf.size));
+      objects = Arrays.copyOf(objects, capacity);
+      holders = Arrays.copyOf(holders, capacity);
+    }
+    for (int i = 0; i < sheaf.size; i++) {
+      objects[count] = words.u64(8L * i);
+      holders[count++] = sheaves.size();
+    }
+    sheaves.add(sheaf);
+    if (sheaf.isFree) {
+      freeObjects.merge(sheaf.cache.address(), (long) sheaf.size, Long::sum);
+    }
+  }
+
+  /// Puts the pointers in order, each with its holder.
+  private void sort() {
+    long[] sorted = Arrays.copyOf(objects, count);
+    Arrays.sort(sorted);
+    int[] sortedHolders = new int[count];
+    Arrays.fill(sortedHolders, -1);
+    for (int i = 0; i < count; i++) {
+      int at = first(sorted, objects[i]);
+      while (sortedHolders[at] >= 0) {
+        at++;
+      }
+      sortedHolders[at] = holders[i];
+    }
+    objects = sorted;
+    holders = sortedHolders;
+  }
+
+  /// Index of the first element not below a value.
+  private static int first(long[] sorted, long value) {
+    int low = 0;
+    int high = sorted.length;
+    while (low < high) {
+      int middle = (low + high) >>> 1;
+      if (sorted[middle] < value) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  // ---- checking
+
+  /// Marks of the entries that some slab accounted for.
+  BitSet newMarks() {
+    return new BitSet(count);
+  }
+
+  /// Looks at the entries that point into a slab whose freelists were just walked.
+  void check(Slab slab, Freelist.Walker walked, BitSet marks, Consumer<SlabFault> report) {
+    int end = objects.length;
+    for (int i = first(objects, slab.base());
+        i < end && objects[i] < slab.base() + slab.byteCount();
+        i++) {
+      marks.set(i);
+      Sheaf sheaf = sheaves.get(holders[i]);
+      int index = slab.index(objects[i]);
+      if (index < 0) {
+        report.accept(fault(i, slab, index, false, "no object starts there"));
+      } else if (sheaf.cache.address() != slab.cache().address()) {
+        report.accept(
+            fault(i, slab, index, false, "the object is one of cache " + slab.cache().name()));
+      } else if (i > 0 && objects[i - 1] == objects[i]) {
+        report.accept(
+            fault(
+                i,
+                slab,
+                index,
+                true,
+                "the object is also in the " + sheaves.get(holders[i - 1]).place));
+      } else if (walked.isMet(index)) {
+        report.accept(fault(i, slab, index, true, "the object is also on a freelist of its slab"));
+      }
+    }
+  }
+
+  /// Entries that point into no slab at all.
+  void strays(BitSet marks, Consumer<SlabFault> report) {
+    for (int i = marks.nextClearBit(0); i < count; i = marks.nextClearBit(i + 1)) {
+      report.accept(fault(i, null, -1, false, "no slab of a known cache is there"));
+    }
+  }
+
+  private SlabFault fault(int entry, Slab slab, int index, boolean isTwiceFree, String why) {
+    Sheaf sheaf = sheaves.get(holders[entry]);
+    // Which of the sheaf's entries it is: the last, if it is there twice.
+    long address = sheaf.address + layout.objectsAt();
+    if (memory.read(address, 8 * sheaf.size) instanceof MemoryRead.Bytes(ByteView words)) {
+      for (int i = sheaf.size - 1; i >= 0; i--) {
+        if (words.u64(8L * i) == objects[entry]) {
+          address += 8L * i;
+          break;
+        }
+      }
+    }
+    return new SlabFault.SheafEntry(
+        sheaf.cache, slab, index, sheaf.place, address, objects[entry], isTwiceFree, why);
+  }
+}

@@ -1,0 +1,72 @@
+package org.vmcheck.kernel;
+
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.Types;
+
+/// Masks of the flags in `kmem_cache.flags`.
+///
+/// Fixed values up to 6.8 (Linux `include/linux/slab.h`); from 6.9 on numbered by `enum
+/// _slab_flag_bits`, whose later numbers shift with the configuration (cc61eb851dd2 "mm, slab: use
+/// an enum to define SLAB_ cache creation flags").
+public record SlabFlags(
+    long redZone,
+    long poison,
+    long kmalloc,
+    long storeUser,
+    long typesafeByRcu,
+    long objectPoison,
+    long kasan) {
+
+  static SlabFlags of(Types types) {
+    return new SlabFlags(
+        mask(types, "_SLAB_RED_ZONE", 0x400),
+        mask(types, "_SLAB_POISON", 0x800),
+        mask(types, "_SLAB_KMALLOC", 0x1000),
+        mask(types, "_SLAB_STORE_USER", 0x10000),
+        mask(types, "_SLAB_TYPESAFE_BY_RCU", 0x80000),
+        mask(types, "_SLAB_OBJECT_POISON", 0x80000000L),
+        mask(types, "_SLAB_KASAN", 0x08000000));
+  }
+
+  /// A flag whose bit the enumeration lacks is one that this kernel does not have.
+  private static long mask(Types types, String enumerator, long fixed) {
+    OptionalLong bit = types.enumerator("_slab_flag_bits", enumerator);
+    if (bit.isPresent()) {
+      return bit.getAsLong() >= 0 && bit.getAsLong() < 64 ? 1L << bit.getAsLong() : 0;
+    }
+    return types.enumerator("_slab_flag_bits", "_SLAB_RED_ZONE").isPresent() ? 0 : fixed;
+  }
+
+  /// Whether the cache has red zones around its objects.
+  public boolean hasRedZones(SlabCache cache) {
+    return (cache.flags() & redZone) != 0;
+  }
+
+  public boolean hasPoison(SlabCache cache) {
+    return (cache.flags() & poison) != 0;
+  }
+
+  /// Whether free objects are filled with poison.
+  public boolean hasObjectPoison(SlabCache cache) {
+    return (cache.flags() & objectPoison) != 0;
+  }
+
+  /// Whether each object carries who allocated and freed it.
+  public boolean hasTracking(SlabCache cache) {
+    return (cache.flags() & storeUser) != 0;
+  }
+
+  public boolean isKmalloc(SlabCache cache) {
+    return (cache.flags() & kmalloc) != 0;
+  }
+
+  /// Whether KASAN keeps data of its own in and behind the objects.
+  public boolean hasKasan(SlabCache cache) {
+    return (cache.flags() & kasan) != 0;
+  }
+
+  /// Whether empty slabs are given back only after a grace period.
+  public boolean isTypesafeByRcu(SlabCache cache) {
+    return (cache.flags() & typesafeByRcu) != 0;
+  }
+}
