@@ -16,8 +16,10 @@ public interface PhysicalMemory {
   /// Reads one page past any cache, for sweeps over the whole dump.
   ///
   /// @param page at least one page, into which the bytes are put
-  /// @return if present, a view of `page`
-  PageRead readInto(long pfn, byte[] page);
+  /// @return if present, a view of `page`, or of the dump itself
+  default PageRead readInto(long pfn, byte[] page) {
+    return read(pfn);
+  }
 
   /// The first frame at or after `pfn` that the dump says it stores, or -1 if there is none.
   long nextStored(long pfn);

@@ -123,10 +123,10 @@ final class SlabPatterns {
         expect(SlabFault.Zone.POISON, object, last, POISON_FREE);
         expect(SlabFault.Zone.POISON, last, last + 1, POISON_END);
       }
-      long at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
+      int at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
       if (flags.hasTracking(cache) && trackSize > 0) {
         tracks(object + at);
-        at += 2L * trackSize;
+        at += 2 * trackSize;
         if (flags.isKmalloc(cache)) {
           // The requested size: 4 bytes from 6.1, 8 from 7.0; then alignment. Not padding.
           return;

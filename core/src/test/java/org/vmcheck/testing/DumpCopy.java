@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.NavigableMap;
 import java.util.TreeMap;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
@@ -38,7 +39,7 @@ public final class DumpCopy {
   }
 
   /// The stored page frames with their bytes; changes to these go into the copy.
-  public TreeMap<Long, byte[]> pages() {
+  public NavigableMap<Long, byte[]> pages() {
     return pages;
   }
 
