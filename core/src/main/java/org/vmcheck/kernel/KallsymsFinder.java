@@ -193,10 +193,11 @@ final class KallsymsFinder {
 
   private List<Long> traces(long firstPfn, long endPfn) {
     List<Long> found = new ArrayList<>();
+    byte[] page = new byte[memory.pageSize()];
     for (long pfn = memory.nextStored(firstPfn);
         pfn >= 0 && pfn < endPfn;
         pfn = memory.nextStored(pfn + 1)) {
-      if (memory.read(pfn) instanceof PageRead.Present(MemorySegment bytes)) {
+      if (memory.readInto(pfn, page) instanceof PageRead.Present(MemorySegment bytes)) {
         long at = KallsymsSearch.findTrace(bytes, 0);
         while (at >= 0 && found.size() < MAX_HITS) {
           found.add((pfn << pageShift) + at);

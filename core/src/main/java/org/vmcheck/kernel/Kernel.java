@@ -3,6 +3,7 @@ package org.vmcheck.kernel;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
@@ -22,6 +23,7 @@ public final class Kernel {
   private final Optional<Symbols> symbols;
   private final Optional<Types> types;
   private final List<String> missing;
+  private final List<DebugFile> debugFiles;
   private final Memo<PerCpu> perCpu = new Memo<>(() -> PerCpu.of(this));
   private final Memo<Optional<MemMap>> memMap = new Memo<>(() -> MemMap.of(this));
   private final Memo<Identity> identity = new Memo<>(() -> Identity.of(this));
@@ -34,13 +36,15 @@ public final class Kernel {
       VirtualMemory memory,
       Optional<Symbols> symbols,
       Optional<Types> types,
-      List<String> missing) {
+      List<String> missing,
+      List<DebugFile> debugFiles) {
     this.dump = dump;
     this.vmcoreinfo = vmcoreinfo;
     this.memory = memory;
     this.symbols = symbols;
     this.types = types;
     this.missing = List.copyOf(missing);
+    this.debugFiles = List.copyOf(debugFiles);
   }
 
   public Dump dump() {
@@ -66,6 +70,12 @@ public final class Kernel {
   /// Why symbols or types are not there, a sentence each.
   public List<String> missing() {
     return missing;
+  }
+
+  /// The files of debug information that were looked at, whose they are and what is taken from
+  /// them: a named one always, others where the dump itself lacks symbols or types.
+  public List<DebugFile> debugFiles() {
+    return debugFiles;
   }
 
   public PerCpu perCpu() {

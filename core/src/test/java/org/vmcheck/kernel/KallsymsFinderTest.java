@@ -3,6 +3,7 @@ package org.vmcheck.kernel;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -113,7 +114,7 @@ class KallsymsFinderTest {
     try (Dump dump = Dumps.open(file)) {
       Kernel told = kernel(dump, DebugSources.DEFAULT);
       Symbols found =
-          kernel(dump, DebugSources.DEFAULT.ignoring(DebugSources.Own.KALLSYMS_KEYS))
+          kernel(dump, DebugSources.DEFAULT.ignoring(DebugSources.Kind.KALLSYMS_KEYS))
               .symbols()
               .orElseThrow();
 
@@ -133,7 +134,7 @@ class KallsymsFinderTest {
     }
   }
 
-  private static Kernel kernel(Dump dump, DebugSources sources) {
+  private static Kernel kernel(Dump dump, DebugSources sources) throws IOException {
     KernelSearch search = KernelFinder.find(dump, sources);
     assertThat(search).isInstanceOf(KernelSearch.Found.class);
     return ((KernelSearch.Found) search).kernel();

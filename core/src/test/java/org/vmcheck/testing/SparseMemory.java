@@ -81,6 +81,15 @@ public final class SparseMemory implements PhysicalMemory {
   }
 
   @Override
+  public PageRead readInto(long pfn, byte[] page) {
+    if (!(read(pfn) instanceof PageRead.Present(MemorySegment bytes))) {
+      return read(pfn);
+    }
+    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, page, 0, PAGE);
+    return new PageRead.Present(MemorySegment.ofArray(page).asSlice(0, PAGE));
+  }
+
+  @Override
   public long nextStored(long pfn) {
     Long next = pages.ceilingKey(pfn);
     while (next != null && excluded.contains(next)) {
