@@ -18,7 +18,9 @@ import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.LogLine;
+import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.PageMap;
+import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.kernel.Kernel;
@@ -75,10 +77,14 @@ public final class Analyzer implements AutoCloseable {
         outcomes.add(run(check));
       }
     }
+    Optional<KernelFacts> kernel = kernelFacts();
+    if (kernel.isPresent()) {
+      outcomes = TornSnapshot.gather(outcomes, kernel.get());
+    }
     return new DumpReport(
         tool,
         dumpFacts(),
-        kernelFacts(),
+        kernel,
         outcomes,
         VerdictRule.judge(outcomes, problems(), !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9);
@@ -167,10 +173,7 @@ public final class Analyzer implements AutoCloseable {
   ///
   /// @throws UnansweredException if the allocator's layout is not known
   public List<SlabUsage> slabUsage() throws UnansweredException {
-    List<String> unmet = subjects.unmetForSlabs();
-    if (!unmet.isEmpty()) {
-      throw new UnansweredException("no slab caches: " + String.join("; ", unmet));
-    }
+    requireSlabs();
     List<SlabUsage> rows = new ArrayList<>();
     for (SlabSurvey.Tally tally : subjects.survey().tallies()) {
       SlabCache cache = tally.cache();
@@ -185,6 +188,29 @@ public final class Analyzer implements AutoCloseable {
               4096L << cache.order()));
     }
     return rows;
+  }
+
+  /// Every slab of one cache, object by object.
+  ///
+  /// @throws UnansweredException if the allocator's layout is not known
+  public List<SlabListing> slabs(String cache) throws UnansweredException {
+    requireSlabs();
+    return Questions.slabs(kernel(), cache);
+  }
+
+  /// The slab object that holds an address.
+  ///
+  /// @throws UnansweredException if none does, saying what is there instead
+  public ObjectAnswer object(long address) throws UnansweredException {
+    requireSlabs();
+    return Questions.object(kernel(), subjects.survey().vote().decoder(), address);
+  }
+
+  private void requireSlabs() throws UnansweredException {
+    List<String> unmet = subjects.unmetForSlabs();
+    if (!unmet.isEmpty()) {
+      throw new UnansweredException("no slab caches: " + String.join("; ", unmet));
+    }
   }
 
   /// Page frames 0 to `endPfn`.

@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
+import java.util.function.Predicate;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
@@ -85,6 +86,19 @@ public record SlabSurvey(
     return new Run(kernel, memMap, isOver).survey(Math.max(1, threads));
   }
 
+  /// The slabs whose first page lies in a range of frames, of the caches asked for.
+  ///
+  /// @param most how many at most
+  public static List<SlabView> views(
+      Kernel kernel,
+      MemMap memMap,
+      long firstPfn,
+      long endPfn,
+      Predicate<SlabCache> wanted,
+      int most) {
+    return new Run(kernel, memMap, () -> false).views(firstPfn, endPfn, wanted, most);
+  }
+
   /// Counters of one cache while the pass runs.
   private static final class Counts {
     long slabs;
@@ -156,6 +170,54 @@ public record SlabSurvey(
       if (interrupted) {
         Thread.currentThread().interrupt();
       }
+    }
+
+    List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
+      gatherPlaces();
+      vote = vote();
+      SlabMemory slabMemory = new SlabMemory(memory.physical());
+      Freelist.Walker walker = new Freelist.Walker(vote.decoder(), slabMemory);
+      List<SlabView> views = new ArrayList<>();
+      memMap.stream(
+          firstPfn,
+          endPfn,
+          new MemMap.Visitor() {
+            @Override
+            public void page(long pfn, MemorySegment bytes, long at) {
+              if (views.size() < most && memMap.isSlabHead(pfn, bytes, at)) {
+                Slab slab = readSlab(memMap.descriptor(pfn));
+                if (slab != null && wanted.test(slab.cache())) {
+                  views.add(view(slab, walker));
+                }
+              }
+            }
+
+            @Override
+            public void unreadable(long first, long count) {}
+          });
+      return views;
+    }
+
+    private SlabView view(Slab slab, Freelist.Walker walker) {
+      List<SlabPlace> where = places.getOrDefault(slab.address(), List.of());
+      List<SlabView.FreeObjects> lists = new ArrayList<>();
+      walker.start(slab);
+      for (SlabPlace place : where) {
+        if (place.kind() == SlabPlace.Kind.CPU_SLAB) {
+          Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
+          lists.add(
+              new SlabView.FreeObjects(
+                  "kmem_cache_cpu.freelist of cpu " + place.cpu(),
+                  place.cpuFreelistSlot(),
+                  walker.lastMet(list),
+                  list));
+        }
+      }
+      long headSlot = slab.address() + layout.freelistAt();
+      Freelist own = walker.walk(slab, slab.freelist(), headSlot);
+      lists.add(
+          new SlabView.FreeObjects("slab.freelist", headSlot, walker.lastMet(own), own));
+      return new SlabView(slab, where, lists);
     }
 
     // ---- places
