@@ -61,7 +61,7 @@ final class ObjectCommand implements Callable<Integer> {
       for (String neighbour : object.neighbours()) {
         field("neighbour", neighbour);
       }
-      int mark = (int) Math.clamp(object.offset(), 0, Integer.MAX_VALUE);
+      int mark = Math.clamp(object.offset(), 0, Integer.MAX_VALUE);
       HexDump.append(out, object.object(), object.hex(), mark, mark + 1, "");
       Streams.write(spec, null, out.toString());
       return ExitCode.INTACT;

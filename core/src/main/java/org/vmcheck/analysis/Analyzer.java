@@ -80,6 +80,7 @@ public final class Analyzer implements AutoCloseable {
     Optional<KernelFacts> kernel = kernelFacts();
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
+      outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
     }
     return new DumpReport(
         tool,

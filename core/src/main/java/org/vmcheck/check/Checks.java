@@ -15,7 +15,8 @@ public final class Checks {
           new SlabFreelistCheck(),
           new SlabCountsCheck(),
           new SlabListsCheck(),
-          new SlabPoisonCheck());
+          new SlabPoisonCheck(),
+          new LogWitnessCheck());
 
   private Checks() {}
 
