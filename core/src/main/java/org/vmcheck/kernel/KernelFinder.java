@@ -116,15 +116,14 @@ public final class KernelFinder {
       return new KernelSearch.Found(
           new Kernel(dump, info, memory, symbols, types, missing, List.of()));
     }
-    DebugFiles files = new DebugFiles(sources, info, memory, symbols);
+    VirtualMemory found = memory;
+    DebugFiles files =
+        new DebugFiles(sources, info, memory, symbols, others -> types(found, Optional.of(others)));
     DebugFiles.Gain gain = files.use(named, symbols.isEmpty(), types.isEmpty());
     if (symbols.isEmpty() && gain.symbols().isPresent()) {
       symbols = gain.symbols();
       memory = memory.with(regions(memory, symbols));
       missing.removeIf(reason -> reason.startsWith("no symbols"));
-      // With symbols BTF can be found in the dump itself.
-      missing.removeIf(reason -> reason.startsWith("no types"));
-      types = types(memory, symbols);
     }
     if (types.isEmpty() && gain.types().isPresent()) {
       String disagreement = contradiction(gain.types().get());
