@@ -122,6 +122,15 @@ public record SlabSurvey(
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
     private FreelistDecoder.Vote vote;
+    private Frozen onCpuPartial = Frozen.UNKNOWN;
+
+    /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from 6.8
+    /// on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the slabs do.
+    private enum Frozen {
+      ALL,
+      NONE,
+      UNKNOWN
+    }
 
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
@@ -142,6 +151,7 @@ public record SlabSurvey(
     SlabSurvey survey(int threads) {
       gatherPlaces();
       vote = vote();
+      onCpuPartial = frozenOnCpuPartial();
       List<Worker> workers = new ArrayList<>();
       AtomicLong nextPfn = new AtomicLong();
       List<Thread> started = new ArrayList<>();
@@ -414,6 +424,27 @@ public record SlabSurvey(
           : new FreelistDecoder.Vote(FreelistDecoder.HARDENED_SWAPPED, swapped, plain, slabs);
     }
 
+    /// Lets the slabs on CPUs' partial lists say whether such slabs are frozen.
+    private Frozen frozenOnCpuPartial() {
+      int frozen = 0;
+      int slabs = 0;
+      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
+        if (entry.getValue().getFirst().kind() == SlabPlace.Kind.CPU_PARTIAL) {
+          Slab slab = readSlab(entry.getKey());
+          if (slab != null) {
+            slabs++;
+            frozen += slab.frozen() ? 1 : 0;
+          }
+        }
+      }
+      if (slabs < 3) {
+        return Frozen.UNKNOWN;
+      }
+      return frozen * 3 >= slabs * 2
+          ? Frozen.ALL
+          : frozen * 3 <= slabs ? Frozen.NONE : Frozen.UNKNOWN;
+    }
+
     private static boolean makesSense(Slab slab, long pointer) {
       return pointer == 0 || slab.index(pointer) >= 0;
     }
@@ -629,6 +660,20 @@ public record SlabSurvey(
                   slab.address() + layout.countersAt(),
                   slab.frozen() ? 1 : 0,
                   cpuSlab ? "a CPU's slab is not frozen" : "a slab on a node's list is frozen"));
+        }
+        boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
+        if (onCpuList
+            && where.size() == 1
+            && onCpuPartial != Frozen.UNKNOWN
+            && slab.frozen() != (onCpuPartial == Frozen.ALL)) {
+          report(
+              new SlabFault.Place(
+                  slab,
+                  where,
+                  slab.address() + layout.countersAt(),
+                  slab.frozen() ? 1 : 0,
+                  "a slab on a CPU's partial list is %s, unlike the others"
+                      .formatted(slab.frozen() ? "frozen" : "not frozen")));
         }
       }
 
