@@ -50,11 +50,23 @@ public final class Analyzer implements AutoCloseable {
   ///
   /// @throws IOException if the file cannot be read or is no dump that is read here
   public static Analyzer open(Path path, AnalysisOptions options) throws IOException {
+    return open(List.of(path), options);
+  }
+
+  /// Sorts files into dumps: the parts of a split dump together, every other file alone.
+  public static List<List<Path>> group(List<Path> paths) {
+    return Dumps.group(paths);
+  }
+
+  /// Opens a dump of one file, or a split one from its parts, in any order.
+  ///
+  /// @throws IOException if a file cannot be read or is no dump that is read here
+  public static Analyzer open(List<Path> paths, AnalysisOptions options) throws IOException {
     long start = System.nanoTime();
-    Dump dump = Dumps.open(path);
+    Dump dump = Dumps.open(paths, options.spool().openOptions());
     try {
-      return new Analyzer(dump, KernelFinder.find(dump), options, start);
-    } catch (RuntimeException | Error failure) {
+      return new Analyzer(dump, KernelFinder.find(dump, options.debug().sources()), options, start);
+    } catch (IOException | RuntimeException | Error failure) {
       dump.close();
       throw failure;
     }

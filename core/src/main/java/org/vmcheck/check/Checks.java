@@ -10,6 +10,7 @@ public final class Checks {
           new ContainerPagesCheck(),
           new ContainerCompleteCheck(),
           new MemoryTranslationCheck(),
+          new DebuginfoMatchCheck(),
           new LowMemorySmeCheck(),
           new LowMemoryReservedCheck(),
           new SlabFreelistCheck(),
