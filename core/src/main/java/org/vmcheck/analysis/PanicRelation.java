@@ -14,14 +14,32 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.memory.MemoryRead;
 
-/// Says of each finding whether the panic had to do with it: registers and stack words of the CPUs are
-/// matched with the bad word, the object and its slot, and log lines with the cache's name.
+/// Says of each finding whether the panic had to do with it: registers and stack words of the CPUs
+/// are matched with the bad word, the object and its slot, and log lines with the cache's name.
 final class PanicRelation {
   /// `struct elf_prstatus` of x86_64: the registers start at 112 in this order.
   private static final List<String> REGISTERS =
       List.of(
-          "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx",
-          "rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp");
+          "r15",
+          "r14",
+          "r13",
+          "r12",
+          "rbp",
+          "rbx",
+          "r11",
+          "r10",
+          "r9",
+          "r8",
+          "rax",
+          "rcx",
+          "rdx",
+          "rsi",
+          "rdi",
+          "orig_rax",
+          "rip",
+          "cs",
+          "eflags",
+          "rsp");
 
   private static final int REGISTERS_AT = 112;
   private static final int RSP = 19;
@@ -65,14 +83,20 @@ final class PanicRelation {
       }
       cpu++;
       for (int i = 0; i < REGISTERS.size(); i++) {
-        put(words, REGISTERS.get(i) + " of register note " + cpu, note.desc().u64(REGISTERS_AT + 8L * i));
+        put(
+            words,
+            REGISTERS.get(i) + " of register note " + cpu,
+            note.desc().u64(REGISTERS_AT + 8L * i));
       }
       long stack = note.desc().u64(REGISTERS_AT + 8L * RSP);
       for (int i = 0; i < STACK_WORDS && stack < 0; i++) {
         if (!(kernel.memory().read(stack + 8L * i, 8) instanceof MemoryRead.Bytes(ByteView word))) {
           break;
         }
-        put(words, "the stack word at rsp+0x%x of register note %d".formatted(8 * i, cpu), word.u64(0));
+        put(
+            words,
+            "the stack word at rsp+0x%x of register note %d".formatted(8 * i, cpu),
+            word.u64(0));
         if ((stack + 8L * (i + 1) & 0x3fff) == 0) {
           break;
         }

@@ -9,10 +9,10 @@ import java.util.Optional;
 import org.vmcheck.check.LowMemory;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
-import org.vmcheck.io.ByteView;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.SlabListing;
+import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.MemMap;
@@ -93,8 +93,7 @@ final class Questions {
       List<SlabListing.Slot> slots = new ArrayList<>();
       for (int i = 0; i < view.slab().walkableObjects(); i++) {
         SlabView.FreeObjects list = view.listOf(i);
-        slots.add(
-            new SlabListing.Slot(i, view.slab().object(i), list == null ? "" : list.name()));
+        slots.add(new SlabListing.Slot(i, view.slab().object(i), list == null ? "" : list.name()));
       }
       Slab slab = view.slab();
       listings.add(
@@ -125,11 +124,11 @@ final class Questions {
           "0x%x is no slab object: its page is %s".formatted(address, state.kind().words()));
     }
     List<SlabView> views =
-        SlabSurvey.views(
-            kernel, memMap, state.headPfn(), state.headPfn() + 1, _ -> true, 1);
+        SlabSurvey.views(kernel, memMap, state.headPfn(), state.headPfn() + 1, _ -> true, 1);
     if (views.isEmpty()) {
       throw new UnansweredException(
-          "0x%x lies in a slab whose cache 0x%x is not known".formatted(address, state.slabCache()));
+          "0x%x lies in a slab whose cache 0x%x is not known"
+              .formatted(address, state.slabCache()));
     }
     SlabView view = views.getFirst();
     Slab slab = view.slab();

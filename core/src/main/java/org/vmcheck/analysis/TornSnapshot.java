@@ -14,13 +14,13 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 
-/// Recognises a dump whose parts are from different moments, and gathers what follows from that into
-/// one finding.
+/// Recognises a dump whose parts are from different moments, and gathers what follows from that
+/// into one finding.
 ///
-/// The rule: the kernel had not panicked (a live snapshot: no panic line, no panic CPU, no crash time),
-/// and the slab checks disagree in many caches at once and in more than one way: pointers as well as
-/// counters or lists. One fault, however bad, damages one cache or its neighbours; only time damages
-/// the busiest caches all together. A dump of a panicked kernel is never called torn.
+/// The rule: the kernel had not panicked (a live snapshot: no panic line, no panic CPU, no crash
+/// time), and the slab checks disagree in many caches at once and in more than one way: pointers as
+/// well as counters or lists. One fault, however bad, damages one cache or its neighbours; only
+/// time damages the busiest caches all together. A dump of a panicked kernel is never called torn.
 final class TornSnapshot {
   /// Caches that must disagree. The lab's torn dump has 29; no planted fault touches more than 3.
   private static final int MIN_CACHES = 8;
@@ -29,7 +29,8 @@ final class TornSnapshot {
 
   private TornSnapshot() {}
 
-  /// The outcomes with the findings of the slab checks gathered, if the dump is torn; else unchanged.
+  /// The outcomes with the findings of the slab checks gathered, if the dump is torn; else
+  /// unchanged.
   static List<CheckOutcome> gather(List<CheckOutcome> outcomes, KernelFacts kernel) {
     KernelFacts.PanicFacts panic = kernel.panic();
     if (!panic.message().isEmpty() || panic.cpu() >= 0 || panic.crashTime() != 0) {
@@ -68,8 +69,7 @@ final class TornSnapshot {
               "torn snapshot",
               "%d findings are put down to the torn snapshot".formatted(slab.size())));
       gathered.add(
-          new CheckOutcome.Ran(
-              ran.id(), ran.answer(), ran.facts(), rest, notes, ran.coverage()));
+          new CheckOutcome.Ran(ran.id(), ran.answer(), ran.facts(), rest, notes, ran.coverage()));
     }
     return gathered;
   }

@@ -39,14 +39,17 @@ final class LogWitnessCheck implements Check {
           new Witness(
               "fault on a poison-like address",
               Pattern.compile(
-                  "(general protection fault|unable to handle).*(6b6b6b6b|dead0000|5a5a5a5a|a5a5a5a5)")),
+                  "(general protection fault|unable to"
+                      + " handle).*(6b6b6b6b|dead0000|5a5a5a5a|a5a5a5a5)")),
           new Witness("KASAN or KFENCE", Pattern.compile("BUG: (KASAN|KFENCE):")),
           new Witness(
-              "memory encryption", Pattern.compile("Memory Encryption.*active", Pattern.CASE_INSENSITIVE)),
+              "memory encryption",
+              Pattern.compile("Memory Encryption.*active", Pattern.CASE_INSENSITIVE)),
           new Witness(
               "low 1M reserved", Pattern.compile("Reserving the low 1M of memory for crashkernel")),
           new Witness(
-              "module taint", Pattern.compile("module .*taints kernel|loading out-of-tree module")));
+              "module taint",
+              Pattern.compile("module .*taints kernel|loading out-of-tree module")));
 
   @Override
   public String id() {
@@ -61,12 +64,13 @@ final class LogWitnessCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Reads the log as a witness: SLUB's own reports, list debugging, machine checks and EDAC, bad
-        pages, faults on poison-like addresses, KASAN and KFENCE, memory encryption, tainting modules.
-        It makes no finding of its own; lines that name a damaged cache are quoted with the finding.
+    Reads the log as a witness: SLUB's own reports, list debugging, machine checks and EDAC, bad
+    pages, faults on poison-like addresses, KASAN and KFENCE, memory encryption, tainting modules.
+    It makes no finding of its own; lines that name a damaged cache are quoted with the finding.
 
-        It can mislead: the kernel repairs what it reports, so a report may have no trace left.
-        Next: read the whole log with vmcheck dmesg.""";
+    It can mislead: the kernel repairs what it reports, so a report may have no trace left.
+    Next: read the whole log with vmcheck dmesg.\
+    """;
   }
 
   @Override

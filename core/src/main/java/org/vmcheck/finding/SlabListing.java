@@ -9,13 +9,7 @@ import java.util.List;
 /// @param place where the allocator keeps it, in words
 /// @param objects every slot in order of address
 public record SlabListing(
-    long slab,
-    long base,
-    String place,
-    int inuse,
-    int total,
-    boolean frozen,
-    List<Slot> objects) {
+    long slab, long base, String place, int inuse, int total, boolean frozen, List<Slot> objects) {
   public SlabListing {
     objects = List.copyOf(objects);
   }

@@ -124,8 +124,9 @@ public record SlabSurvey(
     private FreelistDecoder.Vote vote;
     private Frozen onCpuPartial = Frozen.UNKNOWN;
 
-    /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from 6.8
-    /// on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the slabs do.
+    /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from
+    /// 6.8 on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the
+    /// slabs do.
     private enum Frozen {
       ALL,
       NONE,
@@ -225,8 +226,7 @@ public record SlabSurvey(
       }
       long headSlot = slab.address() + layout.freelistAt();
       Freelist own = walker.walk(slab, slab.freelist(), headSlot);
-      lists.add(
-          new SlabView.FreeObjects("slab.freelist", headSlot, walker.lastMet(own), own));
+      lists.add(new SlabView.FreeObjects("slab.freelist", headSlot, walker.lastMet(own), own));
       return new SlabView(slab, where, lists);
     }
 
