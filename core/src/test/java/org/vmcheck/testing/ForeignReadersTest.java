@@ -37,7 +37,7 @@ class ForeignReadersTest {
   void drgnReadsTheSameWordsThroughThePageTables(Layout layout, @TempDir Path directory)
       throws IOException {
     assumeTrue(isInstalled("drgn"), "drgn is not installed");
-    FakeImage image = FakeKernel.of(layout).seed(5).kallsymsNamed().btf().build();
+    FakeImage image = FakeKernel.of(layout).seed(5).build();
     List<Long> addresses = new ArrayList<>();
     addresses.add(image.symbol("linux_banner"));
     addresses.add(image.symbol("slab_caches"));
