@@ -39,8 +39,6 @@ class PlantedFaultsTest {
 
   private static FakeImage image(Layout layout) {
     return FakeKernel.of(layout)
-        .kallsymsNamed()
-        .btf()
         .seed(11)
         .cache(FakeCache.named("victim", 240).partial(3).sheaves(12))
         .cache(FakeCache.named("bystander", 240))
