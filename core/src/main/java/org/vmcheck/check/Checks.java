@@ -10,12 +10,14 @@ public final class Checks {
           new ContainerPagesCheck(),
           new ContainerCompleteCheck(),
           new MemoryTranslationCheck(),
+          new DebuginfoMatchCheck(),
           new LowMemorySmeCheck(),
           new LowMemoryReservedCheck(),
           new SlabFreelistCheck(),
           new SlabCountsCheck(),
           new SlabListsCheck(),
-          new SlabPoisonCheck());
+          new SlabPoisonCheck(),
+          new LogWitnessCheck());
 
   private Checks() {}
 

@@ -55,7 +55,7 @@ final class SlabFreelistCheck implements Check {
   public CheckOutcome.Ran run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
-    List<Finding> findings = new ArrayList<>();
+    List<Finding> found = new ArrayList<>();
     Map<Long, List<SlabFault.Broken>> byCache = new LinkedHashMap<>();
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken) {
@@ -66,11 +66,12 @@ final class SlabFreelistCheck implements Check {
       Optional<CacheDiagnosis> whole =
           CacheDiagnosis.ofBroken(kernel, survey.vote().decoder(), broken);
       if (whole.isPresent()) {
-        findings.add(whole.get().finding(kernel, id()));
+        found.add(whole.get().finding(kernel, id()));
       } else {
-        broken.forEach(one -> findings.add(finding(kernel, survey, one)));
+        broken.forEach(one -> found.add(finding(kernel, survey, one)));
       }
     }
+    List<Finding> findings = MissingSlabs.fold(found, subjects.dump().container());
     List<String> gaps = new ArrayList<>();
     if (!survey.finished()) {
       gaps.add("the walk was ended by the deadline");

@@ -34,16 +34,12 @@ public final class Vmlinux {
     this.sections = sections;
   }
 
-  /// Opens a file.
+  /// Opens an ELF file, or unpacks the one in a bootable image.
   ///
   /// @throws IOException if it cannot be read, or is no kernel's file
   public static Vmlinux open(Path path) throws IOException {
     FileBytes file = FileBytes.map(path);
-    if (ElfFile.probe(file)) {
-      return of(path, file);
-    }
-    throw new UnsupportedFormatException(
-        "[%s] neither an ELF file nor a bootable Linux image".formatted(file.name()));
+    return of(path, ElfFile.probe(file) ? file : BootImage.unpack(file));
   }
 
   static Vmlinux of(Path path, ByteSource bytes) throws IOException {

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.Function;
 import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.DebugPlaces;
 import org.vmcheck.debuginfo.DebugSources;
@@ -30,14 +31,23 @@ final class DebugFiles {
   /// The dump's own; empty if it has none.
   private final Optional<Symbols> own;
 
+  /// The dump's own types, which symbols are needed to find.
+  private final Function<Symbols, Optional<Types>> ownTypes;
+
   private final List<DebugFile> files = new ArrayList<>();
   private final List<String> problems = new ArrayList<>();
 
-  DebugFiles(DebugSources sources, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> own) {
+  DebugFiles(
+      DebugSources sources,
+      Vmcoreinfo info,
+      VirtualMemory memory,
+      Optional<Symbols> own,
+      Function<Symbols, Optional<Types>> ownTypes) {
     this.sources = sources;
     this.info = info;
     this.memory = memory;
     this.own = own;
+    this.ownTypes = ownTypes;
   }
 
   /// What could be had, and the files that were looked at for it.
@@ -99,8 +109,11 @@ final class DebugFiles {
         }
         symbols.ifPresent(found -> gives.add(found.source()));
         if (needsTypes) {
-          types = file.types(sources);
-          types.ifPresent(found -> gives.add(found.source()));
+          types = symbols.flatMap(ownTypes);
+          if (types.isEmpty()) {
+            types = file.types(sources);
+            types.ifPresent(found -> gives.add(found.source()));
+          }
         }
       }
     } catch (IOException e) {

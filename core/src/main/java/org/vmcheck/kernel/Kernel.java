@@ -11,6 +11,7 @@ import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -18,6 +19,8 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// Views of its parts are made when first asked for. Safe for use by several threads at once.
 public final class Kernel {
+  private static final int TAINT_RANDSTRUCT = 17;
+
   private final Dump dump;
   private final Vmcoreinfo vmcoreinfo;
   private final VirtualMemory memory;
@@ -29,6 +32,7 @@ public final class Kernel {
   private final Memo<Optional<MemMap>> memMap = new Memo<>(() -> MemMap.of(this));
   private final Memo<Identity> identity = new Memo<>(() -> Identity.of(this));
   private final Memo<LogBuffer> log = new Memo<>(() -> LogBuffer.read(this));
+  private final Memo<Modules> modules = new Memo<>(() -> Modules.read(this));
   private final Memo<SlabCaches> slabCaches = new Memo<>(() -> SlabCaches.read(this));
 
   Kernel(
@@ -112,6 +116,16 @@ public final class Kernel {
     return slabCaches.get();
   }
 
+  public Modules modules() {
+    return modules.get();
+  }
+
+  /// Whether the order of members was shuffled in this build (taint `T`): then only its own types
+  /// fit, and those of a kernel rebuilt from the same source do not.
+  public boolean hasShuffledStructs() {
+    return (variable64("tainted_mask").orElse(0) >>> TAINT_RANDSTRUCT & 1) != 0;
+  }
+
   public OptionalLong symbol(String name) {
     return symbols.isPresent() ? symbols.get().address(name) : OptionalLong.empty();
   }
@@ -163,11 +177,17 @@ public final class Kernel {
     return at == vaddr ? Optional.empty() : Optional.of(text.toString());
   }
 
-  /// `symbol+0xoffset` of an address in the image, else the address itself.
+  /// `symbol+0xoffset` of an address in the image or, with the module's name, in a module; else the
+  /// address itself.
   public String describe(long vaddr) {
     return symbols
-        .filter(_ -> memory.map().isImage(vaddr))
-        .flatMap(s -> s.describe(vaddr))
+        .flatMap(
+            s ->
+                memory.map().isImage(vaddr)
+                    ? s.describe(vaddr)
+                    : vaddr >>> 31 == AddressMap.IMAGE_BASE >>> 31
+                        ? modules().describe(vaddr)
+                        : Optional.empty())
         .orElseGet(() -> "0x" + Long.toHexString(vaddr));
   }
 }

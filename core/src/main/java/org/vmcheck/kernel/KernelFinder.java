@@ -34,6 +34,10 @@ public final class KernelFinder {
 
   private static final int MAX_BTF_BYTES = 32 << 20;
 
+  private static final String FUNCTIONS_ONLY =
+      "no symbols of data: the kernel was built without CONFIG_KALLSYMS_ALL and names functions"
+          + " only (give its vmlinux or vmlinuz)";
+
   private final Dump dump;
   private final Vmcoreinfo info;
   private final DebugSources sources;
@@ -112,19 +116,22 @@ public final class KernelFinder {
     Optional<Symbols> symbols = symbols(memory);
     memory = memory.with(regions(memory, symbols));
     Optional<Types> types = types(memory, symbols);
-    if (named.isEmpty() && symbols.isPresent() && types.isPresent()) {
+    boolean functionsOnly = symbols.isPresent() && hasFunctionsOnly(symbols.get());
+    if (functionsOnly) {
+      missing.add(FUNCTIONS_ONLY);
+    }
+    if (named.isEmpty() && symbols.isPresent() && !functionsOnly && types.isPresent()) {
       return new KernelSearch.Found(
           new Kernel(dump, info, memory, symbols, types, missing, List.of()));
     }
-    DebugFiles files = new DebugFiles(sources, info, memory, symbols);
-    DebugFiles.Gain gain = files.use(named, symbols.isEmpty(), types.isEmpty());
-    if (symbols.isEmpty() && gain.symbols().isPresent()) {
+    VirtualMemory found = memory;
+    DebugFiles files =
+        new DebugFiles(sources, info, memory, symbols, others -> types(found, Optional.of(others)));
+    DebugFiles.Gain gain = files.use(named, symbols.isEmpty() || functionsOnly, types.isEmpty());
+    if (gain.symbols().isPresent()) {
       symbols = gain.symbols();
       memory = memory.with(regions(memory, symbols));
-      missing.removeIf(reason -> reason.startsWith("no symbols"));
-      // With symbols BTF can be found in the dump itself.
-      missing.removeIf(reason -> reason.startsWith("no types"));
-      types = types(memory, symbols);
+      missing.removeIf(reason -> reason.startsWith("no symbols") || reason.equals(FUNCTIONS_ONLY));
     }
     if (types.isEmpty() && gain.types().isPresent()) {
       String disagreement = contradiction(gain.types().get());
@@ -138,6 +145,13 @@ public final class KernelFinder {
     missing.addAll(gain.problems());
     return new KernelSearch.Found(
         new Kernel(dump, info, memory, symbols, types, missing, gain.files()));
+  }
+
+  /// Without CONFIG_KALLSYMS_ALL kallsyms names functions, and no variable.
+  private static boolean hasFunctionsOnly(Symbols symbols) {
+    return symbols.address("init_task").isEmpty()
+        && symbols.address("slab_caches").isEmpty()
+        && symbols.address("__per_cpu_offset").isEmpty();
   }
 
   private static KernelSearch notFound(String reason) {

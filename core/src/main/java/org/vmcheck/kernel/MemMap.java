@@ -241,7 +241,8 @@ public final class MemMap {
     return new PageState(kind(bytes), pfn, slabCache(bytes));
   }
 
-  private PageState.Kind kind(MemorySegment bytes) {
+  /// @param bytes one descriptor
+  PageState.Kind kind(MemorySegment bytes) {
     long flags = flags(bytes, 0);
     int type = type(bytes, 0);
     if (shape.hwPoisonBit() >= 0 && (flags >>> shape.hwPoisonBit() & 1) != 0) {

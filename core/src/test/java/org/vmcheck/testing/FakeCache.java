@@ -16,6 +16,7 @@ public final class FakeCache {
   private int fullSlabs = 2;
   private int partialSlabs = 2;
   private int cpuPartialSlabs = 1;
+  private int fallbackSlabs;
   private int rcuPending;
   private int sheafCapacity = -1;
   private int memcgChildren;
@@ -60,6 +61,12 @@ public final class FakeCache {
   /// Slabs on the partial list of each CPU.
   public FakeCache cpuPartial(int slabs) {
     cpuPartialSlabs = slabs;
+    return this;
+  }
+
+  /// Partial slabs of the smallest order that holds an object, as made when memory is fragmented.
+  public FakeCache fallbackSlabs(int slabs) {
+    fallbackSlabs = slabs;
     return this;
   }
 
@@ -180,6 +187,10 @@ public final class FakeCache {
 
   int cpuPartialSlabs() {
     return cpuPartialSlabs;
+  }
+
+  int fallbackSlabs() {
+    return fallbackSlabs;
   }
 
   int rcuPending() {

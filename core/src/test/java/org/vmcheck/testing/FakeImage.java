@@ -159,9 +159,13 @@ public final class FakeImage {
 
   /// Writes it as a kdump-compressed file, as makedumpfile does at dump level 31.
   public Path writeKdump(Path directory) throws IOException {
+    return writeKdump(directory, "vmcore");
+  }
+
+  public Path writeKdump(Path directory, String name) throws IOException {
     KdumpWriter writer =
         KdumpWriter.version(6)
-            .release(config.layout().name() + "-fake")
+            .release(config.layout().release())
             .physBase(space.paddr(AddressSpace.IMAGE_BASE));
     if (config.isVmcoreinfoInFile()) {
       writer.vmcoreinfo(vmcoreinfo);
@@ -175,12 +179,16 @@ public final class FakeImage {
         }
       }
     }
-    return writer.write(directory);
+    return writer.write(directory, name);
   }
 
   /// Writes it as an ELF core, as the kernel's /proc/vmcore is laid out: the image first, then the
   /// direct map; runs of pages that are not there are memory without bytes in the file.
   public Path writeElf(Path directory) throws IOException {
+    return writeElf(directory, "vmcore");
+  }
+
+  public Path writeElf(Path directory, String name) throws IOException {
     ElfWriter writer = ElfWriter.of64();
     if (config.isVmcoreinfoInFile()) {
       writer.vmcoreinfo(vmcoreinfo);
@@ -204,7 +212,7 @@ public final class FakeImage {
         pfn = next;
       }
     }
-    return writer.write(directory);
+    return writer.write(directory, name);
   }
 
   private void load(ElfWriter writer, long vaddr, long pfn, long count) {

@@ -48,15 +48,12 @@ public final class FakeKernel {
   private boolean hwPoison;
   private boolean initOnFree;
   private boolean lowMemoryReserved;
-  private boolean kallsymsNamed;
-  private boolean btfForced;
+  private boolean genuine;
   private boolean vmcoreinfoInFile = true;
-  private int fillerSymbols;
   private Contents contents = Contents.MIXED;
 
   private FakeKernel(Layout layout) {
     this.layout = layout;
-    this.kallsymsNamed = layout.kallsyms().compareTo(Layout.KallsymsEra.V6_1) >= 0;
     this.lowMemoryReserved = layout.kallsyms().compareTo(Layout.KallsymsEra.V6_1) >= 0;
   }
 
@@ -150,28 +147,18 @@ public final class FakeKernel {
     return this;
   }
 
-  /// VMCOREINFO names the kallsyms tables, although a kernel of this generation does so only with a
-  /// backport.
-  public FakeKernel kallsymsNamed() {
-    kallsymsNamed = true;
-    return this;
-  }
-
-  /// The kernel carries BTF, although one of this generation does so only with a backport.
-  public FakeKernel btf() {
-    btfForced = true;
+  /// As kernels of this generation come: VMCOREINFO names the kallsyms tables only from 6.1 on, BTF
+  /// is there only where the layout has it, and there are as many symbols as a search by signature
+  /// needs. Otherwise every image names its tables and carries BTF, as some distributions'
+  /// backports do, which takes less time.
+  public FakeKernel genuine() {
+    genuine = true;
     return this;
   }
 
   /// VMCOREINFO lies in memory only, not in the file.
   public FakeKernel noVmcoreinfoInFile() {
     vmcoreinfoInFile = false;
-    return this;
-  }
-
-  /// More symbols: real tables have tens of thousands, and a search by signature needs some.
-  public FakeKernel fillerSymbols(int count) {
-    fillerSymbols = count;
     return this;
   }
 
@@ -273,11 +260,11 @@ public final class FakeKernel {
   }
 
   boolean isKallsymsNamed() {
-    return kallsymsNamed;
+    return !genuine || layout.kallsyms().compareTo(Layout.KallsymsEra.V6_1) >= 0;
   }
 
   boolean hasBtf() {
-    return btfForced || layout.hasBtf();
+    return !genuine || layout.hasBtf();
   }
 
   boolean isVmcoreinfoInFile() {
@@ -285,7 +272,7 @@ public final class FakeKernel {
   }
 
   int fillerSymbols() {
-    return fillerSymbols;
+    return genuine ? 3000 : 0;
   }
 
   Contents contents() {

@@ -281,7 +281,7 @@ final class ImageBuilder {
   }
 
   private String release() {
-    return layout.name() + "-fake";
+    return layout.release();
   }
 
   private void identity() {

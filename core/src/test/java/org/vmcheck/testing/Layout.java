@@ -545,9 +545,14 @@ public final class Layout {
     flagBits = builder.flagBits;
   }
 
-  /// For example `6.1.192`; the release of the images begins with it.
+  /// For example `6.1.192`.
   public String name() {
     return name;
+  }
+
+  /// The kernel release of the images: the name with three numbers, as readers expect them.
+  public String release() {
+    return name.replaceFirst("^(\\d+\\.\\d+)(?![.\\d])", "$1.0") + "-fake";
   }
 
   public LayoutTable table() {

@@ -189,11 +189,25 @@ final class SlabBuilder {
   }
 
   private SlabImage slab(CacheImage cache, SlabImage.Place place, int node, int cpu, long lowPfn) {
+    return slab(cache, place, node, cpu, lowPfn, cache.order);
+  }
+
+  /// The smallest order that holds an object.
+  private static int minOrder(CacheImage cache) {
+    int order = 0;
+    while ((4096 << order) < cache.size) {
+      order++;
+    }
+    return order;
+  }
+
+  private SlabImage slab(
+      CacheImage cache, SlabImage.Place place, int node, int cpu, long lowPfn, int order) {
     long pfn = lowPfn;
     if (pfn < 0) {
-      pfn = frames.allocate(node, cache.order);
+      pfn = frames.allocate(node, order);
     } else {
-      frames.takeLow(pfn, cache.order);
+      frames.takeLow(pfn, order);
     }
     SlabImage slab =
         new SlabImage(
@@ -201,8 +215,8 @@ final class SlabBuilder {
             pfn,
             space.direct(pfn << 12),
             frames.descriptor(pfn),
-            cache.order,
-            cache.objects,
+            order,
+            Math.min(32767, (4096 << order) / cache.size),
             node,
             place,
             cpu);
@@ -231,6 +245,9 @@ final class SlabBuilder {
       for (int i = 0; i < spec.partialSlabs(); i++) {
         some(slab(cache, SlabImage.Place.NODE_PARTIAL, node, -1, -1));
       }
+    }
+    for (int i = 0; i < spec.fallbackSlabs(); i++) {
+      some(slab(cache, SlabImage.Place.NODE_PARTIAL, 0, -1, -1, minOrder(cache)));
     }
     for (int i = 0; i < spec.rcuPending(); i++) {
       SlabImage slab = slab(cache, SlabImage.Place.RCU_PENDING, 0, -1, -1);
@@ -499,10 +516,7 @@ final class SlabBuilder {
     if (spec.name().startsWith("kmalloc") && layout.has("slab")) {
       flags |= CacheFlag.KMALLOC.value(layout);
     }
-    int minOrder = 0;
-    while ((4096 << minOrder) < cache.size) {
-      minOrder++;
-    }
+    int minOrder = minOrder(cache);
     image.putIfThere(struct, cache.address, "cpu_slab", cache.cpuSlab);
     image.putIfThere(struct, cache.address, "cpu_sheaves", cache.cpuSheaves);
     image.putStruct(struct, cache.address, "flags", flags);
