@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
@@ -56,7 +57,7 @@ final class SlabFreelistCheck implements Check {
     SlabSurvey survey = subjects.survey();
     List<Finding> found = new ArrayList<>();
     Map<Long, List<SlabFault.Broken>> byCache = new LinkedHashMap<>();
-    for (SlabFault fault : survey.faults()) {
+    for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken) {
         byCache.computeIfAbsent(broken.cache().address(), _ -> new ArrayList<>()).add(broken);
       }
@@ -101,15 +102,25 @@ final class SlabFreelistCheck implements Check {
     looked.put("slabs", survey.slabs());
     looked.put("objects", survey.objects());
     looked.put("free pointers", survey.freePointers());
+    Map<String, Long> notRead = new TreeMap<>(survey.unreadableSlabPages());
+    long ciphertext =
+        subjects.ciphertextFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+    if (ciphertext > 0) {
+      notRead.merge("ciphertext", ciphertext, Long::sum);
+      facts.put("freelists lost to ciphertext", Long.toString(ciphertext));
+    }
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
+            ? (ciphertext == 0
+                ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
+                : "every freelist ends as it should but %d on ciphertext pages (lowmem.sme)"
+                    .formatted(ciphertext))
             : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
         facts,
         findings,
         List.of(),
-        new Coverage(looked, survey.unreadableSlabPages(), gaps));
+        new Coverage(looked, notRead, gaps));
   }
 
   private static String voteWords(FreelistDecoder.Vote vote) {

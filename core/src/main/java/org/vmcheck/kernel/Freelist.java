@@ -14,6 +14,11 @@ public record Freelist(int length, End end) {
 
   /// How a freelist ended.
   public sealed interface End {
+    /// Address of the word at which the list ended; 0 for one that is whole.
+    default long slot() {
+      return 0;
+    }
+
     /// With a null pointer.
     record Closed() implements End {}
 

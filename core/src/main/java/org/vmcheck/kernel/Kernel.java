@@ -8,6 +8,7 @@ import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
 import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.AddressMap;
@@ -49,6 +50,18 @@ public final class Kernel {
     this.types = types;
     this.missing = List.copyOf(missing);
     this.debugFiles = List.copyOf(debugFiles);
+  }
+
+  /// The same kernel in memory that is read another way: everything is read anew.
+  public Kernel over(PhysicalMemory physical) {
+    return new Kernel(
+        dump,
+        vmcoreinfo,
+        new VirtualMemory(physical, memory.paging(), memory.map()),
+        symbols,
+        types,
+        missing,
+        debugFiles);
   }
 
   public Dump dump() {

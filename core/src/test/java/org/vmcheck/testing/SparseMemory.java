@@ -50,6 +50,13 @@ public final class SparseMemory implements PhysicalMemory {
     return this;
   }
 
+  /// Puts a whole page, left out before or not.
+  public SparseMemory store(long pfn, byte[] page) {
+    excluded.remove(pfn);
+    pages.put(pfn, page.clone());
+    return this;
+  }
+
   private byte[] page(long paddr) {
     return pages.computeIfAbsent(paddr >>> 12, _ -> new byte[PAGE]);
   }
