@@ -48,8 +48,15 @@ public final class Analyzer implements AutoCloseable {
   ///
   /// @throws IOException if the file cannot be read or is no dump that is read here
   public static Analyzer open(Path path, AnalysisOptions options) throws IOException {
+    return open(List.of(path), options);
+  }
+
+  /// Opens a dump in one file, or a split one from its parts.
+  ///
+  /// @throws IOException as above, or if the files are not parts of one dump
+  public static Analyzer open(List<Path> paths, AnalysisOptions options) throws IOException {
     long start = System.nanoTime();
-    Dump dump = Dumps.open(path);
+    Dump dump = Dumps.open(paths);
     try {
       return new Analyzer(dump, KernelFinder.find(dump), options, start);
     } catch (RuntimeException | Error failure) {
