@@ -24,6 +24,7 @@ public final class Subjects {
   private final BooleanSupplier isOver;
   private SlabSurvey survey;
   private LowMemoryReading lowMemory;
+  private CaptureKernel captureKernel;
 
   /// @param threads how many threads a check may use
   /// @param full whether every stored page is to be decoded
@@ -93,25 +94,51 @@ public final class Subjects {
     return lowMemory().masks();
   }
 
-  /// What is wrong with slabs and rests on pages that are not ciphertext: the kernel's own trouble.
+  /// What a capture kernel left in the low 640 KiB. Only for checks that need a kernel.
+  synchronized CaptureKernel captureKernel() {
+    if (captureKernel == null) {
+      captureKernel =
+          CaptureKernel.of(
+              kernel().orElseThrow(),
+              unmetForSlabs().isEmpty() ? Optional.of(survey().vote().decoder()) : Optional.empty(),
+              lowMemory().ciphertext());
+    }
+    return captureKernel;
+  }
+
+  /// What is wrong with slabs and rests on pages that the dump holds as they were: the kernel's own
+  /// trouble.
   List<SlabFault> soundFaults() {
-    return survey().faults().stream().filter(fault -> !isOnCiphertext(fault)).toList();
+    return survey().faults().stream()
+        .filter(fault -> !isOn(lowMemory().ciphertext(), fault))
+        .filter(fault -> !isOn(captureKernel().overwritten(), fault))
+        .toList();
   }
 
   /// What seems wrong with slabs because pages of them are ciphertext.
   List<SlabFault> ciphertextFaults() {
-    return survey().faults().stream().filter(this::isOnCiphertext).toList();
+    return survey().faults().stream()
+        .filter(fault -> isOn(lowMemory().ciphertext(), fault))
+        .toList();
   }
 
-  private boolean isOnCiphertext(SlabFault fault) {
-    Set<Long> ciphertext = lowMemory().ciphertext();
-    if (ciphertext.isEmpty()) {
+  /// What seems wrong with slabs because the capture kernel wrote over pages of them.
+  List<SlabFault> overwrittenFaults() {
+    return unmetForSlabs().isEmpty()
+        ? survey().faults().stream()
+            .filter(fault -> isOn(captureKernel().overwritten(), fault))
+            .toList()
+        : List.of();
+  }
+
+  private boolean isOn(Set<Long> frames, SlabFault fault) {
+    if (frames.isEmpty()) {
       return false;
     }
     long address =
         fault instanceof SlabFault.Broken broken ? broken.list().end().slot() : fault.address();
     long paddr = kernel().orElseThrow().memory().physicalAddress(address);
-    return paddr >= 0 && ciphertext.contains(paddr >>> 12);
+    return paddr >= 0 && frames.contains(paddr >>> 12);
   }
 
   /// The pass, if some check asked for it.

@@ -65,6 +65,12 @@ public final class MemMap {
     return sections != null;
   }
 
+  /// Whether it is known which flag marks reserved pages; without, these look like the kernel's or
+  /// unreferenced ones.
+  public boolean knowsReserved() {
+    return shape.reservedBit() >= 0;
+  }
+
   PageShape shape() {
     return shape;
   }

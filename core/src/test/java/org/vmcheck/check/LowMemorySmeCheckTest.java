@@ -63,7 +63,6 @@ class LowMemorySmeCheckTest {
 
   private static FakeKernel seedsKernel(long seed) {
     return FakeKernel.of(Layout.V5_3_PLAIN)
-        .btf()
         .seed(seed)
         .sme(47)
         .pageOffsetBase(0xffff8964c0000000L)
@@ -85,7 +84,7 @@ class LowMemorySmeCheckTest {
       if (at < 1) {
         continue;
       }
-      list.remove((Integer) wanted);
+      list.removeIf(index -> index == wanted);
       list.add(1, wanted);
       for (int i = 0; i < list.size(); i++) {
         long next = i + 1 < list.size() ? slab.object(list.get(i + 1)) : 0;
@@ -301,7 +300,6 @@ class LowMemorySmeCheckTest {
       for (FakeKernel.Contents contents : FakeKernel.Contents.values()) {
         FakeImage image =
             FakeKernel.of(layout)
-                .btf()
                 .seed(contents.name().length())
                 .contents(contents)
                 .sme(47)
