@@ -21,6 +21,8 @@ import picocli.CommandLine.Spec;
       SlabsCommand.class,
       DmesgCommand.class,
       ReadCommand.class,
+      ScanCommand.class,
+      CatalogueCommand.class,
       ExplainCommand.class
     },
     versionProvider = Version.class,
