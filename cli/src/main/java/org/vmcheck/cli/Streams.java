@@ -22,6 +22,10 @@ final class Streams {
         && spec.commandLine().getOut() != null;
   }
 
+  static boolean isTerminal() {
+    return isTerminal(System.console());
+  }
+
   /// The JDK 25 console is null again where there is no terminal (JDK-8351435).
   private static boolean isTerminal(Console console) {
     return console != null && console.isTerminal();

@@ -22,6 +22,8 @@ import picocli.CommandLine.Spec;
       ObjectCommand.class,
       DmesgCommand.class,
       ReadCommand.class,
+      ScanCommand.class,
+      CatalogueCommand.class,
       ExplainCommand.class
     },
     versionProvider = Version.class,

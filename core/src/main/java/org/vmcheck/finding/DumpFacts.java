@@ -24,6 +24,12 @@ public record DumpFacts(
     codecs = List.copyOf(codecs);
   }
 
+  /// The same file under another name.
+  public DumpFacts withPath(String newPath) {
+    return new DumpFacts(
+        newPath, fileBytes, format, version, flattened, codecs, dumpLevel, pages, complete);
+  }
+
   /// Page frames by state; a frame counts once.
   ///
   /// @param total frames that the dumped machine had, as far as the file says

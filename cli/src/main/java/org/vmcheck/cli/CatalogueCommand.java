@@ -1,0 +1,383 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.time.DateTimeException;
+import java.time.Instant;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.CrashGroup;
+import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.Location;
+import org.vmcheck.archive.Selection;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.report.CatalogueJson;
+import org.vmcheck.report.CatalogueText;
+import org.vmcheck.report.HtmlCatalogue;
+import org.vmcheck.report.PrometheusReport;
+import org.vmcheck.report.TextReport;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParentCommand;
+import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
+
+/// Questions to a catalogue.
+@Command(
+    name = "catalogue",
+    description = "Ask and keep the catalogue that 'vmcheck scan' fills.",
+    subcommands = {
+      CatalogueCommand.ListCommand.class,
+      CatalogueCommand.ShowCommand.class,
+      CatalogueCommand.GroupsCommand.class,
+      CatalogueCommand.ExportCommand.class,
+      CatalogueCommand.MergeCommand.class,
+      CatalogueCommand.PruneCommand.class
+    },
+    mixinStandardHelpOptions = true)
+final class CatalogueCommand implements Runnable {
+  @Spec private CommandSpec spec;
+  @Mixin private CatalogueOption option;
+
+  @Override
+  public void run() {
+    throw new ParameterException(spec.commandLine(), "list, show, groups, export, merge or prune?");
+  }
+
+  /// Which incidents.
+  static final class Filter {
+    @Option(names = "--verdict", paramLabel = "VERDICT", description = "Of this verdict.")
+    private String verdict = "";
+
+    @Option(names = "--cause", paramLabel = "ID", description = "With a finding of this cause.")
+    private String cause = "";
+
+    @Option(
+        names = "--kernel",
+        paramLabel = "RELEASE",
+        description = "Of kernels whose release is or begins with this.")
+    private String kernel = "";
+
+    @Option(
+        names = "--since",
+        paramLabel = "DATE",
+        converter = DateConverter.class,
+        description = "Crashed on or after this day (YYYY-MM-DD) or time (ISO 8601).")
+    private Instant since;
+
+    @Option(
+        names = "--signature",
+        paramLabel = "SIG",
+        description = "With this signature of panic or damage.")
+    private String signature = "";
+
+    @Option(names = "--vanished", description = "No longer found by the last scan.")
+    private boolean vanished;
+
+    Selection selection() {
+      return new Selection(
+          verdict,
+          cause,
+          kernel,
+          since == null ? 0 : Math.max(1, since.getEpochSecond()),
+          signature,
+          vanished);
+    }
+  }
+
+  /// Picocli's hook for dates.
+  static final class DateConverter implements ITypeConverter<Instant> {
+    @Override
+    public Instant convert(String value) {
+      try {
+        return value.length() == 10
+            ? LocalDate.parse(value).atStartOfDay(ZoneOffset.UTC).toInstant()
+            : Instant.parse(value);
+      } catch (DateTimeException _) {
+        throw new TypeConversionException("expected a day such as 2026-11-22, got " + value);
+      }
+    }
+  }
+
+  /// Forms of an answer.
+  enum Format {
+    TEXT,
+    JSON
+  }
+
+  /// One line an incident.
+  @Command(name = "list", description = "List incidents.", mixinStandardHelpOptions = true)
+  static final class ListCommand implements Callable<Integer> {
+    @Spec private CommandSpec spec;
+    @ParentCommand private CatalogueCommand parent;
+    @Mixin private Filter filter;
+
+    @Option(
+        names = "--format",
+        paramLabel = "text|json",
+        description = "json: one object an incident, one a line (default: text).")
+    private Format format = Format.TEXT;
+
+    @Override
+    public Integer call() throws Exception {
+      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
+        List<Entry> entries = catalogue.entries(filter.selection());
+        Streams.write(
+            spec,
+            null,
+            switch (format) {
+              case TEXT -> CatalogueText.list(entries);
+              case JSON -> lines(entries);
+            });
+        return ExitCode.INTACT;
+      }
+    }
+  }
+
+  private static String lines(List<Entry> entries) {
+    StringBuilder lines = new StringBuilder();
+    entries.forEach(entry -> lines.append(CatalogueJson.incident(entry)));
+    return lines.toString();
+  }
+
+  /// One incident.
+  @Command(
+      name = "show",
+      description = "Show one incident with its report.",
+      mixinStandardHelpOptions = true)
+  static final class ShowCommand implements Callable<Integer> {
+    @Spec private CommandSpec spec;
+    @ParentCommand private CatalogueCommand parent;
+
+    @Parameters(
+        paramLabel = "ID",
+        description = "Its id, or the path of its dump or the end of one.")
+    private String words;
+
+    @Option(
+        names = "--format",
+        paramLabel = "text|json",
+        description = "json: the incident and its report, one a line (default: text).")
+    private Format format = Format.TEXT;
+
+    @Override
+    public Integer call() throws Exception {
+      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
+        List<Entry> found = catalogue.find(words);
+        if (found.isEmpty()) {
+          throw new Failures.UsageException("no incident is called " + words);
+        }
+        if (found.size() > 1) {
+          throw new Failures.UsageException(
+              words + " is ambiguous: " + found.get(0).id() + ", " + found.get(1).id() + " ...");
+        }
+        Entry entry = found.getFirst();
+        Optional<DumpReport> report = catalogue.report(entry);
+        StringBuilder out = new StringBuilder();
+        switch (format) {
+          case TEXT -> {
+            out.append(CatalogueText.show(entry));
+            report.ifPresent(r -> out.append('\n').append(TextReport.render(r, false, true)));
+          }
+          case JSON -> {
+            out.append(CatalogueJson.incident(entry));
+            report.ifPresent(r -> out.append(org.vmcheck.json.ReportWriter.line(r)).append('\n'));
+          }
+        }
+        Streams.write(spec, null, out.toString());
+        return ExitCode.INTACT;
+      }
+    }
+  }
+
+  /// What is the same.
+  @Command(
+      name = "groups",
+      description = "Group incidents: which are the same crash, which kernels suffer it.",
+      mixinStandardHelpOptions = true)
+  static final class GroupsCommand implements Callable<Integer> {
+    @Spec private CommandSpec spec;
+    @ParentCommand private CatalogueCommand parent;
+    @Mixin private Filter filter;
+
+    @Option(
+        names = "--by",
+        paramLabel = "panic|damage|kernel|verdict|cause",
+        description = "What they share (default: panic).")
+    private CrashGroup.By by = CrashGroup.By.PANIC;
+
+    @Option(
+        names = "--format",
+        paramLabel = "text|json",
+        description = "json: one object a group, one a line (default: text).")
+    private Format format = Format.TEXT;
+
+    @Override
+    public Integer call() throws Exception {
+      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
+        List<CrashGroup> groups = CrashGroup.of(catalogue.entries(filter.selection()), by);
+        StringBuilder out = new StringBuilder();
+        switch (format) {
+          case TEXT -> out.append(CatalogueText.groups(groups));
+          case JSON -> groups.forEach(group -> out.append(CatalogueJson.group(group)));
+        }
+        Streams.write(spec, null, out.toString());
+        return ExitCode.INTACT;
+      }
+    }
+  }
+
+  /// The catalogue for other programs.
+  @Command(
+      name = "export",
+      description = "Write incidents as CSV, JSON Lines, HTML or Prometheus gauges.",
+      mixinStandardHelpOptions = true)
+  static final class ExportCommand implements Callable<Integer> {
+    /// Forms of the export.
+    enum Form {
+      CSV,
+      JSON,
+      HTML,
+      PROMETHEUS
+    }
+
+    @Spec private CommandSpec spec;
+    @ParentCommand private CatalogueCommand parent;
+    @Mixin private Filter filter;
+
+    @Option(
+        names = "--format",
+        paramLabel = "csv|json|html|prometheus",
+        description = "Form of the export (default: csv).")
+    private Form format = Form.CSV;
+
+    @Option(
+        names = {"-o", "--output"},
+        paramLabel = "FILE",
+        description = "Write it here, readable by its owner only.")
+    private Path output;
+
+    @Override
+    public Integer call() throws Exception {
+      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
+        List<Entry> entries = catalogue.entries(filter.selection());
+        Streams.write(
+            spec,
+            output,
+            switch (format) {
+              case CSV -> CatalogueText.csv(entries);
+              case JSON -> lines(entries);
+              case HTML -> HtmlCatalogue.render(entries);
+              case PROMETHEUS -> PrometheusReport.render(entries, Instant.now().getEpochSecond());
+            });
+        return ExitCode.INTACT;
+      }
+    }
+  }
+
+  /// Shards into one.
+  @Command(
+      name = "merge",
+      description = "Take over the incidents of other catalogues; the later judgement stays.",
+      mixinStandardHelpOptions = true)
+  static final class MergeCommand implements Callable<Integer> {
+    @Spec private CommandSpec spec;
+    @ParentCommand private CatalogueCommand parent;
+
+    @Parameters(paramLabel = "FILE", arity = "1..*", description = "Other catalogues.")
+    private List<Path> files;
+
+    @Override
+    public Integer call() throws Exception {
+      List<Catalogue> others = new ArrayList<>();
+      try {
+        // All are opened first: one that cannot be read stops the merge before it changes anything.
+        for (Path file : files) {
+          others.add(Catalogue.read(file));
+        }
+        parent.option.makeDirectory();
+        int taken = 0;
+        try (Catalogue catalogue = Catalogue.write(parent.option.file())) {
+          for (Catalogue other : others) {
+            taken += catalogue.merge(other);
+          }
+        }
+        Streams.write(
+            spec, null, "%,d incidents taken from %d catalogues%n".formatted(taken, files.size()));
+        return ExitCode.INTACT;
+      } finally {
+        for (Catalogue other : others) {
+          other.close();
+        }
+      }
+    }
+  }
+
+  /// What is gone, out of the catalogue.
+  @Command(
+      name = "prune",
+      description = "Forget incidents; the dumps are not touched.",
+      mixinStandardHelpOptions = true)
+  static final class PruneCommand implements Callable<Integer> {
+    @Spec private CommandSpec spec;
+    @ParentCommand private CatalogueCommand parent;
+
+    @Option(names = "--vanished", description = "Those that the last scan no longer found.")
+    private boolean vanished;
+
+    @Option(
+        names = "--before",
+        paramLabel = "DATE",
+        converter = DateConverter.class,
+        description = "Those that crashed before this day or time.")
+    private Instant before;
+
+    @Option(names = "--dry-run", description = "Only list them.")
+    private boolean dryRun;
+
+    @Override
+    public Integer call() throws Exception {
+      if (!vanished && before == null) {
+        throw new Failures.UsageException("say which: --vanished, --before DATE, or both");
+      }
+      Path file = parent.option.file();
+      try (Catalogue catalogue = dryRun ? Catalogue.read(file) : existing(file)) {
+        List<Entry> doomed = new ArrayList<>();
+        for (Entry entry : catalogue.entries(Selection.ALL)) {
+          boolean old =
+              before == null
+                  || (entry.crashTime() > 0 && entry.crashTime() < before.getEpochSecond());
+          if (old && (!vanished || entry.vanished())) {
+            doomed.add(entry);
+          }
+        }
+        if (!dryRun) {
+          List<Location> locations = doomed.stream().map(Entry::location).toList();
+          catalogue.remove(locations);
+        }
+        Streams.write(
+            spec,
+            null,
+            (dryRun ? CatalogueText.list(doomed) : "")
+                + "%,d incidents %s%n"
+                    .formatted(doomed.size(), dryRun ? "would be forgotten" : "forgotten"));
+        return ExitCode.INTACT;
+      }
+    }
+
+    /// Pruning makes no catalogue.
+    private static Catalogue existing(Path file) throws java.io.IOException {
+      Catalogue.read(file).close();
+      return Catalogue.write(file);
+    }
+  }
+}

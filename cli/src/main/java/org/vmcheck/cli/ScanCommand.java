@@ -1,0 +1,186 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.vmcheck.archive.BatchScanner;
+import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.Selection;
+import org.vmcheck.archive.Shard;
+import org.vmcheck.report.PrometheusReport;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
+
+/// An archive of crashes into a catalogue.
+@Command(
+    name = "scan",
+    description = {
+      "Check every dump in directory trees and keep the verdicts in a catalogue.",
+      "",
+      "What has not changed since the last scan is not checked again. The scan may be killed at any"
+          + " moment and goes on where it was. Nothing is written into the trees, and links are not"
+          + " followed."
+    },
+    mixinStandardHelpOptions = true)
+final class ScanCommand implements Callable<Integer> {
+  /// How progress is shown.
+  enum Progress {
+    AUTO,
+    JSON,
+    NONE
+  }
+
+  @Spec private CommandSpec spec;
+  @Mixin private CatalogueOption catalogueOption;
+
+  @Parameters(paramLabel = "DIR", arity = "1..*", description = "Directories with dumps.")
+  private List<Path> roots;
+
+  @Option(
+      names = "--jobs",
+      paramLabel = "N",
+      description = "Dumps at a time, as far as memory allows (default: all cores).")
+  private int jobs = Runtime.getRuntime().availableProcessors();
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "Threads for a dump when there is one job; with more, each has one.")
+  private int threads = Runtime.getRuntime().availableProcessors();
+
+  @Option(
+      names = "--shard",
+      paramLabel = "i/n",
+      converter = ShardConverter.class,
+      description =
+          "Only the i-th of n parts, for many machines; i counts from 0 or from 1 (n/n is 0/n).")
+  private Shard shard = Shard.WHOLE;
+
+  @Option(
+      names = "--refresh",
+      description = "Check again what another version of vmcheck has checked.")
+  private boolean refresh;
+
+  @Option(
+      names = "--deadline",
+      paramLabel = "TIME",
+      converter = CheckCommand.DurationConverter.class,
+      description = "Stop looking at a dump after this time, for example 10m.")
+  private Duration deadline;
+
+  @Option(
+      names = "--progress",
+      paramLabel = "auto|json|none",
+      description =
+          "auto: a bar on a terminal, else a line an incident; json: JSON Lines; none: only the"
+              + " summary (default: auto).")
+  private Progress progress = Progress.AUTO;
+
+  @Option(
+      names = "--metrics",
+      paramLabel = "FILE",
+      description = "Write gauges of the whole catalogue for Prometheus' node exporter.")
+  private Path metrics;
+
+  /// Picocli's hook for shards.
+  static final class ShardConverter implements ITypeConverter<Shard> {
+    private static final Pattern FORM = Pattern.compile("(\\d{1,6})/(\\d{1,6})");
+
+    @Override
+    public Shard convert(String value) {
+      Matcher matcher = FORM.matcher(value);
+      if (matcher.matches()) {
+        int index = Integer.parseInt(matcher.group(1));
+        int count = Integer.parseInt(matcher.group(2));
+        if (count > 0 && index <= count) {
+          return new Shard(index % count, count);
+        }
+      }
+      throw new TypeConversionException(
+          "expected i/n with i up to n, for example 1/4, got " + value);
+    }
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    if (jobs < 1 || jobs > 1024 || threads < 1 || threads > 1024) {
+      throw new Failures.UsageException("--jobs and --threads: expected 1 to 1024");
+    }
+    for (Path root : roots) {
+      if (!Files.exists(root)) {
+        throw new java.nio.file.NoSuchFileException(root.toString());
+      }
+    }
+    catalogueOption.makeDirectory();
+    ScanProgress shown =
+        new ScanProgress(style(), spec.commandLine().getOut(), spec.commandLine().getErr());
+    try (Catalogue catalogue = Catalogue.write(catalogueOption.file())) {
+      BatchScanner.Summary summary =
+          BatchScanner.scan(
+              catalogue,
+              new BatchScanner.Options(
+                  roots,
+                  jobs,
+                  threads,
+                  shard,
+                  refresh,
+                  Optional.ofNullable(deadline),
+                  Version.text()),
+              shown);
+      shown.finished(summary);
+      if (metrics != null) {
+        Streams.write(
+            spec,
+            metrics,
+            PrometheusReport.render(
+                catalogue.entries(Selection.ALL), Instant.now().getEpochSecond()));
+      }
+      return exitCode(summary);
+    }
+  }
+
+  private ScanProgress.Style style() {
+    return switch (progress) {
+      case JSON -> ScanProgress.Style.JSON;
+      case NONE -> ScanProgress.Style.NONE;
+      case AUTO -> Streams.isTerminal() ? ScanProgress.Style.BAR : ScanProgress.Style.LINES;
+    };
+  }
+
+  /// The worst of all incidents found, judged now or before, and of what could not be looked at.
+  private static int exitCode(BatchScanner.Summary summary) {
+    Map<String, Integer> codes =
+        Map.of(
+            "kernel-damaged",
+            ExitCode.KERNEL_DAMAGED,
+            "dump-damaged",
+            ExitCode.DUMP_DAMAGED,
+            "undetermined",
+            ExitCode.UNDETERMINED,
+            "intact",
+            ExitCode.INTACT,
+            "unreadable",
+            ExitCode.UNREADABLE);
+    int code =
+        summary.bugs() > 0
+            ? ExitCode.BUG
+            : summary.problems() > 0 || summary.ioTroubles() > 0 ? ExitCode.IO : ExitCode.INTACT;
+    for (String verdict : summary.verdicts().keySet()) {
+      code = ExitCode.worse(code, codes.getOrDefault(verdict, ExitCode.BUG));
+    }
+    return code;
+  }
+}

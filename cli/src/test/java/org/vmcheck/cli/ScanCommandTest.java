@@ -1,0 +1,142 @@
+package org.vmcheck.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.testing.TestData;
+
+/// An archive from scan to export, on the command line in this process.
+class ScanCommandTest {
+  @TempDir private Path dir;
+
+  private record Result(int code, String out, String err) {}
+
+  private static Result run(Object... args) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    String[] words = new String[args.length];
+    for (int i = 0; i < args.length; i++) {
+      words[i] = args[i].toString();
+    }
+    int code = Main.run(new PrintWriter(out), new PrintWriter(err), words);
+    return new Result(code, out.toString(), err.toString());
+  }
+
+  private Path tree() throws Exception {
+    Path tree = Files.createDirectory(dir.resolve("crash"));
+    for (String name : List.of("healthy", "use-after-free")) {
+      Files.createDirectory(tree.resolve(name));
+      Files.copy(TestData.named(name).dump(), tree.resolve(name).resolve("vmcore"));
+    }
+    return tree;
+  }
+
+  @Test
+  void fromScanToExport() throws Exception {
+    Path tree = tree();
+    Path catalogue = dir.resolve("c.sqlite");
+    Path metrics = dir.resolve("vmcheck.prom");
+
+    Result scan = run("scan", tree, "--catalogue", catalogue, "--jobs", "1", "--metrics", metrics);
+
+    assertThat(scan.code).as(scan.err).isEqualTo(1);
+    assertThat(scan.out)
+        .contains("intact: ", "kernel-damaged: ", "incidents     2\n", "kernel-damaged 1\n");
+    assertThat(Files.readString(metrics))
+        .contains("vmcheck_incidents{verdict=\"kernel-damaged\"} 1");
+    assertThat(Files.getPosixFilePermissions(catalogue))
+        .isEqualTo(PosixFilePermissions.fromString("rw-------"));
+
+    Result again = run("scan", tree, "--catalogue", catalogue, "--progress", "json");
+    assertThat(again.code).isEqualTo(1);
+    assertThat(again.out.lines()).hasSize(1);
+    assertThat(again.out).contains("\"event\":\"summary\"", "\"unchanged\":2");
+
+    Result list = run("catalogue", "--catalogue", catalogue, "list", "--format", "json");
+    assertThat(list.code).as(list.err).isEqualTo(0);
+    assertThat(list.out.lines()).hasSize(2).allMatch(line -> line.startsWith("{"));
+    assertThat(list.out).contains("\"verdict\":\"intact\"", "\"verdict\":\"kernel-damaged\"");
+    assertThat(
+            run("catalogue", "list", "--catalogue", catalogue, "--verdict", "kernel-damaged").out)
+        .contains("use-after-free/vmcore")
+        .doesNotContain("healthy");
+
+    Result show = run("catalogue", "--catalogue", catalogue, "show", "use-after-free/vmcore");
+    assertThat(show.out).contains("kernel-damaged: ", "damage sig.", "$ vmcheck read DUMP");
+    assertThat(run("catalogue", "--catalogue", catalogue, "show", "vmcore").code).isEqualTo(2);
+    assertThat(run("catalogue", "--catalogue", catalogue, "groups", "--by", "damage").out)
+        .contains("use-after-free-write");
+
+    Path html = dir.resolve("c.html");
+    assertThat(
+            run("catalogue", "--catalogue", catalogue, "export", "--format", "html", "-o", html)
+                .code)
+        .isEqualTo(0);
+    assertThat(Files.readString(html)).startsWith("<!DOCTYPE html>").contains("use-after-free");
+    assertThat(Files.getPosixFilePermissions(html))
+        .isEqualTo(PosixFilePermissions.fromString("rw-------"));
+
+    Path merged = dir.resolve("merged.sqlite");
+    assertThat(run("catalogue", "--catalogue", merged, "merge", catalogue).out)
+        .contains("2 incidents taken");
+    assertThat(run("catalogue", "--catalogue", merged, "export").out)
+        .isEqualTo(run("catalogue", "--catalogue", catalogue, "export").out);
+
+    Files.delete(tree.resolve("healthy/vmcore"));
+    assertThat(run("scan", tree, "--catalogue", catalogue, "--progress", "none").out)
+        .contains("1 vanished");
+    assertThat(run("catalogue", "--catalogue", catalogue, "prune", "--vanished", "--dry-run").out)
+        .contains("1 incidents would be forgotten");
+    assertThat(run("catalogue", "--catalogue", catalogue, "prune", "--vanished").out)
+        .contains("1 incidents forgotten");
+    assertThat(run("catalogue", "--catalogue", catalogue, "list").out.lines()).hasSize(2);
+  }
+
+  @Test
+  void refusalsAreOneClearLine() throws Exception {
+    Path tree = Files.createDirectory(dir.resolve("empty"));
+    Path notes = Files.writeString(dir.resolve("notes"), "worth more than any catalogue");
+
+    assertOneLine(run("scan", tree, "--catalogue", notes), 6, "is not a catalogue");
+    assertOneLine(run("catalogue", "--catalogue", notes, "list"), 6, "is not a catalogue");
+    assertThat(Files.readString(notes)).isEqualTo("worth more than any catalogue");
+    assertOneLine(
+        run("catalogue", "--catalogue", dir.resolve("none"), "list"), 6, "no such catalogue");
+    assertOneLine(
+        run("scan", dir.resolve("none"), "--catalogue", dir.resolve("c")), 6, "no such file");
+    assertThat(Files.exists(dir.resolve("c"))).isFalse();
+    assertOneLine(run("catalogue", "--catalogue", notes, "prune"), 2, "say which: --vanished");
+    for (String shard : List.of("5/4", "x", "1/0", "-1/4")) {
+      assertThat(run("scan", tree, "--shard=" + shard).code).isEqualTo(2);
+    }
+    assertThat(run("catalogue").code).isEqualTo(2);
+    assertThat(run("scan", tree, "--catalogue", dir.resolve("c")).code).isEqualTo(0);
+  }
+
+  private static void assertOneLine(Result result, int code, String part) {
+    assertThat(result.code).as(result.err).isEqualTo(code);
+    assertThat(result.err.lines()).hasSize(1);
+    assertThat(result.err).startsWith("vmcheck: ").contains(part).doesNotContain("Exception");
+  }
+
+  @Test
+  void everyFormOfTheReport() throws Exception {
+    Path dump = TestData.named("use-after-free").dump();
+
+    assertThat(run("check", "--format", "html", dump).out).startsWith("<!DOCTYPE html>");
+    Result sarif = run("check", "--format", "sarif", dump, TestData.named("healthy").dump());
+    assertThat(sarif.code).isEqualTo(1);
+    assertThat(sarif.out).startsWith("{").contains("\"ruleId\" : \"use-after-free-write\"");
+    assertThat(run("check", "--format", "junit", dump).out)
+        .startsWith("<?xml")
+        .contains("<failure ");
+    assertThat(run("check", "--format", "html", dump, dump).code).isEqualTo(2);
+  }
+}

@@ -1,0 +1,260 @@
+package org.vmcheck.archive;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.vmcheck.analysis.AnalysisOptions;
+
+/// Brings a catalogue up to date with a tree: judges what is new or changed, leaves the rest.
+public final class BatchScanner {
+  /// Heap that one analysis is given; more jobs than fit are not started.
+  private static final long HEAP_A_JOB = 64L << 20;
+
+  /// What the user asked for.
+  ///
+  /// @param jobs dumps at a time
+  /// @param threads of an analysis when there is one job; with more, each has one
+  /// @param refresh whether to judge again what another version of the tool judged
+  /// @param deadline for each dump
+  public record Options(
+      List<Path> roots,
+      int jobs,
+      int threads,
+      Shard shard,
+      boolean refresh,
+      Optional<Duration> deadline,
+      String tool) {
+    public Options {
+      roots = List.copyOf(roots);
+    }
+  }
+
+  /// Told what happens; called by several threads, one at a time.
+  public interface Listener {
+    /// The walk is over.
+    ///
+    /// @param toJudge incidents that are new or changed
+    void planned(int toJudge, long bytes, int unchanged);
+
+    void judged(Entry entry);
+
+    /// A place that could not be looked at.
+    void problem(Location where, String what);
+  }
+
+  /// How a scan went.
+  ///
+  /// @param verdicts counts of all incidents found, judged now or before, by verdict
+  /// @param problems places that could not be looked at
+  /// @param ioTroubles incidents that another try may read
+  public record Summary(
+      int incidents,
+      int judged,
+      int unchanged,
+      int vanished,
+      int problems,
+      int ioTroubles,
+      int bugs,
+      int dmesgOnly,
+      Map<String, Integer> verdicts,
+      long bytes,
+      double seconds) {
+    public Summary {
+      verdicts = Map.copyOf(verdicts);
+    }
+  }
+
+  private final Catalogue catalogue;
+  private final Options options;
+  private final Listener listener;
+  private final Judge judge;
+  private final Map<String, Integer> verdicts = new TreeMap<>();
+  private int ioTroubles;
+  private int bugs;
+  private int dmesgOnly;
+  private int problems;
+  private long bytes;
+
+  private BatchScanner(Catalogue catalogue, Options options, Listener listener) {
+    this.catalogue = catalogue;
+    this.options = options;
+    this.listener = listener;
+    this.judge =
+        new Judge(
+            new AnalysisOptions(
+                List.of(),
+                false,
+                options.deadline(),
+                jobs() > 1 ? 1 : options.threads(),
+                AnalysisOptions.Debug.DEFAULT,
+                AnalysisOptions.Spool.DEFAULT),
+            options.tool(),
+            Clock.systemUTC());
+  }
+
+  /// Scans. What was judged before a failure stays in the catalogue.
+  ///
+  /// @throws IOException if a root cannot be read, or the catalogue not be written
+  public static Summary scan(Catalogue catalogue, Options options, Listener listener)
+      throws IOException {
+    return new BatchScanner(catalogue, options, listener).scan();
+  }
+
+  /// As many as were asked for and the heap has room for.
+  private int jobs() {
+    return (int) Math.clamp(Runtime.getRuntime().maxMemory() / HEAP_A_JOB, 1L, options.jobs());
+  }
+
+  private Summary scan() throws IOException {
+    long start = System.nanoTime();
+    Map<Location, Incident> found = new LinkedHashMap<>();
+    List<Location> unseen = new ArrayList<>();
+    List<Location> roots = new ArrayList<>();
+    for (Path root : options.roots()) {
+      roots.add(Location.of(root.toRealPath()));
+      Incidents.find(
+          root,
+          new Incidents.Sink() {
+            @Override
+            public void incident(Incident incident) {
+              if (options.shard().has(incident.location())) {
+                found.put(incident.location(), incident);
+              }
+            }
+
+            @Override
+            public void problem(Location where, String what, boolean complete) {
+              if (!complete) {
+                unseen.add(where);
+              }
+              problems++;
+              listener.problem(where, what);
+            }
+          });
+    }
+    List<List<Incident>> work = plan(found);
+    int toJudge = work.stream().mapToInt(List::size).sum();
+    listener.planned(
+        toJudge,
+        work.stream().mapToLong(links -> links.getFirst().bytes()).sum(),
+        found.size() - toJudge);
+    Set<Location> seen = new TreeSet<>(found.keySet());
+    found.clear();
+    int vanished = catalogue.vanish(roots, options.shard(), seen, unseen);
+    judgeAll(work);
+    return new Summary(
+        seen.size(),
+        toJudge,
+        seen.size() - toJudge,
+        vanished,
+        problems,
+        ioTroubles,
+        bugs,
+        dmesgOnly,
+        verdicts,
+        bytes,
+        (System.nanoTime() - start) / 1e9);
+  }
+
+  /// What is to be judged, largest first so that the last job is not the longest; hard links to one
+  /// file together, as it is read once.
+  private List<List<Incident>> plan(Map<Location, Incident> found) throws IOException {
+    Map<String, List<Incident>> work = new HashMap<>();
+    for (Incident incident : found.values()) {
+      Optional<Catalogue.Known> known = catalogue.known(incident.location());
+      if (known.isPresent() && isCurrent(incident, known.get())) {
+        count(known.get().verdict(), known.get().problemKind(), known.get().dmesgOnly());
+        continue;
+      }
+      String key = incident.link().isEmpty() ? incident.location().uri() : incident.link();
+      work.computeIfAbsent(key, _ -> new ArrayList<>()).add(incident);
+    }
+    List<List<Incident>> ordered = new ArrayList<>(work.values());
+    ordered.sort(
+        Comparator.comparingLong((List<Incident> links) -> links.getFirst().bytes())
+            .reversed()
+            .thenComparing(links -> links.getFirst().location()));
+    return ordered;
+  }
+
+  private boolean isCurrent(Incident incident, Catalogue.Known known) {
+    return known.identity().equals(incident.identity())
+        && (!options.refresh() || known.tool().equals(options.tool()))
+        // What failed for a passing reason is tried again.
+        && known.problemKind() != Entry.Problem.IO;
+  }
+
+  private void judgeAll(List<List<Incident>> work) throws IOException {
+    int jobs = Math.max(1, Math.min(jobs(), work.size()));
+    try (ExecutorService workers = Executors.newFixedThreadPool(jobs)) {
+      List<Future<?>> futures = new ArrayList<>();
+      for (List<Incident> links : work) {
+        futures.add(
+            workers.submit(
+                () -> {
+                  judge(links);
+                  return null;
+                }));
+      }
+      for (Future<?> future : futures) {
+        try {
+          future.get();
+        } catch (ExecutionException failure) {
+          workers.shutdownNow();
+          switch (failure.getCause()) {
+            case IOException io -> throw io;
+            case RuntimeException bug -> throw bug;
+            case null, default -> throw new IllegalStateException(failure.getCause());
+          }
+        } catch (InterruptedException _) {
+          workers.shutdownNow();
+          Thread.currentThread().interrupt();
+          throw new IOException("interrupted; what was judged is in the catalogue");
+        }
+      }
+    }
+  }
+
+  private void judge(List<Incident> links) throws IOException {
+    if (Thread.currentThread().isInterrupted()) {
+      return;
+    }
+    Judge.Judged first = judge.judge(links.getFirst());
+    for (Incident link : links) {
+      Judge.Judged judged =
+          link.location().equals(links.getFirst().location()) ? first : judge.sameFile(first, link);
+      catalogue.put(judged.entry(), judged.report());
+      synchronized (this) {
+        Entry entry = judged.entry();
+        count(entry.verdict(), entry.problemKind(), entry.state() == Entry.State.DMESG_ONLY);
+        bytes += entry.bytes();
+        listener.judged(entry);
+      }
+    }
+  }
+
+  private synchronized void count(String verdict, Entry.Problem problem, boolean onlyLog) {
+    if (onlyLog) {
+      dmesgOnly++;
+    } else {
+      verdicts.merge(verdict, 1, Integer::sum);
+    }
+    ioTroubles += problem == Entry.Problem.IO ? 1 : 0;
+    bugs += problem == Entry.Problem.BUG ? 1 : 0;
+  }
+}

@@ -1,0 +1,97 @@
+package org.vmcheck.archive;
+
+import java.util.List;
+import org.vmcheck.finding.Note;
+
+/// One incident as the catalogue knows it.
+///
+/// @param path of the dump, for people
+/// @param state how the incident lies there
+/// @param headHash SHA-256 of the dump's first 64 KiB and its size; empty if it was not read
+/// @param tailHash of its last 64 KiB
+/// @param tool that judged it
+/// @param judgedAt when, in seconds since 1970
+/// @param verdict one of the four, or [#UNREADABLE]
+/// @param problem why there is no verdict; empty if there is one
+/// @param crashTime seconds since 1970, 0 if not known
+/// @param causes of its findings, each once
+/// @param remarks what the side-cars and names say
+/// @param vanished whether the last scan of its place no longer found it
+/// @param duplicateOf id of an incident with the same content; empty if it is the first or only one
+public record Entry(
+    Location location,
+    String path,
+    State state,
+    String host,
+    String namedTime,
+    long bytes,
+    String identity,
+    String headHash,
+    String tailHash,
+    List<String> files,
+    String tool,
+    long judgedAt,
+    double seconds,
+    String verdict,
+    String summary,
+    Problem problemKind,
+    String problem,
+    String format,
+    String release,
+    String machine,
+    String nodename,
+    long crashTime,
+    String panic,
+    Signature panicSignature,
+    Signature damageSignature,
+    List<String> causes,
+    List<Note> remarks,
+    boolean vanished,
+    String duplicateOf) {
+  /// The verdict of an incident whose dump could not be opened.
+  public static final String UNREADABLE = "unreadable";
+
+  public Entry {
+    files = List.copyOf(files);
+    causes = List.copyOf(causes);
+    remarks = List.copyOf(remarks);
+  }
+
+  public String id() {
+    return location.id();
+  }
+
+  /// How an incident lies on disk.
+  public enum State {
+    COMPLETE,
+    INCOMPLETE,
+    BEING_WRITTEN,
+    DMESG_ONLY,
+    SELF_TEST;
+
+    /// The word in reports.
+    public String word() {
+      return name().toLowerCase(java.util.Locale.ROOT).replace('_', '-');
+    }
+
+    static State of(String word) {
+      for (State state : values()) {
+        if (state.word().equals(word)) {
+          return state;
+        }
+      }
+      return COMPLETE;
+    }
+  }
+
+  /// Why there is no verdict of the analysis.
+  public enum Problem {
+    NONE,
+    /// The file is no dump, or none that is read here.
+    FORMAT,
+    /// I/O, permission or resources: another try may do better.
+    IO,
+    /// A bug of this program.
+    BUG
+  }
+}

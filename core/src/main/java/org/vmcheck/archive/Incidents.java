@@ -1,0 +1,354 @@
+package org.vmcheck.archive;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.FileSystemException;
+import java.nio.file.FileVisitResult;
+import java.nio.file.FileVisitor;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.EnumSet;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.vmcheck.dump.Dumps;
+
+/// Finds the incidents in a tree: the conventions of `/var/crash`. What a file is, its first bytes
+/// decide; names only hint at host, time and what belongs together. Links are not followed.
+public final class Incidents {
+  /// Deeper than any archive; a bound for a walk that a file system could make endless.
+  private static final int MAX_DEPTH = 64;
+
+  /// A directory with more files than this is not looked at beyond them.
+  private static final int MAX_FILES = 200_000;
+
+  private static final int SNIFF_BYTES = 64;
+
+  /// Names that promise a dump: a file of such a name is an incident even if its bytes are none.
+  private static final Pattern DUMP_NAME =
+      Pattern.compile(
+          "(vmcore|opalcore|dump)(\\.flat)?|vmcore-incomplete|dump-incomplete(\\.\\w+)?"
+              + "|(dump|vmcore|kdump)\\.\\d{12}(\\.(gz|bz2|xz|lz4|zst))?|.+\\.vmcore");
+
+  /// Names that make a packed file worth a look inside.
+  private static final Pattern PACKED_NAME = Pattern.compile("(?i).*(vmcore|dump|core|crash).*");
+
+  private static final Pattern TIME_STAMP = Pattern.compile("(?:^|\\D)(\\d{12})(?:\\D|$)");
+
+  /// The number at the end of the name of a part of a split dump.
+  private static final Pattern PART = Pattern.compile("(.*?)[._-]?(?:part)?[._-]?\\d{1,3}");
+
+  private static final List<Pattern> DIRECTORIES =
+      List.of(
+          Pattern.compile(
+              "(?<host>.+)-(?<time>\\d{4}[-.]\\d{2}[-.]\\d{2}-\\d{2}[:_.-]\\d{2}[:_.-]\\d{2})"),
+          Pattern.compile("(?:(?<host>.+)-)?(?<time>\\d{12})"),
+          Pattern.compile("(?:(?<host>.+)-)?(?<time>\\d{4}-\\d{2}-\\d{2}-\\d{2}[-:]\\d{2})"));
+
+  /// Told what the walk meets.
+  public interface Sink {
+    void incident(Incident incident);
+
+    /// Something that could not be looked at.
+    ///
+    /// @param complete false if there may be incidents at this place that were not seen
+    void problem(Location where, String what, boolean complete);
+  }
+
+  private enum Content {
+    DUMP,
+    PACKED,
+    OTHER
+  }
+
+  private record Candidate(Path path, BasicFileAttributes attributes, String name) {}
+
+  private final Sink sink;
+  private final Deque<List<Candidate>> folders = new ArrayDeque<>();
+
+  private Incidents(Sink sink) {
+    this.sink = sink;
+  }
+
+  /// Walks a directory, or looks at one file.
+  ///
+  /// @throws IOException if the root itself is not there or cannot be read
+  public static void find(Path root, Sink sink) throws IOException {
+    Path real = root.toRealPath();
+    Incidents finder = new Incidents(sink);
+    if (Files.isRegularFile(real)) {
+      BasicFileAttributes attributes = Files.readAttributes(real, BasicFileAttributes.class);
+      finder.folder(List.of(new Candidate(real, attributes, name(real))));
+      return;
+    }
+    try (DirectoryStream<Path> _ = Files.newDirectoryStream(real)) {
+      // Only to learn whether the root can be read: below it, the walk reports what cannot.
+    }
+    Files.walkFileTree(
+        real, EnumSet.noneOf(java.nio.file.FileVisitOption.class), MAX_DEPTH, finder.new Visitor());
+  }
+
+  /// Gathers the files of each directory on the way.
+  private final class Visitor implements FileVisitor<Path> {
+    @Override
+    public FileVisitResult preVisitDirectory(Path directory, BasicFileAttributes attributes) {
+      folders.push(new ArrayList<>());
+      return FileVisitResult.CONTINUE;
+    }
+
+    @Override
+    public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
+      if (attributes.isDirectory()) {
+        sink.problem(Location.of(file), "more than " + MAX_DEPTH + " directories deep", false);
+      } else if (attributes.isRegularFile() && !folders.isEmpty()) {
+        List<Candidate> folder = folders.peek();
+        if (folder.size() < MAX_FILES) {
+          folder.add(new Candidate(file, attributes, name(file)));
+        } else if (folder.size() == MAX_FILES) {
+          folder.add(new Candidate(file, attributes, name(file)));
+          sink.problem(
+              Location.of(file.getParent()),
+              "more than %,d files: the rest is not looked at".formatted(MAX_FILES),
+              false);
+        }
+      }
+      return FileVisitResult.CONTINUE;
+    }
+
+    @Override
+    public FileVisitResult visitFileFailed(Path file, IOException failure) {
+      sink.problem(Location.of(file), words(failure), false);
+      return FileVisitResult.CONTINUE;
+    }
+
+    @Override
+    public FileVisitResult postVisitDirectory(Path directory, IOException failure) {
+      if (failure != null) {
+        sink.problem(Location.of(directory), words(failure), false);
+      }
+      folder(folders.pop());
+      return FileVisitResult.CONTINUE;
+    }
+  }
+
+  private static String name(Path path) {
+    return path.getFileName() == null ? "" : path.getFileName().toString();
+  }
+
+  static String words(IOException failure) {
+    return switch (failure) {
+      case AccessDeniedException _ -> "permission denied";
+      case NoSuchFileException _ -> "no such file or directory";
+      case FileSystemException file when file.getReason() != null -> file.getReason();
+      default -> String.valueOf(failure.getMessage());
+    };
+  }
+
+  /// Sorts the files of one directory into incidents.
+  private void folder(List<Candidate> files) {
+    List<Candidate> dumps = new ArrayList<>();
+    List<Candidate> sideCars = new ArrayList<>();
+    for (Candidate file : files) {
+      if (SideCar.Kind.byName(file.name).isPresent()) {
+        sideCars.add(file);
+      } else if (isDump(file)) {
+        dumps.add(file);
+      }
+    }
+    List<List<Candidate>> groups = withParts(dumps);
+    Map<List<Candidate>, List<SideCar>> owned = new LinkedHashMap<>();
+    groups.forEach(group -> owned.put(group, new ArrayList<>()));
+    for (Candidate file : sideCars) {
+      SideCar sideCar =
+          new SideCar(
+              SideCar.Kind.byName(file.name).orElseThrow(), file.path, file.attributes.size());
+      Optional<List<Candidate>> owner = owner(file, groups);
+      if (owner.isPresent()) {
+        owned.get(owner.get()).add(sideCar);
+      } else if (sideCar.kind() == SideCar.Kind.DMESG && sideCar.bytes() > 0) {
+        report(List.of(), List.of(sideCar), List.of(file));
+      }
+    }
+    owned.forEach((group, cars) -> report(group, cars, group));
+  }
+
+  /// A file beside one dump is that dump's; beside several, the one with its time stamp.
+  private static Optional<List<Candidate>> owner(Candidate sideCar, List<List<Candidate>> groups) {
+    String stamp = timeStamp(sideCar.name);
+    for (List<Candidate> group : groups) {
+      String other = timeStamp(group.getFirst().name);
+      if ((!stamp.isEmpty() && stamp.equals(other))
+          || (groups.size() == 1 && (stamp.isEmpty() || other.isEmpty()))) {
+        return Optional.of(group);
+      }
+    }
+    return Optional.empty();
+  }
+
+  private static String timeStamp(String name) {
+    Matcher matcher = TIME_STAMP.matcher(name);
+    return matcher.find() ? matcher.group(1) : "";
+  }
+
+  /// Puts the parts of split dumps together. Only files whose names differ in a number at the end
+  /// are opened for it.
+  private static List<List<Candidate>> withParts(List<Candidate> dumps) {
+    Map<String, List<Candidate>> stems = new TreeMap<>();
+    for (Candidate dump : dumps) {
+      Matcher part = PART.matcher(dump.name);
+      boolean numbered = timeStamp(dump.name).isEmpty() && part.matches();
+      stems.computeIfAbsent(numbered ? part.group(1) : dump.name, _ -> new ArrayList<>()).add(dump);
+    }
+    List<List<Candidate>> groups = new ArrayList<>();
+    for (List<Candidate> alike : stems.values()) {
+      if (alike.size() == 1) {
+        groups.add(alike);
+        continue;
+      }
+      Map<Path, Candidate> byPath = new LinkedHashMap<>();
+      alike.forEach(file -> byPath.put(file.path, file));
+      for (List<Path> parts : Dumps.group(List.copyOf(byPath.keySet()))) {
+        groups.add(
+            parts.stream()
+                .map(byPath::get)
+                .sorted(java.util.Comparator.comparing(Candidate::name))
+                .toList());
+      }
+    }
+    return groups;
+  }
+
+  private boolean isDump(Candidate file) {
+    boolean named = DUMP_NAME.matcher(file.name).matches();
+    try {
+      return switch (content(file)) {
+        case DUMP -> true;
+        case PACKED -> named || PACKED_NAME.matcher(file.name).matches();
+        case OTHER -> named;
+      };
+    } catch (IOException failure) {
+      if (!named) {
+        sink.problem(Location.of(file.path), words(failure), false);
+      }
+      // A dump by its name: opening it will say what is wrong, in the catalogue too.
+      return named;
+    }
+  }
+
+  private static Content content(Candidate file) throws IOException {
+    if (file.attributes.size() < 16) {
+      return Content.OTHER;
+    }
+    byte[] start;
+    try (InputStream in =
+        Files.newInputStream(file.path, StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS)) {
+      start = in.readNBytes(SNIFF_BYTES);
+    }
+    String text = new String(start, StandardCharsets.ISO_8859_1);
+    if (text.startsWith("KDUMP   ")
+        || text.startsWith("DISKDUMP")
+        || text.startsWith("makedumpfile\0\0\0\0")) {
+      return Content.DUMP;
+    }
+    if (text.startsWith("\u007fELF") && start.length >= 20) {
+      boolean bigEndian = start[5] == 2;
+      int type = bigEndian ? start[16] << 8 | start[17] : start[17] << 8 | start[16];
+      return type == 4 ? Content.DUMP : Content.OTHER;
+    }
+    String hex = HexFormat.of().formatHex(start, 0, Math.min(8, start.length));
+    for (String magic :
+        List.of(
+            "1f8b",
+            "425a68",
+            "fd377a585a00",
+            "28b52ffd",
+            "04224d18",
+            "504b0304",
+            "377abcaf271c",
+            "894c5a4f")) {
+      if (hex.startsWith(magic)) {
+        return Content.PACKED;
+      }
+    }
+    return file.name.endsWith(".tar") ? Content.PACKED : Content.OTHER;
+  }
+
+  private void report(List<Candidate> dump, List<SideCar> sideCars, List<Candidate> main) {
+    Path first = main.getFirst().path;
+    Path directory = first.getParent();
+    String directoryName = directory == null ? "" : name(directory);
+    String host = "";
+    String time = timeStamp(name(first));
+    for (Pattern pattern : DIRECTORIES) {
+      Matcher matcher = pattern.matcher(directoryName);
+      if (matcher.matches()) {
+        host = Optional.ofNullable(matcher.group("host")).orElse("");
+        time = matcher.group("time");
+        break;
+      }
+    }
+    try {
+      long bytes = 0;
+      StringBuilder identity = new StringBuilder();
+      List<Path> parts = new ArrayList<>();
+      for (Candidate file : dump) {
+        parts.add(file.path);
+      }
+      for (Candidate file : main) {
+        bytes += file.attributes.size();
+      }
+      List<Path> all = new ArrayList<>(parts);
+      sideCars.forEach(car -> all.add(car.path()));
+      String link = "";
+      for (Path file : all) {
+        Map<String, Object> stat =
+            Files.readAttributes(
+                file, "unix:size,lastModifiedTime,ctime,ino,dev,nlink", LinkOption.NOFOLLOW_LINKS);
+        identity.append(stamp(file, stat)).append('\n');
+        if (file.equals(first) && (Integer) stat.get("nlink") > 1 && parts.size() == 1) {
+          link = stat.get("dev") + ":" + stat.get("ino");
+        }
+      }
+      sink.incident(
+          new Incident(
+              Location.of(first),
+              parts,
+              sideCars,
+              bytes,
+              HexFormat.of().formatHex(Location.sha256(identity.toString()), 0, 16),
+              host,
+              time,
+              directoryName.startsWith("kdump-test-"),
+              name(first).contains("-incomplete"),
+              link));
+    } catch (IOException failure) {
+      sink.problem(Location.of(first), words(failure), false);
+    }
+  }
+
+  private static String stamp(Path file, Map<String, Object> stat) {
+    return "%s %s %d %d"
+        .formatted(
+            Location.of(file).uri(),
+            stat.get("size"),
+            ((FileTime) stat.get("lastModifiedTime")).to(TimeUnit.NANOSECONDS),
+            ((FileTime) stat.get("ctime")).to(TimeUnit.NANOSECONDS));
+  }
+}

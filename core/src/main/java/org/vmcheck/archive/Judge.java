@@ -1,0 +1,356 @@
+package org.vmcheck.archive;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.security.MessageDigest;
+import java.time.Clock;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Optional;
+import org.vmcheck.analysis.AnalysisOptions;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.analysis.UnansweredException;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.LogLine;
+import org.vmcheck.finding.Note;
+import org.vmcheck.io.MalformedFileException;
+import org.vmcheck.io.MappedFile;
+import org.vmcheck.io.Printable;
+import org.vmcheck.io.UnsupportedFormatException;
+
+/// Turns one incident into one entry of the catalogue. Nothing that a file holds makes it throw.
+final class Judge {
+  private static final int HASHED_BYTES = 64 << 10;
+
+  /// A dump of an unfinished name that changed as lately as this is still being written.
+  private static final long WRITING_SECONDS = 300;
+
+  private static final KernelFacts NO_KERNEL =
+      new KernelFacts(
+          "",
+          "",
+          "",
+          "",
+          "",
+          "",
+          "",
+          0,
+          0,
+          0,
+          0,
+          0,
+          0,
+          "",
+          0,
+          "",
+          "",
+          "",
+          "",
+          new KernelFacts.PanicFacts("", -1, 0, List.of()));
+
+  /// An entry with the report behind it, if there is one.
+  record Judged(Entry entry, Optional<DumpReport> report) {}
+
+  private final AnalysisOptions options;
+  private final String tool;
+  private final Clock clock;
+
+  Judge(AnalysisOptions options, String tool, Clock clock) {
+    this.options = options;
+    this.tool = tool;
+    this.clock = clock;
+  }
+
+  Judged judge(Incident incident) {
+    long start = System.nanoTime();
+    if (incident.parts().isEmpty()) {
+      return dmesgOnly(incident, start);
+    }
+    try {
+      return analysed(incident, start);
+    } catch (MalformedFileException | UnsupportedFormatException failure) {
+      return failed(incident, start, Entry.Problem.FORMAT, message(failure));
+    } catch (IOException failure) {
+      return failed(incident, start, Entry.Problem.IO, message(failure));
+    } catch (OutOfMemoryError full) {
+      return failed(
+          incident, start, Entry.Problem.IO, "not enough memory: try again with fewer jobs");
+    } catch (RuntimeException | StackOverflowError bug) {
+      return failed(incident, start, Entry.Problem.BUG, "a bug of vmcheck: " + bug);
+    } catch (InternalError lost) {
+      if (MappedFile.isLostMap(lost)) {
+        return failed(incident, start, Entry.Problem.IO, "the file changed while it was read");
+      }
+      throw lost;
+    }
+  }
+
+  /// The same judgement for another name of the same file.
+  Judged sameFile(Judged first, Incident link) {
+    Entry entry = first.entry();
+    Optional<DumpReport> report =
+        first
+            .report()
+            .map(
+                r ->
+                    new DumpReport(
+                        r.tool(),
+                        r.dump().withPath(link.parts().getFirst().toString()),
+                        r.kernel(),
+                        r.checks(),
+                        r.verdict(),
+                        r.seconds()));
+    List<Note> remarks = new ArrayList<>(entry.remarks());
+    remarks.add(new Note("file", "a hard link to " + entry.path()));
+    return new Judged(
+        new Entry(
+            link.location(),
+            link.location().words(),
+            link.selfTest() ? Entry.State.SELF_TEST : entry.state(),
+            Printable.of(link.host(), 255),
+            Printable.of(link.namedTime(), 40),
+            entry.bytes(),
+            link.identity(),
+            entry.headHash(),
+            entry.tailHash(),
+            link.files(),
+            entry.tool(),
+            entry.judgedAt(),
+            0,
+            entry.verdict(),
+            entry.summary(),
+            entry.problemKind(),
+            entry.problem(),
+            entry.format(),
+            entry.release(),
+            entry.machine(),
+            entry.nodename(),
+            entry.crashTime(),
+            entry.panic(),
+            entry.panicSignature(),
+            entry.damageSignature(),
+            entry.causes(),
+            remarks,
+            false,
+            ""),
+        report);
+  }
+
+  private static String message(IOException failure) {
+    return failure instanceof java.nio.file.FileSystemException
+        ? Incidents.words(failure)
+        : String.valueOf(failure.getMessage());
+  }
+
+  private Judged analysed(Incident incident, long start) throws IOException {
+    List<String> hashes = hashes(incident.parts());
+    String before = writeTimes(incident.parts());
+    DumpReport report;
+    List<String> log;
+    try (Analyzer analyzer = Analyzer.open(incident.parts(), options)) {
+      report = analyzer.check(tool);
+      log = log(analyzer);
+    }
+    KernelFacts kernel = report.kernel().orElse(NO_KERNEL);
+    boolean changed = !before.equals(writeTimes(incident.parts()));
+    List<Note> remarks =
+        new ArrayList<>(
+            SideCarCheck.compare(incident, log, kernel.release(), kernel.panic().crashTime()));
+    if (changed) {
+      remarks.add(new Note("file", "the dump changed while it was read"));
+    }
+    Signature panic =
+        log.isEmpty()
+            ? Signature.ofPanic(List.of(kernel.panic().message()))
+            : Signature.ofPanic(log);
+    Entry entry =
+        entry(
+            incident,
+            state(incident, changed, report.dump().complete()),
+            hashes,
+            start,
+            report.verdict().kind(),
+            report.verdict().summary(),
+            Entry.Problem.NONE,
+            "",
+            report.dump().format() + (report.dump().flattened() ? " flattened" : ""),
+            kernel,
+            panic,
+            Signature.ofDamage(report),
+            report.findings().stream().map(Finding::cause).map(c -> c.id()).distinct().toList(),
+            remarks);
+    return new Judged(entry, Optional.of(report));
+  }
+
+  private static List<String> log(Analyzer analyzer) {
+    try {
+      return analyzer.log().stream().map(LogLine::text).flatMap(String::lines).toList();
+    } catch (UnansweredException _) {
+      return List.of();
+    }
+  }
+
+  private Entry.State state(Incident incident, boolean changed, boolean complete) {
+    if (incident.selfTest()) {
+      return Entry.State.SELF_TEST;
+    }
+    if (changed || (incident.namedIncomplete() && isFresh(incident))) {
+      return Entry.State.BEING_WRITTEN;
+    }
+    return complete && !incident.namedIncomplete() ? Entry.State.COMPLETE : Entry.State.INCOMPLETE;
+  }
+
+  private boolean isFresh(Incident incident) {
+    try {
+      long modified =
+          Files.getLastModifiedTime(incident.parts().getFirst(), LinkOption.NOFOLLOW_LINKS)
+                  .toMillis()
+              / 1000;
+      // Also of a time a little ahead: clocks of file servers differ.
+      return Math.abs(clock.instant().getEpochSecond() - modified) <= WRITING_SECONDS;
+    } catch (IOException _) {
+      return false;
+    }
+  }
+
+  /// A kernel log without its dump: no verdict, but still the signature of a crash.
+  private Judged dmesgOnly(Incident incident, long start) {
+    Signature panic = Signature.NONE;
+    Entry.Problem kind = Entry.Problem.NONE;
+    String problem = "";
+    List<Note> remarks = List.of(new Note("dump", "there is only a kernel log, and no dump"));
+    try {
+      panic = Signature.ofPanic(SideCarCheck.lines(incident.sideCars().getFirst().path()));
+    } catch (IOException failure) {
+      kind = Entry.Problem.IO;
+      problem = message(failure);
+    }
+    return new Judged(
+        entry(
+            incident,
+            incident.selfTest() ? Entry.State.SELF_TEST : Entry.State.DMESG_ONLY,
+            List.of("", ""),
+            start,
+            "undetermined",
+            "only a kernel log was saved",
+            kind,
+            problem,
+            "",
+            NO_KERNEL,
+            panic,
+            Signature.NONE,
+            List.of(),
+            remarks),
+        Optional.empty());
+  }
+
+  private Judged failed(Incident incident, long start, Entry.Problem kind, String problem) {
+    List<String> hashes;
+    try {
+      hashes = hashes(incident.parts());
+    } catch (IOException _) {
+      hashes = List.of("", "");
+    }
+    return new Judged(
+        entry(
+            incident,
+            state(incident, false, !incident.namedIncomplete()),
+            hashes,
+            start,
+            Entry.UNREADABLE,
+            problem,
+            kind,
+            problem,
+            "",
+            NO_KERNEL,
+            Signature.NONE,
+            Signature.NONE,
+            List.of(),
+            SideCarCheck.compare(incident, List.of(), "", 0)),
+        Optional.empty());
+  }
+
+  private Entry entry(
+      Incident incident,
+      Entry.State state,
+      List<String> hashes,
+      long start,
+      String verdict,
+      String summary,
+      Entry.Problem kind,
+      String problem,
+      String format,
+      KernelFacts kernel,
+      Signature panic,
+      Signature damage,
+      List<String> causes,
+      List<Note> remarks) {
+    return new Entry(
+        incident.location(),
+        incident.location().words(),
+        state,
+        Printable.of(incident.host(), 255),
+        Printable.of(incident.namedTime(), 40),
+        incident.bytes(),
+        incident.identity(),
+        hashes.getFirst(),
+        hashes.getLast(),
+        incident.files(),
+        Printable.of(tool),
+        clock.instant().getEpochSecond(),
+        (System.nanoTime() - start) / 1e9,
+        verdict,
+        Printable.of(summary, 1000),
+        kind,
+        Printable.of(problem, 1000),
+        format,
+        Printable.of(kernel.release(), 200),
+        Printable.of(kernel.machine(), 80),
+        Printable.of(kernel.nodename(), 80),
+        kernel.panic().crashTime(),
+        Printable.of(kernel.panic().message(), 400),
+        panic,
+        damage,
+        causes,
+        remarks,
+        false,
+        "");
+  }
+
+  private static String writeTimes(List<Path> parts) throws IOException {
+    StringBuilder times = new StringBuilder();
+    for (Path part : parts) {
+      times
+          .append(Files.size(part))
+          .append(' ')
+          .append(Files.getLastModifiedTime(part))
+          .append('\n');
+    }
+    return times.toString();
+  }
+
+  /// SHA-256 of the first and of the last 64 KiB of all parts.
+  private static List<String> hashes(List<Path> parts) throws IOException {
+    MessageDigest head = Location.digest();
+    MessageDigest tail = Location.digest();
+    for (Path part : parts) {
+      try (FileChannel channel =
+              FileChannel.open(part, StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS);
+          InputStream in = java.nio.channels.Channels.newInputStream(channel)) {
+        head.update(in.readNBytes(HASHED_BYTES));
+        channel.position(Math.max(0, channel.size() - HASHED_BYTES));
+        tail.update(in.readNBytes(HASHED_BYTES));
+      }
+    }
+    return List.of(
+        HexFormat.of().formatHex(head.digest()), HexFormat.of().formatHex(tail.digest()));
+  }
+}

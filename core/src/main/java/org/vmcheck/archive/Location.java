@@ -1,0 +1,96 @@
+package org.vmcheck.archive;
+
+import java.net.URI;
+import java.net.URISyntaxException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemNotFoundException;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import org.vmcheck.io.MalformedFileException;
+
+/// Where a file lies, exactly and in ASCII: an absolute `file:` URI. A name may hold bytes that are
+/// text in no charset, and must be found again by the next scan, whatever its locale.
+///
+/// @param uri every byte that is not plain stands as `%NN`
+public record Location(String uri) implements Comparable<Location> {
+  public static Location of(Path path) {
+    String uri = path.toAbsolutePath().normalize().toUri().toASCIIString();
+    // The JDK ends the URI of a directory with a slash.
+    return new Location(uri.endsWith("/") ? uri.substring(0, uri.length() - 1) : uri);
+  }
+
+  /// @throws MalformedFileException if a catalogue holds what is no location
+  public Path path() throws MalformedFileException {
+    try {
+      return Path.of(new URI(uri));
+    } catch (URISyntaxException | IllegalArgumentException | FileSystemNotFoundException _) {
+      throw new MalformedFileException("[catalogue] no location of a file: " + uri);
+    }
+  }
+
+  /// The path for people: bytes that are not printable ASCII stand as `\xNN`.
+  public String words() {
+    String rest = uri.startsWith("file://") ? uri.substring(7) : uri;
+    StringBuilder words = new StringBuilder(rest.length());
+    for (int i = 0; i < rest.length(); i++) {
+      char c = rest.charAt(i);
+      int value = c == '%' && i + 2 < rest.length() ? digits(rest, i + 1) : -1;
+      if (value < 0) {
+        words.append(c);
+        continue;
+      }
+      i += 2;
+      if (value >= 0x20 && value < 0x7f) {
+        words.append((char) value);
+      } else {
+        words.append("\\x%02x".formatted(value));
+      }
+    }
+    return words.toString();
+  }
+
+  private static int digits(String text, int at) {
+    int high = Character.digit(text.charAt(at), 16);
+    int low = Character.digit(text.charAt(at + 1), 16);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+  }
+
+  /// Twelve hexadecimal digits that name this location on a command line.
+  public String id() {
+    return HexFormat.of().formatHex(sha256(uri), 0, 6);
+  }
+
+  /// Which of `count` shards this location belongs to, from 0; the same on every machine.
+  int shard(int count) {
+    long number = 0;
+    byte[] hash = sha256(uri);
+    for (int i = 0; i < 8; i++) {
+      number = number << 8 | (hash[i] & 0xff);
+    }
+    return (int) Long.remainderUnsigned(number, count);
+  }
+
+  /// Whether this lies in, or is, a directory.
+  boolean isUnder(Location directory) {
+    return uri.equals(directory.uri) || uri.startsWith(directory.uri + "/");
+  }
+
+  static byte[] sha256(String text) {
+    return digest().digest(text.getBytes(StandardCharsets.UTF_8));
+  }
+
+  static MessageDigest digest() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every JDK has SHA-256", e);
+    }
+  }
+
+  @Override
+  public int compareTo(Location other) {
+    return uri.compareTo(other.uri);
+  }
+}

@@ -1,0 +1,148 @@
+package org.vmcheck.archive;
+
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.io.Printable;
+
+/// What two dumps of the same crash have in common: names and no addresses.
+///
+/// @param id twelve hexadecimal digits; empty if there is nothing to go by
+/// @param text what it was made of
+public record Signature(String id, String text) {
+  public static final Signature NONE = new Signature("", "");
+
+  private static final int MAX_FRAMES = 6;
+  private static final int MAX_FAULTS = 16;
+  private static final int MAX_CHARS = 400;
+
+  private static final List<String> PANICS =
+      List.of(
+          "Kernel panic - not syncing",
+          "BUG: kernel NULL pointer dereference",
+          "BUG: unable to handle",
+          "kernel BUG at ",
+          "general protection fault",
+          "Oops: ",
+          "watchdog: BUG: soft lockup",
+          "sysrq: Trigger a crash");
+
+  private static final Pattern FRAME =
+      Pattern.compile(
+          "^\\s*(\\? )?([A-Za-z_][\\w.]*)\\+0x[0-9a-f]+/0x[0-9a-f]+(?: \\[(\\w+).*\\])?\\s*$");
+  private static final Pattern RIP = Pattern.compile("RIP: [0-9a-f]+:([A-Za-z_][\\w.]*)\\+0x");
+
+  /// The way into a panic, the same whatever the cause.
+  private static final Pattern COMMON =
+      Pattern.compile(
+          "dump_stack.*|panic|__?die.*|oops_.*|.*crash_kexec|asm_.*|exc_.*|page_fault_oops|"
+              + "bad_area.*|show_.*|__warn.*|report_bug|handle_bug|do_trap|do_error_trap|"
+              + "no_context|entry_SYSCALL.*");
+
+  /// Suffixes that a compiler adds, differently in each build.
+  private static final Pattern BUILD_SUFFIX =
+      Pattern.compile("(\\.(isra|constprop|part|cold|llvm)(\\.\\d+)*)+$");
+
+  /// The signature of the way the kernel died.
+  ///
+  /// @param log lines of the kernel log, with or without time stamps
+  public static Signature ofPanic(List<String> log) {
+    String message = "";
+    int best = PANICS.size();
+    String rip = "";
+    List<String> frames = List.of();
+    for (int i = 0; i < log.size(); i++) {
+      String line = withoutStamp(log.get(i));
+      for (int rank = 0; rank < best; rank++) {
+        if (line.contains(PANICS.get(rank))) {
+          message = line;
+          best = rank;
+        }
+      }
+      Matcher at = RIP.matcher(line);
+      if (at.find() && rip.isEmpty()) {
+        rip = symbol(at.group(1));
+      }
+      if (frames.isEmpty() && line.contains("Call Trace:")) {
+        frames = frames(log, i + 1);
+      }
+    }
+    if (message.isEmpty() && rip.isEmpty()) {
+      return NONE;
+    }
+    String text =
+        generic(message)
+            + (rip.isEmpty() ? "" : " | at " + rip)
+            + (frames.isEmpty() ? "" : " | " + String.join(" < ", frames));
+    return of(text);
+  }
+
+  private static List<String> frames(List<String> log, int from) {
+    List<String> frames = new ArrayList<>();
+    for (int i = from; i < Math.min(log.size(), from + 64) && frames.size() < MAX_FRAMES; i++) {
+      String line = withoutStamp(log.get(i));
+      if (line.contains("</TASK>") || line.contains("Call Trace:")) {
+        break;
+      }
+      Matcher frame = FRAME.matcher(line);
+      // A question mark says that the kernel's unwinder does not vouch for the frame.
+      if (frame.matches() && frame.group(1) == null && !COMMON.matcher(frame.group(2)).matches()) {
+        String module = frame.group(3);
+        frames.add(symbol(frame.group(2)) + (module == null ? "" : " [" + module + "]"));
+      }
+    }
+    return frames;
+  }
+
+  /// The signature of the damage in the slabs.
+  public static Signature ofDamage(DumpReport report) {
+    SortedSet<String> faults = new TreeSet<>();
+    for (Finding finding : report.findings()) {
+      if (finding.cause().isArtefact() || faults.size() >= MAX_FAULTS) {
+        continue;
+      }
+      long object = finding.subject().object();
+      long address = finding.subject().address();
+      boolean placed =
+          object != Evidence.UNKNOWN
+              && address != Evidence.UNKNOWN
+              && Long.compareUnsigned(address - object, 1 << 22) < 0;
+      faults.add(
+          finding.cause().id()
+              + (finding.subject().cache().isEmpty() ? "" : " " + finding.subject().cache())
+              + (placed ? " +0x" + Long.toHexString(address - object) : ""));
+    }
+    return faults.isEmpty() ? NONE : of(String.join(" | ", faults));
+  }
+
+  private static Signature of(String text) {
+    String printable = Printable.of(text, MAX_CHARS);
+    return new Signature(HexFormat.of().formatHex(Location.sha256(printable), 0, 6), printable);
+  }
+
+  private static String symbol(String name) {
+    return BUILD_SUFFIX.matcher(name).replaceFirst("");
+  }
+
+  /// A message with the numbers that differ from crash to crash taken out.
+  private static String generic(String message) {
+    return message
+        .replaceAll("0x[0-9a-fA-F]+", "#")
+        .replaceAll("\\b(?=[0-9a-f]*\\d)[0-9a-f]{8,16}\\b", "#")
+        .replaceAll("\\b\\d+\\b", "#")
+        .strip();
+  }
+
+  /// A line of a log without level, time stamp and caller.
+  static String withoutStamp(String line) {
+    return line.replaceFirst("^(<\\d+>)?\\[ *\\d+\\.\\d+\\] ?(\\[ *[TC]\\d+\\] ?)?", "")
+        .stripTrailing();
+  }
+}

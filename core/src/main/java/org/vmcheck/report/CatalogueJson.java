@@ -1,0 +1,159 @@
+package org.vmcheck.report;
+
+import java.io.StringWriter;
+import java.time.Instant;
+import java.util.List;
+import java.util.TreeMap;
+import org.vmcheck.archive.BatchScanner;
+import org.vmcheck.archive.CrashGroup;
+import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.Location;
+import org.vmcheck.archive.Signature;
+import org.vmcheck.finding.Note;
+import org.vmcheck.io.Printable;
+import tools.jackson.core.JsonGenerator;
+import tools.jackson.core.ObjectWriteContext;
+import tools.jackson.core.json.JsonFactory;
+
+/// JSON Lines of the catalogue and of a scan: one object a line.
+public final class CatalogueJson {
+  private final JsonGenerator json;
+
+  private CatalogueJson(JsonGenerator json) {
+    this.json = json;
+  }
+
+  private interface Body {
+    void write(CatalogueJson out);
+  }
+
+  private static String line(Body body) {
+    StringWriter out = new StringWriter();
+    try (JsonGenerator generator =
+        new JsonFactory().createGenerator(ObjectWriteContext.empty(), out)) {
+      generator.writeStartObject();
+      body.write(new CatalogueJson(generator));
+      generator.writeEndObject();
+    }
+    return out.append('\n').toString();
+  }
+
+  /// One incident.
+  public static String incident(Entry entry) {
+    return line(out -> out.entry(entry));
+  }
+
+  /// One incident as an event of a scan.
+  public static String judged(Entry entry) {
+    return line(
+        out -> {
+          out.text("event", "incident");
+          out.entry(entry);
+        });
+  }
+
+  /// A place that a scan could not look at.
+  public static String problem(Location where, String what) {
+    return line(
+        out -> {
+          out.text("event", "problem");
+          out.text("path", where.words());
+          out.text("location", where.uri());
+          out.text("problem", what);
+        });
+  }
+
+  /// The end of a scan.
+  public static String summary(BatchScanner.Summary summary) {
+    return line(
+        out -> {
+          JsonGenerator json = out.json;
+          out.text("event", "summary");
+          json.writeNumberProperty("incidents", summary.incidents());
+          json.writeNumberProperty("judged", summary.judged());
+          json.writeNumberProperty("unchanged", summary.unchanged());
+          json.writeNumberProperty("vanished", summary.vanished());
+          json.writeNumberProperty("problems", summary.problems());
+          json.writeNumberProperty("dmesgOnly", summary.dmesgOnly());
+          json.writeObjectPropertyStart("verdicts");
+          new TreeMap<>(summary.verdicts())
+              .forEach((verdict, count) -> json.writeNumberProperty(verdict, count));
+          json.writeEndObject();
+          json.writeNumberProperty("bytes", summary.bytes());
+          json.writeNumberProperty("seconds", Math.round(summary.seconds() * 1000) / 1000.0);
+        });
+  }
+
+  /// One group of incidents.
+  public static String group(CrashGroup group) {
+    return line(
+        out -> {
+          out.text("key", group.key());
+          out.text("text", group.text());
+          out.json.writeNumberProperty("count", group.members().size());
+          out.strings("kernels", List.copyOf(group.kernels()));
+          out.strings("verdicts", List.copyOf(group.verdicts()));
+          out.strings("ids", group.members().stream().map(Entry::id).toList());
+        });
+  }
+
+  private void entry(Entry entry) {
+    text("id", entry.id());
+    text("path", entry.path());
+    text("location", entry.location().uri());
+    text("state", entry.state().word());
+    text("verdict", entry.verdict());
+    text("summary", entry.summary());
+    strings("causes", entry.causes());
+    if (!entry.problem().isEmpty()) {
+      text("problem", entry.problem());
+    }
+    text("format", entry.format());
+    json.writeNumberProperty("bytes", entry.bytes());
+    text("kernel", entry.release());
+    text("machine", entry.machine());
+    text("nodename", entry.nodename());
+    text("host", entry.host());
+    text("namedTime", entry.namedTime());
+    if (entry.crashTime() > 0) {
+      text("crashTime", Instant.ofEpochSecond(entry.crashTime()).toString());
+    } else {
+      json.writeNullProperty("crashTime");
+    }
+    text("panic", entry.panic());
+    signature("panicSignature", entry.panicSignature());
+    signature("damageSignature", entry.damageSignature());
+    strings("files", entry.files());
+    json.writeArrayPropertyStart("remarks");
+    for (Note remark : entry.remarks()) {
+      json.writeString(Printable.of(remark.text()));
+    }
+    json.writeEndArray();
+    json.writeBooleanProperty("vanished", entry.vanished());
+    if (!entry.duplicateOf().isEmpty()) {
+      text("duplicateOf", entry.duplicateOf());
+    }
+    text("headHash", entry.headHash());
+    text("tailHash", entry.tailHash());
+    text("tool", entry.tool());
+    text("judgedAt", Instant.ofEpochSecond(entry.judgedAt()).toString());
+    json.writeNumberProperty("seconds", Math.round(entry.seconds() * 1000) / 1000.0);
+  }
+
+  private void signature(String name, Signature signature) {
+    json.writeObjectPropertyStart(name);
+    text("id", signature.id());
+    text("text", signature.text());
+    json.writeEndObject();
+  }
+
+  private void strings(String name, List<String> values) {
+    json.writeArrayPropertyStart(name);
+    values.forEach(value -> json.writeString(Printable.of(value)));
+    json.writeEndArray();
+  }
+
+  private void text(String name, String value) {
+    json.writeStringProperty(name, Printable.of(value));
+  }
+}

@@ -1,0 +1,382 @@
+package org.vmcheck.archive;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.Statement;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.finding.Note;
+import org.vmcheck.testing.TestData;
+
+/// Scans of real dumps into real catalogues.
+class BatchScannerTest {
+  @TempDir private Path dir;
+  private Path tree;
+  private Path file;
+  private final List<Entry> judged = new ArrayList<>();
+  private final List<String> problems = new ArrayList<>();
+
+  @BeforeEach
+  void makeTree() throws IOException {
+    tree = Files.createDirectory(dir.resolve("crash"));
+    file = dir.resolve("c.sqlite");
+  }
+
+  private Path dump(String path, String name) throws Exception {
+    Path copy = tree.resolve(path);
+    Files.createDirectories(copy.getParent());
+    return Files.copy(TestData.named(name).dump(), copy);
+  }
+
+  private BatchScanner.Summary scan() throws IOException {
+    return scan(file, Shard.WHOLE, "t1", false);
+  }
+
+  private BatchScanner.Summary scan(Path catalogueFile, Shard shard, String tool, boolean refresh)
+      throws IOException {
+    judged.clear();
+    problems.clear();
+    BatchScanner.Options options =
+        new BatchScanner.Options(List.of(tree), 2, 1, shard, refresh, Optional.empty(), tool);
+    try (Catalogue catalogue = Catalogue.write(catalogueFile)) {
+      return BatchScanner.scan(
+          catalogue,
+          options,
+          new BatchScanner.Listener() {
+            @Override
+            public void planned(int toJudge, long bytes, int unchanged) {}
+
+            @Override
+            public void judged(Entry entry) {
+              judged.add(entry);
+            }
+
+            @Override
+            public void problem(Location where, String what) {
+              problems.add(where.words() + ": " + what);
+            }
+          });
+    }
+  }
+
+  private List<Entry> entries(Selection selection) throws IOException {
+    try (Catalogue catalogue = Catalogue.read(file)) {
+      return catalogue.entries(selection);
+    }
+  }
+
+  @Test
+  void verdictsAreTrueAndABadDumpStopsNothing() throws Exception {
+    Map<String, String> truth = new TreeMap<>();
+    for (String name : List.of("healthy", "use-after-free", "bit-flip")) {
+      dump(name + "/vmcore", name);
+      truth.put(name, TestData.named(name).verdict());
+    }
+    Path cut = dump("cut/vmcore", "healthy");
+    Files.write(cut, java.util.Arrays.copyOf(Files.readAllBytes(cut), 300));
+    Files.createDirectory(tree.resolve("empty"));
+    Files.createFile(tree.resolve("empty/vmcore"));
+
+    BatchScanner.Summary summary = scan();
+
+    assertThat(summary.incidents()).isEqualTo(5);
+    assertThat(summary.verdicts())
+        .isEqualTo(Map.of("intact", 1, "kernel-damaged", 2, "unreadable", 2));
+    for (Entry entry : entries(Selection.ALL)) {
+      String folder = entry.location().path().getParent().getFileName().toString();
+      assertThat(entry.verdict()).isEqualTo(truth.getOrDefault(folder, "unreadable"));
+      assertThat(entry.headHash()).hasSize(64);
+    }
+    assertThat(Files.getPosixFilePermissions(file))
+        .isEqualTo(PosixFilePermissions.fromString("rw-------"));
+    try (Catalogue catalogue = Catalogue.read(file)) {
+      Entry damaged = catalogue.find("use-after-free/vmcore").getFirst();
+      assertThat(catalogue.report(damaged).orElseThrow().verdict().kind())
+          .isEqualTo("kernel-damaged");
+      assertThat(catalogue.find(damaged.id())).containsExactly(damaged);
+    }
+  }
+
+  @Test
+  void rescanSkipsWhatIsUnchangedAndNoticesTheRest() throws Exception {
+    Path healthy = dump("a/vmcore", "healthy");
+    dump("b/vmcore", "use-after-free");
+    scan();
+
+    assertThat(scan().judged()).isZero();
+    assertThat(judged).isEmpty();
+
+    Files.setLastModifiedTime(healthy, FileTime.fromMillis(1_000_000_000_000L));
+    assertThat(scan().judged()).isEqualTo(1);
+    assertThat(scan(file, Shard.WHOLE, "t2", false).judged()).isZero();
+    assertThat(scan(file, Shard.WHOLE, "t2", true).judged()).isEqualTo(2);
+
+    Files.writeString(tree.resolve("b/vmcore-dmesg.txt"), "[    1.000000] of another machine\n");
+    assertThat(scan(file, Shard.WHOLE, "t2", true).judged()).isEqualTo(1);
+    assertThat(judged.getFirst().remarks())
+        .extracting(Note::text)
+        .containsExactly(
+            "vmcore-dmesg.txt is of another crash: none of its last lines is in the dump's log");
+
+    Files.delete(healthy);
+    BatchScanner.Summary summary = scan(file, Shard.WHOLE, "t2", false);
+    assertThat(summary.vanished()).isEqualTo(1);
+    assertThat(entries(new Selection("", "", "", 0, "", true)))
+        .singleElement()
+        .extracting(Entry::verdict)
+        .isEqualTo("intact");
+    dump("a/vmcore", "healthy");
+    assertThat(scan(file, Shard.WHOLE, "t2", false).vanished()).isZero();
+    assertThat(entries(new Selection("", "", "", 0, "", true))).isEmpty();
+  }
+
+  @Test
+  void hardLinksAndCopiesAreRecognised() throws Exception {
+    Path first = dump("a/vmcore", "healthy");
+    Files.createDirectory(tree.resolve("b"));
+    Files.createLink(tree.resolve("b/vmcore"), first);
+    dump("c/vmcore", "healthy");
+    dump("d/vmcore", "use-after-free");
+
+    scan();
+
+    List<Entry> entries = entries(Selection.ALL);
+    String id = entries.getFirst().id();
+    assertThat(entries).extracting(Entry::duplicateOf).containsExactly("", id, id, "");
+    assertThat(CrashGroup.of(entries, CrashGroup.By.VERDICT))
+        .extracting(group -> group.key() + " " + group.members().size())
+        .containsExactly("intact 1", "kernel-damaged 1");
+  }
+
+  @Test
+  void mergedShardsEqualOneScan() throws Exception {
+    for (String name : List.of("healthy", "use-after-free", "bit-flip", "double-free")) {
+      dump(name + "/vmcore", name);
+    }
+    dump("copy/vmcore", "healthy");
+    scan();
+    Path merged = dir.resolve("merged.sqlite");
+    int judgedInShards = 0;
+    try (Catalogue all = Catalogue.write(merged)) {
+      for (int i = 0; i < 3; i++) {
+        Path part = dir.resolve("part" + i);
+        judgedInShards += scan(part, new Shard(i, 3), "t1", false).judged();
+        try (Catalogue shard = Catalogue.read(part)) {
+          all.merge(shard);
+        }
+      }
+      assertThat(judgedInShards).isEqualTo(5);
+      List<Entry> joined = all.entries(Selection.ALL);
+      List<Entry> whole = entries(Selection.ALL);
+      assertThat(joined).hasSameSizeAs(whole);
+      for (int i = 0; i < whole.size(); i++) {
+        assertThat(joined.get(i))
+            .usingRecursiveComparison()
+            .ignoringFields("judgedAt", "seconds")
+            .isEqualTo(whole.get(i));
+        assertThat(all.report(joined.get(i)).orElseThrow().verdict().kind())
+            .isEqualTo(whole.get(i).verdict());
+      }
+    }
+  }
+
+  @Test
+  void selections() throws Exception {
+    dump("a/vmcore", "healthy");
+    dump("b/vmcore", "use-after-free");
+    dump("c/vmcore", "debian-cloud");
+    scan();
+
+    assertThat(entries(new Selection("kernel-damaged", "", "", 0, "", false))).hasSize(1);
+    assertThat(entries(new Selection("", "use-after-free-write", "", 0, "", false))).hasSize(1);
+    assertThat(entries(new Selection("", "", "6.1.0-", 0, "", false))).hasSize(1);
+    assertThat(entries(new Selection("", "", "", 4_000_000_000L, "", false))).isEmpty();
+    String damage =
+        entries(new Selection("kernel-damaged", "", "", 0, "", false))
+            .getFirst()
+            .damageSignature()
+            .id();
+    assertThat(entries(new Selection("", "", "", 0, damage, false))).hasSize(1);
+    assertThat(entries(new Selection("' OR 1=1 --", "", "", 0, "", false))).isEmpty();
+  }
+
+  @Test
+  void twoScansOfOneCatalogueAtOnce() throws Exception {
+    for (int i = 0; i < 3; i++) {
+      dump("a" + i + "/vmcore", "healthy");
+    }
+    AtomicReference<Exception> failure = new AtomicReference<>();
+    Thread other =
+        Thread.ofPlatform()
+            .start(
+                () -> {
+                  try {
+                    new BatchScannerTest().scanQuietly(tree, file);
+                  } catch (Exception e) {
+                    failure.set(e);
+                  }
+                });
+    new BatchScannerTest().scanQuietly(tree, file);
+    other.join();
+
+    assertThat(failure.get()).isNull();
+    assertThat(entries(Selection.ALL)).hasSize(3).allMatch(e -> e.verdict().equals("intact"));
+  }
+
+  private void scanQuietly(Path where, Path catalogueFile) throws IOException {
+    tree = where;
+    scan(catalogueFile, Shard.WHOLE, "t1", false);
+  }
+
+  @Test
+  void processKilledAtAnyMomentLeavesASoundCatalogue() throws Exception {
+    for (int i = 0; i < 6; i++) {
+      dump("a" + i + "/vmcore", "healthy");
+    }
+    List<String> command =
+        List.of(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "--enable-native-access=ALL-UNNAMED",
+            "-cp",
+            System.getProperty("java.class.path"),
+            ScanMain.class.getName(),
+            tree.toString(),
+            file.toString());
+    int known = 0;
+    for (int round = 0; round < 4; round++) {
+      Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+      // Killed after its first line, later in each round.
+      int lines = 0;
+      while (lines <= round && process.getInputStream().read() >= 0) {
+        lines++;
+      }
+      process.destroyForcibly().waitFor();
+      if (Files.exists(file) && Files.size(file) > 0) {
+        List<Entry> entries = entries(Selection.ALL);
+        assertThat(entries.size()).isGreaterThanOrEqualTo(known);
+        known = entries.size();
+      }
+    }
+    BatchScanner.Summary summary = scan();
+    assertThat(summary.unchanged()).isEqualTo(known);
+    assertThat(summary.verdicts()).isEqualTo(Map.of("intact", 6));
+  }
+
+  /// A scan in a process of its own, which prints a dot an incident.
+  static final class ScanMain {
+    private ScanMain() {}
+
+    public static void main(String[] args) throws IOException {
+      try (Catalogue catalogue = Catalogue.write(Path.of(args[1]))) {
+        BatchScanner.scan(
+            catalogue,
+            new BatchScanner.Options(
+                List.of(Path.of(args[0])), 2, 1, Shard.WHOLE, false, Optional.empty(), "t1"),
+            new BatchScanner.Listener() {
+              @Override
+              public void planned(int toJudge, long bytes, int unchanged) {}
+
+              @Override
+              public void judged(Entry entry) {
+                System.out.write('.');
+                System.out.flush();
+              }
+
+              @Override
+              public void problem(Location where, String what) {}
+            });
+      }
+    }
+  }
+
+  // ---- catalogues that cannot be used
+
+  private void assertRefusedUntouched(String what) throws IOException {
+    String before = HexFormat.of().formatHex(Files.readAllBytes(file));
+    assertThatThrownBy(this::scan)
+        .isInstanceOf(CatalogueException.class)
+        .hasMessageContaining("catalogue " + file)
+        .hasMessageContaining(what);
+    assertThat(HexFormat.of().formatHex(Files.readAllBytes(file))).isEqualTo(before);
+  }
+
+  @Test
+  void fileThatIsNoCatalogueIsRefused() throws Exception {
+    Files.writeString(file, "my notes, worth more than any catalogue");
+    assertRefusedUntouched("is not a catalogue; it is left as it is");
+  }
+
+  @Test
+  void databaseOfAnotherProgramIsRefused() throws Exception {
+    sql("CREATE TABLE theirs (x)");
+    assertRefusedUntouched("is a database of another program");
+  }
+
+  @Test
+  void newerCatalogueIsRefused() throws Exception {
+    scan();
+    sql("PRAGMA user_version = 99");
+    assertRefusedUntouched("was written by a newer vmcheck");
+  }
+
+  @Test
+  void corruptCatalogueIsRefused() throws Exception {
+    dump("a/vmcore", "healthy");
+    scan();
+    byte[] bytes = Files.readAllBytes(file);
+    java.util.Arrays.fill(bytes, 4096, bytes.length, (byte) 0x5a);
+    Files.write(file, bytes);
+    assertRefusedUntouched("is corrupt");
+  }
+
+  @Test
+  void readOnlyCatalogueIsRefusedAndStillRead() throws Exception {
+    dump("a/vmcore", "healthy");
+    scan();
+    Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("r--------"));
+    assertRefusedUntouched("is read-only");
+    assertThat(entries(Selection.ALL)).hasSize(1);
+  }
+
+  @Test
+  void olderSchemaIsMigrated() throws Exception {
+    dump("a/vmcore", "healthy");
+    scan();
+    sql(
+        "DROP INDEX incident_content",
+        "DROP INDEX incident_id",
+        "DROP INDEX incident_panic",
+        "DROP INDEX incident_damage",
+        "DROP INDEX cause_cause",
+        "PRAGMA user_version = 1");
+    assertThatThrownBy(() -> entries(Selection.ALL)).hasMessageContaining("older schema 1");
+
+    assertThat(scan().unchanged()).isEqualTo(1);
+    assertThat(entries(Selection.ALL)).hasSize(1);
+  }
+
+  private void sql(String... statements) throws Exception {
+    try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
+        Statement statement = connection.createStatement()) {
+      for (String sql : statements) {
+        statement.execute(sql);
+      }
+    }
+  }
+}

@@ -1,0 +1,61 @@
+package org.vmcheck.archive;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.vmcheck.testing.SampleReports;
+
+class SignatureTest {
+  private static final List<String> OOPS =
+      List.of(
+          "[   12.000001] BUG: unable to handle page fault for address: ffff888012345678",
+          "[   12.000002] CPU: 3 PID: 4242 Comm: bad Tainted: G           O       6.1.0 #1",
+          "[   12.000003] RIP: 0010:kmem_cache_alloc+0x8c/0x2b0",
+          "[   12.000004] Call Trace:",
+          "[   12.000005]  <TASK>",
+          "[   12.000006]  ? __die_body.cold+0x1a/0x1f",
+          "[   12.000007]  asm_exc_page_fault+0x22/0x30",
+          "[   12.000008]  getname_flags.part.0+0x29/0x1c0",
+          "[   12.000009]  do_sys_openat2+0x9b/0x160 [mod]",
+          "[   12.000010]  </TASK>");
+
+  @Test
+  void namesStayAndNumbersGo() {
+    Signature signature = Signature.ofPanic(OOPS);
+
+    assertThat(signature.text())
+        .isEqualTo(
+            "BUG: unable to handle page fault for address: # | at kmem_cache_alloc"
+                + " | getname_flags < do_sys_openat2 [mod]");
+  }
+
+  @Test
+  void sameCrashElsewhereHasTheSameSignature() {
+    List<String> other =
+        OOPS.stream()
+            .map(
+                line ->
+                    line.replace("12.0000", "98765.4321")
+                        .replace("ffff888012345678", "ffff99aa00000010")
+                        .replace("+0x8c/0x2b0", "+0x90/0x2c0")
+                        .replace("getname_flags.part.0", "getname_flags.isra.0.part.3"))
+            .toList();
+
+    assertThat(Signature.ofPanic(other)).isEqualTo(Signature.ofPanic(OOPS));
+    assertThat(Signature.ofPanic(OOPS.subList(0, 3))).isNotEqualTo(Signature.ofPanic(OOPS));
+  }
+
+  @Test
+  void aLogWithoutPanicHasNone() {
+    assertThat(Signature.ofPanic(List.of("[ 0.0] Linux version 6.1"))).isEqualTo(Signature.NONE);
+    assertThat(Signature.ofPanic(List.of())).isEqualTo(Signature.NONE);
+  }
+
+  @Test
+  void damageIsCauseCacheAndOffset() {
+    assertThat(Signature.ofDamage(SampleReports.damaged()).text())
+        .isEqualTo("use-after-free-write kmalloc-64 +0x40");
+    assertThat(Signature.ofDamage(SampleReports.intact("x"))).isEqualTo(Signature.NONE);
+  }
+}

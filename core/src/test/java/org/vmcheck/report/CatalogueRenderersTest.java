@@ -1,0 +1,155 @@
+package org.vmcheck.report;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.vmcheck.archive.BatchScanner;
+import org.vmcheck.archive.CrashGroup;
+import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.Location;
+import org.vmcheck.archive.Signature;
+import org.vmcheck.finding.Note;
+import org.vmcheck.testing.SampleReports;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/// Every form of the catalogue.
+class CatalogueRenderersTest {
+  private static Entry entry(int number, String verdict, String text) {
+    Location location = Location.of(Path.of("/var/crash/" + number + "/vmcore"));
+    return new Entry(
+        location,
+        location.words(),
+        Entry.State.COMPLETE,
+        text,
+        text,
+        1000,
+        "identity",
+        "head",
+        "tail",
+        List.of(location.words(), text),
+        "vmcheck 0.1.0",
+        1_790_000_000,
+        1.5,
+        verdict,
+        text,
+        Entry.Problem.NONE,
+        "",
+        "kdump-compressed",
+        text,
+        "x86_64",
+        text,
+        1_760_000_000L + number * 2_000_000L,
+        text,
+        new Signature("0123456789ab", text),
+        new Signature("ba9876543210", text),
+        verdict.equals("kernel-damaged") ? List.of("bit-flip", text) : List.of(),
+        List.of(new Note(text, text)),
+        number == 3,
+        number == 2 ? "0123456789ab" : "");
+  }
+
+  private static List<Entry> entries() {
+    List<Entry> entries = new ArrayList<>();
+    List<String> verdicts =
+        List.of("intact", "kernel-damaged", "dump-damaged", "undetermined", "unreadable");
+    for (int i = 0; i < 10; i++) {
+      entries.add(entry(i, verdicts.get(i % 5), SampleReports.HOSTILE));
+    }
+    return entries;
+  }
+
+  @Test
+  void htmlIsOneOfflinePageWithoutScripts() {
+    String html = HtmlCatalogue.render(entries());
+
+    assertThat(html)
+        .contains("Catalogue of 10 incidents", "<svg", "class=\"fill-kernel-damaged\"")
+        .doesNotContain("<script", "<img", "http://", "https://", "\u001b");
+    assertThat(html.chars().allMatch(c -> c == '\n' || (c >= 0x20 && c < 0x7f))).isTrue();
+    List<String> open = new ArrayList<>();
+    var tags = Pattern.compile("<(/?)([a-z0-9]+)([^>]*)>").matcher(html);
+    while (tags.find()) {
+      if (tags.group(2).equals("meta") || tags.group(3).endsWith("/")) {
+        continue;
+      }
+      if (tags.group(1).isEmpty()) {
+        open.add(tags.group(2));
+      } else {
+        assertThat(open.removeLast()).isEqualTo(tags.group(2));
+      }
+    }
+    assertThat(open).isEmpty();
+    assertThat(HtmlCatalogue.render(List.of())).contains("Catalogue of 0 incidents");
+  }
+
+  @Test
+  void jsonIsOneObjectALine() throws Exception {
+    for (Entry entry : entries()) {
+      String line = CatalogueJson.incident(entry);
+      assertThat(line.lines()).hasSize(1);
+      JsonNode json = JsonMapper.shared().readTree(line);
+      assertThat(json.get("verdict").asString()).isEqualTo(entry.verdict());
+      assertThat(json.get("path").asString()).isEqualTo(entry.path());
+    }
+    for (CrashGroup group : CrashGroup.of(entries(), CrashGroup.By.PANIC)) {
+      assertThat(JsonMapper.shared().readTree(CatalogueJson.group(group)).get("count").asInt())
+          .isEqualTo(9);
+    }
+    BatchScanner.Summary summary =
+        new BatchScanner.Summary(3, 2, 1, 0, 1, 0, 0, 0, java.util.Map.of("intact", 3), 100, 1.25);
+    assertThat(JsonMapper.shared().readTree(CatalogueJson.summary(summary)).get("event").asString())
+        .isEqualTo("summary");
+    assertThat(CatalogueText.summary(summary)).contains("intact        3\n");
+  }
+
+  @Test
+  void csvAndTextAreHarmless() {
+    String csv = CatalogueText.csv(entries());
+
+    assertThat(csv.lines()).hasSize(11);
+    assertThat(csv).doesNotContain(",=cmd", ",\"=cmd", "\u001b");
+    assertThat(CatalogueText.list(entries()).lines()).hasSize(11);
+    for (String text :
+        List.of(
+            CatalogueText.list(entries()),
+            CatalogueText.show(entries().getFirst()),
+            CatalogueText.judged(entries().getFirst()),
+            CatalogueText.groups(CrashGroup.of(entries(), CrashGroup.By.KERNEL)))) {
+      assertThat(text).doesNotContain("\u001b", "\u202e", "\u0000");
+    }
+  }
+
+  /// The rules of the text format that promtool checks: one HELP and TYPE a metric, before its
+  /// samples, samples of one metric together, no series twice, a newline at the end.
+  @Test
+  void prometheusParses() {
+    String text = PrometheusReport.render(entries(), 1_790_000_000);
+
+    assertThat(text).endsWith("\n").contains("vmcheck_incidents{verdict=\"kernel-damaged\"} 2\n");
+    Pattern sample = Pattern.compile("([a-z_]+)(\\{[a-z]+=\"[a-z-]+\"\\})? (-?[0-9.]+)");
+    List<String> series = new ArrayList<>();
+    List<String> closed = new ArrayList<>();
+    String current = "";
+    for (String line : text.lines().toList()) {
+      if (line.startsWith("# HELP ")) {
+        closed.add(current);
+        current = line.split(" ")[2];
+        assertThat(closed).doesNotContain(current);
+      } else if (line.startsWith("# TYPE ")) {
+        assertThat(line).isEqualTo("# TYPE " + current + " gauge");
+      } else {
+        var matcher = sample.matcher(line);
+        assertThat(matcher.matches()).as(line).isTrue();
+        assertThat(matcher.group(1)).isEqualTo(current);
+        series.add(line.substring(0, line.lastIndexOf(' ')));
+      }
+    }
+    assertThat(series).doesNotHaveDuplicates().hasSizeGreaterThan(6);
+    assertThat(text).doesNotContain("/var/crash", "cmd");
+  }
+}
