@@ -15,6 +15,7 @@ import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.elf.ElfSegment;
 import org.vmcheck.io.ByteSource;
+import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.UnsupportedFormatException;
 
@@ -26,6 +27,9 @@ import org.vmcheck.io.UnsupportedFormatException;
 final class ElfDump implements Dump, PhysicalMemory {
   private static final int DEFAULT_PAGE_SIZE = 4096;
   private static final int MAX_PAGE_SIZE = 256 << 10;
+
+  /// No architecture addresses more memory.
+  private static final long MAX_PHYSICAL = 1L << 52;
 
   private final OpenFile file;
   private final ByteSource source;
@@ -41,7 +45,7 @@ final class ElfDump implements Dump, PhysicalMemory {
   private final long[] storedEnds;
   private final long[] fileOffsets;
 
-  // Runs of physical space that the headers say is stored, across pieces that touch.
+  // Runs of physical space that is in the file, across pieces that touch.
   private final long[] runStarts;
   private final long[] runEnds;
 
@@ -67,20 +71,30 @@ final class ElfDump implements Dump, PhysicalMemory {
     long[] tos = new long[count];
     int i = 0;
     int runs = 0;
+    long held = 0;
     for (Map.Entry<Long, Piece> entry : pieces.entrySet()) {
       starts[i] = entry.getKey();
       ends[i] = entry.getValue().end;
       storedEnds[i] = entry.getValue().storedEnd;
       fileOffsets[i] = entry.getValue().fileOffset;
-      if (storedEnds[i] > starts[i]) {
+      long there = lostFrom(i);
+      if (there > starts[i]) {
+        held += there - starts[i];
         if (runs > 0 && tos[runs - 1] == starts[i]) {
-          tos[runs - 1] = storedEnds[i];
+          tos[runs - 1] = there;
         } else {
           froms[runs] = starts[i];
-          tos[runs++] = storedEnds[i];
+          tos[runs++] = there;
         }
       }
       i++;
+    }
+    if (held / 2 > source.size()) {
+      // Pieces do not overlap in memory, so that each byte of the file is one byte of memory, or
+      // two where a mapping is listed twice: more is a trap for whoever walks them.
+      throw new MalformedFileException(
+          "[%s] program headers: expected at most %d bytes of memory in the file, got %d"
+              .formatted(source.name(), source.size(), held));
     }
     runStarts = Arrays.copyOf(froms, runs);
     runEnds = Arrays.copyOf(tos, runs);
@@ -197,8 +211,11 @@ final class ElfDump implements Dump, PhysicalMemory {
         continue;
       }
       long size = segment.memorySize();
-      if (size < 0 || start < 0 || start > Long.MAX_VALUE - size) {
-        remark(remarks, "program header %d: p_paddr + p_memsz wraps; ignored".formatted(index));
+      if (start < 0 || start >= MAX_PHYSICAL || size < 0 || size > MAX_PHYSICAL - start) {
+        remark(
+            remarks,
+            "program header %d: p_paddr + p_memsz is beyond 2^52, where no memory is; ignored"
+                .formatted(index));
         continue;
       }
       long stored = segment.fileSize();

@@ -28,7 +28,8 @@ public interface PhysicalMemory {
     return new PageRead.Present(MemorySegment.ofArray(page));
   }
 
-  /// The first frame at or after `pfn` that the dump says it stores, or -1 if there is none.
+  /// The first frame at or after `pfn` that the dump says it stores, or -1 if there is none. What a
+  /// header merely claims beyond the end of the file is not walked: a walk is bounded by the file.
   long nextStored(long pfn);
 
   /// What is wrong with a stored page as far as the tables tell, without decoding it; empty if

@@ -8,6 +8,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.LongStream;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
@@ -48,12 +49,19 @@ final class VmcoreinfoSearch {
 
   private record Candidate(Vmcoreinfo info, long paddr, boolean isNote) {}
 
+  /// No format takes fewer bytes for a stored page: a page descriptor of kdump.
+  private static final int MIN_BYTES_A_PAGE = 24;
+
   private final PhysicalMemory memory;
   private final List<CpuState> cpus;
+
+  /// Frames that may still be looked at: no more than the file has room for.
+  private final AtomicLong budget;
 
   private VmcoreinfoSearch(Dump dump) {
     this.memory = dump.memory();
     this.cpus = CpuState.of(dump.notes());
+    this.budget = new AtomicLong(dump.fileBytes() / MIN_BYTES_A_PAGE + 1);
   }
 
   static Optional<Found> in(Dump dump) {
@@ -65,7 +73,7 @@ final class VmcoreinfoSearch {
     Found unconfirmed = null;
     int seen = 0;
     for (long from = memory.nextStored(0);
-        from >= 0 && seen < MAX_CANDIDATES;
+        from >= 0 && seen < MAX_CANDIDATES && budget.get() > 0;
         from = memory.nextStored(from + WAVE)) {
       for (Candidate candidate : candidates(from)) {
         seen++;
@@ -105,7 +113,10 @@ final class VmcoreinfoSearch {
     List<Candidate> found = new ArrayList<>();
     byte[] page = new byte[memory.pageSize()];
     for (long pfn = memory.nextStored(from);
-        pfn >= 0 && pfn < from + SLICE && found.size() < MAX_CANDIDATES;
+        pfn >= 0
+            && pfn < from + SLICE
+            && found.size() < MAX_CANDIDATES
+            && budget.getAndDecrement() > 0;
         pfn = memory.nextStored(pfn + 1)) {
       if (!(memory.readInto(pfn, page) instanceof PageRead.Present)) {
         continue;

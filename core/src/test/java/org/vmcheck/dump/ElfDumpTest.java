@@ -144,7 +144,8 @@ class ElfDumpTest extends DumpFormatContract {
             .write(directory);
     try (Dump dump = Dumps.open(file)) {
       assertThat(dump.container().remarks())
-          .containsExactly("program header 1: p_paddr + p_memsz wraps; ignored");
+          .containsExactly(
+              "program header 1: p_paddr + p_memsz is beyond 2^52, where no memory is; ignored");
     }
   }
 
