@@ -11,6 +11,7 @@ import java.util.TreeMap;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.Vmcoreinfo;
 
 /// A copy of a real dump with some of its memory changed, written by a writer of our own.
 public final class DumpCopy {
@@ -59,7 +60,11 @@ public final class DumpCopy {
   /// Writes the copy as a kdump-compressed dump.
   public Path write(Path directory, Packer packer) throws IOException {
     KdumpWriter writer =
-        KdumpWriter.version(6).machine("x86_64").dumpLevel(dumpLevel).vmcoreinfo(vmcoreinfo);
+        KdumpWriter.version(6)
+            .machine("x86_64")
+            .dumpLevel(dumpLevel)
+            .physBase(Vmcoreinfo.parse(vmcoreinfo).number("phys_base").orElse(0))
+            .vmcoreinfo(vmcoreinfo);
     long next = 0;
     for (var page : pages.entrySet()) {
       if (page.getKey() > next) {
