@@ -8,7 +8,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeSet;
-import java.util.stream.LongStream;
 import org.vmcheck.debuginfo.KallsymsSearch;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.dump.PageRead;
@@ -209,15 +208,16 @@ final class KallsymsFinder {
 
   /// Every place in the frames where the ten digits of a token table stand, in ascending order.
   private List<Long> scan(long firstPfn, long endPfn) {
-    long chunks = (Math.max(0, endPfn - firstPfn) + CHUNK_PAGES - 1) / CHUNK_PAGES;
+    // Only where something is stored: a header may claim more frames than could be counted.
+    List<Long> chunks = new ArrayList<>();
+    for (long pfn = memory.nextStored(firstPfn);
+        pfn >= 0 && pfn < endPfn;
+        pfn = memory.nextStored(pfn + CHUNK_PAGES)) {
+      chunks.add(pfn);
+    }
     List<Long> traces =
-        LongStream.range(0, chunks)
-            .parallel()
-            .mapToObj(
-                chunk -> {
-                  long from = firstPfn + chunk * CHUNK_PAGES;
-                  return traces(from, Math.min(endPfn, from + CHUNK_PAGES));
-                })
+        chunks.parallelStream()
+            .map(from -> traces(from, Math.min(endPfn, from + CHUNK_PAGES)))
             .flatMap(List::stream)
             .limit(MAX_HITS)
             .toList();
