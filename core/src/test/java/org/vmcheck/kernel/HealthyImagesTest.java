@@ -177,6 +177,23 @@ class HealthyImagesTest {
     assertThat(memMap.state(0x71).headPfn()).isEqualTo(0x70);
   }
 
+  /// The kernel of the report behind this project, before the damage: crash named the slab
+  /// ffffd77680001c00.
+  @Test
+  void theAddressesOfTheSeedsReportComeOut() {
+    FakeImage image =
+        FakeKernel.of(Layout.V5_3_PLAIN)
+            .sme(47)
+            .pageOffsetBase(0xffff_8964_c000_0000L)
+            .vmemmapBase(0xffff_d776_8000_0000L)
+            .cache(FakeCache.named("dma-kmalloc-512", 512).order(3).lowCpuSlab(0x70))
+            .build();
+    assertHealthy(image);
+    assertThat(image.cache("dma-kmalloc-512").slabs().getFirst().address())
+        .isEqualTo(0xffff_d776_8000_1c00L);
+    assertThat(image.directMap(0x72600)).isEqualTo(0xffff_8964_c007_2600L);
+  }
+
   @Test
   void cachesOfMemoryControlGroupsAreCachesOfTheirOwn() {
     for (Layout layout : List.of(Layout.V4_14, Layout.V4_18_RHEL8, Layout.V5_3)) {
