@@ -280,6 +280,7 @@ static struct {
 	struct spot spot;
 	cache_t *cache;
 	int index, links; /* position of the object on its list */
+	void *also[2]; /* words that may be called the bad one with the same right */
 } done;
 
 static phys_addr_t (*slow_to_phys)(void *); /* not exported: looked up before anything is stopped */
@@ -308,6 +309,12 @@ static void report(void)
 		say(",\"slab\":\"0x%llx\",\"slabBase\":\"0x%llx\"", (u64)done.slab, (u64)base_of(done.slab));
 	if (done.object)
 		say(",\"object\":\"0x%llx\",\"index\":%d,\"links\":%d", (u64)done.object, done.index, done.links);
+	if (done.also[0])
+		say(",\"also\":[\"0x%llx\"", (u64)done.also[0]);
+	if (done.also[1])
+		say(",\"0x%llx\"", (u64)done.also[1]);
+	if (done.also[0])
+		say("]");
 	if (done.from)
 		say(",\"damaged\":{\"from\":\"0x%llx\",\"length\":%u}", (u64)done.from, done.length);
 	say(",\"slot\":\"0x%llx\",\"physical\":\"0x%llx\",\"before\":\"0x%016llx\",\"raw\":\"0x%016llx\"}\n",
@@ -420,6 +427,7 @@ static int free_twice(struct spot *spot)
 		head = victims[i];
 	}
 	link(s, victims[0], head);
+	done.also[0] = slot_of(s, victims[1]); /* it leads back to the first, and was written in good faith */
 	*spot->head = victims[0];
 	if (spot->head == &PTR(spot->slab, AT_slab__freelist))
 		*counters_of(spot->slab) -= n + 1;
@@ -448,6 +456,8 @@ static int two_lists(struct spot *spot)
 	done.from = done.slot;
 	done.before = *(u64 *)done.slot;
 	done.links = 0;
+	done.also[0] = &PTR(c, AT_kmem_cache_cpu__freelist);
+	done.also[1] = &PTR(spot->slab, AT_slab__freelist);
 	/* freed by this CPU, then once more by another: the second free rewrites the slot for the other list */
 	PTR(c, AT_kmem_cache_cpu__freelist) = victim;
 	link(s, victim, slab_freelist(spot->slab));
@@ -892,9 +902,14 @@ static unsigned long lab_lookup(const char *name)
 
 static int __init lab_init(void)
 {
+	const char *c;
 	int result;
 
+	/* each fault draws its own cache, size, index and value from the same seed */
 	state = seed;
+	for (c = fault; *c; c++)
+		state = state * 31 + *c;
+	rnd();
 	slow_to_phys = (void *)lab_lookup("slow_virt_to_phys");
 	if (strcmp(fault, "healthy")) {
 		result = prepare();

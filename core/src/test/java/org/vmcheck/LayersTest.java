@@ -26,7 +26,8 @@ class LayersTest {
           Map.entry("codec", Set.of("io")),
           Map.entry("elf", Set.of("io")),
           Map.entry("dump", Set.of("io", "codec", "elf")),
-          Map.entry("debuginfo", Set.of("io", "elf")),
+          // `codec` for the LZO blocks of a vmlinuz.
+          Map.entry("debuginfo", Set.of("io", "codec", "elf")),
           Map.entry("memory", Set.of("io", "dump")),
           // `elf` for the segments and notes that a Dump hands out, `finding` for the records that
           // a view of the kernel fills (log lines, slab usage).

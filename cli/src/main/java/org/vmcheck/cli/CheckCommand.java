@@ -130,7 +130,8 @@ final class CheckCommand implements Callable<Integer> {
     StringBuilder text = new StringBuilder();
     List<DumpReport> together = new ArrayList<>();
     int code = ExitCode.INTACT;
-    for (Path dump : dumps) {
+    List<List<Path>> groups = Analyzer.group(dumps);
+    for (List<Path> dump : groups) {
       try {
         DumpReport report = report(dump);
         if (format == Format.SARIF || format == Format.JUNIT) {
@@ -140,7 +141,7 @@ final class CheckCommand implements Callable<Integer> {
         }
         code = ExitCode.worse(code, exitCode(report.verdict()));
       } catch (Exception failure) {
-        if (dumps.size() == 1) {
+        if (groups.size() == 1) {
           throw failure;
         }
         spec.commandLine().getErr().println("vmcheck: " + Failures.message(failure));
@@ -164,7 +165,7 @@ final class CheckCommand implements Callable<Integer> {
     return code;
   }
 
-  private DumpReport report(Path dump) throws Exception {
+  private DumpReport report(List<Path> dump) throws Exception {
     try (Analyzer analyzer = dumpOptions.open(dump, only, full, Optional.ofNullable(deadline))) {
       return analyzer.check(Version.text());
     }

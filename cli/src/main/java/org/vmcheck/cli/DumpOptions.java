@@ -20,20 +20,65 @@ final class DumpOptions {
       description = "Threads to use (default: all cores).")
   int threads = Runtime.getRuntime().availableProcessors();
 
+  @Option(
+      names = "--vmlinux",
+      paramLabel = "FILE",
+      description = "Take symbols and types from this vmlinux or vmlinuz where the dump has none.")
+  Path vmlinux;
+
+  @Option(
+      names = "--debug-dir",
+      paramLabel = "DIR",
+      description = "Look for debug files here first; may be given several times.")
+  List<Path> debugDirectories = List.of();
+
+  @Option(
+      names = "--force",
+      description = "Use the vmlinux even if it is of another kernel; the verdict says so.")
+  boolean force;
+
+  @Option(
+      names = "--spool-dir",
+      paramLabel = "DIR",
+      description = "Where packed dumps are unpacked (default: the system's temporary directory).")
+  Path spoolDirectory;
+
+  @Option(
+      names = "--spool-limit",
+      paramLabel = "GIB",
+      description = "The most that one dump may unpack to (default: 64).")
+  int spoolLimit = 64;
+
   Analyzer open(Path dump) throws IOException, Failures.UsageException {
-    return open(dump, List.of(), false, Optional.empty());
+    return open(List.of(dump), List.of(), false, Optional.empty());
   }
 
-  Analyzer open(Path dump, List<String> only, boolean full, Optional<Duration> deadline)
+  Analyzer open(List<Path> parts, List<String> only, boolean full, Optional<Duration> deadline)
       throws IOException, Failures.UsageException {
+    for (Path part : parts) {
+      if (Files.isDirectory(part)) {
+        throw new Failures.UsageException(
+            part + ": is a directory; give the dump in it, or use 'vmcheck scan'");
+      }
+    }
+    return Analyzer.open(parts, analysis(only, full, deadline));
+  }
+
+  AnalysisOptions analysis(List<String> only, boolean full, Optional<Duration> deadline)
+      throws Failures.UsageException {
     if (threads < 1 || threads > 1024) {
       throw new Failures.UsageException("--threads: expected 1 to 1024, got " + threads);
     }
-    if (Files.isDirectory(dump)) {
-      throw new Failures.UsageException(
-          dump + ": is a directory; give the dump in it, or use 'vmcheck scan'");
+    if (spoolLimit < 1) {
+      throw new Failures.UsageException("--spool-limit: expected 1 or more, got " + spoolLimit);
     }
-    return Analyzer.open(dump, new AnalysisOptions(only, full, deadline, threads));
+    return new AnalysisOptions(
+        only,
+        full,
+        deadline,
+        threads,
+        new AnalysisOptions.Debug(Optional.ofNullable(vmlinux), debugDirectories, force),
+        new AnalysisOptions.Spool(Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30));
   }
 
   /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
 import org.vmcheck.io.Printable;
 import picocli.CommandLine.Command;
@@ -45,8 +46,14 @@ final class SlabsCommand implements Callable<Integer> {
       description = "Form of the table (default: text).")
   private Format format = Format.TEXT;
 
+  @Option(names = "--objects", description = "With CACHE: list every object of every slab.")
+  private boolean objects;
+
   @Override
   public Integer call() throws Exception {
+    if (objects && cache == null) {
+      throw new Failures.UsageException("--objects needs the name of a CACHE");
+    }
     try (Analyzer analyzer = dumpOptions.open(dump)) {
       List<SlabUsage> rows = analyzer.slabUsage();
       if (cache != null) {
@@ -59,7 +66,7 @@ final class SlabsCommand implements Callable<Integer> {
           spec,
           null,
           switch (format) {
-            case TEXT -> text(rows);
+            case TEXT -> text(rows) + (cache == null ? "" : listing(analyzer.slabs(cache)));
             case CSV -> csv(rows);
             case JSON -> org.vmcheck.json.SlabUsageWriter.write(rows);
           });
@@ -81,6 +88,34 @@ final class SlabsCommand implements Callable<Integer> {
                   row.slabs(),
                   row.slabBytes() / 1024 + "k",
                   " " + Printable.of(row.name())));
+    }
+    return out.toString();
+  }
+
+  /// One line a slab; with `--objects` one line an object.
+  private String listing(List<SlabListing> slabs) {
+    StringBuilder out = new StringBuilder();
+    out.append("\nSLAB              MEMORY            TOTAL  INUSE  PLACE\n");
+    for (SlabListing slab : slabs) {
+      out.append(
+          "%016x  %016x  %5d  %5d  %s%s%n"
+              .formatted(
+                  slab.slab(),
+                  slab.base(),
+                  slab.total(),
+                  slab.inuse(),
+                  slab.place(),
+                  slab.frozen() ? ", frozen" : ""));
+      if (objects) {
+        for (SlabListing.Slot slot : slab.objects()) {
+          out.append(
+              "  %5d  %016x  %s%n"
+                  .formatted(
+                      slot.index(),
+                      slot.address(),
+                      slot.list().isEmpty() ? "allocated" : "free, on " + slot.list()));
+        }
+      }
     }
     return out.toString();
   }

@@ -19,6 +19,7 @@ import picocli.CommandLine.Spec;
       CheckCommand.class,
       InfoCommand.class,
       SlabsCommand.class,
+      ObjectCommand.class,
       DmesgCommand.class,
       ReadCommand.class,
       ScanCommand.class,

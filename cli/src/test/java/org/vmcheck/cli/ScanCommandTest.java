@@ -44,8 +44,7 @@ class ScanCommandTest {
     Path catalogue = dir.resolve("c.sqlite");
     Path metrics = dir.resolve("vmcheck.prom");
 
-    Result scan =
-        run("scan", tree, "--catalogue", catalogue, "--jobs", "1", "--metrics", metrics);
+    Result scan = run("scan", tree, "--catalogue", catalogue, "--jobs", "1", "--metrics", metrics);
 
     assertThat(scan.code).as(scan.err).isEqualTo(1);
     assertThat(scan.out)
@@ -113,8 +112,7 @@ class ScanCommandTest {
     assertOneLine(
         run("scan", dir.resolve("none"), "--catalogue", dir.resolve("c")), 6, "no such file");
     assertThat(Files.exists(dir.resolve("c"))).isFalse();
-    assertOneLine(
-        run("catalogue", "--catalogue", notes, "prune"), 2, "say which: --vanished");
+    assertOneLine(run("catalogue", "--catalogue", notes, "prune"), 2, "say which: --vanished");
     for (String shard : List.of("5/4", "x", "1/0", "-1/4")) {
       assertThat(run("scan", tree, "--shard=" + shard).code).isEqualTo(2);
     }

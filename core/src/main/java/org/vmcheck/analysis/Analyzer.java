@@ -18,7 +18,9 @@ import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.LogLine;
+import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.PageMap;
+import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.kernel.Kernel;
@@ -51,15 +53,20 @@ public final class Analyzer implements AutoCloseable {
     return open(List.of(path), options);
   }
 
-  /// Opens a dump in one file, or a split one from its parts.
+  /// Sorts files into dumps: the parts of a split dump together, every other file alone.
+  public static List<List<Path>> group(List<Path> paths) {
+    return Dumps.group(paths);
+  }
+
+  /// Opens a dump of one file, or a split one from its parts, in any order.
   ///
-  /// @throws IOException as above, or if the files are not parts of one dump
+  /// @throws IOException if a file cannot be read or is no dump that is read here
   public static Analyzer open(List<Path> paths, AnalysisOptions options) throws IOException {
     long start = System.nanoTime();
-    Dump dump = Dumps.open(paths);
+    Dump dump = Dumps.open(paths, options.spool().openOptions());
     try {
-      return new Analyzer(dump, KernelFinder.find(dump), options, start);
-    } catch (RuntimeException | Error failure) {
+      return new Analyzer(dump, KernelFinder.find(dump, options.debug().sources()), options, start);
+    } catch (IOException | RuntimeException | Error failure) {
       dump.close();
       throw failure;
     }
@@ -82,10 +89,15 @@ public final class Analyzer implements AutoCloseable {
         outcomes.add(run(check));
       }
     }
+    Optional<KernelFacts> kernel = kernelFacts();
+    if (kernel.isPresent()) {
+      outcomes = TornSnapshot.gather(outcomes, kernel.get());
+      outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
+    }
     return new DumpReport(
         tool,
         dumpFacts(),
-        kernelFacts(),
+        kernel,
         outcomes,
         VerdictRule.judge(outcomes, problems(), !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9);
@@ -174,10 +186,7 @@ public final class Analyzer implements AutoCloseable {
   ///
   /// @throws UnansweredException if the allocator's layout is not known
   public List<SlabUsage> slabUsage() throws UnansweredException {
-    List<String> unmet = subjects.unmetForSlabs();
-    if (!unmet.isEmpty()) {
-      throw new UnansweredException("no slab caches: " + String.join("; ", unmet));
-    }
+    requireSlabs();
     List<SlabUsage> rows = new ArrayList<>();
     for (SlabSurvey.Tally tally : subjects.survey().tallies()) {
       SlabCache cache = tally.cache();
@@ -192,6 +201,29 @@ public final class Analyzer implements AutoCloseable {
               4096L << cache.order()));
     }
     return rows;
+  }
+
+  /// Every slab of one cache, object by object.
+  ///
+  /// @throws UnansweredException if the allocator's layout is not known
+  public List<SlabListing> slabs(String cache) throws UnansweredException {
+    requireSlabs();
+    return Questions.slabs(kernel(), cache);
+  }
+
+  /// The slab object that holds an address.
+  ///
+  /// @throws UnansweredException if none does, saying what is there instead
+  public ObjectAnswer object(long address) throws UnansweredException {
+    requireSlabs();
+    return Questions.object(kernel(), subjects.survey().vote().decoder(), address);
+  }
+
+  private void requireSlabs() throws UnansweredException {
+    List<String> unmet = subjects.unmetForSlabs();
+    if (!unmet.isEmpty()) {
+      throw new UnansweredException("no slab caches: " + String.join("; ", unmet));
+    }
   }
 
   /// Page frames 0 to `endPfn`.

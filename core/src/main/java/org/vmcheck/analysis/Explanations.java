@@ -3,6 +3,7 @@ package org.vmcheck.analysis;
 import java.util.Optional;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
+import org.vmcheck.check.KnownDumpers;
 import org.vmcheck.finding.Cause;
 
 /// The texts behind the ids of checks and causes.
@@ -56,7 +57,22 @@ public final class Explanations {
                     + "\n\nWhat to do: "
                     + cause.whatToDo()
                     + "\n"
-                    + (cause.reference().isEmpty() ? "" : "See: " + cause.reference() + "\n"));
+                    + (cause.reference().isEmpty() ? "" : "See: " + cause.reference() + "\n")
+                    + knownDumpers(cause));
+  }
+
+  /// The known bad dumpers behind a cause; empty if there are none.
+  private static String knownDumpers(Cause cause) {
+    StringBuilder out = new StringBuilder();
+    for (KnownDumpers.KnownDumper dumper : KnownDumpers.of(cause)) {
+      out.append(out.isEmpty() ? "\nKnown bad dumpers\n" : "")
+          .append("  %s%n".formatted(dumper.name()))
+          .append("    recognised by: %s%n".formatted(dumper.recognisedBy()))
+          .append("    affected: %s%n".formatted(dumper.affected()))
+          .append("    cure: %s%n".formatted(dumper.cure()))
+          .append("    see: %s (as of %s)%n".formatted(dumper.reference(), dumper.dated()));
+    }
+    return out.toString();
   }
 
   private static String firstSentence(String text) {

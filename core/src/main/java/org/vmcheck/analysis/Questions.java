@@ -3,17 +3,30 @@ package org.vmcheck.analysis;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.check.LowMemory;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.ObjectAnswer;
+import org.vmcheck.finding.SlabListing;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.PageState;
+import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.kernel.SlabView;
 import org.vmcheck.memory.MemoryRead;
 
 /// Small questions about one place of a dump.
 final class Questions {
+  private static final int MAX_SLABS = 1 << 20;
+  private static final int MAX_OBJECT_BYTES = 8192;
+
   private Questions() {}
 
   static MemoryAnswer read(
@@ -68,5 +81,110 @@ final class Questions {
         paddr == -1 ? "" : LowMemory.role(kernel, paddr >>> 12),
         symbol,
         end);
+  }
+
+  /// The slabs of one cache.
+  static List<SlabListing> slabs(Kernel kernel, String cache) {
+    MemMap memMap = kernel.memMap().orElseThrow();
+    List<SlabListing> listings = new ArrayList<>();
+    for (SlabView view :
+        SlabSurvey.views(
+            kernel, memMap, 0, memMap.endPfn(), c -> c.name().equals(cache), MAX_SLABS)) {
+      List<SlabListing.Slot> slots = new ArrayList<>();
+      for (int i = 0; i < view.slab().walkableObjects(); i++) {
+        SlabView.FreeObjects list = view.listOf(i);
+        slots.add(new SlabListing.Slot(i, view.slab().object(i), list == null ? "" : list.name()));
+      }
+      Slab slab = view.slab();
+      listings.add(
+          new SlabListing(
+              slab.address(),
+              slab.base(),
+              view.placeWords(),
+              slab.inuse(),
+              slab.objects(),
+              slab.frozen(),
+              slots));
+    }
+    return listings;
+  }
+
+  /// The object that holds an address.
+  static ObjectAnswer object(Kernel kernel, FreelistDecoder decoder, long address)
+      throws UnansweredException {
+    MemMap memMap = kernel.memMap().orElseThrow();
+    if (!kernel.memory().map().isDirectMap(address)) {
+      throw new UnansweredException(
+          "0x%x is not in the direct map: no slab object is there".formatted(address));
+    }
+    long pfn = kernel.memory().physicalAddress(address) >>> 12;
+    PageState state = memMap.state(pfn);
+    if (state.kind() != PageState.Kind.SLAB) {
+      throw new UnansweredException(
+          "0x%x is no slab object: its page is %s".formatted(address, state.kind().words()));
+    }
+    List<SlabView> views =
+        SlabSurvey.views(kernel, memMap, state.headPfn(), state.headPfn() + 1, _ -> true, 1);
+    if (views.isEmpty()) {
+      throw new UnansweredException(
+          "0x%x lies in a slab whose cache 0x%x is not known"
+              .formatted(address, state.slabCache()));
+    }
+    SlabView view = views.getFirst();
+    Slab slab = view.slab();
+    int index = slab.indexHolding(address);
+    if (index < 0) {
+      throw new UnansweredException(
+          "0x%x lies behind the last object of its slab".formatted(address));
+    }
+    long object = slab.object(index);
+    long slot = slab.slot(index);
+    long raw = kernel.word(slot).orElse(Evidence.UNKNOWN);
+    StringBuilder hex = new StringBuilder();
+    int bytes = Math.min(slab.cache().objectSize(), MAX_OBJECT_BYTES);
+    if (kernel.memory().read(object, bytes) instanceof MemoryRead.Bytes(ByteView bytesThere)) {
+      hex.append(HexFormat.of().formatHex(bytesThere.bytes(0, bytes)));
+    }
+    List<String> neighbours = new ArrayList<>();
+    for (int other : new int[] {index - 1, index + 1}) {
+      if (other >= 0 && other < slab.walkableObjects()) {
+        neighbours.add(
+            "object %d at 0x%x: %s".formatted(other, slab.object(other), stateWords(view, other)));
+      }
+    }
+    return new ObjectAnswer(
+        address,
+        kernel.memory().physicalAddress(address),
+        slab.cache().name(),
+        slab.address(),
+        view.placeWords(),
+        index,
+        slab.objects(),
+        object,
+        slab.cache().objectSize(),
+        address - object,
+        stateWords(view, index),
+        pointedBy(view, index),
+        slot,
+        raw,
+        view.listOf(index) == null
+            ? Evidence.UNKNOWN
+            : decoder.decode(raw, slot, slab.cache().random()),
+        hex.toString(),
+        neighbours);
+  }
+
+  private static String stateWords(SlabView view, int index) {
+    SlabView.FreeObjects list = view.listOf(index);
+    return list == null ? "allocated" : "free, on " + list.name();
+  }
+
+  private static long pointedBy(SlabView view, int index) {
+    SlabView.FreeObjects list = view.listOf(index);
+    if (list == null) {
+      return Evidence.UNKNOWN;
+    }
+    int position = list.objects().indexOf(index);
+    return position == 0 ? list.headSlot() : view.slab().slot(list.objects().get(position - 1));
   }
 }

@@ -1,9 +1,11 @@
 package org.vmcheck.analysis;
 
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Finding;
@@ -54,6 +56,10 @@ public final class VerdictRule {
     }
     if (!artefacts.isEmpty()) {
       List<String> reasons = claims(artefacts);
+      for (Cause cause : EnumSet.copyOf(artefacts.stream().map(Finding::cause).toList())) {
+        reasons.add(cause.id() + ", what happened: " + cause.explanation());
+        reasons.add(cause.id() + ", what to do: " + cause.whatToDo());
+      }
       reasons.addAll(doubts);
       return new Verdict.DumpDamaged(
           "the dump is at fault, not the kernel: " + summary(artefacts), reasons, coverage);

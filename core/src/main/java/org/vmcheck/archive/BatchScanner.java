@@ -3,7 +3,6 @@ package org.vmcheck.archive;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Clock;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -28,16 +27,14 @@ public final class BatchScanner {
   /// What the user asked for.
   ///
   /// @param jobs dumps at a time
-  /// @param threads of an analysis when there is one job; with more, each has one
+  /// @param analysis of each dump; its threads count when there is one job, else each has one
   /// @param refresh whether to judge again what another version of the tool judged
-  /// @param deadline for each dump
   public record Options(
       List<Path> roots,
       int jobs,
-      int threads,
+      AnalysisOptions analysis,
       Shard shard,
       boolean refresh,
-      Optional<Duration> deadline,
       String tool) {
     public Options {
       roots = List.copyOf(roots);
@@ -96,8 +93,7 @@ public final class BatchScanner {
     this.listener = listener;
     this.judge =
         new Judge(
-            new AnalysisOptions(
-                List.of(), false, options.deadline(), jobs() > 1 ? 1 : options.threads()),
+            jobs() > 1 ? options.analysis().withThreads(1) : options.analysis(),
             options.tool(),
             Clock.systemUTC());
   }

@@ -10,12 +10,16 @@ public final class Checks {
           new ContainerPagesCheck(),
           new ContainerCompleteCheck(),
           new MemoryTranslationCheck(),
+          new DebuginfoMatchCheck(),
+          new MemoryEncryptionCheck(),
           new LowMemorySmeCheck(),
           new LowMemoryReservedCheck(),
+          new LowMemoryBackupCheck(),
           new SlabFreelistCheck(),
           new SlabCountsCheck(),
           new SlabListsCheck(),
-          new SlabPoisonCheck());
+          new SlabPoisonCheck(),
+          new LogWitnessCheck());
 
   private Checks() {}
 

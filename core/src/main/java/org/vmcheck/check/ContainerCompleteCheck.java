@@ -4,7 +4,11 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
 import org.vmcheck.dump.Container;
+import org.vmcheck.dump.ContainerAudit;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -14,9 +18,18 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.io.Printable;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.PageCensus;
+import org.vmcheck.kernel.PageState;
 
 /// How much of the machine's memory is in the file, and is what is missing missing on purpose?
 final class ContainerCompleteCheck implements Check {
+  private static final List<PageRead.Damage> MISSING =
+      List.of(
+          PageRead.Damage.TRUNCATED, PageRead.Damage.NEVER_WRITTEN, PageRead.Damage.MISSING_PART);
+
   @Override
   public String id() {
     return "container.complete";
@@ -30,11 +43,16 @@ final class ContainerCompleteCheck implements Check {
   @Override
   public String explanation() {
     return """
-    Compares what the headers promise with what the file holds: the flag that the writer sets when
-    it runs out of space, the end of the file, the end marker of a flattened stream.
+    Compares what the headers promise with what the file holds: pages beyond the end of the file,
+    pages that the writer never came to, parts of a split dump that were not given, a flattened
+    stream without its end. Then compares the kinds of page that are really missing (by the kernel's
+    page descriptors) with the dump level: no level leaves out slab pages, so a slab page that was
+    left out means a dumper that misread the kernel's page types.
 
-    It can mislead: a file cut exactly at a page's end looks whole until its tables are read.
-    Next: compare the size with the source; look for vmcore-incomplete and for a full disk.\
+    It can mislead: an ELF dump leaves out pages of zeros, slab pages of zeros among them; they are
+    not held against it.
+    Next: compare the size with the source; look for vmcore-incomplete and for a full disk; compare
+    the versions of makedumpfile and kernel with the known bad dumpers.\
     """;
   }
 
@@ -46,54 +64,196 @@ final class ContainerCompleteCheck implements Check {
   @Override
   public CheckOutcome.Ran run(Subjects subjects) {
     Container container = subjects.dump().container();
-    Container.Pages pages = container.pages();
+    ContainerAudit audit = subjects.dump().audit();
+    Map<String, String> facts = new LinkedHashMap<>();
+    List<Note> notes = new ArrayList<>();
+    List<Finding> findings = new ArrayList<>();
+    long missing = 0;
+    List<String> reasons = new ArrayList<>();
+    for (PageRead.Damage kind : MISSING) {
+      long count = audit.pages().damaged().getOrDefault(kind, 0L);
+      if (count > 0) {
+        missing += count;
+        reasons.add(count + " " + kind.words());
+        facts.put(kind.words(), Long.toString(count));
+      }
+    }
+    truncation(subjects, container, audit, missing, reasons).ifPresent(findings::add);
+    container.remarks().forEach(remark -> notes.add(new Note("header", remark)));
+    String erased = subjects.dump().eraseinfo();
+    if (!erased.isBlank()) {
+      notes.add(
+          new Note(
+              "erased",
+              "makedumpfile's --config filter overwrote data in this dump: "
+                  + Printable.of(erased.strip().replace('\n', ';'), 500)));
+      facts.put("erased by filter", "yes");
+    }
+    Optional<PageCensus> census =
+        subjects
+            .kernel()
+            .flatMap(kernel -> kernel.memMap().map(map -> census(kernel, map, subjects::isOver)));
+    boolean byBitmap = container.dumpLevel() >= 0;
+    census.ifPresent(
+        taken -> {
+          facts.put("observed dump level", observedLevel(taken, audit));
+          excludedSlabs(taken, byBitmap).ifPresent(findings::add);
+          if (!byBitmap && taken.excludedSlabsInAll() > 0) {
+            facts.put("slab pages left out", Long.toString(taken.excludedSlabsInAll()));
+          }
+        });
+    facts.put("total", Long.toString(audit.pages().total()));
+    facts.put("stored", Long.toString(audit.pages().stored()));
+    facts.put("excluded", Long.toString(audit.pages().excluded()));
+    facts.put("missing", Long.toString(missing));
+    if (byBitmap) {
+      facts.put("dump level", Integer.toString(container.dumpLevel()));
+    }
+    Map<String, Long> looked = new LinkedHashMap<>();
+    looked.put("page frames", audit.pages().total());
+    census.ifPresent(taken -> looked.put("frames by struct page", taken.frames()));
+    return new CheckOutcome.Ran(
+        id(),
+        findings.isEmpty()
+            ? "complete"
+            : missing > 0
+                ? "incomplete: " + String.join(", ", reasons)
+                : findings.getFirst().claim(),
+        facts,
+        findings,
+        notes,
+        new Coverage(looked, missing > 0 ? Map.of("missing", missing) : Map.of(), List.of()));
+  }
+
+  private static PageCensus census(
+      Kernel kernel, MemMap memMap, java.util.function.BooleanSupplier isOver) {
+    return PageCensus.take(kernel, memMap, isOver);
+  }
+
+  private Optional<Finding> truncation(
+      Subjects subjects,
+      Container container,
+      ContainerAudit audit,
+      long missing,
+      List<String> reasons) {
     List<Evidence> evidence = new ArrayList<>();
     if (container.incomplete()) {
       evidence.add(
           new Evidence.CountMismatch(
               "status", 0, 1, "the header says that the dump is incomplete: its writer gave up"));
     }
-    if (pages.missing() > 0) {
+    for (String remark : container.remarks()) {
+      if (remark.contains("cut short") || remark.contains("was not given")) {
+        evidence.add(new Evidence.CountMismatch("complete", 1, 0, remark));
+      }
+    }
+    if (missing > 0) {
+      long promised = audit.pages().stored() + audit.pages().damagedInAll();
       evidence.add(
           new Evidence.CountMismatch(
               "stored pages",
-              pages.stored() + pages.missing(),
-              pages.stored(),
-              "%d of %d promised pages lie beyond the end of the file"
-                  .formatted(pages.missing(), pages.stored() + pages.missing())));
+              promised,
+              promised - missing,
+              "%d of %d promised pages are not in the file: %s"
+                  .formatted(missing, promised, String.join(", ", reasons))));
+      evidence.addAll(
+          PageRanges.evidence(
+              subjects.kernel(),
+              audit.defects().stream().filter(defect -> MISSING.contains(defect.kind())).toList()));
     }
-    List<Note> notes = new ArrayList<>();
-    for (String remark : container.remarks()) {
-      notes.add(new Note("header", remark));
-      if (remark.contains("cut short")) {
-        evidence.add(new Evidence.CountMismatch("end marker", 1, 0, remark));
-      }
+    return evidence.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
+            new Finding(
+                id(),
+                Layer.CONTAINER,
+                Severity.CORRUPT,
+                Cause.DUMP_TRUNCATED,
+                missing > 0
+                    ? "the dump is not complete: %d pages are missing".formatted(missing)
+                    : "the dump is not complete",
+                Subject.NONE,
+                evidence,
+                List.of(),
+                id() + "/truncated"));
+  }
+
+  /// Slab pages that were left out by a writer that says page by page what it left out.
+  private Optional<Finding> excludedSlabs(PageCensus census, boolean byBitmap) {
+    long pages = census.excludedSlabsInAll();
+    if (!byBitmap || pages == 0) {
+      return Optional.empty();
     }
-    List<Finding> findings =
-        evidence.isEmpty()
-            ? List.of()
-            : List.of(
-                new Finding(
-                    id(),
-                    Layer.CONTAINER,
-                    Severity.CORRUPT,
-                    Cause.DUMP_TRUNCATED,
-                    "the dump is not complete",
-                    Subject.NONE,
-                    evidence,
-                    List.of(),
-                    id() + "/truncated"));
-    Map<String, String> facts = new LinkedHashMap<>();
-    facts.put("total", Long.toString(pages.total()));
-    facts.put("stored", Long.toString(pages.stored()));
-    facts.put("excluded", Long.toString(pages.excluded()));
-    facts.put("missing", Long.toString(pages.missing()));
-    return new CheckOutcome.Ran(
-        id(),
-        findings.isEmpty() ? "complete" : "incomplete",
-        facts,
-        findings,
-        notes,
-        new Coverage(Map.of("page frames", pages.total()), Map.of(), List.of()));
+    String caches =
+        census.excludedSlabPages().entrySet().stream()
+            .sorted(Map.Entry.<String, Long>comparingByValue().reversed())
+            .limit(8)
+            .map(
+                entry ->
+                    "%s %d"
+                        .formatted(
+                            entry.getKey().isEmpty()
+                                ? "(no cache)"
+                                : Printable.of(entry.getKey(), 40),
+                            entry.getValue()))
+            .collect(Collectors.joining(", "));
+    return Optional.of(
+        new Finding(
+            id(),
+            Layer.CONTAINER,
+            Severity.CORRUPT,
+            Cause.DUMPER_EXCLUDED_SLAB,
+            "%s%s of %s left out of the dump, which no dump level asks for"
+                .formatted(
+                    census.sampled() ? "at least " : "",
+                    Words.plural(pages, "slab page", "slab pages"),
+                    Words.plural(census.excludedSlabPages().size(), "cache was", "caches were")),
+            Subject.NONE,
+            List.of(
+                new Evidence.CountMismatch(
+                    "slab pages left out",
+                    0,
+                    pages,
+                    "%d of %d slab pages looked at are marked as left out, by cache: %s"
+                        .formatted(
+                            pages, pages + census.count(PageState.Kind.SLAB).stored(), caches)),
+                new Evidence.PageLooksLike(
+                    census.firstExcludedSlab(),
+                    "excluded",
+                    "page frame 0x%x is a slab page and is left out"
+                        .formatted(census.firstExcludedSlab()))),
+            List.of(),
+            id() + "/excluded-slab"));
+  }
+
+  /// The kinds of page that are missing, in the words and bits of makedumpfile's -d.
+  private static String observedLevel(PageCensus census, ContainerAudit audit) {
+    List<String> kinds = new ArrayList<>();
+    int level = 0;
+    if (audit.storedAs().containsKey("shared page of zeros")) {
+      level |= 1;
+      kinds.add("pages of zeros (stored once)");
+    }
+    PageCensus.Count cache = census.count(PageState.Kind.PAGE_CACHE);
+    if (mostlyLeftOut(cache)) {
+      level |= 6;
+      kinds.add("page cache");
+    } else if (cache.excluded() > 0) {
+      level |= 2;
+      kinds.add("some page cache");
+    }
+    if (mostlyLeftOut(census.count(PageState.Kind.ANONYMOUS))) {
+      level |= 8;
+      kinds.add("anonymous memory");
+    }
+    if (mostlyLeftOut(census.count(PageState.Kind.BUDDY))) {
+      level |= 16;
+      kinds.add("free pages");
+    }
+    return level + (kinds.isEmpty() ? ": nothing left out" : ": " + String.join(", ", kinds));
+  }
+
+  private static boolean mostlyLeftOut(PageCensus.Count count) {
+    return count.excluded() > 0 && count.excluded() >= 9 * count.stored();
   }
 }

@@ -4,20 +4,25 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
+import org.vmcheck.dump.ContainerAudit;
+import org.vmcheck.dump.OpenOptions;
 import org.vmcheck.dump.PageRead;
-import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.PageSweep;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 
-/// Does every page that the file says it stores really lie in it, and decode to a whole page?
+/// Is every page that is in the file whole, and do the file's tables agree with each other? What is
+/// not in the file at all is the matter of [ContainerCompleteCheck].
 final class ContainerPagesCheck implements Check {
+  private static final OpenOptions.Progress SILENT = (what, done, total) -> {};
+
   @Override
   public String id() {
     return "container.pages";
@@ -25,19 +30,21 @@ final class ContainerPagesCheck implements Check {
 
   @Override
   public String question() {
-    return "Does every stored page lie in the file, with a descriptor that can be right?";
+    return "Is every stored page whole, and do the file's tables agree with each other?";
   }
 
   @Override
   public String explanation() {
     return """
-    Walks the table of page descriptors: offset, size and codec of every stored page. With --full
+    Reads every page descriptor: offset, size and codec must be possible, data must not overlap nor
+    stand for two pages (the shared page of zeros excepted), the bitmaps must agree. With --full
     each page is decoded as well. A page that fails is damage of the file, never of the kernel;
     findings that rest on it say so.
 
-    It can mislead: a descriptor can be right and lead to the bytes of another page (a writer that
-    raced with itself); only the content tells.
-    Next: compare the file's checksum with its source; collect again with one thread.\
+    It can mislead: raw pages carry no checksum, so that bytes changed in one of them, or another
+    page's bytes in its place, decode as well as the right ones.
+    Next: compare the file's checksum with its source; if makedumpfile ran with --num-threads
+    before 1.7.8, collect again with one thread.\
     """;
   }
 
@@ -46,88 +53,96 @@ final class ContainerPagesCheck implements Check {
     return Needs.DUMP;
   }
 
-  /// Pages with the same kind of damage that follow each other.
-  private record Range(long firstPfn, long lastPfn, PageRead.Damaged first) {}
-
   @Override
   public CheckOutcome.Ran run(Subjects subjects) {
-    PhysicalMemory memory = subjects.dump().memory();
-    boolean full = subjects.isFull();
-    Map<PageRead.Damage, List<Range>> ranges = new LinkedHashMap<>();
-    long looked = 0;
-    long damaged = 0;
+    ContainerAudit audit = subjects.dump().audit();
     List<String> gaps = new ArrayList<>();
-    for (long pfn = memory.nextStored(0); pfn >= 0; pfn = memory.nextStored(pfn + 1)) {
-      looked++;
-      Optional<PageRead> defect = full ? Optional.of(memory.read(pfn)) : memory.defect(pfn);
-      if (defect.isPresent() && defect.get() instanceof PageRead.Damaged page) {
-        damaged++;
-        add(ranges.computeIfAbsent(page.damage(), _ -> new ArrayList<>()), page);
+    List<ContainerAudit.Defect> damaged = undecodable(audit.defects());
+    long damagedPages = audit.pages().damaged().getOrDefault(PageRead.Damage.UNDECODABLE, 0L);
+    long unreadable = 0;
+    long decoded = 0;
+    if (subjects.isFull()) {
+      PageSweep.Result sweep =
+          PageSweep.over(subjects.dump(), subjects.threads(), SILENT, subjects::isOver);
+      damaged = undecodable(sweep.defects());
+      damagedPages = sweep.damaged().getOrDefault(PageRead.Damage.UNDECODABLE, 0L);
+      unreadable = sweep.unreadable();
+      decoded = sweep.decoded();
+      if (!sweep.finished()) {
+        gaps.add("only %d stored pages were decoded before the deadline".formatted(decoded));
       }
-      if ((looked & 0xfff) == 0 && subjects.isOver()) {
-        gaps.add("pages from frame 0x%x on were not looked at: deadline".formatted(pfn));
-        break;
+      if (unreadable > 0) {
+        gaps.add(
+            "%d pages could not be read: the file shrank or its device failed"
+                .formatted(unreadable));
       }
     }
     List<Finding> findings = new ArrayList<>();
-    ranges.forEach((kind, list) -> findings.add(finding(kind, list)));
+    if (damagedPages > 0) {
+      findings.add(
+          finding(
+              Words.plural(damagedPages, "stored page does", "stored pages do") + " not decode",
+              PageRanges.evidence(subjects.kernel(), damaged),
+              "undecodable"));
+    }
+    if (!audit.disorder().isEmpty()) {
+      findings.add(
+          finding(
+              "the file's tables contradict each other: " + audit.disorder().getFirst(),
+              audit.disorder().stream()
+                  .<Evidence>map(words -> new Evidence.CountMismatch("contradictions", 0, 1, words))
+                  .toList(),
+              "disorder"));
+    }
     Map<String, String> facts = new LinkedHashMap<>();
-    facts.put("pages", Long.toString(looked));
-    facts.put("damaged", Long.toString(damaged));
-    facts.put("decoded", full ? "every stored page" : "only pages that other checks read");
+    facts.put("damaged", Long.toString(damagedPages));
+    audit.storedAs().forEach((how, count) -> facts.put("stored as " + how, Long.toString(count)));
+    facts.put(
+        "decoded", subjects.isFull() ? "every stored page" : "only pages that other checks read");
+    Map<String, Long> looked = new LinkedHashMap<>();
+    looked.put(
+        audit.descriptors() > 0 ? "page descriptors" : "stored pages",
+        audit.descriptors() > 0 ? audit.descriptors() : audit.pages().stored());
+    if (subjects.isFull()) {
+      looked.put("pages decoded", decoded);
+    }
+    Map<String, Long> notRead = new LinkedHashMap<>();
+    if (damagedPages > 0) {
+      notRead.put("undecodable", damagedPages);
+    }
+    if (unreadable > 0) {
+      notRead.put("unreadable", unreadable);
+    }
     return new CheckOutcome.Ran(
         id(),
-        damaged == 0 ? "all " + looked + " descriptors are sound" : damaged + " pages are damaged",
+        !findings.isEmpty()
+            ? findings.getFirst().claim()
+            : subjects.isFull()
+                ? "all %d stored pages decode".formatted(decoded)
+                : "all %d stored pages have their place in the file"
+                    .formatted(audit.pages().stored()),
         facts,
         findings,
-        List.of(),
-        new Coverage(
-            Map.of(full ? "pages decoded" : "page descriptors", looked),
-            damaged == 0 ? Map.of() : Map.of("damaged", damaged),
-            gaps));
+        audit.remarks().stream().map(remark -> new Note("layout", remark)).toList(),
+        new Coverage(looked, notRead, gaps));
   }
 
-  private static void add(List<Range> ranges, PageRead.Damaged page) {
-    if (!ranges.isEmpty() && ranges.getLast().lastPfn + 1 == page.pfn()) {
-      Range last = ranges.removeLast();
-      ranges.add(new Range(last.firstPfn, page.pfn(), last.first));
-    } else if (ranges.size() < 1000) {
-      ranges.add(new Range(page.pfn(), page.pfn(), page));
-    }
+  private static List<ContainerAudit.Defect> undecodable(List<ContainerAudit.Defect> defects) {
+    return defects.stream().filter(defect -> defect.kind() == PageRead.Damage.UNDECODABLE).toList();
   }
 
-  private Finding finding(PageRead.Damage kind, List<Range> ranges) {
-    long pages = ranges.stream().mapToLong(r -> r.lastPfn - r.firstPfn + 1).sum();
-    Cause cause =
-        kind == PageRead.Damage.UNDECODABLE ? Cause.PAGE_UNDECODABLE : Cause.DUMP_TRUNCATED;
-    List<Evidence> evidence = new ArrayList<>();
-    for (Range range : ranges.subList(0, Math.min(10, ranges.size()))) {
-      evidence.add(
-          new Evidence.PageLooksLike(
-              range.firstPfn,
-              kind.words(),
-              "page frames 0x%x to 0x%x, file offset 0x%x: %s"
-                  .formatted(
-                      range.firstPfn,
-                      range.lastPfn,
-                      range.first.fileOffset(),
-                      range.first.reason())));
-    }
+  private Finding finding(String claim, List<Evidence> evidence, String kind) {
     return new Finding(
         id(),
         Layer.CONTAINER,
         Severity.CORRUPT,
-        cause,
-        "%d stored %s %s (%d %s)"
-            .formatted(
-                pages,
-                pages == 1 ? "page is" : "pages are",
-                kind.words(),
-                ranges.size(),
-                ranges.size() == 1 ? "range" : "ranges"),
+        Cause.PAGE_UNDECODABLE,
+        claim,
         Subject.NONE,
-        evidence,
+        evidence.isEmpty()
+            ? List.of(new Evidence.CountMismatch("pages that do not decode", 0, 1, claim))
+            : evidence,
         List.of(),
-        id() + "/" + kind.words());
+        id() + "/" + kind);
   }
 }

@@ -2,22 +2,28 @@ package org.vmcheck.check;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
-import org.vmcheck.finding.PageMap;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.memory.PageMask;
 
 /// Does the low 640 KiB of the dump hold ciphertext where the kernel kept plain data?
 final class LowMemorySmeCheck implements Check {
-  /// Random-looking pages of strong roles below this number decide nothing.
-  private static final int MIN_PAGES = 4;
+  private static final int MAX_EXAMPLES = 4;
 
   @Override
   public String id() {
@@ -32,15 +38,25 @@ final class LowMemorySmeCheck implements Check {
   @Override
   public String explanation() {
     return """
-    Looks at each page of the low 640 KiB: what is stored, what the kernel used it for, and whether
-    its bytes can be told from random ones (chi-square against the finite-sample null, repeated
-    16-byte blocks, serial correlation). Random bytes in pages that the kernel reserved, kept
-    slabs in or used as page tables are ciphertext; a free page or page cache may hold compressed
-    data and decides nothing.
+    AMD SME encrypts each block of 16 bytes under a key and its physical address. Before Linux
+    6f599d84231f the crash kernel's purgatory copied the low 640 KiB as raw ciphertext to another
+    address, and the capture kernel decrypted it for that address. The dump then holds, for the low
+    range only, bytes that look random (a two-sided cipher, or no decryption at all) or, on
+    first-generation hardware, the old plaintext under one 16-byte mask a page.
 
-    It can mislead: on a kernel that encrypts memory, the real-mode trampoline is kept in the clear
-    and reads as random.
-    Next: see lowmem.reserved for whether this kernel can suffer it; repeat with mem_encrypt=off.\
+    Looks at each page of the range: what is stored, what the kernel used it for, and what its
+    bytes are. Random-looking: chi-square of the byte counts against the finite-sample null, no
+    repeated 16-byte block, serial correlation. Masked: a broken freelist that closes under a mask
+    taken from the page's commonest block, or one that fits its links; the same mask on pages of
+    different use. Each fact weighs by how rarely a healthy kernel shows it in a page of that use:
+    free pages and page cache may hold packed data and weigh nothing. Known before: whether this
+    kernel encrypts its memory. A thousand to one is enough; between the limits the answer is
+    "cannot tell".
+
+    It can mislead: the real-mode trampoline is kept unencrypted and reads as random in any dump
+    of a kernel with SME; where its place is known it is passed over.
+    Next: see lowmem.reserved for whether this kernel can suffer it, lowmem.backup for the copy;
+    read recovered pages with --unmask; repeat with mem_encrypt=off.\
     """;
   }
 
@@ -51,84 +67,256 @@ final class LowMemorySmeCheck implements Check {
 
   @Override
   public CheckOutcome.Ran run(Subjects subjects) {
-    PageMap map = LowMemory.map(subjects.dump(), subjects.kernel(), LowMemory.BACKUP_END_PFN);
+    LowMemoryReading reading = subjects.lowMemory();
     Map<String, Integer> states = new LinkedHashMap<>();
     Map<String, Integer> looks = new LinkedHashMap<>();
-    List<PageMap.Cell> strong = new ArrayList<>();
-    List<PageMap.Cell> strongRandom = new ArrayList<>();
-    long stored = 0;
-    for (PageMap.Cell cell : map.cells()) {
-      states.merge(cell.stored(), 1, Integer::sum);
-      if (cell.looks().isEmpty()) {
-        continue;
-      }
-      stored++;
-      looks.merge(cell.looks(), 1, Integer::sum);
-      if (isStrong(cell.role())) {
-        strong.add(cell);
-        if (cell.looks().equals("random")) {
-          strongRandom.add(cell);
-        }
+    for (LowMemoryReading.Frame frame : reading.frames()) {
+      states.merge(frame.read().words(), 1, Integer::sum);
+      if (frame.bytes() != null) {
+        looks.merge(frame.bytes().looks(), 1, Integer::sum);
       }
     }
     Map<String, String> facts = new LinkedHashMap<>();
     states.forEach((state, count) -> facts.put("pages " + state, count.toString()));
     looks.forEach((look, count) -> facts.put("pages that look like " + look, count.toString()));
-    boolean ciphertext =
-        strongRandom.size() >= MIN_PAGES && strongRandom.size() * 10 >= strong.size() * 9;
-    List<Finding> findings = ciphertext ? List.of(finding(strongRandom, strong.size())) : List.of();
-    String answer;
-    if (stored == 0) {
-      answer =
-          states.getOrDefault("not in dump", 0) == map.cells().size()
-              ? "left out of the dump by design"
-              : "no page of the range is stored";
-    } else if (ciphertext) {
-      answer = "ciphertext";
-    } else if (strongRandom.isEmpty()) {
-      answer = "not ciphertext";
-    } else {
-      answer = "cannot tell";
+    facts.put("memory encryption", reading.encryption().words());
+    facts.put("slabs in the range", Integer.toString(reading.lists().slabs()));
+    facts.put("freelists in the range", Integer.toString(reading.lists().all()));
+    facts.put("freelists broken", Integer.toString(reading.lists().broken()));
+    facts.put("weight before", String.format(Locale.ROOT, "%.1f", reading.before()));
+    if (!reading.witnesses().isEmpty()) {
+      facts.put("weight", String.format(Locale.ROOT, "%.1f", reading.weight()));
     }
+    if (!reading.masks().isEmpty()) {
+      facts.put("pages with a mask", Integer.toString(reading.masks().size()));
+      facts.put("masks", String.join(", ", masks(reading)));
+    }
+    List<Note> notes = new ArrayList<>();
+    if (reading.answer() == LowMemoryReading.Answer.CANNOT_TELL) {
+      notes.add(new Note("low memory", reading.why()));
+      for (LowMemoryReading.Witness witness : strongest(reading)) {
+        notes.add(new Note("low memory", witness.words()));
+      }
+    }
+    boolean byDesign =
+        reading.stored() == 0 && states.getOrDefault("not in dump", 0) == reading.frames().size();
     return new CheckOutcome.Ran(
         id(),
-        answer,
+        byDesign ? "left out of the dump by design" : reading.answer().words(),
         facts,
-        findings,
-        List.of(),
-        new Coverage(Map.of("low pages", stored), Map.of(), List.of()));
+        reading.answer().isCiphertext() ? List.of(finding(subjects, reading)) : List.of(),
+        notes,
+        new Coverage(Map.of("low pages", reading.stored()), Map.of(), List.of()));
   }
 
-  /// Roles in which a healthy page does not look random.
-  private static boolean isStrong(String role) {
-    return role.startsWith("slab") || role.equals("reserved") || role.equals("page table");
-  }
-
-  private Finding finding(List<PageMap.Cell> random, int strong) {
-    List<Evidence> evidence = new ArrayList<>();
-    evidence.add(
-        new Evidence.CountMismatch(
-            "random-looking pages",
-            0,
-            random.size(),
-            "%d of %d pages that the kernel reserved, kept slabs in or used as page tables look random"
-                .formatted(random.size(), strong)));
-    for (PageMap.Cell cell : random.subList(0, Math.min(4, random.size()))) {
-      evidence.add(
-          new Evidence.PageLooksLike(
-              cell.pfn(),
-              cell.looks(),
-              "page frame 0x%x (%s) looks like random bytes".formatted(cell.pfn(), cell.role())));
+  private static Set<String> masks(LowMemoryReading reading) {
+    Set<String> masks = new LinkedHashSet<>();
+    for (PageMask mask : reading.masks().values()) {
+      masks.add(mask.hex() + (mask.hasPeriod32() ? " (repeats every 32 bits)" : ""));
     }
+    return masks;
+  }
+
+  private static List<LowMemoryReading.Witness> strongest(LowMemoryReading reading) {
+    return reading.witnesses().stream()
+        .sorted((a, b) -> Double.compare(Math.abs(b.weight()), Math.abs(a.weight())))
+        .limit(MAX_EXAMPLES)
+        .toList();
+  }
+
+  private Finding finding(Subjects subjects, LowMemoryReading reading) {
+    List<Evidence> evidence = new ArrayList<>();
+    LowMemoryReading.Lists lists = reading.lists();
+    boolean masked = reading.answer() == LowMemoryReading.Answer.MASKED;
+    if (masked && lists.closedUnmasked() > 0) {
+      evidence.add(rewalk(reading));
+    }
+    Subject subject = Subject.NONE;
+    if (lists.first() != null) {
+      LowMemoryReading.Bad bad = lists.first();
+      evidence.add(word(bad, masked));
+      Slab slab = bad.head().slab();
+      int holder = slab.indexHolding(bad.slot());
+      subject =
+          Subject.cache(Words.name(slab.cache()))
+              .withSlab(slab.address())
+              .withObject(holder < 0 ? Evidence.UNKNOWN : slab.object(holder))
+              .withAddress(bad.slot(), bad.physical())
+              .withWord(bad.raw(), bad.recovered());
+    }
+    gathered(subjects, evidence);
+    if (masked) {
+      evidence.add(
+          new Evidence.BytesAt(
+              Evidence.UNKNOWN,
+              Evidence.UNKNOWN,
+              "",
+              0,
+              0,
+              "%s of the range can be read again, through %s: %s"
+                  .formatted(
+                      Words.plural(reading.masks().size(), "page", "pages"),
+                      Words.plural(masks(reading).size(), "mask", "masks"),
+                      String.join(", ", masks(reading).stream().limit(MAX_EXAMPLES).toList()))));
+    } else {
+      evidence.add(counts(reading));
+    }
+    for (LowMemoryReading.Witness witness : strongest(reading)) {
+      evidence.add(
+          new Evidence.PageLooksLike(witness.pfn(), masked ? "masked" : "random", witness.words()));
+    }
+    List<Evidence> against = new ArrayList<>();
+    reading
+        .against()
+        .forEach(sentence -> against.add(new Evidence.CountMismatch("pages", 0, 0, sentence)));
+    subjects.kernel().ifPresent(kernel -> encryption(kernel, evidence, against));
+    long stored = reading.stored();
     return new Finding(
         id(),
         Layer.CONTAINER,
         Severity.CORRUPT,
         Cause.SME_CIPHERTEXT,
-        "the low 640 KiB holds ciphertext",
-        Subject.NONE,
+        "the low 640 KiB of the dump holds %s: %d of %d stored pages"
+            .formatted(
+                masked ? "the old plaintext under an encryption mask" : "ciphertext",
+                reading.ciphertext().size(),
+                stored),
+        subject,
         evidence,
-        List.of(),
-        id() + "/ciphertext");
+        against,
+        id() + "/sme-ciphertext/" + (masked ? "masked" : "random"));
+  }
+
+  private static Evidence rewalk(LowMemoryReading reading) {
+    LowMemoryReading.Lists lists = reading.lists();
+    String which =
+        lists.closedUnmasked() == lists.broken()
+            ? "all " + Words.plural(lists.broken(), "broken freelist", "broken freelists")
+            : "%d of %d broken freelists".formatted(lists.closedUnmasked(), lists.broken());
+    return new Evidence.WhatIf(
+        "mask removed",
+        "with the mask removed %s of %s in the range close"
+            .formatted(which, Words.plural(lists.slabs(), "slab", "slabs")));
+  }
+
+  private static Evidence word(LowMemoryReading.Bad bad, boolean masked) {
+    Slab slab = bad.head().slab();
+    String place =
+        "the free pointer at 0x%x (physical 0x%x, slab 0x%x of cache %s) reads %016x"
+            .formatted(
+                bad.slot(), bad.physical(), slab.address(), Words.name(slab.cache()), bad.raw());
+    return new Evidence.WordAt(
+        bad.slot(),
+        bad.physical(),
+        bad.raw(),
+        bad.recovered(),
+        masked && bad.recovered() != bad.decoded()
+            ? place
+                + (bad.recovered() == 0
+                    ? "; without the mask it ends the list"
+                    : "; without the mask it is %016x, an object of the slab"
+                        .formatted(bad.recovered()))
+            : place + ", which leads to no object of the slab");
+  }
+
+  /// How many findings elsewhere these pages explain.
+  private static void gathered(Subjects subjects, List<Evidence> evidence) {
+    if (!subjects.unmetForSlabs().isEmpty()) {
+      return;
+    }
+    List<SlabFault> faults = subjects.ciphertextFaults();
+    long lists = faults.stream().filter(SlabFault.Broken.class::isInstance).count();
+    Set<Long> slabs = new LinkedHashSet<>();
+    Set<String> caches = new LinkedHashSet<>();
+    for (SlabFault fault : faults) {
+      if (fault instanceof SlabFault.Broken broken) {
+        slabs.add(broken.slab().address());
+        caches.add(Words.name(broken.cache()));
+      }
+    }
+    if (lists > 0) {
+      evidence.add(
+          new Evidence.CountMismatch(
+              "broken freelists",
+              0,
+              lists,
+              "%s of %s break on these pages and nowhere else (%s)"
+                  .formatted(
+                      Words.plural(lists, "freelist", "freelists"),
+                      Words.plural(slabs.size(), "slab", "slabs"),
+                      String.join(", ", caches.stream().limit(MAX_EXAMPLES).toList()))));
+    }
+    long others = faults.size() - lists;
+    if (others > 0) {
+      evidence.add(
+          new Evidence.CountMismatch(
+              "other findings",
+              0,
+              others,
+              "%s about slabs and lists rest on these pages too"
+                  .formatted(Words.plural(others, "other alarm", "other alarms"))));
+    }
+  }
+
+  private static Evidence counts(LowMemoryReading reading) {
+    int random = 0;
+    int narrow = 0;
+    double sum = 0;
+    for (LowMemoryReading.Frame frame : reading.frames()) {
+      if (reading.ciphertext().contains(frame.pfn())) {
+        random++;
+        sum += frame.bytes().chiSquare();
+      }
+    }
+    for (LowMemoryReading.Frame frame : reading.frames()) {
+      if (reading.ciphertext().contains(frame.pfn())) {
+        narrow += frame.bytes().looksRandom(random, 1e-3) ? 1 : 0;
+      }
+    }
+    return new Evidence.CountMismatch(
+        "random-looking pages",
+        0,
+        random,
+        ("%d of %d stored pages cannot be told from random bytes; %d lie within the limits that all"
+                + " of them together leave once in a thousand; their chi-squares sum to %.0f, %+.1f"
+                + " standard deviations from what random bytes give")
+            .formatted(
+                random,
+                reading.stored(),
+                narrow,
+                sum,
+                PageStatistics.deviation(sum, Math.max(1, random))));
+  }
+
+  private static void encryption(Kernel kernel, List<Evidence> evidence, List<Evidence> against) {
+    MemoryEncryption encryption = MemoryEncryption.of(kernel);
+    String why =
+        encryption.reasons().isEmpty() ? "" : ": " + String.join(", ", encryption.reasons());
+    switch (encryption.state()) {
+      case SME ->
+          evidence.add(
+              encryption.line() == null
+                  ? new Evidence.CountMismatch(
+                      "sme_mask",
+                      0,
+                      encryption.mask(),
+                      "the kernel ran with memory encryption (SME)" + why)
+                  : new Evidence.LogLineSays(
+                      encryption.line().timestampNanos(),
+                      encryption.line().text(),
+                      "the kernel ran with memory encryption (SME)" + why));
+      case SEV ->
+          against.add(
+              new Evidence.CountMismatch(
+                  "sme_mask",
+                  0,
+                  encryption.mask(),
+                  "the kernel was an encrypted guest (SEV), where kexec copies rightly" + why));
+      case OFF ->
+          against.add(
+              new Evidence.CountMismatch(
+                  "sme_mask", 0, 0, "the kernel says that memory encryption is off" + why));
+      case UNKNOWN -> {}
+    }
   }
 }

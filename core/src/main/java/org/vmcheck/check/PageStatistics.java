@@ -3,8 +3,9 @@ package org.vmcheck.check;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.util.HashSet;
-import java.util.Set;
+import java.util.HashMap;
+import java.util.Map;
+import org.vmcheck.memory.PageMask;
 
 /// Byte statistics of one page, and whether they are those of uniformly random bytes.
 ///
@@ -16,25 +17,34 @@ import java.util.Set;
 /// @param distinctBytes different byte values
 /// @param distinctBlocks different aligned 16-byte blocks
 /// @param blocks aligned 16-byte blocks
-/// @param zero whether every byte is zero
+/// @param serialCorrelation of each byte with the one before, circular
+/// @param zeroBlocks aligned 16-byte blocks that are all zero
+/// @param zeroBytes bytes that are zero
+/// @param printableBytes bytes of text: 0x20 to 0x7e, tab, line feed, carriage return
+/// @param addresses aligned words whose top 16 bits are all ones, as those of kernel addresses
+/// @param commonest the aligned 16-byte block met most often, zero ones left out
+/// @param commonestCount how often; 0 if all blocks are zero
 record PageStatistics(
     double chiSquare,
     int distinctBytes,
     int distinctBlocks,
     int blocks,
     double serialCorrelation,
-    boolean zero) {
-  /// Limits that a random page leaves once in 10^15, either way.
-  private static final double MIN_CHI_SQUARE = 114.6;
+    int zeroBlocks,
+    int zeroBytes,
+    int printableBytes,
+    int addresses,
+    PageMask commonest,
+    int commonestCount) {
+  /// Probability with which a random page leaves either limit of [#looksRandom].
+  private static final double WIDE = 1e-15;
 
-  private static final double MAX_CHI_SQUARE = 477.7;
   private static final double MAX_CORRELATION = 0.124;
   private static final int MIN_DISTINCT_BYTES = 254;
+  private static final int DEGREES = 255;
 
   private static final ValueLayout.OfLong WORD =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-
-  private record Block(long low, long high) {}
 
   static PageStatistics of(MemorySegment page) {
     int size = (int) page.byteSize();
@@ -54,32 +64,88 @@ record PageStatistics(
     double expected = size / 256.0;
     double chiSquare = 0;
     int distinct = 0;
-    for (int count : counts) {
-      chiSquare += (count - expected) * (count - expected) / expected;
-      distinct += count > 0 ? 1 : 0;
+    int printable = counts['\n'] + counts['\r'] + counts['\t'];
+    for (int value = 0; value < 256; value++) {
+      chiSquare += (counts[value] - expected) * (counts[value] - expected) / expected;
+      distinct += counts[value] > 0 ? 1 : 0;
+      printable += value >= 0x20 && value < 0x7f ? counts[value] : 0;
     }
-    Set<Block> blocks = new HashSet<>();
+    Map<PageMask, Integer> blocks = new HashMap<>();
+    PageMask commonest = new PageMask(0, 0);
+    int commonestCount = 0;
+    int addresses = 0;
     for (int at = 0; at + 16 <= size; at += 16) {
-      blocks.add(new Block(page.get(WORD, at), page.get(WORD, at + 8L)));
+      PageMask block = new PageMask(page.get(WORD, at), page.get(WORD, at + 8L));
+      int count = blocks.merge(block, 1, Integer::sum);
+      if (!block.isZero() && count > commonestCount) {
+        commonest = block;
+        commonestCount = count;
+      }
+      addresses += (block.low() >>> 48 == 0xffff ? 1 : 0) + (block.high() >>> 48 == 0xffff ? 1 : 0);
     }
     double variance = (double) size * squares - (double) sum * sum;
     double correlation =
         variance == 0 ? 1 : ((double) size * products - (double) sum * sum) / variance;
     return new PageStatistics(
-        chiSquare, distinct, blocks.size(), size / 16, correlation, counts[0] == size);
+        chiSquare,
+        distinct,
+        blocks.size(),
+        size / 16,
+        correlation,
+        blocks.getOrDefault(new PageMask(0, 0), 0),
+        counts[0],
+        printable,
+        addresses,
+        commonest,
+        commonestCount);
   }
 
-  /// Whether nothing tells the page from uniformly random bytes.
+  boolean isZero() {
+    return zeroBlocks == blocks;
+  }
+
+  /// Whether nothing tells the page from uniformly random bytes: limits so wide that they hold for
+  /// any number of pages. Well-packed data passes too.
   boolean looksRandom() {
-    return chiSquare >= MIN_CHI_SQUARE
-        && chiSquare <= MAX_CHI_SQUARE
+    return distinctBlocks == blocks
         && distinctBytes >= MIN_DISTINCT_BYTES
-        && distinctBlocks == blocks
-        && Math.abs(serialCorrelation) < MAX_CORRELATION;
+        && Math.abs(serialCorrelation) < MAX_CORRELATION
+        && chance() >= WIDE;
   }
 
-  /// `zero`, `random` or `data`.
+  /// Whether the page stays within the limits that all of `pages` random pages together leave with
+  /// the probability `family`: what most packed data does not.
+  boolean looksRandom(int pages, double family) {
+    return looksRandom() && chance() >= family / (2.0 * Math.max(1, pages));
+  }
+
+  /// The smaller of the two tails of chi-square.
+  private double chance() {
+    return Math.min(ChiSquare.below(chiSquare, DEGREES), ChiSquare.above(chiSquare, DEGREES));
+  }
+
+  /// Standard deviations that the sum of the chi-squares of `pages` pages lies from its mean if all
+  /// are random.
+  static double deviation(double sumOfChiSquares, int pages) {
+    return (sumOfChiSquares - (double) DEGREES * pages) / Math.sqrt(2.0 * DEGREES * pages);
+  }
+
+  /// `zero`, `random`, `filled` (one block all over), `pointers`, `text` or `data`.
   String looks() {
-    return zero ? "zero" : looksRandom() ? "random" : "data";
+    if (isZero()) {
+      return "zero";
+    }
+    if (looksRandom()) {
+      return "random";
+    }
+    if (commonestCount == blocks) {
+      return "filled";
+    }
+    if (addresses * 8 >= blocks * 2) {
+      return "pointers";
+    }
+    return (printableBytes + zeroBytes) * 10 >= blocks * 16 * 9 && printableBytes * 2 > blocks * 16
+        ? "text"
+        : "data";
   }
 }

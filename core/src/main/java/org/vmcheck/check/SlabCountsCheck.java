@@ -53,7 +53,7 @@ final class SlabCountsCheck implements Check {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
-    for (SlabFault fault : survey.faults()) {
+    for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Count count) {
         findings.add(finding(kernel, count));
       }

@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
@@ -54,9 +55,9 @@ final class SlabFreelistCheck implements Check {
   public CheckOutcome.Ran run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
-    List<Finding> findings = new ArrayList<>();
+    List<Finding> found = new ArrayList<>();
     Map<Long, List<SlabFault.Broken>> byCache = new LinkedHashMap<>();
-    for (SlabFault fault : survey.faults()) {
+    for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken) {
         byCache.computeIfAbsent(broken.cache().address(), _ -> new ArrayList<>()).add(broken);
       }
@@ -65,11 +66,12 @@ final class SlabFreelistCheck implements Check {
       Optional<CacheDiagnosis> whole =
           CacheDiagnosis.ofBroken(kernel, survey.vote().decoder(), broken);
       if (whole.isPresent()) {
-        findings.add(whole.get().finding(kernel, id()));
+        found.add(whole.get().finding(kernel, id()));
       } else {
-        broken.forEach(one -> findings.add(finding(kernel, survey, one)));
+        broken.forEach(one -> found.add(finding(kernel, survey, one)));
       }
     }
+    List<Finding> findings = MissingSlabs.fold(found, subjects.dump().container());
     List<String> gaps = new ArrayList<>();
     if (!survey.finished()) {
       gaps.add("the walk was ended by the deadline");
@@ -100,15 +102,25 @@ final class SlabFreelistCheck implements Check {
     looked.put("slabs", survey.slabs());
     looked.put("objects", survey.objects());
     looked.put("free pointers", survey.freePointers());
+    Map<String, Long> notRead = new TreeMap<>(survey.unreadableSlabPages());
+    long ciphertext =
+        subjects.ciphertextFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+    if (ciphertext > 0) {
+      notRead.merge("ciphertext", ciphertext, Long::sum);
+      facts.put("freelists lost to ciphertext", Long.toString(ciphertext));
+    }
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
+            ? (ciphertext == 0
+                ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
+                : "every freelist ends as it should but %d on ciphertext pages (lowmem.sme)"
+                    .formatted(ciphertext))
             : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
         facts,
         findings,
         List.of(),
-        new Coverage(looked, survey.unreadableSlabPages(), gaps));
+        new Coverage(looked, notRead, gaps));
   }
 
   private static String voteWords(FreelistDecoder.Vote vote) {

@@ -55,7 +55,7 @@ final class SlabListsCheck implements Check {
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
     List<String> gaps = new ArrayList<>();
-    for (SlabFault fault : survey.faults()) {
+    for (SlabFault fault : subjects.soundFaults()) {
       switch (fault) {
         case SlabFault.Links links -> findings.add(links(kernel, links));
         case SlabFault.Stray stray ->

@@ -61,7 +61,7 @@ final class SlabPoisonCheck implements Check {
     SlabSurvey survey = subjects.survey();
     // What overwrote a free pointer is a finding of slab.freelist already.
     Set<Long> brokenObjects = new HashSet<>();
-    for (SlabFault fault : survey.faults()) {
+    for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken
           && broken.list().end() instanceof Freelist.End.BadPointer bad
           && bad.holder() != Freelist.HEAD) {
@@ -69,7 +69,7 @@ final class SlabPoisonCheck implements Check {
       }
     }
     List<SlabFault.Pattern> faults = new ArrayList<>();
-    for (SlabFault fault : survey.faults()) {
+    for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Pattern pattern
           && (pattern.zone() != SlabFault.Zone.ZEROED
               || !brokenObjects.contains(pattern.slab().object(pattern.index())))) {

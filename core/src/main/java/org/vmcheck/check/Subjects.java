@@ -1,13 +1,18 @@
 package org.vmcheck.check;
 
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.dump.Dump;
+import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.memory.PageMask;
 
 /// What the checks look at: one open dump, the kernel in it, and the one pass over its slabs that
 /// several checks share.
@@ -18,6 +23,8 @@ public final class Subjects {
   private final boolean full;
   private final BooleanSupplier isOver;
   private SlabSurvey survey;
+  private LowMemoryReading lowMemory;
+  private CaptureKernel captureKernel;
 
   /// @param threads how many threads a check may use
   /// @param full whether every stored page is to be decoded
@@ -70,6 +77,68 @@ public final class Subjects {
       survey = SlabSurvey.run(kernel, memMap, threads, isOver);
     }
     return survey;
+  }
+
+  /// How the low 640 KiB came into the dump, found out when first asked for.
+  synchronized LowMemoryReading lowMemory() {
+    if (lowMemory == null) {
+      Optional<FreelistDecoder> decoder =
+          unmetForSlabs().isEmpty() ? Optional.of(survey().vote().decoder()) : Optional.empty();
+      lowMemory = LowMemoryReading.of(dump, kernel(), decoder);
+    }
+    return lowMemory;
+  }
+
+  /// Masks over pages of the low 640 KiB whose plaintext is recovered, by page frame.
+  public Map<Long, PageMask> masks() {
+    return lowMemory().masks();
+  }
+
+  /// What a capture kernel left in the low 640 KiB. Only for checks that need a kernel.
+  synchronized CaptureKernel captureKernel() {
+    if (captureKernel == null) {
+      captureKernel =
+          CaptureKernel.of(
+              kernel().orElseThrow(),
+              unmetForSlabs().isEmpty() ? Optional.of(survey().vote().decoder()) : Optional.empty(),
+              lowMemory().ciphertext());
+    }
+    return captureKernel;
+  }
+
+  /// What is wrong with slabs and rests on pages that the dump holds as they were: the kernel's own
+  /// trouble.
+  List<SlabFault> soundFaults() {
+    return survey().faults().stream()
+        .filter(fault -> !isOn(lowMemory().ciphertext(), fault))
+        .filter(fault -> !isOn(captureKernel().overwritten(), fault))
+        .toList();
+  }
+
+  /// What seems wrong with slabs because pages of them are ciphertext.
+  List<SlabFault> ciphertextFaults() {
+    return survey().faults().stream()
+        .filter(fault -> isOn(lowMemory().ciphertext(), fault))
+        .toList();
+  }
+
+  /// What seems wrong with slabs because the capture kernel wrote over pages of them.
+  List<SlabFault> overwrittenFaults() {
+    return unmetForSlabs().isEmpty()
+        ? survey().faults().stream()
+            .filter(fault -> isOn(captureKernel().overwritten(), fault))
+            .toList()
+        : List.of();
+  }
+
+  private boolean isOn(Set<Long> frames, SlabFault fault) {
+    if (frames.isEmpty()) {
+      return false;
+    }
+    long address =
+        fault instanceof SlabFault.Broken broken ? broken.list().end().slot() : fault.address();
+    long paddr = kernel().orElseThrow().memory().physicalAddress(address);
+    return paddr >= 0 && frames.contains(paddr >>> 12);
   }
 
   /// The pass, if some check asked for it.

@@ -11,19 +11,21 @@ import java.util.Set;
 ///   information, or a bootable vmlinuz
 /// @param directories where files of debug information are looked for, in this order, before the
 ///   places of the distributions
-/// @param force whether a file that belongs to another kernel is used all the same
-/// @param ignored what the dump itself has and is not to be used
+/// @param force whether a named file that belongs to another kernel is used all the same
+/// @param ignored what is not to be used although it is there
 public record DebugSources(
-    Optional<Path> vmlinux, List<Path> directories, boolean force, Set<Own> ignored) {
+    Optional<Path> vmlinux, List<Path> directories, boolean force, Set<Kind> ignored) {
 
-  /// What a dump itself can have.
-  public enum Own {
+  /// What symbols and types are found in.
+  public enum Kind {
     /// The addresses of the tables of kallsyms in VMCOREINFO.
     KALLSYMS_KEYS,
-    /// The symbols of kallsyms, however found.
+    /// The symbols of kallsyms in the dump, however found.
     KALLSYMS,
-    /// The types of BTF.
-    BTF
+    /// The types of BTF, in the dump or in a file.
+    BTF,
+    /// Files that the user did not name.
+    PLACES
   }
 
   /// The dump, and the places of the distributions.
@@ -47,11 +49,11 @@ public record DebugSources(
     return new DebugSources(vmlinux, directories, newForce, ignored);
   }
 
-  public DebugSources ignoring(Own... own) {
-    return new DebugSources(vmlinux, directories, force, Set.of(own));
+  public DebugSources ignoring(Kind... kinds) {
+    return new DebugSources(vmlinux, directories, force, Set.of(kinds));
   }
 
-  public boolean ignores(Own own) {
-    return ignored.contains(own);
+  public boolean ignores(Kind kind) {
+    return ignored.contains(kind);
   }
 }

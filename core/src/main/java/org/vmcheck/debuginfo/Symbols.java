@@ -48,6 +48,22 @@ public final class Symbols {
     table[slot] = entry;
   }
 
+  private Symbols(Symbols other, long[] addresses) {
+    this.source = other.source;
+    this.names = other.names;
+    this.slots = other.slots;
+    this.addresses = addresses;
+  }
+
+  /// These symbols with every address from `least` on moved.
+  Symbols shifted(long offset, long least) {
+    long[] moved = new long[addresses.length];
+    for (int i = 0; i < moved.length; i++) {
+      moved[i] = addresses[i] + (Long.compareUnsigned(addresses[i], least) >= 0 ? offset : 0);
+    }
+    return new Symbols(this, moved);
+  }
+
   /// Gathers symbols in any order.
   public static final class Builder {
     private byte[] names;

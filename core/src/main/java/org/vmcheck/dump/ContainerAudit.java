@@ -15,7 +15,8 @@ import java.util.TreeMap;
 /// @param descriptors page descriptors that were read; 0 in formats without
 /// @param defects what is wrong, in the order of the frames, at most [#MAX_LISTED]
 /// @param unlisted defects beyond that
-/// @param disorder data that does not lie as a writer lays it, though each page may be whole
+/// @param disorder tables that contradict each other, though each page may decode: bitmaps that
+///   disagree, data that overlaps, one page's data in another's place
 /// @param remarks what is unusual and does no harm
 public record ContainerAudit(
     Pages pages,

@@ -205,18 +205,19 @@ final class KdumpAudit {
       }
       if (outOfOrder > 0) {
         long overlapping = overlaps();
-        disorder.add(
-            ("[%s] the data of %d pages lies before that of the page before it, first at frame"
-                    + " 0x%x; %s")
-                .formatted(
-                    name,
-                    outOfOrder,
-                    firstOutOfOrder,
-                    overlapping > 0
-                        ? overlapping + " pages overlap the data of others"
-                        : count < MAX_SPANS
-                            ? "none overlaps another"
-                            : "none of the first " + MAX_SPANS + " overlaps another"));
+        (overlapping > 0 ? disorder : remarks)
+            .add(
+                ("[%s] the data of %d pages lies before that of the page before it, first at frame"
+                        + " 0x%x; %s")
+                    .formatted(
+                        name,
+                        outOfOrder,
+                        firstOutOfOrder,
+                        overlapping > 0
+                            ? overlapping + " pages overlap the data of others"
+                            : count < MAX_SPANS
+                                ? "none overlaps another"
+                                : "none of the first " + MAX_SPANS + " overlaps another"));
       }
     }
 

@@ -46,6 +46,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
   private final Optional<Vmcoreinfo> vmcoreinfo;
   private final Container container;
   private final PageCache cache;
+  private volatile ContainerAudit audit;
 
   /// Frames [from, to) whose bits were cut off with the end of a flattened stream.
   private final long lostBitsFrom;
@@ -318,7 +319,12 @@ final class KdumpDump implements Dump, PhysicalMemory {
 
   @Override
   public ContainerAudit audit() {
-    return KdumpAudit.of(this);
+    ContainerAudit made = audit;
+    if (made == null) {
+      made = KdumpAudit.of(this);
+      audit = made;
+    }
+    return made;
   }
 
   @Override

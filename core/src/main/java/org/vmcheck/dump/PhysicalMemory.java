@@ -1,5 +1,7 @@
 package org.vmcheck.dump;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.Optional;
 
 /// The physical pages of a dump. Safe for use by several threads at once.
@@ -16,9 +18,14 @@ public interface PhysicalMemory {
   /// Reads one page past any cache, for sweeps over the whole dump.
   ///
   /// @param page at least one page, into which the bytes are put
-  /// @return if present, a view of `page`, or of the dump itself
+  /// @return if present, a view of `page`
   default PageRead readInto(long pfn, byte[] page) {
-    return read(pfn);
+    PageRead read = read(pfn);
+    if (!(read instanceof PageRead.Present(MemorySegment bytes))) {
+      return read;
+    }
+    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, page, 0, pageSize());
+    return new PageRead.Present(MemorySegment.ofArray(page));
   }
 
   /// The first frame at or after `pfn` that the dump says it stores, or -1 if there is none.

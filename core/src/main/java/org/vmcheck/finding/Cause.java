@@ -7,12 +7,15 @@ public enum Cause {
   SME_CIPHERTEXT(
       "sme-ciphertext",
       Kind.ARTEFACT,
-      "Pages of the low 640 KiB were copied to the kdump backup region, or read from it, through"
-          + " the wrong memory-encryption key (AMD SME). The crashed kernel's own memory was most"
-          + " likely fine; the dump holds those pages as ciphertext or under a mask.",
-      "Use a kernel with \"x86/kdump: Always reserve the low 1M when the crashkernel option is"
-          + " specified\" (in mainline 5.5, backported by distributions), or repeat with"
-          + " mem_encrypt=off. Do not hunt a kernel bug from these pages.",
+      "The machine encrypts its memory (AMD SME). When kdump started, the low 640 KiB was copied to"
+          + " the backup region as it stood in memory, encrypted for its old address, and was then"
+          + " decrypted for the new one: the dump holds those pages as ciphertext or under a mask."
+          + " The crashed kernel's own memory was most likely fine, for the damage came after it"
+          + " stopped and ends where the copied range ends.",
+      "Do not hunt a kernel bug from these pages. For the next crash use a kernel with Linux"
+          + " 6f599d84231f \"x86/kdump: Always reserve the low 1M when the crashkernel option is"
+          + " specified\" (mainline 5.5 and later; distributions backported it) and confirm with"
+          + " lowmem.reserved that it is in force, or boot with mem_encrypt=off.",
       "Linux commit 6f599d84231f; kernel bugzilla 204793"),
   ENCRYPTED_MEMORY(
       "encrypted-memory",

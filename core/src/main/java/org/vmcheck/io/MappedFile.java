@@ -133,6 +133,8 @@ public final class MappedFile implements ByteSource, AutoCloseable {
 
   @Override
   public void close() {
-    arena.close();
+    if (arena.scope().isAlive()) {
+      arena.close();
+    }
   }
 }

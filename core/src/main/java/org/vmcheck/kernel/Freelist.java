@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import java.util.Arrays;
+import java.util.List;
 import org.vmcheck.dump.PageRead;
 
 /// The result of walking one freelist: how many good links, and how it ended.
@@ -13,6 +14,11 @@ public record Freelist(int length, End end) {
 
   /// How a freelist ended.
   public sealed interface End {
+    /// Address of the word at which the list ended; 0 for one that is whole.
+    default long slot() {
+      return 0;
+    }
+
     /// With a null pointer.
     record Closed() implements End {}
 
@@ -65,6 +71,18 @@ public record Freelist(int length, End end) {
         Arrays.fill(metAt, 0, objects, 0);
       }
       met = 0;
+    }
+
+    /// The objects that the last walk met, in list order.
+    public List<Integer> lastMet(Freelist list) {
+      Integer[] order = new Integer[list.length()];
+      int before = met - list.length();
+      for (int i = 0; i < metAt.length; i++) {
+        if (metAt[i] > before) {
+          order[metAt[i] - 1 - before] = i;
+        }
+      }
+      return List.of(order);
     }
 
     /// Whether some walk since [#start] met the object.

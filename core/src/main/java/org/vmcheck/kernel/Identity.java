@@ -1,10 +1,8 @@
 package org.vmcheck.kernel;
 
-import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
-import org.vmcheck.elf.ElfFile;
-import org.vmcheck.elf.ElfNote;
+import org.vmcheck.debuginfo.KernelIdentity;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
 
@@ -65,15 +63,9 @@ public record Identity(
           && size < 65536
           && kernel.memory().read(start.getAsLong(), (int) size)
               instanceof MemoryRead.Bytes(ByteView view)) {
-        List<ElfNote> notes = new java.util.ArrayList<>();
-        ElfFile.parseNotes(view, notes);
-        for (ElfNote note : notes) {
-          if (note.name().equals("GNU")
-              && note.type() == ElfNote.NT_GNU_BUILD_ID
-              && note.desc().size() <= 64) {
-            byte[] id = note.desc().bytes(0, (int) note.desc().size());
-            return java.util.HexFormat.of().formatHex(id);
-          }
+        Optional<String> id = KernelIdentity.buildId(view);
+        if (id.isPresent()) {
+          return id.get();
         }
       }
     }

@@ -3,12 +3,15 @@ package org.vmcheck.kernel;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
 import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -16,16 +19,20 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// Views of its parts are made when first asked for. Safe for use by several threads at once.
 public final class Kernel {
+  private static final int TAINT_RANDSTRUCT = 17;
+
   private final Dump dump;
   private final Vmcoreinfo vmcoreinfo;
   private final VirtualMemory memory;
   private final Optional<Symbols> symbols;
   private final Optional<Types> types;
   private final List<String> missing;
+  private final List<DebugFile> debugFiles;
   private final Memo<PerCpu> perCpu = new Memo<>(() -> PerCpu.of(this));
   private final Memo<Optional<MemMap>> memMap = new Memo<>(() -> MemMap.of(this));
   private final Memo<Identity> identity = new Memo<>(() -> Identity.of(this));
   private final Memo<LogBuffer> log = new Memo<>(() -> LogBuffer.read(this));
+  private final Memo<Modules> modules = new Memo<>(() -> Modules.read(this));
   private final Memo<SlabCaches> slabCaches = new Memo<>(() -> SlabCaches.read(this));
 
   Kernel(
@@ -34,13 +41,27 @@ public final class Kernel {
       VirtualMemory memory,
       Optional<Symbols> symbols,
       Optional<Types> types,
-      List<String> missing) {
+      List<String> missing,
+      List<DebugFile> debugFiles) {
     this.dump = dump;
     this.vmcoreinfo = vmcoreinfo;
     this.memory = memory;
     this.symbols = symbols;
     this.types = types;
     this.missing = List.copyOf(missing);
+    this.debugFiles = List.copyOf(debugFiles);
+  }
+
+  /// The same kernel in memory that is read another way: everything is read anew.
+  public Kernel over(PhysicalMemory physical) {
+    return new Kernel(
+        dump,
+        vmcoreinfo,
+        new VirtualMemory(physical, memory.paging(), memory.map()),
+        symbols,
+        types,
+        missing,
+        debugFiles);
   }
 
   public Dump dump() {
@@ -68,6 +89,12 @@ public final class Kernel {
     return missing;
   }
 
+  /// The files of debug information that were looked at, whose they are and what is taken from
+  /// them: a named one always, others where the dump itself lacks symbols or types.
+  public List<DebugFile> debugFiles() {
+    return debugFiles;
+  }
+
   public PerCpu perCpu() {
     return perCpu.get();
   }
@@ -87,6 +114,16 @@ public final class Kernel {
 
   public SlabCaches slabCaches() {
     return slabCaches.get();
+  }
+
+  public Modules modules() {
+    return modules.get();
+  }
+
+  /// Whether the order of members was shuffled in this build (taint `T`): then only its own types
+  /// fit, and those of a kernel rebuilt from the same source do not.
+  public boolean hasShuffledStructs() {
+    return (variable64("tainted_mask").orElse(0) >>> TAINT_RANDSTRUCT & 1) != 0;
   }
 
   public OptionalLong symbol(String name) {
@@ -140,11 +177,17 @@ public final class Kernel {
     return at == vaddr ? Optional.empty() : Optional.of(text.toString());
   }
 
-  /// `symbol+0xoffset` of an address in the image, else the address itself.
+  /// `symbol+0xoffset` of an address in the image or, with the module's name, in a module; else the
+  /// address itself.
   public String describe(long vaddr) {
     return symbols
-        .filter(_ -> memory.map().isImage(vaddr))
-        .flatMap(s -> s.describe(vaddr))
+        .flatMap(
+            s ->
+                memory.map().isImage(vaddr)
+                    ? s.describe(vaddr)
+                    : vaddr >>> 31 == AddressMap.IMAGE_BASE >>> 31
+                        ? modules().describe(vaddr)
+                        : Optional.empty())
         .orElseGet(() -> "0x" + Long.toHexString(vaddr));
   }
 }

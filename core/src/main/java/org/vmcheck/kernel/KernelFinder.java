@@ -10,6 +10,7 @@ import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.debuginfo.Kallsyms;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
+import org.vmcheck.debuginfo.Vmlinux;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
@@ -33,6 +34,10 @@ public final class KernelFinder {
 
   private static final int MAX_BTF_BYTES = 32 << 20;
 
+  private static final String FUNCTIONS_ONLY =
+      "no symbols of data: the kernel was built without CONFIG_KALLSYMS_ALL and names functions"
+          + " only (give its vmlinux or vmlinuz)";
+
   private final Dump dump;
   private final Vmcoreinfo info;
   private final DebugSources sources;
@@ -44,12 +49,24 @@ public final class KernelFinder {
     this.sources = sources;
   }
 
-  /// [#find(Dump, DebugSources)] with what the dump itself has.
+  /// [#find(Dump, DebugSources)] with no file named by the user.
   public static KernelSearch find(Dump dump) {
-    return find(dump, DebugSources.DEFAULT);
+    try {
+      return find(dump, DebugSources.DEFAULT);
+    } catch (IOException e) {
+      throw new AssertionError("only a named file throws", e);
+    }
   }
 
-  public static KernelSearch find(Dump dump, DebugSources sources) {
+  /// Finds the kernel, and its symbols and types where these are to be had.
+  ///
+  /// @throws IOException if the vmlinux that the user names cannot be read or is none; one of
+  ///   another kernel is no error here but stands in [Kernel#debugFiles]
+  public static KernelSearch find(Dump dump, DebugSources sources) throws IOException {
+    Optional<Vmlinux> named =
+        sources.vmlinux().isPresent()
+            ? Optional.of(Vmlinux.open(sources.vmlinux().get()))
+            : Optional.empty();
     String machine = dump.container().machine();
     if (!machine.isEmpty() && !machine.equals("x86_64")) {
       return new KernelSearch.NotFound(
@@ -63,14 +80,21 @@ public final class KernelFinder {
     if (info.isEmpty()) {
       info = VmcoreinfoSearch.in(dump).map(VmcoreinfoSearch.Found::info);
     }
+    if (info.isEmpty() && !sources.ignores(DebugSources.Kind.KALLSYMS)) {
+      KallsymsFinder kallsyms = new KallsymsFinder(dump.memory());
+      info = kallsyms.findAnywhere().flatMap(kallsyms::vmcoreinfo);
+    }
     if (info.isEmpty()) {
       return new KernelSearch.NotFound(
-          List.of("the dump carries no VMCOREINFO note, and none was found in its memory"), false);
+          List.of(
+              "the dump carries no VMCOREINFO note, and neither one nor a kernel's symbol table was"
+                  + " found in its memory"),
+          false);
     }
-    return new KernelFinder(dump, info.get(), sources).find();
+    return new KernelFinder(dump, info.get(), sources).find(named);
   }
 
-  private KernelSearch find() {
+  private KernelSearch find(Optional<Vmlinux> named) {
     OptionalLong physBase = physBase();
     OptionalLong root = info.symbol("swapper_pg_dir");
     if (physBase.isEmpty() || root.isEmpty()) {
@@ -99,7 +123,42 @@ public final class KernelFinder {
     Optional<Symbols> symbols = symbols(memory);
     memory = memory.with(regions(memory, symbols));
     Optional<Types> types = types(memory, symbols);
-    return new KernelSearch.Found(new Kernel(dump, info, memory, symbols, types, missing));
+    boolean functionsOnly = symbols.isPresent() && hasFunctionsOnly(symbols.get());
+    if (functionsOnly) {
+      missing.add(FUNCTIONS_ONLY);
+    }
+    if (named.isEmpty() && symbols.isPresent() && !functionsOnly && types.isPresent()) {
+      return new KernelSearch.Found(
+          new Kernel(dump, info, memory, symbols, types, missing, List.of()));
+    }
+    VirtualMemory found = memory;
+    DebugFiles files =
+        new DebugFiles(sources, info, memory, symbols, others -> types(found, Optional.of(others)));
+    DebugFiles.Gain gain = files.use(named, symbols.isEmpty() || functionsOnly, types.isEmpty());
+    if (gain.symbols().isPresent()) {
+      symbols = gain.symbols();
+      memory = memory.with(regions(memory, symbols));
+      missing.removeIf(reason -> reason.startsWith("no symbols") || reason.equals(FUNCTIONS_ONLY));
+    }
+    if (types.isEmpty() && gain.types().isPresent()) {
+      String disagreement = contradiction(gain.types().get());
+      if (disagreement == null) {
+        types = gain.types();
+        missing.removeIf(reason -> reason.startsWith("no types"));
+      } else {
+        missing.add("no types: " + disagreement);
+      }
+    }
+    missing.addAll(gain.problems());
+    return new KernelSearch.Found(
+        new Kernel(dump, info, memory, symbols, types, missing, gain.files()));
+  }
+
+  /// Without CONFIG_KALLSYMS_ALL kallsyms names functions, and no variable.
+  private static boolean hasFunctionsOnly(Symbols symbols) {
+    return symbols.address("init_task").isEmpty()
+        && symbols.address("slab_caches").isEmpty()
+        && symbols.address("__per_cpu_offset").isEmpty();
   }
 
   private static KernelSearch notFound(String reason) {
@@ -145,13 +204,13 @@ public final class KernelFinder {
   /// Where VMCOREINFO names the tables of kallsyms, from there; else, or where these do not decode,
   /// from where the image looks like them.
   private Optional<Symbols> symbols(VirtualMemory memory) {
-    if (sources.ignores(DebugSources.Own.KALLSYMS)) {
+    if (sources.ignores(DebugSources.Kind.KALLSYMS)) {
       missing.add("no symbols: kallsyms is not to be used");
       return Optional.empty();
     }
     String reason = "VMCOREINFO does not name the tables of kallsyms";
     if (info.symbol("kallsyms_names").isPresent()
-        && !sources.ignores(DebugSources.Own.KALLSYMS_KEYS)) {
+        && !sources.ignores(DebugSources.Kind.KALLSYMS_KEYS)) {
       try {
         return Optional.of(kallsyms(memory));
       } catch (MalformedFileException e) {
@@ -296,7 +355,7 @@ public final class KernelFinder {
   }
 
   private Optional<Types> types(VirtualMemory memory, Optional<Symbols> symbols) {
-    if (sources.ignores(DebugSources.Own.BTF)) {
+    if (sources.ignores(DebugSources.Kind.BTF)) {
       missing.add("no types: BTF is not to be used");
       return Optional.empty();
     }

@@ -65,6 +65,12 @@ public final class MemMap {
     return sections != null;
   }
 
+  /// Whether it is known which flag marks reserved pages; without, these look like the kernel's or
+  /// unreferenced ones.
+  public boolean knowsReserved() {
+    return shape.reservedBit() >= 0;
+  }
+
   PageShape shape() {
     return shape;
   }
@@ -241,7 +247,8 @@ public final class MemMap {
     return new PageState(kind(bytes), pfn, slabCache(bytes));
   }
 
-  private PageState.Kind kind(MemorySegment bytes) {
+  /// @param bytes one descriptor
+  PageState.Kind kind(MemorySegment bytes) {
     long flags = flags(bytes, 0);
     int type = type(bytes, 0);
     if (shape.hwPoisonBit() >= 0 && (flags >>> shape.hwPoisonBit() & 1) != 0) {

@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
+import java.util.function.Predicate;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
@@ -85,6 +86,19 @@ public record SlabSurvey(
     return new Run(kernel, memMap, isOver).survey(Math.max(1, threads));
   }
 
+  /// The slabs whose first page lies in a range of frames, of the caches asked for.
+  ///
+  /// @param most how many at most
+  public static List<SlabView> views(
+      Kernel kernel,
+      MemMap memMap,
+      long firstPfn,
+      long endPfn,
+      Predicate<SlabCache> wanted,
+      int most) {
+    return new Run(kernel, memMap, () -> false).views(firstPfn, endPfn, wanted, most);
+  }
+
   /// Counters of one cache while the pass runs.
   private static final class Counts {
     long slabs;
@@ -108,6 +122,16 @@ public record SlabSurvey(
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
     private FreelistDecoder.Vote vote;
+    private Frozen onCpuPartial = Frozen.UNKNOWN;
+
+    /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from
+    /// 6.8 on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the
+    /// slabs do.
+    private enum Frozen {
+      ALL,
+      NONE,
+      UNKNOWN
+    }
 
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
@@ -128,6 +152,7 @@ public record SlabSurvey(
     SlabSurvey survey(int threads) {
       gatherPlaces();
       vote = vote();
+      onCpuPartial = frozenOnCpuPartial();
       List<Worker> workers = new ArrayList<>();
       AtomicLong nextPfn = new AtomicLong();
       List<Thread> started = new ArrayList<>();
@@ -156,6 +181,53 @@ public record SlabSurvey(
       if (interrupted) {
         Thread.currentThread().interrupt();
       }
+    }
+
+    List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
+      gatherPlaces();
+      vote = vote();
+      SlabMemory slabMemory = new SlabMemory(memory.physical());
+      Freelist.Walker walker = new Freelist.Walker(vote.decoder(), slabMemory);
+      List<SlabView> views = new ArrayList<>();
+      memMap.stream(
+          firstPfn,
+          endPfn,
+          new MemMap.Visitor() {
+            @Override
+            public void page(long pfn, MemorySegment bytes, long at) {
+              if (views.size() < most && memMap.isSlabHead(pfn, bytes, at)) {
+                Slab slab = readSlab(memMap.descriptor(pfn));
+                if (slab != null && wanted.test(slab.cache())) {
+                  views.add(view(slab, walker));
+                }
+              }
+            }
+
+            @Override
+            public void unreadable(long first, long count) {}
+          });
+      return views;
+    }
+
+    private SlabView view(Slab slab, Freelist.Walker walker) {
+      List<SlabPlace> where = places.getOrDefault(slab.address(), List.of());
+      List<SlabView.FreeObjects> lists = new ArrayList<>();
+      walker.start(slab);
+      for (SlabPlace place : where) {
+        if (place.kind() == SlabPlace.Kind.CPU_SLAB) {
+          Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
+          lists.add(
+              new SlabView.FreeObjects(
+                  "kmem_cache_cpu.freelist of cpu " + place.cpu(),
+                  place.cpuFreelistSlot(),
+                  walker.lastMet(list),
+                  list));
+        }
+      }
+      long headSlot = slab.address() + layout.freelistAt();
+      Freelist own = walker.walk(slab, slab.freelist(), headSlot);
+      lists.add(new SlabView.FreeObjects("slab.freelist", headSlot, walker.lastMet(own), own));
+      return new SlabView(slab, where, lists);
     }
 
     // ---- places
@@ -350,6 +422,27 @@ public record SlabSurvey(
       return plain > swapped
           ? new FreelistDecoder.Vote(FreelistDecoder.HARDENED, plain, swapped, slabs)
           : new FreelistDecoder.Vote(FreelistDecoder.HARDENED_SWAPPED, swapped, plain, slabs);
+    }
+
+    /// Lets the slabs on CPUs' partial lists say whether such slabs are frozen.
+    private Frozen frozenOnCpuPartial() {
+      int frozen = 0;
+      int slabs = 0;
+      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
+        if (entry.getValue().getFirst().kind() == SlabPlace.Kind.CPU_PARTIAL) {
+          Slab slab = readSlab(entry.getKey());
+          if (slab != null) {
+            slabs++;
+            frozen += slab.frozen() ? 1 : 0;
+          }
+        }
+      }
+      if (slabs < 3) {
+        return Frozen.UNKNOWN;
+      }
+      return frozen * 3 >= slabs * 2
+          ? Frozen.ALL
+          : frozen * 3 <= slabs ? Frozen.NONE : Frozen.UNKNOWN;
     }
 
     private static boolean makesSense(Slab slab, long pointer) {
@@ -567,6 +660,20 @@ public record SlabSurvey(
                   slab.address() + layout.countersAt(),
                   slab.frozen() ? 1 : 0,
                   cpuSlab ? "a CPU's slab is not frozen" : "a slab on a node's list is frozen"));
+        }
+        boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
+        if (onCpuList
+            && where.size() == 1
+            && onCpuPartial != Frozen.UNKNOWN
+            && slab.frozen() != (onCpuPartial == Frozen.ALL)) {
+          report(
+              new SlabFault.Place(
+                  slab,
+                  where,
+                  slab.address() + layout.countersAt(),
+                  slab.frozen() ? 1 : 0,
+                  "a slab on a CPU's partial list is %s, unlike the others"
+                      .formatted(slab.frozen() ? "frozen" : "not frozen")));
         }
       }
 

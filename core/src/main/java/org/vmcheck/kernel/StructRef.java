@@ -35,6 +35,10 @@ public final class StructRef implements StructRead {
         : new Unread(vaddr, read);
   }
 
+  public StructLayout layout() {
+    return layout;
+  }
+
   public long vaddr() {
     return vaddr;
   }

@@ -6,10 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
-import org.vmcheck.debuginfo.Member;
-import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbols;
-import org.vmcheck.debuginfo.Types;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.testing.LayoutTable;
@@ -42,22 +39,7 @@ class KernelFinderRealDumpTest {
   void everyStructOfTheTableHasItsSizeAndMembers() throws Exception {
     assumeTrue(Files.exists(DUMP) && Files.exists(LAYOUTS));
     try (Dump dump = Dumps.open(DUMP)) {
-      assertAgrees(kernel(dump).types().orElseThrow(), LayoutTable.read(LAYOUTS));
-    }
-  }
-
-  static void assertAgrees(Types types, LayoutTable table) {
-    for (LayoutTable.Struct expected : table.structs().values()) {
-      String[] members =
-          expected.members().stream().map(LayoutTable.Member::path).toArray(String[]::new);
-      StructLayout layout = types.struct(expected.name(), members).orElseThrow();
-      assertThat(layout.size()).as(expected.name()).isEqualTo(expected.byteCount());
-      for (LayoutTable.Member row : expected.members()) {
-        Member member = layout.member(row.path()).orElseThrow();
-        assertThat(new int[] {member.offset(), member.bitInByte(), member.bitFieldSize()})
-            .as(expected.name() + "." + row.path())
-            .containsExactly(row.offset(), row.bitInByte(), row.bits());
-      }
+      RealDumps.assertAgrees(kernel(dump).types().orElseThrow(), LayoutTable.read(LAYOUTS));
     }
   }
 }

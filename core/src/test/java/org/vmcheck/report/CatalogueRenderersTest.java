@@ -101,8 +101,7 @@ class CatalogueRenderersTest {
           .isEqualTo(9);
     }
     BatchScanner.Summary summary =
-        new BatchScanner.Summary(
-            3, 2, 1, 0, 1, 0, 0, 0, java.util.Map.of("intact", 3), 100, 1.25);
+        new BatchScanner.Summary(3, 2, 1, 0, 1, 0, 0, 0, java.util.Map.of("intact", 3), 100, 1.25);
     assertThat(JsonMapper.shared().readTree(CatalogueJson.summary(summary)).get("event").asString())
         .isEqualTo("summary");
     assertThat(CatalogueText.summary(summary)).contains("intact        3\n");
@@ -132,8 +131,7 @@ class CatalogueRenderersTest {
     String text = PrometheusReport.render(entries(), 1_790_000_000);
 
     assertThat(text).endsWith("\n").contains("vmcheck_incidents{verdict=\"kernel-damaged\"} 2\n");
-    Pattern sample =
-        Pattern.compile("([a-z_]+)(\\{[a-z]+=\"[a-z-]+\"\\})? (-?[0-9.]+)");
+    Pattern sample = Pattern.compile("([a-z_]+)(\\{[a-z]+=\"[a-z-]+\"\\})? (-?[0-9.]+)");
     List<String> series = new ArrayList<>();
     List<String> closed = new ArrayList<>();
     String current = "";

@@ -22,8 +22,13 @@ public record LayoutTable(Map<String, Struct> structs) {
   public record Member(String path, int offset, int bitInByte, int bits, String type) {}
 
   public static LayoutTable read(Path file) throws IOException {
+    return parse(Files.readAllLines(file));
+  }
+
+  /// @param lines of such a table; empty ones and those that start with `#` are passed over
+  public static LayoutTable parse(List<String> lines) {
     Map<String, Struct> structs = new LinkedHashMap<>();
-    for (String line : Files.readAllLines(file)) {
+    for (String line : lines) {
       if (line.isEmpty() || line.startsWith("#")) {
         continue;
       }

@@ -50,6 +50,13 @@ public final class SparseMemory implements PhysicalMemory {
     return this;
   }
 
+  /// Puts a whole page, left out before or not.
+  public SparseMemory store(long pfn, byte[] page) {
+    excluded.remove(pfn);
+    pages.put(pfn, page.clone());
+    return this;
+  }
+
   private byte[] page(long paddr) {
     return pages.computeIfAbsent(paddr >>> 12, _ -> new byte[PAGE]);
   }
@@ -78,6 +85,15 @@ public final class SparseMemory implements PhysicalMemory {
     return page == null
         ? new PageRead.NotInDump(pfn)
         : new PageRead.Present(MemorySegment.ofArray(page).asReadOnly());
+  }
+
+  @Override
+  public PageRead readInto(long pfn, byte[] page) {
+    if (!(read(pfn) instanceof PageRead.Present(MemorySegment bytes))) {
+      return read(pfn);
+    }
+    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, page, 0, PAGE);
+    return new PageRead.Present(MemorySegment.ofArray(page).asSlice(0, PAGE));
   }
 
   @Override

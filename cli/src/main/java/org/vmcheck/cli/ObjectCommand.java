@@ -1,0 +1,74 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.ObjectAnswer;
+import org.vmcheck.io.Printable;
+import org.vmcheck.report.HexDump;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// The question that is asked most at a desk: what is this address?
+@Command(
+    name = "object",
+    description = "Show the slab object that holds an address: cache, state, bytes, neighbours.",
+    mixinStandardHelpOptions = true)
+final class ObjectCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private DumpOptions dumpOptions;
+
+  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
+  private Path dump;
+
+  @Parameters(
+      index = "1",
+      paramLabel = "ADDRESS",
+      converter = ReadCommand.AddressConverter.class,
+      description = "In hexadecimal.")
+  private long address;
+
+  private final StringBuilder out = new StringBuilder();
+
+  @Override
+  public Integer call() throws Exception {
+    try (Analyzer analyzer = dumpOptions.open(dump)) {
+      ObjectAnswer object = analyzer.object(address);
+      field("address", "0x%x, physical 0x%x".formatted(object.address(), object.physical()));
+      field("cache", object.cache());
+      field("slab", "0x%x, %s".formatted(object.slab(), object.place()));
+      field(
+          "object",
+          "%d of %d at 0x%x, %d bytes; the address is %+d"
+              .formatted(
+                  object.index(),
+                  object.objects(),
+                  object.object(),
+                  object.objectSize(),
+                  object.offset()));
+      field("state", object.state());
+      if (object.pointedBy() != Evidence.UNKNOWN) {
+        field("pointed by", "the word at 0x%x".formatted(object.pointedBy()));
+        field(
+            "free ptr",
+            "at 0x%x: 0x%016x, leads to 0x%x"
+                .formatted(object.slot(), object.raw(), object.decoded()));
+      }
+      for (String neighbour : object.neighbours()) {
+        field("neighbour", neighbour);
+      }
+      int mark = Math.clamp(object.offset(), 0, Integer.MAX_VALUE);
+      HexDump.append(out, object.object(), object.hex(), mark, mark + 1, "");
+      Streams.write(spec, null, out.toString());
+      return ExitCode.INTACT;
+    }
+  }
+
+  private void field(String name, String value) {
+    out.append("%-11s %s%n".formatted(name, Printable.of(value)));
+  }
+}

@@ -1,0 +1,130 @@
+package org.vmcheck.check;
+
+import java.util.List;
+import org.vmcheck.finding.Cause;
+
+/// Programs and versions that are known to write bad dumps. Gathered from the change logs of
+/// makedumpfile, kexec-tools and the kernel; each row says how such a dump is recognised and what
+/// cures it.
+public final class KnownDumpers {
+  /// One fault of a dumper.
+  ///
+  /// @param name in a few words
+  /// @param cause what this project calls its effect
+  /// @param recognisedBy what tells it from the dump alone
+  /// @param affected versions that have it
+  /// @param cure version or option that has not
+  /// @param reference commit, report or review
+  /// @param dated month in which this row was last looked at
+  public record KnownDumper(
+      String name,
+      Cause cause,
+      String recognisedBy,
+      String affected,
+      String cure,
+      String reference,
+      String dated) {}
+
+  private static final String DATED = "2026-11";
+
+  private static final List<KnownDumper> ALL =
+      List.of(
+          new KnownDumper(
+              "SME: purgatory copies the low 640 KiB without decrypting it",
+              Cause.SME_CIPHERTEXT,
+              "only page frames below 0xa0 are bad, caches of ZONE_DMA are the victims, the log"
+                  + " says that SME is active and does not say \"Reserving the low 1M of memory"
+                  + " for crashkernel\"",
+              "Linux with SME kdump (4.20) up to the reservation of the low 1 MiB (5.5);"
+                  + " distributions moved both ends",
+              "a kernel that reserves the low 1 MiB, or mem_encrypt=off",
+              "Linux 6f599d84231f; kernel bugzilla 204793",
+              DATED),
+          new KnownDumper(
+              "makedumpfile --num-threads: threads race for a page buffer",
+              Cause.PAGE_UNDECODABLE,
+              "pages that do not decompress, or that hold another page's data",
+              "makedumpfile before 1.7.8 with --num-threads; kdump-utils passes it on its own"
+                  + " since 2024-11",
+              "makedumpfile 1.7.8, or one thread",
+              "makedumpfile 65bf4c9 (issue 15), ae848e8",
+              DATED),
+          new KnownDumper(
+              "makedumpfile takes slab pages for user or free pages",
+              Cause.DUMPER_EXCLUDED_SLAB,
+              "page descriptors of slabs whose pages are marked as left out",
+              "kernel 6.2 with makedumpfile without 5f17bdd, 6.10 before 1.7.6, 6.12 before 1.7.7,"
+                  + " 7.1 up to 1.7.9",
+              "a makedumpfile of the kernel's age, or -d 23",
+              "makedumpfile 5f17bdd, bad2a7c, 72c3414, f50c015",
+              DATED),
+          new KnownDumper(
+              "makedumpfile does not know huge pages",
+              Cause.PAGE_EXCLUDED,
+              "pages missing near huge pages",
+              "kernel 6.9 with makedumpfile without 985e575",
+              "a makedumpfile of the kernel's age",
+              "makedumpfile 985e575",
+              DATED),
+          new KnownDumper(
+              "makedumpfile loses the last, partial page of a memory range",
+              Cause.PAGE_EXCLUDED,
+              "the missing page is the last of a range of memory",
+              "makedumpfile, several releases; unaccepted memory of confidential guests is read as"
+                  + " data on kernel 6.16",
+              "a newer makedumpfile",
+              "makedumpfile f2c5f76, c1a9301",
+              DATED),
+          new KnownDumper(
+              "sadump: backup of the low 640 KiB above 4 GiB",
+              Cause.LOW_MEMORY_OVERWRITTEN,
+              "a sadump header",
+              "makedumpfile before the fix",
+              "a newer makedumpfile",
+              "makedumpfile d015e6d",
+              DATED),
+          new KnownDumper(
+              "the dump was cut short: no space, network, time-out",
+              Cause.DUMP_TRUNCATED,
+              "the incomplete flag, a name with \"-incomplete\", descriptors beyond the end of the"
+                  + " file, no end marker in a flattened stream",
+              "any",
+              "room in the target; copy again",
+              "lxcfs issue 644",
+              DATED),
+          new KnownDumper(
+              "the hypervisor made or lost VMCOREINFO",
+              Cause.WRONG_DEBUGINFO,
+              "the note in the file disagrees with the one in memory, or is not there",
+              "hypervisor dumps without -device vmcoreinfo; some clouds",
+              "-device vmcoreinfo; vmcheck looks for the note in memory",
+              "drgn issue 350",
+              DATED),
+          new KnownDumper(
+              "QEMU reads NUMBER(phys_base) as hexadecimal",
+              Cause.WRONG_DEBUGINFO,
+              "phys_base of the kdump sub header differs from VMCOREINFO's",
+              "QEMU, all formats kdump-*, at least up to 7.2",
+              "readers that take phys_base from VMCOREINFO, as vmcheck does",
+              "QEMU dump/dump.c",
+              DATED),
+          new KnownDumper(
+              "the memory was copied while CPUs ran",
+              Cause.TORN_SNAPSHOT,
+              "no panic, CPUs not stopped",
+              "virsh dump --live, dump-guest-memory of a running guest",
+              "pause the guest first, or use kdump",
+              "drgn-tools review 22",
+              DATED));
+
+  private KnownDumpers() {}
+
+  public static List<KnownDumper> all() {
+    return ALL;
+  }
+
+  /// The rows behind one cause.
+  public static List<KnownDumper> of(Cause cause) {
+    return ALL.stream().filter(dumper -> dumper.cause() == cause).toList();
+  }
+}

@@ -1,0 +1,383 @@
+package org.vmcheck.check;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.kernel.FreelistDecoder;
+import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabHeads;
+import org.vmcheck.kernel.SlabMemory;
+import org.vmcheck.memory.PageMask;
+
+/// Finds the mask that lies over each page of a range, if one does.
+///
+/// A mask is proven by freelists: under the right one a broken list leads through objects of its
+/// slab to its end. Where it was taken from the page's commonest block, every link is a test that
+/// chance passes once in 10^17; where it was fitted to a link, that link tests nothing. Pages
+/// without a free pointer take over a mask that is proven elsewhere if it makes their commonest
+/// block zero. A block that repeats every one or two bytes fills memory and is no mask, and a page
+/// that comes out as zeros alone proves none.
+final class MaskSearch {
+  private static final ValueLayout.OfLong WORD =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  /// Steps that one list may cost.
+  private static final int MAX_STEPS = 20_000;
+
+  /// Fitting a mask to a link tries each object of the slab.
+  private static final int MAX_FITTED_OBJECTS = 512;
+
+  private static final int MIN_REPEATS = 2;
+
+  /// Blocks that must come out zero before a page takes a proven mask over.
+  private static final int MIN_ZERO_BLOCKS = 4;
+
+  private final PhysicalMemory memory;
+  private final FreelistDecoder decoder;
+  private final long endPfn;
+  private final Map<Long, PageStatistics> statistics;
+  private final SlabMemory slabMemory;
+  private final Map<Long, PageMask> masks = new TreeMap<>();
+  private final Set<PageMask> proven = new LinkedHashSet<>();
+  private final List<Closed> closed = new ArrayList<>();
+
+  /// A list that closes under masks and does not without.
+  ///
+  /// @param links free pointers read on masked pages
+  /// @param tests of these, those that the masks were not fitted to and that lead to an object
+  record Closed(SlabHeads.Head head, int links, int tests) {}
+
+  /// @param statistics of the stored pages of the range
+  MaskSearch(
+      PhysicalMemory memory,
+      FreelistDecoder decoder,
+      long endPfn,
+      Map<Long, PageStatistics> statistics) {
+    this.memory = memory;
+    this.decoder = decoder;
+    this.endPfn = endPfn;
+    this.statistics = statistics;
+    this.slabMemory = new SlabMemory(memory);
+  }
+
+  /// Looks for masks that close the given lists, all of them broken as they stand.
+  void search(List<SlabHeads.Head> broken) {
+    List<SlabHeads.Head> left = close(broken);
+    if (!proven.isEmpty()) {
+      takeOver();
+      close(left);
+    }
+  }
+
+  /// Looks for masks that close lists; returns those that stay open.
+  private List<SlabHeads.Head> close(List<SlabHeads.Head> broken) {
+    // A second round: what the first one proved helps lists of one object.
+    List<SlabHeads.Head> left = broken;
+    for (int round = 0; round < 2 && !left.isEmpty(); round++) {
+      List<SlabHeads.Head> open = new ArrayList<>();
+      for (SlabHeads.Head head : left) {
+        Walk walk = new Walk(head);
+        if (!walk.closes(head.first())) {
+          open.add(head);
+        } else if (walk.tests() > 0 || walk.usesProvenOnly()) {
+          keep(walk);
+        } else {
+          open.add(head);
+        }
+      }
+      if (open.size() == left.size()) {
+        break;
+      }
+      left = open;
+    }
+    return left;
+  }
+
+  private void keep(Walk walk) {
+    closed.add(new Closed(walk.head, walk.maskedLinks, walk.tests()));
+    for (long pfn : walk.pages()) {
+      PageMask mask = walk.whole(pfn);
+      if (mask != null && !mask.isZero()) {
+        masks.put(pfn, mask);
+        proven.add(mask);
+      }
+    }
+  }
+
+  /// Once one mask is proven, so is that the range is masked: each page takes over the proven mask
+  /// that turns most of it to zeros, or else its own commonest block.
+  private void takeOver() {
+    boolean period = proven.stream().allMatch(PageMask::hasPeriod32);
+    for (Map.Entry<Long, PageStatistics> entry : statistics.entrySet()) {
+      long pfn = entry.getKey();
+      if (masks.containsKey(pfn) || entry.getValue().zeroBlocks() > 0) {
+        continue;
+      }
+      PageMask best = null;
+      int most = MIN_ZERO_BLOCKS - 1;
+      for (PageMask mask : proven) {
+        int zeros = blocks(pfn, mask);
+        if (zeros > most) {
+          best = mask;
+          most = zeros;
+        }
+      }
+      PageStatistics page = entry.getValue();
+      if (best == null
+          && page.commonestCount() >= MIN_ZERO_BLOCKS
+          && (!period || page.commonest().hasPeriod32())) {
+        best = page.commonest();
+      }
+      if (best != null) {
+        masks.put(pfn, best);
+      }
+    }
+  }
+
+  /// How often a block stands in a page.
+  private int blocks(long pfn, PageMask mask) {
+    if (!(memory.read(pfn) instanceof PageRead.Present(MemorySegment page))) {
+      return 0;
+    }
+    int count = 0;
+    for (int at = 0; at + 16 <= page.byteSize(); at += 16) {
+      if (page.get(WORD, at) == mask.low() && page.get(WORD, at + 8L) == mask.high()) {
+        count++;
+      }
+    }
+    return count;
+  }
+
+  /// The masks found, by page frame.
+  Map<Long, PageMask> masks() {
+    return masks;
+  }
+
+  List<Closed> closed() {
+    return closed;
+  }
+
+  /// One list, followed under assumptions about the masks of its pages.
+  private final class Walk {
+    private final SlabHeads.Head head;
+    private final Slab slab;
+    private final BitSet visited = new BitSet();
+
+    /// Assumed halves, by frame times two plus half.
+    private final Map<Long, Long> halves = new LinkedHashMap<>();
+
+    /// Halves that were fitted to a link.
+    private final Set<Long> fitted = new LinkedHashSet<>();
+
+    private int length;
+    private int maskedLinks;
+    private int maskedPointers;
+    private int steps;
+
+    Walk(SlabHeads.Head head) {
+      this.head = head;
+      this.slab = head.slab();
+      slabMemory.set(slab);
+    }
+
+    /// Links that prove something. A list that is all null pointers proves nothing: a page filled
+    /// with one block would do.
+    int tests() {
+      return maskedPointers == 0 ? 0 : maskedLinks - fitted.size();
+    }
+
+    boolean usesProvenOnly() {
+      for (Map.Entry<Long, Long> half : halves.entrySet()) {
+        boolean known =
+            half.getValue() == 0
+                || proven.stream().anyMatch(m -> m.over((half.getKey() & 1) * 8) == half.getValue())
+                || (masks.containsKey(half.getKey() >>> 1)
+                    && masks.get(half.getKey() >>> 1).over((half.getKey() & 1) * 8)
+                        == half.getValue());
+        if (!known) {
+          return false;
+        }
+      }
+      return maskedLinks > 0;
+    }
+
+    Set<Long> pages() {
+      Set<Long> pages = new LinkedHashSet<>();
+      halves.keySet().forEach(key -> pages.add(key >>> 1));
+      return pages;
+    }
+
+    /// Both halves of a page's mask: one that no link read is taken from the page's commonest word,
+    /// or from the other where that repeats every 32 bits. Null if it cannot be told.
+    PageMask whole(long pfn) {
+      Long low = halves.get(pfn * 2);
+      Long high = halves.get(pfn * 2 + 1);
+      if (low != null && high != null) {
+        return new PageMask(low, high);
+      }
+      long known = low != null ? low : high;
+      for (PageMask mask : proven) {
+        if (mask.over(low != null ? 0 : 8) == known) {
+          return mask;
+        }
+      }
+      PageStatistics page = statistics.get(pfn);
+      if (page != null
+          && page.commonestCount() >= MIN_REPEATS
+          && page.commonest().over(low != null ? 0 : 8) == known) {
+        return page.commonest();
+      }
+      if ((int) known == (int) (known >>> 32)) {
+        return new PageMask(known, known);
+      }
+      long other = commonestWord(pfn, low != null ? 8 : 0);
+      if (other == 0) {
+        return null;
+      }
+      return low != null ? new PageMask(known, other) : new PageMask(other, known);
+    }
+
+    /// Whether the rest of the list, from a pointer on, ends as it should.
+    boolean closes(long first) {
+      int mark = length;
+      BitSet before = (BitSet) visited.clone();
+      int masked = maskedLinks;
+      int pointers = maskedPointers;
+      long pointer = first;
+      while (pointer != 0) {
+        int index = slab.index(pointer);
+        if (++steps > MAX_STEPS || index < 0 || visited.get(index)) {
+          return back(mark, before, masked, pointers);
+        }
+        long slot = slab.slot(index);
+        if ((slot & 7) != 0 || !slabMemory.isReadable(slot)) {
+          return back(mark, before, masked, pointers);
+        }
+        visited.set(index);
+        length++;
+        long word = slabMemory.word(slot);
+        long pfn = slab.pfn() + ((slot - slab.base()) >>> 12);
+        long key = pfn * 2 + ((slot & 8) == 0 ? 0 : 1);
+        Long half = pfn >= endPfn ? Long.valueOf(0) : halves.get(key);
+        if (half == null) {
+          if (closesUnderSome(pfn, key, word, slot)) {
+            return true;
+          }
+          return back(mark, before, masked, pointers);
+        }
+        pointer = decoder.decode(word ^ half, slot, slab.cache().random());
+        count(half, pointer);
+      }
+      if (head.expectedLength() >= 0 && length != head.expectedLength()) {
+        return back(mark, before, masked, pointers);
+      }
+      return true;
+    }
+
+    private void count(long half, long pointer) {
+      if (half != 0) {
+        maskedLinks++;
+        maskedPointers += pointer == 0 ? 0 : 1;
+      }
+    }
+
+    private boolean back(int mark, BitSet before, int masked, int pointers) {
+      length = mark;
+      maskedLinks = masked;
+      maskedPointers = pointers;
+      visited.clear();
+      visited.or(before);
+      return false;
+    }
+
+    /// Tries the page's commonest block, masks proven elsewhere, no mask, and last what fits the
+    /// link.
+    private boolean closesUnderSome(long pfn, long key, long word, long slot) {
+      long place = (key & 1) * 8;
+      Set<Long> likely = new LinkedHashSet<>();
+      PageMask known = masks.get(pfn);
+      if (known != null) {
+        likely.add(known.over(place));
+      }
+      PageStatistics page = statistics.get(pfn);
+      if (page != null && page.zeroBlocks() > 0) {
+        likely.add(0L);
+      } else {
+        if (page != null
+            && page.commonestCount() >= MIN_REPEATS
+            && !page.commonest().isFillPattern()) {
+          likely.add(page.commonest().over(place));
+        }
+        proven.forEach(mask -> likely.add(mask.over(place)));
+        likely.add(0L);
+      }
+      for (long half : likely) {
+        if (closesUnder(key, half, word, slot)) {
+          return true;
+        }
+      }
+      if (slab.walkableObjects() > MAX_FITTED_OBJECTS || (page != null && page.zeroBlocks() > 0)) {
+        return false;
+      }
+      fitted.add(key);
+      for (int i = -1; i < slab.walkableObjects(); i++) {
+        long target = i < 0 ? 0 : slab.object(i);
+        long half = word ^ decoder.decode(target, slot, slab.cache().random());
+        boolean isFill = new PageMask(half, half).isFillPattern();
+        if (!isFill && !likely.contains(half) && closesUnder(key, half, word, slot)) {
+          return true;
+        }
+        if (steps > MAX_STEPS) {
+          break;
+        }
+      }
+      fitted.remove(key);
+      return false;
+    }
+
+    private boolean closesUnder(long key, long half, long word, long slot) {
+      int masked = maskedLinks;
+      int pointers = maskedPointers;
+      halves.put(key, half);
+      long pointer = decoder.decode(word ^ half, slot, slab.cache().random());
+      count(half, pointer);
+      if (closes(pointer)) {
+        return true;
+      }
+      maskedLinks = masked;
+      maskedPointers = pointers;
+      halves.remove(key);
+      return false;
+    }
+  }
+
+  /// The commonest word of a page at places 0 or 8 of its blocks; 0 if none comes twice.
+  private long commonestWord(long pfn, int place) {
+    if (!(memory.read(pfn) instanceof PageRead.Present(MemorySegment page))) {
+      return 0;
+    }
+    Map<Long, Integer> counts = new HashMap<>();
+    long best = 0;
+    int most = MIN_REPEATS - 1;
+    for (int at = place; at + 8 <= page.byteSize(); at += 16) {
+      long word = page.get(WORD, at);
+      int count = counts.merge(word, 1, Integer::sum);
+      if (word != 0 && count > most) {
+        best = word;
+        most = count;
+      }
+    }
+    return best;
+  }
+}

@@ -1,0 +1,20 @@
+package org.vmcheck.finding;
+
+import java.util.List;
+
+/// One slab of a cache, object by object.
+///
+/// @param slab address of its descriptor
+/// @param base address of its first byte
+/// @param place where the allocator keeps it, in words
+/// @param objects every slot in order of address
+public record SlabListing(
+    long slab, long base, String place, int inuse, int total, boolean frozen, List<Slot> objects) {
+  public SlabListing {
+    objects = List.copyOf(objects);
+  }
+
+  /// @param address of the object as its users see it
+  /// @param list the freelist that it is on; empty if it is allocated
+  public record Slot(int index, long address, String list) {}
+}

@@ -1,0 +1,142 @@
+package org.vmcheck.kernel;
+
+import java.lang.foreign.MemorySegment;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.function.BooleanSupplier;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+
+/// Which kinds of page are in a dump and which were left out: what the kernel's descriptors say of
+/// each frame against what the dump says of it. On large machines a sample, spread evenly.
+///
+/// @param kinds frames by kind
+/// @param frames frames that were looked at
+/// @param sampled whether others were not
+/// @param excludedSlabPages slab pages that were left out, by name of their cache
+/// @param firstExcludedSlab the first frame of these, or -1
+public record PageCensus(
+    Map<PageState.Kind, Count> kinds,
+    long frames,
+    boolean sampled,
+    SortedMap<String, Long> excludedSlabPages,
+    long firstExcludedSlab) {
+  /// Descriptors of 64 MiB of pages are streamed at a time.
+  private static final long RUN = 16384;
+
+  /// 64 bytes of descriptor a frame: what is decoded for this is bounded by 64 MiB.
+  private static final long MAX_FRAMES = 1 << 20;
+
+  /// No block of free pages is larger (`MAX_PAGE_ORDER` of any configuration).
+  private static final int MAX_ORDER = 18;
+
+  public PageCensus {
+    kinds = kinds.isEmpty() ? Map.of() : new EnumMap<>(kinds);
+    excludedSlabPages = new TreeMap<>(excludedSlabPages);
+  }
+
+  /// Frames of one kind.
+  public record Count(long stored, long excluded, long notInDump) {
+    Count plus(long moreStored, long moreExcluded, long moreNotInDump) {
+      return new Count(stored + moreStored, excluded + moreExcluded, notInDump + moreNotInDump);
+    }
+  }
+
+  public Count count(PageState.Kind kind) {
+    return kinds.getOrDefault(kind, new Count(0, 0, 0));
+  }
+
+  /// Slab pages that were left out.
+  public long excludedSlabsInAll() {
+    return excludedSlabPages.values().stream().mapToLong(Long::longValue).sum();
+  }
+
+  /// @param isOver asked now and then; true ends the census early, as a sample
+  public static PageCensus take(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
+    long end = memMap.endPfn();
+    long step = Math.max(RUN, (end + MAX_FRAMES - 1) / MAX_FRAMES * RUN);
+    Taker taker = new Taker(kernel, memMap);
+    boolean over = false;
+    for (long pfn = 0; pfn < end && !over; pfn += step) {
+      taker.blockEnd = pfn;
+      memMap.stream(pfn, Math.min(pfn + RUN, end), taker);
+      over = isOver.getAsBoolean();
+    }
+    return new PageCensus(
+        taker.kinds, taker.frames, over || step > RUN, taker.excludedSlabs, taker.firstSlab);
+  }
+
+  private static final class Taker implements MemMap.Visitor {
+    private final Kernel kernel;
+    private final MemMap memMap;
+    private final PhysicalMemory memory;
+    private final Map<PageState.Kind, Count> kinds = new EnumMap<>(PageState.Kind.class);
+    private final SortedMap<String, Long> excludedSlabs = new TreeMap<>();
+    private long firstSlab = -1;
+    private long frames;
+
+    /// Frames below this belong to the block of the last head.
+    private long blockEnd;
+
+    private PageState.Kind blockKind = PageState.Kind.UNKNOWN;
+    private String blockCache = "";
+
+    Taker(Kernel kernel, MemMap memMap) {
+      this.kernel = kernel;
+      this.memMap = memMap;
+      this.memory = kernel.memory().physical();
+    }
+
+    @Override
+    public void page(long pfn, MemorySegment bytes, long at) {
+      frames++;
+      boolean freeBlock = pfn < blockEnd && blockKind == PageState.Kind.BUDDY;
+      if (!freeBlock && !memMap.isTail(bytes, at)) {
+        head(pfn, bytes.asSlice(at, memMap.shape().size()));
+      }
+      boolean isStored = memory.nextStored(pfn) == pfn;
+      boolean isExcluded = !isStored && memory.read(pfn) instanceof PageRead.Excluded;
+      kinds.merge(
+          blockKind,
+          new Count(isStored ? 1 : 0, isExcluded ? 1 : 0, isStored || isExcluded ? 0 : 1),
+          (a, b) -> a.plus(b.stored, b.excluded, b.notInDump));
+      if (isExcluded && blockKind == PageState.Kind.SLAB) {
+        firstSlab = firstSlab < 0 ? pfn : firstSlab;
+        if (excludedSlabs.size() < 4096 || excludedSlabs.containsKey(blockCache)) {
+          excludedSlabs.merge(blockCache, 1L, Long::sum);
+        }
+      }
+    }
+
+    private void head(long pfn, MemorySegment descriptor) {
+      blockKind = memMap.kind(descriptor);
+      blockEnd = pfn + 1;
+      blockCache = "";
+      if (blockKind == PageState.Kind.BUDDY && memMap.shape().privateAt() >= 0) {
+        long order = MemMap.word(descriptor, memMap.shape().privateAt());
+        if (order >= 0 && order <= MAX_ORDER) {
+          blockEnd = pfn + (1L << order);
+        }
+      }
+      if (blockKind == PageState.Kind.SLAB) {
+        blockCache =
+            kernel
+                .slabCaches()
+                .layout()
+                .map(layout -> MemMap.word(descriptor, layout.slabCacheAt()))
+                .map(address -> kernel.slabCaches().byAddress().get(address))
+                .map(SlabCache::name)
+                .orElse("");
+      }
+    }
+
+    @Override
+    public void unreadable(long firstPfn, long count) {
+      frames += count;
+      kinds.merge(
+          PageState.Kind.UNKNOWN, new Count(0, 0, count), (a, b) -> a.plus(0, 0, b.notInDump));
+    }
+  }
+}

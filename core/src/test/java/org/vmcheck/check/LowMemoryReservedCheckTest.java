@@ -1,0 +1,102 @@
+package org.vmcheck.check;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.testing.FakeCache;
+import org.vmcheck.testing.FakeImage;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.MemoryCipher;
+
+/// Whether the fix is in force, and whether the whole dump is ciphertext.
+class LowMemoryReservedCheckTest {
+  private static FakeKernel kernel(Layout layout) {
+    return FakeKernel.of(layout).seed(2);
+  }
+
+  private static Subjects subjects(FakeImage image) {
+    return new Subjects(
+        image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
+  }
+
+  private static CheckOutcome.Ran reserved(FakeImage image) {
+    return new LowMemoryReservedCheck().run(subjects(image));
+  }
+
+  @Test
+  void aSlabBelowOneMebibyteShowsThatTheFixIsNotInForce() {
+    CheckOutcome.Ran ran =
+        reserved(
+            kernel(Layout.V5_3_PLAIN)
+                .sme(47)
+                .commandLine("crashkernel=256M")
+                .cache(FakeCache.named("dma-kmalloc-512", 512).order(0).lowPartial(0x20, 0x30))
+                .build());
+
+    assertThat(ran.answer()).isEqualTo("not in force");
+    assertThat(ran.facts()).containsEntry("in use as slab dma-kmalloc-512", "2");
+    assertThat(ran.facts().get("exposure")).startsWith("vulnerable");
+    assertThat(ran.findings()).isEmpty();
+  }
+
+  @Test
+  void withoutACrashKernelItIsNotNeeded() {
+    assertThat(reserved(kernel(Layout.V5_3_PLAIN).build()).answer()).startsWith("not needed");
+  }
+
+  @Test
+  void aReservedRangeIsTheFixInForce() {
+    CheckOutcome.Ran ran =
+        reserved(
+            kernel(Layout.V6_1).commandLine("crashkernel=256M").lowMemoryReserved(true).build());
+
+    assertThat(ran.answer()).isEqualTo("in force");
+    assertThat(ran.facts()).containsEntry("exposure", "none found");
+  }
+
+  @Test
+  void aDumpInTheClearIsNotEncryptedAsAWhole() {
+    FakeImage image = kernel(Layout.V6_1).sme(47).build();
+
+    CheckOutcome.Ran ran = new MemoryEncryptionCheck().run(subjects(image));
+
+    assertThat(ran.answer()).startsWith("no;");
+    assertThat(ran.findings()).isEmpty();
+  }
+
+  @Test
+  void aDumpOfCiphertextIsSaidToBeOne() {
+    FakeImage image = kernel(Layout.V6_1).build();
+    MemoryCipher cipher = MemoryCipher.twoSided(1);
+    image.memory().pages().replaceAll((pfn, page) -> cipher.encrypted(pfn << 12, page));
+    KernelSearch search = org.vmcheck.kernel.KernelFinder.find(image.dump());
+
+    CheckOutcome.Ran ran =
+        new MemoryEncryptionCheck().run(new Subjects(image.dump(), search, 1, false, () -> false));
+
+    assertThat(search).isInstanceOf(KernelSearch.NotFound.class);
+    assertThat(ran.answer()).isEqualTo("encrypted as a whole");
+    assertThat(ran.findings()).extracting(Finding::cause).containsExactly(Cause.ENCRYPTED_MEMORY);
+  }
+
+  @Test
+  void aGuestFullOfRandomPagesIsNotEncrypted() {
+    FakeImage image = kernel(Layout.V6_1).build();
+    Random random = new Random(3);
+    for (long pfn = 0x1000; pfn < 0x2000; pfn++) {
+      byte[] page = new byte[4096];
+      random.nextBytes(page);
+      if (image.memory().read(pfn) instanceof org.vmcheck.dump.PageRead.Excluded) {
+        image.memory().store(pfn, page);
+      }
+    }
+
+    assertThat(new MemoryEncryptionCheck().run(subjects(image)).findings()).isEmpty();
+  }
+}

@@ -1,0 +1,332 @@
+package org.vmcheck.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.vmcheck.testing.CacheImage;
+import org.vmcheck.testing.FakeCache;
+import org.vmcheck.testing.FakeImage;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.SheafImage;
+import org.vmcheck.testing.SlabImage;
+
+/// One fault in an otherwise healthy kernel, of every generation: it is found, it is the only one,
+/// and it is where it was planted. [HealthyImagesTest] is the twin that stays silent.
+class PlantedFaultsTest {
+  static Stream<Layout> layouts() {
+    return Layout.ALL.stream();
+  }
+
+  static Stream<Layout> withCpuSlabs() {
+    return layouts().filter(layout -> layout.has("kmem_cache", "cpu_slab"));
+  }
+
+  static Stream<Layout> withCpuPartials() {
+    return layouts().filter(layout -> layout.has("kmem_cache_cpu", "partial"));
+  }
+
+  static Stream<Layout> withSheaves() {
+    return layouts().filter(layout -> layout.has("kmem_cache", "cpu_sheaves"));
+  }
+
+  static Stream<Layout> withCounters() {
+    return layouts().filter(layout -> layout.has("kmem_cache_node", "nr_slabs"));
+  }
+
+  private static FakeImage image(Layout layout) {
+    return FakeKernel.of(layout)
+        .seed(11)
+        .cache(FakeCache.named("victim", 240).partial(3).sheaves(12))
+        .cache(FakeCache.named("bystander", 240))
+        .build();
+  }
+
+  /// A slab with at least this many objects on its own freelist.
+  private static SlabImage partial(FakeImage image, int free) {
+    return image.cache("victim").slabs(SlabImage.Place.NODE_PARTIAL).stream()
+        .filter(slab -> slab.freelist().size() >= free)
+        .findFirst()
+        .orElseThrow();
+  }
+
+  private static SlabImage cpuSlab(FakeImage image) {
+    return image.cache("victim").slabs(SlabImage.Place.CPU_SLAB).stream()
+        .filter(slab -> slab.cpuFreelist().size() >= 2)
+        .findFirst()
+        .orElseThrow();
+  }
+
+  private static <F extends SlabFault> F onlyFault(FakeImage image, Class<F> kind) {
+    List<SlabFault> faults = image.survey().faults();
+    assertThat(faults).as(image.layout().name()).hasSize(1);
+    assertThat(faults.getFirst()).isInstanceOf(kind);
+    return kind.cast(faults.getFirst());
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aZeroedFreePointerIsFoundAtItsSlot(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image, 3);
+    int holder = slab.freelist().get(1);
+    // A plain null pointer ends the list too early, an encoded one decodes to no object.
+    image.corruptWord(slab.slot(holder), 0);
+    List<SlabFault> faults = image.survey().faults();
+    assertThat(faults).hasSize(1);
+    if (layout.freePointer() == Layout.FreePointer.PLAIN) {
+      SlabFault.Count count = (SlabFault.Count) faults.getFirst();
+      assertThat(count.slab().address()).isEqualTo(slab.address());
+      assertThat(count.actual() - count.expected()).isEqualTo(2L - slab.freelist().size());
+    } else {
+      SlabFault.Broken broken = (SlabFault.Broken) faults.getFirst();
+      assertThat(broken.list().end())
+          .isInstanceOfSatisfying(
+              Freelist.End.BadPointer.class,
+              end -> {
+                assertThat(end.holder()).isEqualTo(holder);
+                assertThat(end.slot()).isEqualTo(slab.slot(holder));
+              });
+      assertThat(broken.list().length()).isEqualTo(2);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aPointerIntoAnotherSlabIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image, 2);
+    long elsewhere = image.cache("bystander").slabs().getFirst().object(0);
+    int holder = slab.freelist().getFirst();
+    image.corruptWord(slab.slot(holder), image.encoded(slab, holder, elsewhere));
+    SlabFault.Broken broken = onlyFault(image, SlabFault.Broken.class);
+    assertThat(broken.list().end())
+        .isInstanceOfSatisfying(
+            Freelist.End.BadPointer.class, end -> assertThat(end.decoded()).isEqualTo(elsewhere));
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aPointerOffTheStrideIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image, 2);
+    int holder = slab.freelist().getFirst();
+    image.corruptWord(slab.slot(holder), image.encoded(slab, holder, slab.object(0) + 8));
+    onlyFault(image, SlabFault.Broken.class);
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void anObjectFreedTwiceMakesACycle(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image, 3);
+    int holder = slab.freelist().get(2);
+    int first = slab.freelist().getFirst();
+    image.corruptWord(slab.slot(holder), image.encoded(slab, holder, slab.object(first)));
+    SlabFault.Broken broken = onlyFault(image, SlabFault.Broken.class);
+    assertThat(broken.list().end())
+        .isInstanceOfSatisfying(
+            Freelist.End.Cycle.class,
+            end -> {
+              assertThat(end.holder()).isEqualTo(holder);
+              assertThat(end.target()).isEqualTo(first);
+              assertThat(end.firstStep()).isZero();
+            });
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuSlabs")
+  void aBadPointerOnACpusListIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = cpuSlab(image);
+    int holder = slab.cpuFreelist().getFirst();
+    image.corruptWord(slab.slot(holder), 0x4141_4141_4141_4141L);
+    SlabFault.Broken broken = onlyFault(image, SlabFault.Broken.class);
+    assertThat(broken.cpu()).isEqualTo(slab.cpu());
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuSlabs")
+  void anObjectOnBothListsOfACpuSlabIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = cpuSlab(image);
+    int shared = slab.cpuFreelist().getLast();
+    // The slab's own list, whatever it held, now begins with an object of the CPU's.
+    image.corruptWord(image.member(slab, "freelist"), slab.object(shared));
+    assertThat(image.survey().faults())
+        .anySatisfy(
+            fault ->
+                assertThat(fault)
+                    .isInstanceOfSatisfying(
+                        SlabFault.Broken.class,
+                        broken ->
+                            assertThat(broken.list().end())
+                                .isInstanceOf(Freelist.End.OnOtherList.class)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aWrongInuseIsACounter(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image, 1);
+    image.flipBit(image.member(slab, "counters"), 1);
+    SlabFault.Count count = onlyFault(image, SlabFault.Count.class);
+    assertThat(count.counter()).isEqualTo("slab.inuse");
+    assertThat(count.slab().address()).isEqualTo(slab.address());
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aSlabThatBelongsToAnotherCacheIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image, 1);
+    image.corruptWord(image.member(slab, "slab_cache"), image.cache("bystander").address());
+    SlabFault.Owner owner = onlyFault(image, SlabFault.Owner.class);
+    assertThat(owner.slab()).isEqualTo(slab.address());
+    assertThat(owner.cache().name()).isEqualTo("victim");
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aWrongNrPartialIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    CacheImage cache = image.cache("victim");
+    long counter = image.member("kmem_cache_node", cache.node(0), "nr_partial");
+    image.corruptWord(counter, image.word(counter) + 1);
+    assertThat(onlyFault(image, SlabFault.Count.class).address()).isEqualTo(counter);
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCounters")
+  void aWrongNrSlabsIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    CacheImage cache = image.cache("victim");
+    long counter = image.member("kmem_cache_node", cache.node(0), "nr_slabs");
+    image.corruptWord(counter, image.word(counter) + 2);
+    assertThat(onlyFault(image, SlabFault.Count.class).address()).isEqualTo(counter);
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aBrokenLinkOfANodesListIsFoundAndTheRestWalked(Layout layout) {
+    FakeImage image = image(layout);
+    CacheImage cache = image.cache("victim");
+    long head = image.member("kmem_cache_node", cache.node(0), "partial");
+    image.corruptWord(image.word(head) + 8, 0xdead_0000_0000_0122L);
+    SlabFault.Links links = onlyFault(image, SlabFault.Links.class);
+    assertThat(links.walk().isRecovered()).isTrue();
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuSlabs")
+  void aCpuSlabThatIsNotFrozenIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = cpuSlab(image);
+    image.flipBit(image.member(slab, "counters"), 31);
+    SlabFault.Place place = onlyFault(image, SlabFault.Place.class);
+    assertThat(place.slab().address()).isEqualTo(slab.address());
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuPartials")
+  void aCountOnACpusPartialListThatDoesNotEndAtOneIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = image.cache("victim").slabs(SlabImage.Place.CPU_PARTIAL).getFirst();
+    String counter = layout.has(layout.slabStruct(), "slabs") ? "slabs" : "pages";
+    image.flipBit(image.member(slab, counter), 2);
+    assertThat(onlyFault(image, SlabFault.Count.class).slab()).isNull();
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuPartials")
+  void aCpusPartialSlabFrozenUnlikeTheOthersIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = image.cache("victim").slabs(SlabImage.Place.CPU_PARTIAL).getFirst();
+    image.flipBit(image.member(slab, "counters"), 31);
+    assertThat(onlyFault(image, SlabFault.Place.class).slab().address()).isEqualTo(slab.address());
+  }
+
+  // ---- sheaves
+
+  private static SheafImage sheaf(FakeImage image, SheafImage.Place place) {
+    return image.cache("victim").sheaves().stream()
+        .filter(sheaf -> sheaf.place() == place && sheaf.objects().size() >= 2)
+        .findFirst()
+        .orElseThrow();
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void anObjectTwiceInASheafIsFreedTwice(Layout layout) {
+    FakeImage image = image(layout);
+    SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
+    image.corruptWord(sheaf.entry(1), sheaf.objects().getFirst());
+    SlabFault.SheafEntry entry = onlyFault(image, SlabFault.SheafEntry.class);
+    assertThat(entry.isTwiceFree()).isTrue();
+    assertThat(entry.raw()).isEqualTo(sheaf.objects().getFirst());
+    assertThat(entry.address()).isEqualTo(sheaf.entry(1));
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void anObjectInASheafAndOnItsSlabsListIsFreedTwice(Layout layout) {
+    FakeImage image = image(layout);
+    SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
+    SlabImage slab = partial(image, 1);
+    long object = slab.object(slab.freelist().getFirst());
+    image.corruptWord(sheaf.entry(0), object);
+    SlabFault.SheafEntry entry = onlyFault(image, SlabFault.SheafEntry.class);
+    assertThat(entry.isTwiceFree()).isTrue();
+    assertThat(entry.address()).isEqualTo(sheaf.entry(0));
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void anEntryThatIsNoObjectIsFound(Layout layout) {
+    for (long wild : new long[] {0, 0x4141_4141_4141_4141L, 0xdead_0000_0000_0100L}) {
+      FakeImage image = image(layout);
+      SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
+      image.corruptWord(sheaf.entry(0), wild);
+      SlabFault.SheafEntry entry = onlyFault(image, SlabFault.SheafEntry.class);
+      assertThat(entry.slab()).isNull();
+      assertThat(entry.isTwiceFree()).isFalse();
+    }
+    FakeImage image = image(layout);
+    SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
+    image.corruptWord(sheaf.entry(0), sheaf.objects().getFirst() + 8);
+    assertThat(onlyFault(image, SlabFault.SheafEntry.class).object()).isEqualTo(-1);
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aSheafFullerThanCanBeIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
+    image.corruptWord(image.member("slab_sheaf", sheaf.address(), "size"), 0x7fff_ffffL);
+    SlabFault.Count count = onlyFault(image, SlabFault.Count.class);
+    assertThat(count.expected()).isEqualTo(12);
+    assertThat(count.actual()).isEqualTo(0x7fff_ffffL);
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aWrongNrFullOfABarnIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    long barn = image.cache("victim").barn(0);
+    image.flipBit(image.member("node_barn", barn, "nr_full"), 3);
+    assertThat(onlyFault(image, SlabFault.Count.class).counter()).isEqualTo("node_barn.nr_full");
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aSheafOfAnotherCacheIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
+    image.corruptWord(
+        image.member("slab_sheaf", sheaf.address(), "cache"), image.cache("bystander").address());
+    assertThat(onlyFault(image, SlabFault.Stray.class).raw()).isEqualTo(sheaf.address());
+  }
+}

@@ -1,0 +1,281 @@
+package org.vmcheck.testing;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/// Builds the memory of a whole small kernel in code: page tables, VMCOREINFO, symbols, types, page
+/// descriptors and slab caches, in the layout of one generation. Equal settings and seeds give
+/// equal bytes.
+///
+/// ```java
+/// FakeImage image = FakeKernel.of(Layout.V6_1).seed(7).cpus(2).cache("kmalloc-512", 512).build();
+/// image.corruptWord(image.cache("kmalloc-512").slabs().getFirst().slot(0), 0);
+/// SlabSurvey survey = image.survey();
+/// ```
+public final class FakeKernel {
+  /// What the objects hold.
+  public enum Contents {
+    ZEROS,
+    TEXT,
+    CODE,
+    POINTERS,
+    COMPRESSED,
+    RANDOM,
+    /// Of each a bit, zeros most.
+    MIXED
+  }
+
+  /// More memory than the usual.
+  ///
+  /// @param startPfn first frame
+  record Ram(long startPfn, long frames, int node) {}
+
+  private final Layout layout;
+  private final List<FakeCache> caches = new ArrayList<>();
+  private final List<Ram> moreRam = new ArrayList<>();
+  private final List<String> commandLine = new ArrayList<>(List.of("root=/dev/vda1", "ro"));
+  private long seed = 1;
+  private int cpus = 2;
+  private int offlineCpus;
+  private int nodes = 1;
+  private boolean fiveLevels;
+  private int encryptionBit;
+  private long imagePhysical = -1;
+  private long kernelOffset = -1;
+  private long pageOffsetBase;
+  private long vmemmapBase;
+  private boolean kfence;
+  private boolean hwPoison;
+  private boolean initOnFree;
+  private boolean lowMemoryReserved;
+  private boolean genuine;
+  private boolean vmcoreinfoInFile = true;
+  private Contents contents = Contents.MIXED;
+
+  private FakeKernel(Layout layout) {
+    this.layout = layout;
+    this.lowMemoryReserved = layout.kallsyms().compareTo(Layout.KallsymsEra.V6_1) >= 0;
+  }
+
+  public static FakeKernel of(Layout layout) {
+    return new FakeKernel(layout);
+  }
+
+  public FakeKernel seed(long value) {
+    seed = value;
+    return this;
+  }
+
+  /// Possible CPUs, 1 to 512, all of them online.
+  public FakeKernel cpus(int count) {
+    cpus = count;
+    return this;
+  }
+
+  /// CPUs that are possible and not online, besides the others.
+  public FakeKernel offlineCpus(int count) {
+    offlineCpus = count;
+    return this;
+  }
+
+  /// NUMA nodes, each with memory of its own in a section of its own.
+  public FakeKernel nodes(int count) {
+    nodes = count;
+    return this;
+  }
+
+  /// More RAM, behind a hole.
+  public FakeKernel ram(long startPfn, long frames, int node) {
+    moreRam.add(new Ram(startPfn, frames, node));
+    return this;
+  }
+
+  public FakeKernel fiveLevels() {
+    fiveLevels = true;
+    return this;
+  }
+
+  /// SME is active: page-table entries carry this bit.
+  public FakeKernel sme(int bit) {
+    encryptionBit = bit;
+    return this;
+  }
+
+  /// Physical address of the kernel image: a multiple of 2 MiB, from 2 MiB on.
+  public FakeKernel imagePhysical(long paddr) {
+    imagePhysical = paddr;
+    return this;
+  }
+
+  /// How far KASLR moved the image; a multiple of 2 MiB.
+  public FakeKernel kernelOffset(long byteCount) {
+    kernelOffset = byteCount;
+    return this;
+  }
+
+  public FakeKernel pageOffsetBase(long vaddr) {
+    pageOffsetBase = vaddr;
+    return this;
+  }
+
+  public FakeKernel vmemmapBase(long vaddr) {
+    vmemmapBase = vaddr;
+    return this;
+  }
+
+  /// A KFENCE pool, some of whose pages are in use.
+  public FakeKernel kfence() {
+    kfence = true;
+    return this;
+  }
+
+  /// A page that the kernel gave up after a memory error.
+  public FakeKernel hwPoison() {
+    hwPoison = true;
+    return this;
+  }
+
+  /// `init_on_free=1`: free objects are zeros but for their free pointers.
+  public FakeKernel initOnFree() {
+    initOnFree = true;
+    return this;
+  }
+
+  /// Whether the low 1 MiB is reserved; otherwise as the generation has it.
+  public FakeKernel lowMemoryReserved(boolean value) {
+    lowMemoryReserved = value;
+    return this;
+  }
+
+  /// As kernels of this generation come: VMCOREINFO names the kallsyms tables only from 6.1 on, BTF
+  /// is there only where the layout has it, and there are as many symbols as a search by signature
+  /// needs. Otherwise every image names its tables and carries BTF, as some distributions'
+  /// backports do, which takes less time.
+  public FakeKernel genuine() {
+    genuine = true;
+    return this;
+  }
+
+  /// VMCOREINFO lies in memory only, not in the file.
+  public FakeKernel noVmcoreinfoInFile() {
+    vmcoreinfoInFile = false;
+    return this;
+  }
+
+  public FakeKernel contents(Contents value) {
+    contents = value;
+    return this;
+  }
+
+  /// Adds words to the kernel's command line.
+  public FakeKernel commandLine(String words) {
+    commandLine.add(words);
+    return this;
+  }
+
+  public FakeKernel cache(String name, int objectSize) {
+    return cache(FakeCache.named(name, objectSize));
+  }
+
+  /// Adds a cache; without any, a usual handful is built.
+  public FakeKernel cache(FakeCache cache) {
+    caches.add(cache);
+    return this;
+  }
+
+  public FakeImage build() {
+    return new ImageBuilder(this).build();
+  }
+
+  Layout layout() {
+    return layout;
+  }
+
+  List<FakeCache> caches() {
+    return caches;
+  }
+
+  List<Ram> moreRam() {
+    return moreRam;
+  }
+
+  String commandLineText() {
+    return String.join(" ", commandLine);
+  }
+
+  long seed() {
+    return seed;
+  }
+
+  int cpus() {
+    return cpus;
+  }
+
+  int possibleCpus() {
+    return cpus + offlineCpus;
+  }
+
+  int nodes() {
+    return nodes;
+  }
+
+  boolean isFiveLevels() {
+    return fiveLevels;
+  }
+
+  long encryptionMask() {
+    return encryptionBit == 0 ? 0 : 1L << encryptionBit;
+  }
+
+  long imagePhysical() {
+    return imagePhysical;
+  }
+
+  long kernelOffset() {
+    return kernelOffset;
+  }
+
+  long pageOffsetBase() {
+    return pageOffsetBase;
+  }
+
+  long vmemmapBase() {
+    return vmemmapBase;
+  }
+
+  boolean hasKfence() {
+    return kfence;
+  }
+
+  boolean hasHwPoison() {
+    return hwPoison;
+  }
+
+  boolean isInitOnFree() {
+    return initOnFree;
+  }
+
+  boolean isLowMemoryReserved() {
+    return lowMemoryReserved;
+  }
+
+  boolean isKallsymsNamed() {
+    return !genuine || layout.kallsyms().compareTo(Layout.KallsymsEra.V6_1) >= 0;
+  }
+
+  boolean hasBtf() {
+    return !genuine || layout.hasBtf();
+  }
+
+  boolean isVmcoreinfoInFile() {
+    return vmcoreinfoInFile;
+  }
+
+  int fillerSymbols() {
+    return genuine ? 3000 : 0;
+  }
+
+  Contents contents() {
+    return contents;
+  }
+}

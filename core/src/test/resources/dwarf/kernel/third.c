@@ -1,0 +1,2 @@
+struct twin { int one; long two; };
+struct twin other_twin;
