@@ -54,6 +54,7 @@ public final class MemoryCipher {
     return decrypted(to, encrypted(from, plain));
   }
 
+  @SuppressWarnings("ReferenceEquality") // which of the two engines it is, not what it holds
   private byte[] run(AESEngine aes, long paddr, byte[] in) {
     byte[] out = new byte[in.length];
     byte[] block = new byte[16];
