@@ -55,28 +55,30 @@ final class DumpOptions {
 
   Analyzer open(List<Path> parts, List<String> only, boolean full, Optional<Duration> deadline)
       throws IOException, Failures.UsageException {
-    if (threads < 1 || threads > 1024) {
-      throw new Failures.UsageException("--threads: expected 1 to 1024, got " + threads);
-    }
-    if (spoolLimit < 1) {
-      throw new Failures.UsageException("--spool-limit: expected 1 or more, got " + spoolLimit);
-    }
     for (Path part : parts) {
       if (Files.isDirectory(part)) {
         throw new Failures.UsageException(
             part + ": is a directory; give the dump in it, or use 'vmcheck scan'");
       }
     }
-    return Analyzer.open(
-        parts,
-        new AnalysisOptions(
-            only,
-            full,
-            deadline,
-            threads,
-            new AnalysisOptions.Debug(Optional.ofNullable(vmlinux), debugDirectories, force),
-            new AnalysisOptions.Spool(
-                Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30)));
+    return Analyzer.open(parts, analysis(only, full, deadline));
+  }
+
+  AnalysisOptions analysis(List<String> only, boolean full, Optional<Duration> deadline)
+      throws Failures.UsageException {
+    if (threads < 1 || threads > 1024) {
+      throw new Failures.UsageException("--threads: expected 1 to 1024, got " + threads);
+    }
+    if (spoolLimit < 1) {
+      throw new Failures.UsageException("--spool-limit: expected 1 or more, got " + spoolLimit);
+    }
+    return new AnalysisOptions(
+        only,
+        full,
+        deadline,
+        threads,
+        new AnalysisOptions.Debug(Optional.ofNullable(vmlinux), debugDirectories, force),
+        new AnalysisOptions.Spool(Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30));
   }
 
   /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.

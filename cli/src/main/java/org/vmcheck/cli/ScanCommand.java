@@ -45,6 +45,7 @@ final class ScanCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private CatalogueOption catalogueOption;
+  @Mixin private DumpOptions dumpOptions;
 
   @Parameters(paramLabel = "DIR", arity = "1..*", description = "Directories with dumps.")
   private List<Path> roots;
@@ -54,12 +55,6 @@ final class ScanCommand implements Callable<Integer> {
       paramLabel = "N",
       description = "Dumps at a time, as far as memory allows (default: all cores).")
   private int jobs = Runtime.getRuntime().availableProcessors();
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      description = "Threads for a dump when there is one job; with more, each has one.")
-  private int threads = Runtime.getRuntime().availableProcessors();
 
   @Option(
       names = "--shard",
@@ -116,8 +111,8 @@ final class ScanCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    if (jobs < 1 || jobs > 1024 || threads < 1 || threads > 1024) {
-      throw new Failures.UsageException("--jobs and --threads: expected 1 to 1024");
+    if (jobs < 1 || jobs > 1024) {
+      throw new Failures.UsageException("--jobs: expected 1 to 1024, got " + jobs);
     }
     for (Path root : roots) {
       if (!Files.exists(root)) {
@@ -134,10 +129,9 @@ final class ScanCommand implements Callable<Integer> {
               new BatchScanner.Options(
                   roots,
                   jobs,
-                  threads,
+                  dumpOptions.analysis(List.of(), false, Optional.ofNullable(deadline)),
                   shard,
                   refresh,
-                  Optional.ofNullable(deadline),
                   Version.text()),
               shown);
       shown.finished(summary);

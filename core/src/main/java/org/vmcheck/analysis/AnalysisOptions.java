@@ -65,4 +65,8 @@ public record AnalysisOptions(
   public AnalysisOptions {
     only = List.copyOf(only);
   }
+
+  public AnalysisOptions withThreads(int newThreads) {
+    return new AnalysisOptions(only, full, deadline, newThreads, debug, spool);
+  }
 }

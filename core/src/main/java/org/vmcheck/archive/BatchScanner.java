@@ -3,17 +3,14 @@ package org.vmcheck.archive;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Clock;
-import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.Set;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -28,16 +25,14 @@ public final class BatchScanner {
   /// What the user asked for.
   ///
   /// @param jobs dumps at a time
-  /// @param threads of an analysis when there is one job; with more, each has one
+  /// @param analysis of each dump; its threads count when there is one job, else each has one
   /// @param refresh whether to judge again what another version of the tool judged
-  /// @param deadline for each dump
   public record Options(
       List<Path> roots,
       int jobs,
-      int threads,
+      AnalysisOptions analysis,
       Shard shard,
       boolean refresh,
-      Optional<Duration> deadline,
       String tool) {
     public Options {
       roots = List.copyOf(roots);
@@ -96,13 +91,7 @@ public final class BatchScanner {
     this.listener = listener;
     this.judge =
         new Judge(
-            new AnalysisOptions(
-                List.of(),
-                false,
-                options.deadline(),
-                jobs() > 1 ? 1 : options.threads(),
-                AnalysisOptions.Debug.DEFAULT,
-                AnalysisOptions.Spool.DEFAULT),
+            jobs() > 1 ? options.analysis().withThreads(1) : options.analysis(),
             options.tool(),
             Clock.systemUTC());
   }
@@ -147,21 +136,42 @@ public final class BatchScanner {
             }
           });
     }
-    List<List<Incident>> work = plan(found);
-    int toJudge = work.stream().mapToInt(List::size).sum();
+    int incidents = found.size();
+    List<Location> gone = new ArrayList<>();
+    List<Location> back = new ArrayList<>();
+    // Takes what is known and unchanged out of what was found.
+    catalogue.forEachKnown(
+        known -> {
+          Incident incident = found.get(known.location());
+          if (incident == null) {
+            if (!known.vanished() && isExpected(known.location(), roots, unseen)) {
+              gone.add(known.location());
+            }
+            return;
+          }
+          if (known.vanished()) {
+            back.add(known.location());
+          }
+          if (isCurrent(incident, known)) {
+            count(known.verdict(), known.problemKind(), known.dmesgOnly());
+            found.remove(known.location());
+          }
+        });
+    catalogue.mark(gone, true);
+    catalogue.mark(back, false);
+    int toJudge = found.size();
+    List<List<Incident>> work = plan(found.values());
     listener.planned(
         toJudge,
         work.stream().mapToLong(links -> links.getFirst().bytes()).sum(),
-        found.size() - toJudge);
-    Set<Location> seen = new TreeSet<>(found.keySet());
+        incidents - toJudge);
     found.clear();
-    int vanished = catalogue.vanish(roots, options.shard(), seen, unseen);
     judgeAll(work);
     return new Summary(
-        seen.size(),
+        incidents,
         toJudge,
-        seen.size() - toJudge,
-        vanished,
+        incidents - toJudge,
+        gone.size(),
         problems,
         ioTroubles,
         bugs,
@@ -173,14 +183,9 @@ public final class BatchScanner {
 
   /// What is to be judged, largest first so that the last job is not the longest; hard links to one
   /// file together, as it is read once.
-  private List<List<Incident>> plan(Map<Location, Incident> found) throws IOException {
+  private static List<List<Incident>> plan(Collection<Incident> found) {
     Map<String, List<Incident>> work = new HashMap<>();
-    for (Incident incident : found.values()) {
-      Optional<Catalogue.Known> known = catalogue.known(incident.location());
-      if (known.isPresent() && isCurrent(incident, known.get())) {
-        count(known.get().verdict(), known.get().problemKind(), known.get().dmesgOnly());
-        continue;
-      }
+    for (Incident incident : found) {
       String key = incident.link().isEmpty() ? incident.location().uri() : incident.link();
       work.computeIfAbsent(key, _ -> new ArrayList<>()).add(incident);
     }
@@ -190,6 +195,13 @@ public final class BatchScanner {
             .reversed()
             .thenComparing(links -> links.getFirst().location()));
     return ordered;
+  }
+
+  /// Whether this scan would have met an incident if it were still there.
+  private boolean isExpected(Location location, List<Location> roots, List<Location> unseen) {
+    return options.shard().has(location)
+        && roots.stream().anyMatch(location::isUnder)
+        && unseen.stream().noneMatch(location::isUnder);
   }
 
   private boolean isCurrent(Incident incident, Catalogue.Known known) {

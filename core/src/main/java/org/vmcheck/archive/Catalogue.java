@@ -22,6 +22,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.zip.DataFormatException;
 import java.util.zip.Deflater;
 import java.util.zip.Inflater;
@@ -416,63 +417,22 @@ public final class Catalogue implements AutoCloseable {
     return String.join("\n", lines);
   }
 
-  /// Notes which of the incidents under some roots are still there.
-  ///
-  /// @param seen locations that the walk met
-  /// @param unseen places that could not be looked at: what lies there is not called vanished
-  /// @return how many vanished since the last scan
-  synchronized int vanish(
-      Collection<Location> roots,
-      Shard shard,
-      Collection<Location> seen,
-      Collection<Location> unseen)
-      throws IOException {
-    List<Location> gone = new ArrayList<>();
-    try {
-      run("CREATE TEMP TABLE IF NOT EXISTS seen (location TEXT PRIMARY KEY) WITHOUT ROWID");
-      run("BEGIN IMMEDIATE");
-      try {
-        run("DELETE FROM seen");
-        try (PreparedStatement row =
-            connection.prepareStatement("INSERT OR IGNORE INTO seen VALUES (?)")) {
-          for (Location location : seen) {
-            row.setString(1, location.uri());
-            row.executeUpdate();
-          }
-        }
-        try (Statement statement = connection.createStatement();
-            ResultSet rows =
-                statement.executeQuery(
-                    "SELECT location FROM incident WHERE vanished = 0"
-                        + " AND location NOT IN (SELECT location FROM seen)")) {
-          while (rows.next()) {
-            Location location = new Location(rows.getString(1));
-            if (shard.has(location)
-                && roots.stream().anyMatch(location::isUnder)
-                && unseen.stream().noneMatch(location::isUnder)) {
-              gone.add(location);
+  /// Notes that incidents are gone, or there again.
+  synchronized void mark(Collection<Location> locations, boolean vanished) throws IOException {
+    if (locations.isEmpty()) {
+      return;
+    }
+    transaction(
+        () -> {
+          try (PreparedStatement row =
+              connection.prepareStatement("UPDATE incident SET vanished = ? WHERE location = ?")) {
+            for (Location location : locations) {
+              row.setInt(1, vanished ? 1 : 0);
+              row.setString(2, location.uri());
+              row.executeUpdate();
             }
           }
-        }
-        try (PreparedStatement mark =
-            connection.prepareStatement("UPDATE incident SET vanished = 1 WHERE location = ?")) {
-          for (Location location : gone) {
-            mark.setString(1, location.uri());
-            mark.executeUpdate();
-          }
-        }
-        run(
-            "UPDATE incident SET vanished = 0 WHERE vanished = 1"
-                + " AND location IN (SELECT location FROM seen)");
-        run("COMMIT");
-      } catch (SQLException | RuntimeException failure) {
-        rollback(failure);
-        throw failure;
-      }
-      return gone.size();
-    } catch (SQLException failure) {
-      throw refusal(file, failure);
-    }
+        });
   }
 
   /// Takes over the incidents of another catalogue. Of an incident in both, the later judgement
@@ -505,26 +465,33 @@ public final class Catalogue implements AutoCloseable {
 
   // ---- reading
 
-  /// What a rescan needs to know.
+  /// What a rescan needs to know of an incident.
   record Known(
-      String identity, String tool, String verdict, Entry.Problem problemKind, boolean dmesgOnly) {}
+      Location location,
+      String identity,
+      String tool,
+      String verdict,
+      Entry.Problem problemKind,
+      boolean dmesgOnly,
+      boolean vanished) {}
 
-  synchronized Optional<Known> known(Location location) throws IOException {
-    try (PreparedStatement query =
-        connection.prepareStatement(
-            "SELECT identity, tool, verdict, problem_kind, state FROM incident WHERE location ="
-                + " ?")) {
-      query.setString(1, location.uri());
-      try (ResultSet row = query.executeQuery()) {
-        return row.next()
-            ? Optional.of(
-                new Known(
-                    row.getString(1),
-                    row.getString(2),
-                    row.getString(3),
-                    problem(row.getString(4)),
-                    row.getString(5).equals(Entry.State.DMESG_ONLY.word())))
-            : Optional.empty();
+  /// Tells of every incident, one at a time: a catalogue may know more than fits into memory.
+  synchronized void forEachKnown(Consumer<Known> consumer) throws IOException {
+    try (Statement statement = connection.createStatement();
+        ResultSet row =
+            statement.executeQuery(
+                "SELECT location, identity, tool, verdict, problem_kind, state, vanished"
+                    + " FROM incident")) {
+      while (row.next()) {
+        consumer.accept(
+            new Known(
+                new Location(row.getString(1)),
+                row.getString(2),
+                row.getString(3),
+                row.getString(4),
+                problem(row.getString(5)),
+                row.getString(6).equals(Entry.State.DMESG_ONLY.word()),
+                row.getInt(7) != 0));
       }
     } catch (SQLException failure) {
       throw refusal(file, failure);

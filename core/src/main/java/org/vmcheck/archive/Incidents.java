@@ -344,11 +344,12 @@ public final class Incidents {
   }
 
   private static String stamp(Path file, Map<String, Object> stat) {
-    return "%s %s %d %d"
-        .formatted(
-            Location.of(file).uri(),
-            stat.get("size"),
-            ((FileTime) stat.get("lastModifiedTime")).to(TimeUnit.NANOSECONDS),
-            ((FileTime) stat.get("ctime")).to(TimeUnit.NANOSECONDS));
+    return Location.of(file).uri()
+        + ' '
+        + stat.get("size")
+        + ' '
+        + ((FileTime) stat.get("lastModifiedTime")).to(TimeUnit.NANOSECONDS)
+        + ' '
+        + ((FileTime) stat.get("ctime")).to(TimeUnit.NANOSECONDS);
   }
 }

@@ -16,9 +16,50 @@ import org.vmcheck.io.MalformedFileException;
 /// @param uri every byte that is not plain stands as `%NN`
 public record Location(String uri) implements Comparable<Location> {
   public static Location of(Path path) {
-    String uri = path.toAbsolutePath().normalize().toUri().toASCIIString();
+    Path absolute = path.toAbsolutePath();
+    String text = absolute.toString();
+    // Plain names, nearly all, need no help of the file system.
+    return new Location("file://" + (isPlain(text) ? text : encoded(absolute.normalize().toUri())));
+  }
+
+  private static boolean isPlain(String text) {
+    for (int i = 0; i < text.length(); i++) {
+      if (!isPlain(text.charAt(i))) {
+        return false;
+      }
+    }
+    return !text.contains("/.") && !text.endsWith("/");
+  }
+
+  private static boolean isPlain(char c) {
+    return (c >= 'a' && c <= 'z')
+        || (c >= 'A' && c <= 'Z')
+        || (c >= '0' && c <= '9')
+        || "/-._~:+,=@".indexOf(c) >= 0;
+  }
+
+  /// The path of the URI, which holds the name's bytes as they are, in one spelling.
+  private static String encoded(URI uri) {
+    String path = uri.getRawPath();
+    StringBuilder encoded = new StringBuilder(path.length() + 16);
+    for (int i = 0; i < path.length(); i++) {
+      char c = path.charAt(i);
+      int value = c;
+      if (c == '%') {
+        value = digits(path, i + 1);
+        i += 2;
+      }
+      if (value < 0x80 && isPlain((char) value)) {
+        encoded.append((char) value);
+      } else {
+        encoded.append("%%%02X".formatted(value));
+      }
+    }
     // The JDK ends the URI of a directory with a slash.
-    return new Location(uri.endsWith("/") ? uri.substring(0, uri.length() - 1) : uri);
+    int length = encoded.length();
+    return length > 1 && encoded.charAt(length - 1) == '/'
+        ? encoded.substring(0, length - 1)
+        : encoded.toString();
   }
 
   /// @throws MalformedFileException if a catalogue holds what is no location

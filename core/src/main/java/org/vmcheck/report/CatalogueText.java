@@ -38,7 +38,8 @@ public final class CatalogueText {
     return out.toString();
   }
 
-  private static String time(long seconds) {
+  /// Minutes are enough to tell crashes apart.
+  static String time(long seconds) {
     return seconds <= 0 ? "-" : TIME.format(Instant.ofEpochSecond(seconds));
   }
 

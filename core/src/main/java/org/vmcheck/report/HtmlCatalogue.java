@@ -200,11 +200,10 @@ public final class HtmlCatalogue {
     page.raw("<th>crashed (UTC)</th><th>kernel</th><th>dump</th></tr>\n");
     for (Entry entry : entries.subList(0, Math.min(MAX_ROWS, entries.size()))) {
       page.open("tr", "id", "i" + entry.id(), "class", entry.verdict());
-      page.element("td", entry.id(), "class", "mono");
+      page.element("td", entry.id(), "class", "mono id");
       page.open("td").element("span", entry.verdict(), "class", "word");
       page.element("div", entry.summary(), "class", "faint").close("td");
-      page.element(
-          "td", entry.crashTime() > 0 ? Instant.ofEpochSecond(entry.crashTime()).toString() : "");
+      page.element("td", CatalogueText.time(entry.crashTime()), "class", "id");
       page.element("td", entry.release()).open("td");
       page.element("div", entry.path(), "class", "mono");
       page.element("div", entry.panic(), "class", "faint");

@@ -37,6 +37,7 @@ final class HtmlPage {
       .undetermined .word { color: var(--undetermined); }
       .unreadable { border-left-color: var(--unreadable); }
       .unreadable .word { color: var(--unreadable); }
+      th, .id { white-space: nowrap; overflow-wrap: normal; }
       .faint { color: var(--faint); } ul { margin: .3rem 0; padding-left: 1.2rem; }
       svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
       svg .box { fill: var(--panel); stroke: var(--faint); }

@@ -15,12 +15,12 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.finding.Note;
 import org.vmcheck.testing.TestData;
 
@@ -53,7 +53,7 @@ class BatchScannerTest {
     judged.clear();
     problems.clear();
     BatchScanner.Options options =
-        new BatchScanner.Options(List.of(tree), 2, 1, shard, refresh, Optional.empty(), tool);
+        new BatchScanner.Options(List.of(tree), 2, AnalysisOptions.DEFAULT, shard, refresh, tool);
     try (Catalogue catalogue = Catalogue.write(catalogueFile)) {
       return BatchScanner.scan(
           catalogue,
@@ -287,7 +287,7 @@ class BatchScannerTest {
         BatchScanner.scan(
             catalogue,
             new BatchScanner.Options(
-                List.of(Path.of(args[0])), 2, 1, Shard.WHOLE, false, Optional.empty(), "t1"),
+                List.of(Path.of(args[0])), 2, AnalysisOptions.DEFAULT, Shard.WHOLE, false, "t1"),
             new BatchScanner.Listener() {
               @Override
               public void planned(int toJudge, long bytes, int unchanged) {}
