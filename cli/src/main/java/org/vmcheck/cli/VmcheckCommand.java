@@ -22,6 +22,7 @@ import picocli.CommandLine.Spec;
       ObjectCommand.class,
       DmesgCommand.class,
       ReadCommand.class,
+      MapCommand.class,
       ExplainCommand.class
     },
     versionProvider = Version.class,

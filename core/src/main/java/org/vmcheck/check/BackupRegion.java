@@ -120,7 +120,7 @@ record BackupRegion(long start, long byteCount, long copy, String source) {
         unread.isEmpty()
             ? "no segment of the crash kernel is an ELF core header"
             : "user space loaded the crash kernel (kexec_load), and its segments are not in the"
-                  + " dump: what is stored of the low range is the backup copy");
+                + " dump: what is stored of the low range is the backup copy");
   }
 
   private static Search fromElf(PhysicalMemory memory, long base, ByteView header) {

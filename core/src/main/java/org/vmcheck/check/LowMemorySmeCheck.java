@@ -73,12 +73,12 @@ final class LowMemorySmeCheck implements Check {
     for (LowMemoryReading.Frame frame : reading.frames()) {
       states.merge(frame.read().words(), 1, Integer::sum);
       if (frame.bytes() != null) {
-        looks.merge(frame.bytes().looks(), 1, Integer::sum);
+        looks.merge(frame.bytes().looks().words(), 1, Integer::sum);
       }
     }
     Map<String, String> facts = new LinkedHashMap<>();
     states.forEach((state, count) -> facts.put("pages " + state, count.toString()));
-    looks.forEach((look, count) -> facts.put("pages that look like " + look, count.toString()));
+    looks.forEach((look, count) -> facts.put("pages that are " + look, count.toString()));
     facts.put("memory encryption", reading.encryption().words());
     facts.put("slabs in the range", Integer.toString(reading.lists().slabs()));
     facts.put("freelists in the range", Integer.toString(reading.lists().all()));
