@@ -2,6 +2,7 @@ package org.vmcheck.cli;
 
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -9,6 +10,9 @@ import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.json.ReportWriter;
+import org.vmcheck.report.HtmlReport;
+import org.vmcheck.report.JUnitReport;
+import org.vmcheck.report.SarifReport;
 import org.vmcheck.report.TextReport;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -26,7 +30,10 @@ final class CheckCommand implements Callable<Integer> {
   /// Forms of the report.
   enum Format {
     TEXT,
-    JSON
+    JSON,
+    HTML,
+    SARIF,
+    JUNIT
   }
 
   /// Verdicts that make the exit code other than 0.
@@ -45,7 +52,7 @@ final class CheckCommand implements Callable<Integer> {
 
   @Option(
       names = "--format",
-      paramLabel = "text|json",
+      paramLabel = "text|json|html|sarif|junit",
       description = "Form of the report (default: text).")
   private Format format = Format.TEXT;
 
@@ -115,13 +122,23 @@ final class CheckCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     ExplainCommand.requireKnownChecks(only);
+    if (format == Format.HTML && dumps.size() > 1) {
+      throw new Failures.UsageException(
+          "--format html: one dump a page; for many, use 'vmcheck scan' and 'vmcheck catalogue"
+              + " export --format html'");
+    }
     StringBuilder text = new StringBuilder();
+    List<DumpReport> together = new ArrayList<>();
     int code = ExitCode.INTACT;
     List<List<Path>> groups = Analyzer.group(dumps);
     for (List<Path> dump : groups) {
       try {
         DumpReport report = report(dump);
-        text.append(render(report));
+        if (format == Format.SARIF || format == Format.JUNIT) {
+          together.add(report);
+        } else {
+          text.append(render(report));
+        }
         code = ExitCode.worse(code, exitCode(report.verdict()));
       } catch (Exception failure) {
         if (groups.size() == 1) {
@@ -133,6 +150,13 @@ final class CheckCommand implements Callable<Integer> {
       if (output == null) {
         Streams.write(spec, null, text.toString());
         text.setLength(0);
+      }
+    }
+    if (!together.isEmpty()) {
+      text.append(
+          format == Format.SARIF ? SarifReport.render(together) : JUnitReport.render(together));
+      if (output == null) {
+        Streams.write(spec, null, text.toString());
       }
     }
     if (output != null && !text.isEmpty()) {
@@ -152,6 +176,9 @@ final class CheckCommand implements Callable<Integer> {
     return switch (format) {
       case JSON ->
           dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";
+      case HTML -> HtmlReport.render(report);
+      case SARIF -> SarifReport.render(List.of(report));
+      case JUNIT -> JUnitReport.render(List.of(report));
       case TEXT ->
           quiet
               ? TextReport.verdictLine(report, colour)

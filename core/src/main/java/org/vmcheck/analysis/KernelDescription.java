@@ -8,6 +8,7 @@ import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.kernel.Identity;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.OldSlabLayout;
 import org.vmcheck.kernel.SlabLayout;
 import org.vmcheck.kernel.SlabSurvey;
 
@@ -49,9 +50,14 @@ final class KernelDescription {
         kernel.types().map(types -> types.source()).orElse(""),
         switch (detection) {
           case SlabLayout.Detection.Known _ -> "SLUB";
+          case SlabLayout.Detection.Old _ -> "SLAB";
           case SlabLayout.Detection.Unknown unknown -> unknown.allocator();
         },
-        detection instanceof SlabLayout.Detection.Known(SlabLayout layout) ? layout.variant() : "",
+        switch (detection) {
+          case SlabLayout.Detection.Known(SlabLayout layout) -> layout.variant();
+          case SlabLayout.Detection.Old(OldSlabLayout layout) -> layout.variant();
+          case SlabLayout.Detection.Unknown _ -> "";
+        },
         survey.map(s -> s.vote().decoder().words()).orElse(""),
         panic(kernel));
   }

@@ -107,7 +107,9 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
   /// if none or several do.
   static Optional<CacheDiagnosis> ofInsane(Kernel kernel, SlabFault.Insane fault) {
     SlabCache cache = fault.cache();
-    if (fault.address() != cache.address()) {
+    if (cache == null
+        || cache.allocator() != SlabCache.Allocator.SLUB
+        || fault.address() != cache.address()) {
       return Optional.empty();
     }
     List<CacheDiagnosis> found = new ArrayList<>();

@@ -26,14 +26,15 @@ final class DebuginfoMatchCheck implements Check {
   @Override
   public String explanation() {
     return """
-        Symbols and types are taken from the dump itself where it carries them (kallsyms, BTF); these
-        need no proof. A vmlinux is compared by build-id, and by banner where one of the two has no
-        build-id. One of another kernel is refused, with both identities shown; --force uses it, and
-        the verdict then says so.
+    Symbols and types are taken from the dump itself where it carries them (kallsyms, BTF); these
+    need no proof. A vmlinux is compared by build-id, and by banner where one of the two has no
+    build-id. One of another kernel is refused, with both identities shown; --force uses it, and
+    the verdict then says so.
 
-        It can mislead: some stable releases write a wrong BUILD-ID into VMCOREINFO; the one in the
-        kernel's own notes counts.
-        Next: give the vmlinux of exactly this build, or a directory with --debug-dir.""";
+    It can mislead: some stable releases write a wrong BUILD-ID into VMCOREINFO; the one in the
+    kernel's own notes counts.
+    Next: give the vmlinux of exactly this build, or a directory with --debug-dir.\
+    """;
   }
 
   @Override
@@ -76,7 +77,9 @@ final class DebuginfoMatchCheck implements Check {
             ? "forced"
             : used > 0
                 ? "they match"
-                : refused > 0 ? "a vmlinux of another kernel was refused" : "they are the dump's own",
+                : refused > 0
+                    ? "a vmlinux of another kernel was refused"
+                    : "they are the dump's own",
         facts,
         List.of(),
         notes,
@@ -84,8 +87,7 @@ final class DebuginfoMatchCheck implements Check {
   }
 
   private static String identities(DebugFile file) {
-    return "the file is %s, the dump is %s"
-        .formatted(words(file.ofFile()), words(file.ofDump()));
+    return "the file is %s, the dump is %s".formatted(words(file.ofFile()), words(file.ofDump()));
   }
 
   private static String words(KernelIdentity identity) {

@@ -107,7 +107,7 @@ final class SlabListsCheck implements Check {
                                     .formatted(Words.name(insane.cache()), insane.why()),
                                 Evidence.UNKNOWN,
                                 Evidence.UNKNOWN)));
-        case SlabFault.SheafEntry entry ->
+        case SlabFault.Entry entry ->
             findings.add(
                 finding(
                     kernel,
@@ -115,7 +115,7 @@ final class SlabListsCheck implements Check {
                     entry.isTwiceFree() ? Cause.DOUBLE_FREE : Cause.METADATA_OVERWRITTEN,
                     "the %s of cache %s holds 0x%x: %s"
                         .formatted(
-                            entry.sheaf(), Words.name(entry.cache()), entry.raw(), entry.why()),
+                            entry.array(), Words.name(entry.cache()), entry.raw(), entry.why()),
                     entry.raw(),
                     entry.slab() == null ? Evidence.UNKNOWN : entry.slab().address()));
         case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);

@@ -13,6 +13,7 @@ import org.vmcheck.debuginfo.KallsymsSearch;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.memory.AddressMap;
@@ -148,6 +149,45 @@ final class KallsymsFinder {
       return text != null && Arrays.equals(text.bytes(0, BANNER.length), BANNER);
     }
     return variable.isPresent();
+  }
+
+  /// What VMCOREINFO would say of a kernel of which nothing is known but its symbols: enough to
+  /// read its memory. Empty if it has no page tables or no name.
+  Optional<Vmcoreinfo> vmcoreinfo(Found found) {
+    Symbols symbols = found.symbols;
+    OptionalLong root = symbols.address("init_top_pgt");
+    root = root.isPresent() ? root : symbols.address("init_level4_pgt");
+    OptionalLong uts = symbols.address("init_uts_ns");
+    OptionalLong stext = symbols.address("_stext");
+    if (root.isEmpty() || uts.isEmpty() || stext.isEmpty()) {
+      return Optional.empty();
+    }
+    long toPhysical = found.physBase - AddressMap.IMAGE_BASE;
+    // Before 5.11 a reference count of 4 bytes stands before the names, the first of which is
+    // fixed.
+    for (int nameAt = 0; nameAt <= 4; nameAt += 4) {
+      ByteView names = read(uts.getAsLong() + toPhysical + nameAt, 390);
+      if (names == null || !names.string(0, 65).equals("Linux")) {
+        continue;
+      }
+      StringBuilder text = new StringBuilder();
+      text.append("OSRELEASE=").append(names.string(130, 65).replace('\n', ' ')).append('\n');
+      text.append("PAGESIZE=4096\n");
+      text.append("SYMBOL(init_uts_ns)=%x\n".formatted(uts.getAsLong()));
+      text.append("OFFSET(uts_namespace.name)=%d\n".formatted(nameAt));
+      text.append("SYMBOL(_stext)=%x\n".formatted(stext.getAsLong()));
+      text.append("SYMBOL(swapper_pg_dir)=%x\n".formatted(root.getAsLong()));
+      text.append("NUMBER(phys_base)=%d\n".formatted(found.physBase));
+      OptionalLong five = symbols.address("__pgtable_l5_enabled");
+      ByteView enabled = five.isPresent() ? read(five.getAsLong() + toPhysical, 4) : null;
+      text.append(
+          "NUMBER(pgtable_l5_enabled)=%d\n".formatted(enabled == null ? 0 : enabled.u32(0)));
+      OptionalLong mask = symbols.address("sme_me_mask");
+      OptionalLong value = mask.isPresent() ? word(mask.getAsLong() + toPhysical) : mask;
+      text.append("NUMBER(sme_mask)=%d\n".formatted(value.orElse(0)));
+      return Optional.of(Vmcoreinfo.parse(text.toString()));
+    }
+    return Optional.empty();
   }
 
   private OptionalLong word(long paddr) {

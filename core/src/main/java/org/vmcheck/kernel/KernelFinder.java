@@ -80,9 +80,16 @@ public final class KernelFinder {
     if (info.isEmpty()) {
       info = VmcoreinfoSearch.in(dump).map(VmcoreinfoSearch.Found::info);
     }
+    if (info.isEmpty() && !sources.ignores(DebugSources.Kind.KALLSYMS)) {
+      KallsymsFinder kallsyms = new KallsymsFinder(dump.memory());
+      info = kallsyms.findAnywhere().flatMap(kallsyms::vmcoreinfo);
+    }
     if (info.isEmpty()) {
       return new KernelSearch.NotFound(
-          List.of("the dump carries no VMCOREINFO note, and none was found in its memory"), false);
+          List.of(
+              "the dump carries no VMCOREINFO note, and neither one nor a kernel's symbol table was"
+                  + " found in its memory"),
+          false);
     }
     return new KernelFinder(dump, info.get(), sources).find(named);
   }

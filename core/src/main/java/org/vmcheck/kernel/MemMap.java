@@ -5,6 +5,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -230,6 +231,12 @@ public final class MemMap {
         : null;
   }
 
+  /// Whether the address lies in a page of the direct map that is marked as a slab.
+  boolean isSlab(AddressMap map, long vaddr) {
+    return map.isDirectMap(vaddr)
+        && state((vaddr - map.directMapStart()) >>> 12).kind() == PageState.Kind.SLAB;
+  }
+
   /// What the kernel's descriptor says of a page.
   public PageState state(long pfn) {
     MemorySegment bytes = descriptorBytes(pfn);
@@ -237,6 +244,10 @@ public final class MemMap {
       return new PageState(PageState.Kind.UNKNOWN, pfn, 0);
     }
     long head = head(pfn);
+    if (head < 0 && shape.slab().matches(flags(bytes, 0), type(bytes, 0))) {
+      // From 6.2 on slab_cache lies over the word that marks tails; tails carry no slab mark.
+      head = pfn;
+    }
     if (head != pfn) {
       MemorySegment headBytes = descriptorBytes(head);
       if (headBytes == null) {
@@ -275,8 +286,10 @@ public final class MemMap {
   }
 
   private long slabCache(MemorySegment bytes) {
-    return shape.slab().matches(flags(bytes, 0), type(bytes, 0))
-        ? kernel.slabCaches().layout().map(l -> word(bytes, l.slabCacheAt())).orElse(0L)
-        : 0;
+    if (!shape.slab().matches(flags(bytes, 0), type(bytes, 0))) {
+      return 0;
+    }
+    int at = kernel.slabCaches().slabCacheAt();
+    return at < 0 ? 0 : word(bytes, at);
   }
 }

@@ -303,8 +303,12 @@ final class Sheaves {
   }
 
   /// Entries that point into no slab at all.
-  void strays(BitSet marks, Consumer<SlabFault> report) {
+  void strays(MemMap memMap, BitSet marks, Consumer<SlabFault> report) {
     for (int i = marks.nextClearBit(0); i < count; i = marks.nextClearBit(i + 1)) {
+      // Of a slab that could not be walked something else was said.
+      if (memMap.isSlab(memory.map(), objects[i])) {
+        continue;
+      }
       report.accept(fault(i, null, -1, false, "no slab of a known cache is there"));
     }
   }
@@ -321,7 +325,7 @@ final class Sheaves {
         }
       }
     }
-    return new SlabFault.SheafEntry(
+    return new SlabFault.Entry(
         sheaf.cache, slab, index, sheaf.place, address, objects[entry], isTwiceFree, why);
   }
 }

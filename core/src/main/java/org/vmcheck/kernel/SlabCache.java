@@ -4,6 +4,7 @@ import java.util.List;
 
 /// One `kmem_cache`, read once.
 ///
+/// @param allocator whose cache it is: members that only SLUB has are 0 in SLAB's
 /// @param name as in memory, unescaped
 /// @param size bytes from one object to the next
 /// @param objectSize bytes a user gets
@@ -20,6 +21,7 @@ import java.util.List;
 /// @param cpuSheaves per-CPU pointer to `slub_percpu_sheaves`; 0 where there is none
 /// @param sheafCapacity objects that a sheaf can hold; 0 for a cache without sheaves
 public record SlabCache(
+    Allocator allocator,
     long address,
     String name,
     int size,
@@ -43,6 +45,13 @@ public record SlabCache(
     List<Node> nodes) {
   public SlabCache {
     nodes = List.copyOf(nodes);
+  }
+
+  /// The allocators that have caches.
+  public enum Allocator {
+    SLUB,
+    /// The old one, gone in 6.8.
+    SLAB
   }
 
   /// One `kmem_cache_node`.
@@ -78,6 +87,7 @@ public record SlabCache(
 
   private SlabCache with(int newSize, int newOffset, long newRandom) {
     return new SlabCache(
+        allocator,
         address,
         name,
         newSize,
@@ -115,6 +125,11 @@ public record SlabCache(
     if (objectSize < 1 || objectSize > size) {
       return "object_size is " + objectSize + " with size " + size;
     }
+    if (allocator == Allocator.SLAB) {
+      return order > 11 || objects < 1 || (long) objects * size > 4096L << order
+          ? "num is %d with size %d and gfporder %d".formatted(objects, size, order)
+          : "";
+    }
     if (offset < 0 || offset > size - 8) {
       return "offset is " + offset + " with size " + size;
     }
@@ -133,8 +148,11 @@ public record SlabCache(
     return "";
   }
 
-  /// Objects in a slab of an order; the kernel stores the count in 15 bits.
+  /// Objects in a slab of an order; SLUB stores the count in 15 bits, SLAB once for the cache.
   public int objectsIn(int slabOrder) {
+    if (allocator == Allocator.SLAB) {
+      return objects;
+    }
     return (int) Math.min((4096L << slabOrder) / size, 32767);
   }
 }

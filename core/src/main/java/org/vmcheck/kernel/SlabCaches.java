@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.LongFunction;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.memory.VirtualMemory;
@@ -35,22 +36,38 @@ public record SlabCaches(
 
   static SlabCaches read(Kernel kernel) {
     SlabLayout.Detection detection = SlabLayout.detect(kernel);
-    if (!(detection instanceof SlabLayout.Detection.Known(SlabLayout layout))) {
-      return none(detection);
-    }
+    return switch (detection) {
+      case SlabLayout.Detection.Known(SlabLayout layout) ->
+          read(kernel, detection, "SLUB", layout.cache(), new Reader(kernel, layout)::read);
+      case SlabLayout.Detection.Old(OldSlabLayout layout) ->
+          read(
+              kernel,
+              detection,
+              "SLAB",
+              layout.cache(),
+              address -> OldSlabCaches.read(kernel, layout, address));
+      case SlabLayout.Detection.Unknown _ -> none(detection);
+    };
+  }
+
+  private static SlabCaches read(
+      Kernel kernel,
+      SlabLayout.Detection detection,
+      String allocator,
+      StructLayout layout,
+      LongFunction<CacheRead> reader) {
     OptionalLong head = kernel.symbol("slab_caches");
     if (head.isEmpty()) {
       return none(
           new SlabLayout.Detection.Unknown(
-              "SLUB", List.of("symbol slab_caches (CONFIG_KALLSYMS_ALL=n?)")));
+              allocator, List.of("symbol slab_caches (CONFIG_KALLSYMS_ALL=n?)")));
     }
     ListWalk walk = ListWalk.walk(kernel.memory(), head.getAsLong(), MAX_CACHES);
-    Reader reader = new Reader(kernel, layout);
     List<SlabCache> caches = new ArrayList<>();
     List<StructRead.Unread> unread = new ArrayList<>();
-    int linkAt = layout.cache().member("list").orElseThrow().offset();
+    int linkAt = layout.member("list").orElseThrow().offset();
     for (long link : walk.nodes()) {
-      switch (reader.read(link - linkAt)) {
+      switch (reader.apply(link - linkAt)) {
         case CacheRead.Ok(SlabCache cache) -> caches.add(cache);
         case CacheRead.Failed(StructRead.Unread why) -> unread.add(why);
       }
@@ -75,7 +92,17 @@ public record SlabCaches(
         : Optional.empty();
   }
 
-  private sealed interface CacheRead {
+  /// Offset of `slab_cache` in a slab's descriptor; -1 if it is not known.
+  int slabCacheAt() {
+    return switch (detection) {
+      case SlabLayout.Detection.Known(SlabLayout layout) -> layout.slabCacheAt();
+      case SlabLayout.Detection.Old(OldSlabLayout layout) -> layout.slabCacheAt();
+      case SlabLayout.Detection.Unknown _ -> -1;
+    };
+  }
+
+  /// What reading one cache gave.
+  sealed interface CacheRead {
     record Ok(SlabCache cache) implements CacheRead {}
 
     record Failed(StructRead.Unread why) implements CacheRead {}
@@ -116,6 +143,7 @@ public record SlabCaches(
       long max = layout.cache().has("max") ? cache.get(ordersMember("max")) & 0xffff_ffffL : oo;
       return new CacheRead.Ok(
           new SlabCache(
+              SlabCache.Allocator.SLUB,
               address,
               kernel.string(cache.get("name"), 128).orElse(""),
               cache.signed32("size"),

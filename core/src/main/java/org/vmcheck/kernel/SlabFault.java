@@ -127,19 +127,20 @@ public sealed interface SlabFault {
   record Stray(SlabCache cache, String list, long address, long raw, long pfn, String why)
       implements SlabFault {}
 
-  /// An entry of a sheaf that cannot be right.
+  /// An entry of an array of free objects (a sheaf, an array cache of SLAB, a slab's array of free
+  /// indices) that cannot be right.
   ///
   /// @param slab the slab it points into; null if into none
   /// @param object index of the object it names; -1 if none starts there
-  /// @param sheaf where the sheaf is kept
+  /// @param array the array, and where it is kept
   /// @param address of the entry
   /// @param raw what it holds
   /// @param isTwiceFree whether the object is free in another place too
-  record SheafEntry(
+  record Entry(
       SlabCache cache,
       Slab slab,
       int object,
-      String sheaf,
+      String array,
       long address,
       long raw,
       boolean isTwiceFree,

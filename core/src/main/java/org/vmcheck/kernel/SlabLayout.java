@@ -35,6 +35,9 @@ public record SlabLayout(
     /// The allocator is SLUB and its shape is known.
     record Known(SlabLayout layout) implements Detection {}
 
+    /// The allocator is SLAB (to 6.7) and its shape is known.
+    record Old(OldSlabLayout layout) implements Detection {}
+
     /// @param allocator the allocator as far as it can be told
     /// @param missing what is not there, one structure or member each
     record Unknown(String allocator, List<String> missing) implements Detection {
@@ -57,7 +60,7 @@ public record SlabLayout(
     }
     StructLayout cache = anyCache.get();
     if (cache.has("cpu_cache") || cache.has("num")) {
-      return new Detection.Unknown("SLAB", List.of("a reader for the SLAB allocator"));
+      return OldSlabLayout.detect(kernel, cache);
     }
     if (!cache.has("offset") || !cache.has("oo")) {
       return new Detection.Unknown("SLOB", List.of("kmem_cache.offset and kmem_cache.oo"));

@@ -83,7 +83,9 @@ public record SlabSurvey(
   /// @param threads how many threads walk
   /// @param isOver asked between pieces of work; true ends the pass early
   public static SlabSurvey run(Kernel kernel, MemMap memMap, int threads, BooleanSupplier isOver) {
-    return new Run(kernel, memMap, isOver).survey(Math.max(1, threads));
+    return kernel.slabCaches().detection() instanceof SlabLayout.Detection.Old(OldSlabLayout old)
+        ? new OldSlabSurvey(kernel, memMap, old, isOver).survey()
+        : new Run(kernel, memMap, isOver).survey(Math.max(1, threads));
   }
 
   /// The slabs whose first page lies in a range of frames, of the caches asked for.
@@ -744,7 +746,7 @@ public record SlabSurvey(
         strays(seen);
       }
       if (finished && descriptors == 0 && sheaves.isPresent()) {
-        sheaves.get().strays(sheafEntries, faults::add);
+        sheaves.get().strays(memMap, sheafEntries, faults::add);
       }
       faults.sort(
           Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())

@@ -205,7 +205,14 @@ public final class TextReport {
   private void coverage(DumpReport report) {
     Coverage coverage = report.verdict().coverage();
     List<String> looked = new ArrayList<>();
-    coverage.lookedAt().forEach((kind, count) -> looked.add("%,d %s".formatted(count, kind)));
+    coverage
+        .lookedAt()
+        .forEach(
+            (kind, count) -> {
+              if (count > 0) {
+                looked.add("%,d %s".formatted(count, kind));
+              }
+            });
     line("");
     field("looked at", looked.isEmpty() ? "nothing" : String.join(", ", looked));
     if (!coverage.notRead().isEmpty()) {

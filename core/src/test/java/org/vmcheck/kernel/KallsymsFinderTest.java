@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,6 +14,7 @@ import java.util.List;
 import java.util.OptionalLong;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.debuginfo.DebugSources;
@@ -20,10 +23,14 @@ import org.vmcheck.debuginfo.Symbol;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.testing.KallsymsWriter;
+import org.vmcheck.testing.KdumpWriter;
+import org.vmcheck.testing.Packer;
 import org.vmcheck.testing.RealDumps;
 import org.vmcheck.testing.SparseMemory;
+import org.vmcheck.testing.TestData;
 
 class KallsymsFinderTest {
   private static final long TEXT = 0xffff_ffff_9280_0000L;
@@ -124,6 +131,41 @@ class KallsymsFinderTest {
           new KallsymsFinder(dump.memory()).findAnywhere().orElseThrow();
       assertThat(anywhere.physBase()).isEqualTo(told.memory().map().physBase());
       assertSame(told.symbols().orElseThrow(), anywhere.symbols());
+    }
+  }
+
+  @Test
+  void kernelIsFoundWithoutAnyVmcoreinfo(@TempDir Path folder) throws Exception {
+    Path file = TestData.named("debian-cloud").dump();
+    KdumpWriter writer = KdumpWriter.version(6).machine("x86_64");
+    try (Dump dump = Dumps.open(file)) {
+      long next = 0;
+      for (long pfn = dump.memory().nextStored(0);
+          pfn >= 0;
+          pfn = dump.memory().nextStored(pfn + 1)) {
+        if (dump.memory().read(pfn) instanceof PageRead.Present(MemorySegment bytes)) {
+          if (pfn > next) {
+            writer.excluded(next, pfn);
+          }
+          byte[] page = bytes.toArray(ValueLayout.JAVA_BYTE);
+          String text = new String(page, StandardCharsets.ISO_8859_1);
+          for (int at = text.indexOf("OSRELEASE=");
+              at >= 0;
+              at = text.indexOf("OSRELEASE=", at + 1)) {
+            page[at] = 'X';
+          }
+          writer.packed(pfn, page, Packer.ZLIB);
+          next = pfn + 1;
+        }
+      }
+      Kernel told = kernel(dump, DebugSources.DEFAULT);
+      try (Dump bare = Dumps.open(writer.write(folder))) {
+        Kernel found = kernel(bare, DebugSources.DEFAULT);
+
+        assertThat(found.memory().map()).isEqualTo(told.memory().map());
+        assertThat(found.identity().release()).isEqualTo(told.identity().release());
+        assertThat(found.slabCaches().caches()).hasSameSizeAs(told.slabCaches().caches());
+      }
     }
   }
 

@@ -264,7 +264,7 @@ class PlantedFaultsTest {
     FakeImage image = image(layout);
     SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
     image.corruptWord(sheaf.entry(1), sheaf.objects().getFirst());
-    SlabFault.SheafEntry entry = onlyFault(image, SlabFault.SheafEntry.class);
+    SlabFault.Entry entry = onlyFault(image, SlabFault.Entry.class);
     assertThat(entry.isTwiceFree()).isTrue();
     assertThat(entry.raw()).isEqualTo(sheaf.objects().getFirst());
     assertThat(entry.address()).isEqualTo(sheaf.entry(1));
@@ -278,7 +278,7 @@ class PlantedFaultsTest {
     SlabImage slab = partial(image, 1);
     long object = slab.object(slab.freelist().getFirst());
     image.corruptWord(sheaf.entry(0), object);
-    SlabFault.SheafEntry entry = onlyFault(image, SlabFault.SheafEntry.class);
+    SlabFault.Entry entry = onlyFault(image, SlabFault.Entry.class);
     assertThat(entry.isTwiceFree()).isTrue();
     assertThat(entry.address()).isEqualTo(sheaf.entry(0));
   }
@@ -290,14 +290,14 @@ class PlantedFaultsTest {
       FakeImage image = image(layout);
       SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
       image.corruptWord(sheaf.entry(0), wild);
-      SlabFault.SheafEntry entry = onlyFault(image, SlabFault.SheafEntry.class);
+      SlabFault.Entry entry = onlyFault(image, SlabFault.Entry.class);
       assertThat(entry.slab()).isNull();
       assertThat(entry.isTwiceFree()).isFalse();
     }
     FakeImage image = image(layout);
     SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
     image.corruptWord(sheaf.entry(0), sheaf.objects().getFirst() + 8);
-    assertThat(onlyFault(image, SlabFault.SheafEntry.class).object()).isEqualTo(-1);
+    assertThat(onlyFault(image, SlabFault.Entry.class).object()).isEqualTo(-1);
   }
 
   @ParameterizedTest
@@ -328,5 +328,24 @@ class PlantedFaultsTest {
     image.corruptWord(
         image.member("slab_sheaf", sheaf.address(), "cache"), image.cache("bystander").address());
     assertThat(onlyFault(image, SlabFault.Stray.class).raw()).isEqualTo(sheaf.address());
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aSlabWhoseCacheIsWildIsOneFaultThoughSheavesPointIntoIt(Layout layout) {
+    FakeImage image = image(layout);
+    long object = sheaf(image, SheafImage.Place.MAIN).objects().getFirst();
+    SlabImage slab =
+        image.cache("victim").slabs().stream()
+            .filter(s -> object >= s.base() && object < s.base() + (4096L << s.order()))
+            .findFirst()
+            .orElseThrow();
+    image.corruptWord(image.member(slab, "slab_cache"), 0x4141_4141_4141_4141L);
+    assertThat(image.survey().faults())
+        .filteredOn(fault -> fault instanceof SlabFault.Entry)
+        .isEmpty();
+    assertThat(image.survey().faults())
+        .anyMatch(
+            fault -> fault instanceof SlabFault.Owner owner && owner.slab() == slab.address());
   }
 }

@@ -13,7 +13,7 @@ import org.vmcheck.debuginfo.Kallsyms;
 import org.vmcheck.debuginfo.Symbol;
 
 /// Lays out one image: the regions, the kernel's variables, per-CPU areas, tables and the text that
-/// describes them. The slab caches are [SlabBuilder]'s.
+/// describes them. The slab caches are an [AllocatorBuilder]'s.
 final class ImageBuilder {
   private static final long IMAGE_BYTES = 2L << 20;
 
@@ -91,7 +91,7 @@ final class ImageBuilder {
     lowMemory();
     frames.makeDescriptors();
     text();
-    SlabBuilder slabs = new SlabBuilder(this);
+    AllocatorBuilder slabs = layout.isOldSlab() ? new OldSlabBuilder(this) : new SlabBuilder(this);
     slabs.plan();
     perCpuAreas();
     identity();
@@ -183,7 +183,7 @@ final class ImageBuilder {
 
   private long kfencePool;
 
-  private void kfence(SlabBuilder slabs) {
+  private void kfence(AllocatorBuilder slabs) {
     kfencePool = frames.allocateRun(0, 512, 512);
     space.u64(variable("__kfence_pool", 8), space.direct(kfencePool << 12));
     variable("__kfence_freelist", 16);
@@ -199,8 +199,9 @@ final class ImageBuilder {
   }
 
   /// Every second page of the pool is marked as a slab; `slab_cache` is that of its last object.
-  private void markKfence(SlabBuilder slabs) {
+  private void markKfence(AllocatorBuilder slabs) {
     String struct = layout.slabStruct();
+    String counter = layout.has(struct, "counters") ? "counters" : "active";
     for (int i = 2; i < 512; i += 2) {
       long pfn = kfencePool + i;
       frames.describe(
@@ -212,7 +213,7 @@ final class ImageBuilder {
       CacheImage owner = slabs.caches().get(random.nextInt(slabs.caches().size()));
       long address = frames.descriptor(pfn);
       space.u64(address + layout.offset(struct, "slab_cache"), wasUsed ? owner.address() : 0);
-      space.put(address + layout.offset(struct, "counters"), wasUsed ? 1 << 16 : 0, 4);
+      space.put(address + layout.offset(struct, counter), wasUsed ? 1 << 16 : 0, 4);
     }
   }
 

@@ -338,6 +338,83 @@ public final class Layout {
           .kallsyms(KallsymsEra.V6_1)
           .build();
 
+  /// 6.1 built with the old SLAB allocator.
+  public static final Layout V6_1_SLAB =
+      new Builder("6.1-slab", TABLE_6_1)
+          .remove("kmem_cache_cpu")
+          .remove("kmem_cache_order_objects")
+          .struct(
+              "slab",
+              64,
+              "unsigned long __page_flags@0",
+              "struct list_head slab_list@8",
+              "struct callback_head callback_head@8",
+              "struct kmem_cache * slab_cache@24",
+              "void * freelist@32",
+              "void * s_mem@40",
+              "unsigned int active@48",
+              "atomic_t __page_refcount@52",
+              "unsigned long memcg_data@56")
+          .packed(
+              "kmem_cache",
+              "struct array_cache * cpu_cache",
+              "unsigned int batchcount",
+              "unsigned int limit",
+              "unsigned int shared",
+              "unsigned int size",
+              "struct reciprocal_value reciprocal_buffer_size",
+              "slab_flags_t flags",
+              "unsigned int num",
+              "unsigned int gfporder",
+              "gfp_t allocflags",
+              "size_t colour",
+              "unsigned int colour_off",
+              "unsigned int freelist_size",
+              "void (*)(void *) ctor",
+              "const char * name",
+              "struct list_head list",
+              "int refcount",
+              "int object_size",
+              "int align",
+              "unsigned int * random_seq",
+              "unsigned int useroffset",
+              "unsigned int usersize",
+              "struct kmem_cache_node * [1024] node")
+          .packed(
+              "kmem_cache_node",
+              "spinlock_t list_lock",
+              "struct list_head slabs_partial",
+              "struct list_head slabs_full",
+              "struct list_head slabs_free",
+              "unsigned long total_slabs",
+              "unsigned long free_slabs",
+              "unsigned long free_objects",
+              "unsigned int free_limit",
+              "unsigned int colour_next",
+              "struct array_cache * shared",
+              "struct alien_cache ** alien",
+              "unsigned long next_reap",
+              "int free_touched")
+          .struct(
+              "array_cache",
+              16,
+              "unsigned int avail@0",
+              "unsigned int limit@4",
+              "unsigned int batchcount@8",
+              "unsigned int touched@12",
+              "void * [] entry@16")
+          .struct("alien_cache", 24, "spinlock_t lock@0", "struct array_cache ac@8")
+          .kallsyms(KallsymsEra.V6_1)
+          .build();
+
+  /// 5.10 built with SLAB: slabs described by `struct page`.
+  public static final Layout V5_10_SLAB =
+      new Builder("5.10-slab", V6_1_SLAB.table)
+          .remove("slab")
+          .table("page", TABLE_5_3)
+          .kallsyms(KallsymsEra.V4_20)
+          .build();
+
   private static final String[] SLAB_6_2 = {
     "unsigned long __page_flags@0",
     "struct kmem_cache * slab_cache@8",
@@ -459,7 +536,7 @@ public final class Layout {
   public static final Layout V7_1_MASK =
       new Builder("7.1-mask", TABLE_7_1).v7().compoundMask().build();
 
-  /// Every layout, oldest first.
+  /// Every layout of SLUB, oldest first.
   public static final List<Layout> ALL =
       List.of(
           V4_14,
@@ -479,6 +556,9 @@ public final class Layout {
           V7_0,
           V7_1,
           V7_1_MASK);
+
+  /// Those of the old SLAB allocator.
+  public static final List<Layout> OLD_SLAB = List.of(V5_10_SLAB, V6_1_SLAB);
 
   private static Builder since6_6(String name) {
     return new Builder(name, TABLE_6_1)
@@ -600,6 +680,11 @@ public final class Layout {
   /// Whether cache flags are numbered by `enum _slab_flag_bits` (6.9 on).
   public boolean hasFlagBits() {
     return flagBits;
+  }
+
+  /// Whether the allocator is SLAB, not SLUB.
+  public boolean isOldSlab() {
+    return has("array_cache");
   }
 
   /// Whether per-CPU symbols lie in the image (6.15 on).
@@ -762,6 +847,15 @@ public final class Layout {
 
     Builder remove(String struct) {
       structs.remove(struct);
+      return this;
+    }
+
+    /// Takes a structure from another table.
+    Builder table(String struct, LayoutTable from) {
+      LayoutTable.Struct found = Objects.requireNonNull(from.structs().get(struct));
+      structs.put(
+          struct,
+          new LayoutTable.Struct(struct, found.byteCount(), new ArrayList<>(found.members())));
       return this;
     }
 

@@ -32,6 +32,9 @@ final class LayoutBtf {
   }
 
   private void enumerations() {
+    if (layout.isOldSlab()) {
+      writer.typedef("freelist_idx_t", named("unsigned char", 1));
+    }
     Map<String, Integer> flags = new LinkedHashMap<>(layout.pageFlags());
     flags.put("__NR_PAGEFLAGS", 24);
     writer.enumeration("pageflags", sorted(flags));

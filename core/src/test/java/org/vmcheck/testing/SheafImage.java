@@ -2,13 +2,14 @@ package org.vmcheck.testing;
 
 import java.util.List;
 
-/// A sheaf of an image: an array of objects that are free for their users and that the slab counts
-/// as handed out.
+/// A sheaf of an image, or an array cache of SLAB: objects that are free for their users and that
+/// the slab counts as handed out.
 ///
 /// @param address of the `slab_sheaf`
 /// @param objects addresses of the objects in it
 /// @param cpu or node that keeps it
-public record SheafImage(Place place, int cpu, long address, List<Long> objects) {
+/// @param entriesAt offset of the array of pointers
+public record SheafImage(Place place, int cpu, long address, List<Long> objects, int entriesAt) {
   /// Where it is kept.
   public enum Place {
     MAIN,
@@ -16,7 +17,11 @@ public record SheafImage(Place place, int cpu, long address, List<Long> objects)
     /// Objects that wait for a grace period: not yet free.
     RCU_FREE,
     BARN_FULL,
-    BARN_EMPTY
+    BARN_EMPTY,
+    /// Array caches of SLAB: a CPU's, one that a node's CPUs share, one for another node's objects.
+    CPU_ARRAY,
+    SHARED_ARRAY,
+    ALIEN_ARRAY
   }
 
   public SheafImage {
@@ -25,6 +30,6 @@ public record SheafImage(Place place, int cpu, long address, List<Long> objects)
 
   /// Address of the word that holds an object's address.
   public long entry(int index) {
-    return address + 32 + 8L * index;
+    return address + entriesAt + 8L * index;
   }
 }

@@ -11,7 +11,7 @@ import java.util.Set;
 import java.util.stream.IntStream;
 
 /// Builds the slab allocator of an image: first everything gets its place, then it is written.
-final class SlabBuilder {
+final class SlabBuilder implements AllocatorBuilder {
   private static final long LIST_POISON1 = 0xdead_0000_0000_0100L;
   private static final long LIST_POISON2 = 0xdead_0000_0000_0122L;
   private static final int REDZONE_INACTIVE = 0xbb;
@@ -43,7 +43,8 @@ final class SlabBuilder {
     this.random = image.random();
   }
 
-  List<CacheImage> caches() {
+  @Override
+  public List<CacheImage> caches() {
     return caches;
   }
 
@@ -57,8 +58,8 @@ final class SlabBuilder {
 
   // ---- the plan
 
-  /// Decides where everything lies; nothing is written yet.
-  void plan() {
+  @Override
+  public void plan() {
     add(FakeCache.named("kmem_cache_node", layout.size("kmem_cache_node")).align(64));
     add(FakeCache.named("kmem_cache", cacheBytes()).align(64));
     List<FakeCache> wanted = config.caches().isEmpty() ? usual() : config.caches();
@@ -347,7 +348,7 @@ final class SlabBuilder {
     for (Wanted sheaf : wanted) {
       cache.sheaves.add(
           new SheafImage(
-              sheaf.place, sheaf.cpu, take(source), held.subList(next, next + sheaf.size)));
+              sheaf.place, sheaf.cpu, take(source), held.subList(next, next + sheaf.size), 32));
       next += sheaf.size;
     }
   }
@@ -359,7 +360,8 @@ final class SlabBuilder {
 
   // ---- what is written
 
-  void write() {
+  @Override
+  public void write() {
     if (config.contents() != FakeKernel.Contents.ZEROS) {
       fillObjects();
     }
@@ -643,7 +645,7 @@ final class SlabBuilder {
             case SPARE -> image.putStruct("slub_percpu_sheaves", at, "spare", sheaf.address());
             case RCU_FREE ->
                 image.putStruct("slub_percpu_sheaves", at, "rcu_free", sheaf.address());
-            case BARN_FULL, BARN_EMPTY -> {}
+            case BARN_FULL, BARN_EMPTY, CPU_ARRAY, SHARED_ARRAY, ALIEN_ARRAY -> {}
           }
         }
       }

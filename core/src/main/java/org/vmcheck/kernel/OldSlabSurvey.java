@@ -1,0 +1,616 @@
+package org.vmcheck.kernel;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.BooleanSupplier;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.VirtualMemory;
+
+/// One pass over every slab of the SLAB allocator, in the terms of [SlabSurvey].
+///
+/// Every slab is on one of three lists of its node; the array caches of CPUs and nodes hold objects
+/// that are free for their users and that the slab counts as active. Source: Linux `mm/slab.c`.
+final class OldSlabSurvey {
+  private static final int CHUNK = 1 << 15;
+  private static final int MAX_FAULTS = 20_000;
+  private static final int MAX_LIST = 1 << 24;
+
+  /// array_cache.avail of the largest tunable; real ones are at most a few hundred.
+  private static final int MAX_AVAIL = 1 << 16;
+
+  /// CFLGS_OFF_SLAB: the index array lies in an object of another cache; otherwise at the end of
+  /// the slab, or in a free object of it.
+  private static final long OFF_SLAB = 0x8000_0000L;
+
+  /// KFENCE's default pool: 255 objects, two pages each, and a first pair.
+  private static final long KFENCE_POOL_BYTES = 2L << 20;
+
+  private final Kernel kernel;
+  private final VirtualMemory memory;
+  private final MemMap memMap;
+  private final OldSlabLayout layout;
+  private final BooleanSupplier isOver;
+  private final List<SlabFault> faults = new ArrayList<>();
+  private final Map<Long, Counts> counts = new HashMap<>();
+  private final Map<String, Long> unreadable = new TreeMap<>();
+  private final Set<Long> listed = new HashSet<>();
+  private long dropped;
+  private long slabs;
+  private long objects;
+  private long freeIndices;
+  private long unreadableDescriptors;
+  private long kfencePages;
+  private long pendingSlabs;
+
+  /// Objects that array caches hold, ascending, each with the index of its array.
+  private long[] cached = new long[0];
+
+  private int[] holders = new int[0];
+  private final List<ArrayCache> arrays = new ArrayList<>();
+
+  @SuppressWarnings("ArrayRecordComponent") // private, never compared
+  private record ArrayCache(
+      SlabCache cache, String place, long address, int avail, long[] entries) {}
+
+  private static final class Counts {
+    long slabs;
+    long active;
+    long inArrays;
+  }
+
+  /// The lists of a node, each with what it says of the slabs on it.
+  private enum SlabList {
+    PARTIAL("slabs_partial"),
+    FULL("slabs_full"),
+    FREE("slabs_free");
+
+    private final String member;
+
+    SlabList(String member) {
+      this.member = member;
+    }
+  }
+
+  OldSlabSurvey(Kernel kernel, MemMap memMap, OldSlabLayout layout, BooleanSupplier isOver) {
+    this.kernel = kernel;
+    this.memory = kernel.memory();
+    this.memMap = memMap;
+    this.layout = layout;
+    this.isOver = isOver;
+  }
+
+  SlabSurvey survey() {
+    SlabCaches caches = kernel.slabCaches();
+    if (!caches.list().isClosed()) {
+      report(
+          new SlabFault.Links(
+              null, "slab_caches", kernel.symbol("slab_caches").orElse(0), caches.list()));
+    }
+    for (StructRead.Unread unread : caches.unread()) {
+      report(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
+    }
+    List<SlabCache> sane = new ArrayList<>();
+    for (SlabCache cache : caches.caches()) {
+      if (cache.isSane()) {
+        sane.add(cache);
+        arrayCaches(cache);
+      } else {
+        report(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
+      }
+    }
+    sortArrays();
+    boolean finished = true;
+    for (SlabCache cache : sane) {
+      finished = !isOver.getAsBoolean();
+      if (!finished) {
+        break;
+      }
+      for (SlabCache.Node node : cache.nodes()) {
+        node(cache, node);
+      }
+    }
+    finished = finished && scan(caches);
+    if (finished) {
+      strayEntries();
+    }
+    List<SlabSurvey.Tally> tallies = new ArrayList<>();
+    for (SlabCache cache : caches.caches()) {
+      Counts count = counts.getOrDefault(cache.address(), new Counts());
+      tallies.add(
+          new SlabSurvey.Tally(
+              cache,
+              count.slabs,
+              count.slabs * Math.max(0, cache.objects()),
+              count.active,
+              count.inArrays,
+              0));
+    }
+    faults.sort(
+        Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())
+            .thenComparing(SlabFault::address, Long::compareUnsigned)
+            .thenComparing(SlabFault::toString));
+    return new SlabSurvey(
+        new FreelistDecoder.Vote(FreelistDecoder.PLAIN, 0, 0, 0),
+        tallies,
+        faults,
+        dropped,
+        slabs,
+        objects,
+        freeIndices,
+        0,
+        unreadable,
+        unreadableDescriptors,
+        kfencePages,
+        pendingSlabs,
+        finished);
+  }
+
+  private Counts countsOf(SlabCache cache) {
+    return counts.computeIfAbsent(cache.address(), _ -> new Counts());
+  }
+
+  private void report(SlabFault fault) {
+    if (faults.size() < MAX_FAULTS) {
+      faults.add(fault);
+    } else {
+      dropped++;
+    }
+  }
+
+  // ---- array caches
+
+  private void arrayCaches(SlabCache cache) {
+    PerCpu perCpu = kernel.perCpu();
+    for (int i = 0; i < perCpu.cpus().size(); i++) {
+      arrayCache(
+          cache, "array_cache of cpu " + perCpu.cpus().get(i), perCpu.address(cache.cpuSlab(), i));
+    }
+    for (SlabCache.Node node : cache.nodes()) {
+      if (!(StructRef.read(memory, layout.node(), node.address()) instanceof StructRef lists)) {
+        continue;
+      }
+      long shared = lists.has("shared") ? lists.get("shared") : 0;
+      if (shared != 0) {
+        arrayCache(cache, "shared array_cache of node " + node.id(), shared);
+      }
+      long alien = lists.has("alien") ? lists.get("alien") : 0;
+      if (alien != 0 && layout.alienArrayAt() >= 0) {
+        for (SlabCache.Node other : cache.nodes()) {
+          long pointer = kernel.word(alien + 8L * other.id()).orElse(0);
+          if (pointer != 0) {
+            arrayCache(
+                cache,
+                "alien_cache of node %d for node %d".formatted(node.id(), other.id()),
+                pointer + layout.alienArrayAt());
+          }
+        }
+      }
+    }
+  }
+
+  private void arrayCache(SlabCache cache, String place, long address) {
+    StructRead read = StructRef.read(memory, layout.arrayCache(), address, layout.entryAt());
+    if (!(read instanceof StructRef array)) {
+      report(new SlabFault.Unread(cache, place, address, ((StructRead.Unread) read).why()));
+      return;
+    }
+    long avail = array.get("avail");
+    long limit = array.has("limit") ? array.get("limit") : MAX_AVAIL;
+    if (avail > Math.min(limit, MAX_AVAIL)) {
+      report(
+          new SlabFault.Count(
+              cache,
+              null,
+              "array_cache.avail in the " + place,
+              array.addressOf("avail"),
+              limit,
+              avail,
+              "at most array_cache.limit"));
+      return;
+    }
+    if (avail == 0) {
+      return;
+    }
+    MemoryRead entries = memory.read(address + layout.entryAt(), (int) avail * 8);
+    if (!(entries instanceof MemoryRead.Bytes(ByteView words))) {
+      report(new SlabFault.Unread(cache, place, address, entries));
+      return;
+    }
+    long[] pointers = new long[(int) avail];
+    Arrays.setAll(pointers, i -> words.u64(8L * i));
+    arrays.add(new ArrayCache(cache, place, address, (int) avail, pointers));
+    countsOf(cache).inArrays += avail;
+  }
+
+  private void sortArrays() {
+    int count = arrays.stream().mapToInt(ArrayCache::avail).sum();
+    cached = new long[count];
+    int at = 0;
+    for (ArrayCache array : arrays) {
+      System.arraycopy(array.entries, 0, cached, at, array.avail);
+      at += array.avail;
+    }
+    Arrays.sort(cached);
+    holders = new int[count];
+    Arrays.fill(holders, -1);
+    for (int i = 0; i < arrays.size(); i++) {
+      for (long entry : arrays.get(i).entries) {
+        int place = first(entry);
+        while (holders[place] >= 0) {
+          place++;
+        }
+        holders[place] = i;
+      }
+    }
+    seen = new boolean[count];
+  }
+
+  /// Entries that some slab accounted for.
+  private boolean[] seen = new boolean[0];
+
+  /// Index of the first element of `cached` not below a value.
+  private int first(long value) {
+    int low = 0;
+    int high = cached.length;
+    while (low < high) {
+      int middle = (low + high) >>> 1;
+      if (cached[middle] < value) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  private void strayEntries() {
+    for (int i = 0; i < cached.length; i++) {
+      // Of a slab that could not be walked something else was said.
+      if (!seen[i] && !memMap.isSlab(memory.map(), cached[i])) {
+        entry(i, null, -1, false, "no slab of a known cache is there");
+      }
+    }
+  }
+
+  private void entry(int index, Slab slab, int object, boolean isTwiceFree, String why) {
+    ArrayCache array = arrays.get(holders[index]);
+    long address = array.address + layout.entryAt();
+    for (int i = array.avail - 1; i >= 0; i--) {
+      if (array.entries[i] == cached[index]) {
+        address += 8L * i;
+        break;
+      }
+    }
+    report(
+        new SlabFault.Entry(
+            array.cache, slab, object, array.place, address, cached[index], isTwiceFree, why));
+  }
+
+  // ---- slabs
+
+  private void node(SlabCache cache, SlabCache.Node node) {
+    if (!(StructRef.read(memory, layout.node(), node.address()) instanceof StructRef lists)) {
+      return;
+    }
+    long total = 0;
+    long free = 0;
+    long freeObjects = 0;
+    boolean isWhole = true;
+    for (SlabList list : SlabList.values()) {
+      if (!lists.has(list.member)) {
+        continue;
+      }
+      String name = "%s of node %d".formatted(list.member, node.id());
+      long head = lists.addressOf(list.member);
+      ListWalk walk = ListWalk.walk(memory, head, MAX_LIST);
+      if (!walk.isClosed()) {
+        isWhole &= walk.isRecovered();
+        report(
+            new SlabFault.Links(
+                cache, name, walk.bad().map(ListWalk.BadLink::address).orElse(head), walk));
+      }
+      for (long link : walk.nodes()) {
+        total++;
+        free += list == SlabList.FREE ? 1 : 0;
+        freeObjects += slab(cache, list, name, link);
+      }
+    }
+    if (isWhole) {
+      total(cache, lists, "total_slabs", total, "slabs on the node's three lists");
+      total(cache, lists, "free_slabs", free, "slabs on slabs_free");
+      total(cache, lists, "free_objects", freeObjects, "objects not active in the node's slabs");
+    }
+  }
+
+  private void total(SlabCache cache, StructRef node, String member, long expected, String why) {
+    if (node.has(member) && node.get(member) != expected) {
+      report(
+          new SlabFault.Count(
+              cache,
+              null,
+              "kmem_cache_node." + member,
+              node.addressOf(member),
+              expected,
+              node.get(member),
+              why));
+    }
+  }
+
+  /// Looks at one slab; returns how many of its objects are not active.
+  private long slab(SlabCache cache, SlabList list, String listName, long link) {
+    long address = link - layout.listAt();
+    long pfn = memMap.pfn(address);
+    if (pfn < 0
+        || !(memory.read(address, memMap.shape().size())
+            instanceof MemoryRead.Bytes(ByteView view))) {
+      report(
+          new SlabFault.Stray(
+              cache,
+              listName,
+              link,
+              address,
+              pfn,
+              "0x%x is no page descriptor".formatted(address)));
+      return 0;
+    }
+    MemorySegment bytes = view.segment();
+    listed.add(address);
+    if (!memMap.isSlabHead(pfn, bytes, 0)) {
+      report(
+          new SlabFault.Stray(
+              cache,
+              listName,
+              link,
+              address,
+              pfn,
+              "page frame 0x%x is not marked as a slab".formatted(pfn)));
+      return 0;
+    }
+    long owner = MemMap.word(bytes, layout.slabCacheAt());
+    if (owner != cache.address()) {
+      report(
+          new SlabFault.Owner(
+              cache,
+              address,
+              address + layout.slabCacheAt(),
+              pfn,
+              owner,
+              "the slab is on " + listName));
+    }
+    long start = memory.map().directMapAddress(pfn << 12);
+    long firstObject = MemMap.word(bytes, layout.firstObjectAt());
+    int active = (int) MemMap.word(bytes, layout.activeAt());
+    long freelist = MemMap.word(bytes, layout.freelistAt());
+    long byteCount = 4096L << cache.order();
+    Slab slab =
+        new Slab(
+            cache,
+            address,
+            pfn,
+            firstObject,
+            cache.order(),
+            cache.objects(),
+            active,
+            false,
+            freelist,
+            MemMap.word(bytes, layout.listAt()),
+            MemMap.word(bytes, layout.listAt() + 8),
+            MemMap.word(bytes, 0));
+    slabs++;
+    objects += cache.objects();
+    Counts count = countsOf(cache);
+    count.slabs++;
+    if (firstObject < start
+        || firstObject - start > byteCount - (long) cache.objects() * cache.size()) {
+      report(
+          new SlabFault.Stray(
+              cache,
+              "slab.s_mem",
+              address + layout.firstObjectAt(),
+              firstObject,
+              pfn,
+              "%d objects of %d bytes from there do not lie in the slab"
+                  .formatted(cache.objects(), cache.size())));
+      return 0;
+    }
+    if (active < 0 || active > cache.objects() || contradicts(list, active, cache)) {
+      report(
+          new SlabFault.Count(
+              cache,
+              slab,
+              "slab.active",
+              address + layout.activeAt(),
+              switch (list) {
+                case FULL -> cache.objects();
+                case FREE -> 0;
+                case PARTIAL -> Math.clamp(active, 1, Math.max(1, cache.objects() - 1));
+              },
+              active,
+              "the slab is on " + listName));
+      if (active < 0 || active > cache.objects()) {
+        return 0;
+      }
+    }
+    count.active += active;
+    boolean[] free = freeObjects(slab, start, byteCount);
+    entriesOf(slab, free != null ? free : new boolean[cache.objects()]);
+    return cache.objects() - (long) active;
+  }
+
+  private static boolean contradicts(SlabList list, int active, SlabCache cache) {
+    return switch (list) {
+      case PARTIAL -> active == 0 || active == cache.objects();
+      case FULL -> active != cache.objects();
+      case FREE -> active != 0;
+    };
+  }
+
+  /// The objects that the slab's index array says are free; null if that cannot be told.
+  private boolean[] freeObjects(Slab slab, long start, long byteCount) {
+    SlabCache cache = slab.cache();
+    boolean[] free = new boolean[cache.objects()];
+    int count = cache.objects() - slab.inuse();
+    if (count == 0) {
+      return free;
+    }
+    long array = slab.freelist();
+    boolean inSlab = array >= start && array - start < byteCount;
+    if (((cache.flags() & OFF_SLAB) == 0) != inSlab) {
+      report(
+          new SlabFault.Stray(
+              cache,
+              "slab.freelist",
+              slab.address() + layout.freelistAt(),
+              array,
+              slab.pfn(),
+              inSlab
+                  ? "the array of indices must not lie in the slab"
+                  : "the array of indices must lie in the slab"));
+      return null;
+    }
+    long from = array + (long) layout.indexSize() * slab.inuse();
+    MemoryRead read = memory.read(from, count * layout.indexSize());
+    if (!(read instanceof MemoryRead.Bytes(ByteView indices))) {
+      if (read instanceof MemoryRead.Missing(long _, long _, var why)) {
+        unreadable.merge(why.words(), 1L, Long::sum);
+      }
+      report(new SlabFault.Unread(cache, "array of free indices", from, read));
+      return null;
+    }
+    for (int i = 0; i < count; i++) {
+      int index = layout.indexSize() == 1 ? indices.u8(i) : indices.u16(2L * i);
+      long at = from + (long) i * layout.indexSize();
+      if (index >= cache.objects()) {
+        index(
+            slab,
+            -1,
+            at,
+            index,
+            false,
+            "the cache has %d objects a slab".formatted(cache.objects()));
+        return null;
+      }
+      if (free[index]) {
+        index(slab, index, at, index, true, "the index is there twice");
+        return null;
+      }
+      free[index] = true;
+      freeIndices++;
+    }
+    return free;
+  }
+
+  private void index(Slab slab, int object, long at, int raw, boolean isTwiceFree, String why) {
+    report(
+        new SlabFault.Entry(
+            slab.cache(), slab, object, "array of free indices", at, raw, isTwiceFree, why));
+  }
+
+  /// Entries of array caches that point into a slab: each an active object of it, none twice.
+  private void entriesOf(Slab slab, boolean[] free) {
+    long end = slab.base() + (long) slab.cache().objects() * slab.cache().size();
+    for (int i = first(slab.base()); i < cached.length && cached[i] < end; i++) {
+      seen[i] = true;
+      int index = slab.index(cached[i]);
+      if (index < 0) {
+        entry(i, slab, index, false, "no object starts there");
+      } else if (arrays.get(holders[i]).cache.address() != slab.cache().address()) {
+        entry(i, slab, index, false, "the object is one of cache " + slab.cache().name());
+      } else if (i > 0 && cached[i - 1] == cached[i]) {
+        entry(
+            i, slab, index, true, "the object is also in the " + arrays.get(holders[i - 1]).place);
+      } else if (free[index]) {
+        entry(i, slab, index, true, "the object is also free in its slab");
+      }
+    }
+  }
+
+  // ---- the page descriptors
+
+  /// Looks for slabs that no list has.
+  private boolean scan(SlabCaches caches) {
+    long pool = kernel.variable64("__kfence_pool").orElse(0);
+    boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
+    long poolStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
+    long poolEnd = hasPool ? poolStart + (KFENCE_POOL_BYTES >>> 12) : 0;
+    MemMap.Visitor visitor =
+        new MemMap.Visitor() {
+          @Override
+          public void page(long pfn, MemorySegment bytes, long at) {
+            if (!memMap.isSlabHead(pfn, bytes, at)) {
+              return;
+            }
+            if (pfn >= poolStart && pfn < poolEnd) {
+              kfencePages++;
+              return;
+            }
+            long address = memMap.descriptor(pfn);
+            if (!listed.contains(address)) {
+              unlisted(caches, address, pfn, bytes, at);
+            }
+          }
+
+          @Override
+          public void unreadable(long firstPfn, long count) {
+            unreadableDescriptors += count;
+          }
+        };
+    for (long first = 0; first < memMap.endPfn(); first += CHUNK) {
+      if (isOver.getAsBoolean()) {
+        return false;
+      }
+      memMap.stream(first, Math.min(first + CHUNK, memMap.endPfn()), visitor);
+    }
+    return true;
+  }
+
+  private void unlisted(SlabCaches caches, long address, long pfn, MemorySegment bytes, long at) {
+    long owner = MemMap.word(bytes, at + layout.slabCacheAt());
+    SlabCache cache = caches.byAddress().get(owner);
+    if (cache == null) {
+      report(
+          new SlabFault.Owner(
+              null,
+              address,
+              address + layout.slabCacheAt(),
+              pfn,
+              owner,
+              "no cache has this address"));
+      return;
+    }
+    int active = (int) MemMap.word(bytes, at + layout.activeAt());
+    if (active == 0 && layout.flags().isTypesafeByRcu(cache)) {
+      // Its pages are given back after a grace period; an rcu_head lies over its list_head.
+      pendingSlabs++;
+      return;
+    }
+    if (cache.isSane()) {
+      Slab slab =
+          new Slab(
+              cache,
+              address,
+              pfn,
+              MemMap.word(bytes, at + layout.firstObjectAt()),
+              cache.order(),
+              cache.objects(),
+              active,
+              false,
+              MemMap.word(bytes, at + layout.freelistAt()),
+              MemMap.word(bytes, at + layout.listAt()),
+              MemMap.word(bytes, at + layout.listAt() + 8),
+              MemMap.word(bytes, at));
+      report(
+          new SlabFault.Place(
+              slab, List.of(), address + layout.listAt(), slab.next(), "it is on no list"));
+    }
+  }
+}

@@ -1,0 +1,77 @@
+package org.vmcheck.report;
+
+/// The frame of an HTML file: it needs no other file, no network and no script, and follows the
+/// reader's choice of dark or light.
+final class HtmlPage {
+  private static final String STYLE =
+      """
+      :root { color-scheme: light dark;
+        --ground: light-dark(#ffffff, #14171a); --ink: light-dark(#1b1f23, #e3e6e8);
+        --faint: light-dark(#5c6670, #9aa4ad); --line: light-dark(#d5dade, #333a41);
+        --panel: light-dark(#f4f6f7, #1d2226); --link: light-dark(#0b5cad, #7ab8f5);
+        --intact: light-dark(#1a7f37, #3fb950); --kernel-damaged: light-dark(#c62828, #ff6b62);
+        --dump-damaged: light-dark(#9a6700, #e0a93b); --undetermined: light-dark(#0b6e99, #58b7dd);
+        --unreadable: light-dark(#6b4ea0, #b597ee); --mark: light-dark(#ffd9d6, #7a2a26); }
+      * { box-sizing: border-box; }
+      body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--ground);
+        color: var(--ink); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+      h1 { font-size: 1.35rem; margin: 0 0 .3rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem; }
+      h3 { font-size: 1rem; margin: 0 0 .4rem; } a { color: var(--link); }
+      code, pre, .mono { font: 13px/1.45 ui-monospace, monospace; }
+      pre { background: var(--ground); border: 1px solid var(--line); padding: .6rem;
+        overflow-x: auto; margin: .4rem 0; }
+      mark { background: var(--mark); color: inherit; }
+      table { border-collapse: collapse; width: 100%; }
+      th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0;
+        border-bottom: 1px solid var(--line); }
+      th { color: var(--faint); font-weight: 600; } td.number { text-align: right; }
+      .panel { background: var(--panel); border: 1px solid var(--line); border-radius: 6px;
+        padding: .9rem 1.1rem; margin: .8rem 0; }
+      .verdict { border-left: 6px solid var(--faint); } .word { font-weight: 700; }
+      .intact { border-left-color: var(--intact); } .intact .word { color: var(--intact); }
+      .kernel-damaged { border-left-color: var(--kernel-damaged); }
+      .kernel-damaged .word { color: var(--kernel-damaged); }
+      .dump-damaged { border-left-color: var(--dump-damaged); }
+      .dump-damaged .word { color: var(--dump-damaged); }
+      .undetermined { border-left-color: var(--undetermined); }
+      .undetermined .word { color: var(--undetermined); }
+      .unreadable { border-left-color: var(--unreadable); }
+      .unreadable .word { color: var(--unreadable); }
+      .faint { color: var(--faint); } ul { margin: .3rem 0; padding-left: 1.2rem; }
+      svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
+      svg .box { fill: var(--panel); stroke: var(--faint); }
+      svg .bad { fill: var(--mark); stroke: var(--kernel-damaged); }
+      svg .arrow { stroke: var(--kernel-damaged); stroke-width: 1.5; fill: none; }
+      svg .tip { fill: var(--kernel-damaged); }
+      svg .fill-intact { fill: var(--intact); }
+      svg .fill-kernel-damaged { fill: var(--kernel-damaged); }
+      svg .fill-dump-damaged { fill: var(--dump-damaged); }
+      svg .fill-undetermined { fill: var(--undetermined); }
+      svg .fill-unreadable { fill: var(--unreadable); } svg .fill-cause { fill: var(--link); }
+      @media print { body { max-width: none; padding: 0; } .panel { break-inside: avoid; } }
+      """;
+
+  private HtmlPage() {}
+
+  /// A page with its head written and its body open.
+  static Markup open(String title) {
+    Markup page = new Markup();
+    page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    // No fetches and no scripts, whatever the text of a dump tries.
+    page.raw(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src"
+            + " 'unsafe-inline'\">\n");
+    page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    page.raw("<meta name=\"referrer\" content=\"no-referrer\">\n");
+    page.element("title", title).raw("\n<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n");
+    return page;
+  }
+
+  static String close(Markup page) {
+    return page.raw("</body>\n</html>\n").toString();
+  }
+
+  static void row(Markup page, String name, String value) {
+    page.open("tr").element("th", name, "scope", "row").element("td", value).close("tr").newline();
+  }
+}

@@ -1,0 +1,294 @@
+package org.vmcheck.report;
+
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.DumpFacts;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Subject;
+
+/// The report of one dump as one HTML file.
+public final class HtmlReport {
+  /// More findings than anyone reads; the JSON report has them all.
+  private static final int MAX_FINDINGS = 200;
+
+  private static final int BYTES_A_LINE = 16;
+
+  private final Markup page;
+
+  private HtmlReport(Markup page) {
+    this.page = page;
+  }
+
+  public static String render(DumpReport report) {
+    Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
+    HtmlReport html = new HtmlReport(page);
+    html.verdict(report);
+    html.findings(report.findings());
+    html.facts(report);
+    html.checks(report.checks());
+    html.coverage(report.verdict().coverage());
+    page.element(
+        "p",
+        "%s, %s s".formatted(report.tool(), String.format(Locale.ROOT, "%.2f", report.seconds())),
+        "class",
+        "faint");
+    return HtmlPage.close(page);
+  }
+
+  private void verdict(DumpReport report) {
+    String kind = report.verdict().kind();
+    page.open("header", "class", "panel verdict " + kind).newline();
+    page.open("h1").element("span", kind, "class", "word").close("h1").newline();
+    page.element("div", report.verdict().summary()).newline();
+    page.element("div", report.dump().path(), "class", "mono faint").newline();
+    if (report.findings().isEmpty() && !report.verdict().reasons().isEmpty()) {
+      page.open("ul");
+      report.verdict().reasons().forEach(reason -> page.element("li", reason));
+      page.close("ul").newline();
+    }
+    page.close("header").newline();
+  }
+
+  private void findings(List<Finding> findings) {
+    if (findings.isEmpty()) {
+      return;
+    }
+    page.element("h2", findings.size() == 1 ? "Finding" : findings.size() + " findings").newline();
+    for (Finding finding : findings.subList(0, Math.min(MAX_FINDINGS, findings.size()))) {
+      finding(finding);
+    }
+    if (findings.size() > MAX_FINDINGS) {
+      page.element(
+          "p", "%d more are in the JSON report.".formatted(findings.size() - MAX_FINDINGS));
+    }
+  }
+
+  private void finding(Finding finding) {
+    String kind = finding.cause().isArtefact() ? "dump-damaged" : "kernel-damaged";
+    page.open("section", "class", "panel verdict " + kind).newline();
+    page.open("h3").element("span", finding.cause().id(), "class", "word").close("h3").newline();
+    page.element("p", finding.claim()).newline();
+    subject(finding.subject());
+    for (Evidence evidence : finding.evidence()) {
+      evidence("For: ", evidence);
+    }
+    for (Evidence evidence : finding.against()) {
+      evidence("Against: ", evidence);
+    }
+    page.element("p", finding.cause().explanation()).newline();
+    page.open("p").element("b", "What to do: ").text(finding.cause().whatToDo()).close("p");
+    if (!finding.cause().reference().isEmpty()) {
+      page.element("p", "See: " + finding.cause().reference(), "class", "faint");
+    }
+    page.newline().close("section").newline();
+  }
+
+  private void subject(Subject subject) {
+    List<String> parts = new ArrayList<>();
+    if (!subject.cache().isEmpty()) {
+      parts.add("cache " + subject.cache());
+    }
+    part(parts, "slab", subject.slab());
+    part(parts, "object", subject.object());
+    part(parts, "address", subject.address());
+    part(parts, "physical", subject.physical());
+    if (!parts.isEmpty()) {
+      page.element("p", String.join(", ", parts), "class", "mono").newline();
+    }
+  }
+
+  private static void part(List<String> parts, String name, long value) {
+    if (value != Evidence.UNKNOWN) {
+      parts.add(name + " 0x" + Long.toHexString(value));
+    }
+  }
+
+  private void evidence(String prefix, Evidence evidence) {
+    page.open("div").element("span", prefix, "class", "faint").text(evidence.sentence());
+    page.close("div").newline();
+    switch (evidence) {
+      case Evidence.BytesAt(long at, long _, String hex, int from, int to, String _) ->
+          bytes(at, hex, from, to);
+      case Evidence.ChainBroken(String _, long from, long to, int step, String _) ->
+          link(from, to, step);
+      case Evidence.WordAt _,
+          Evidence.CountMismatch _,
+          Evidence.PageLooksLike _,
+          Evidence.WhatIf _,
+          Evidence.LogLineSays _ -> {}
+    }
+  }
+
+  private void bytes(long address, String hex, int markFrom, int markTo) {
+    int count = hex.length() / 2;
+    if (count == 0) {
+      return;
+    }
+    page.open("pre");
+    for (int line = 0; line < count; line += BYTES_A_LINE) {
+      page.text("%016x  ".formatted(address + line));
+      StringBuilder text = new StringBuilder();
+      for (int i = line; i < line + BYTES_A_LINE; i++) {
+        if (i >= count) {
+          page.raw("   ");
+          continue;
+        }
+        String digits = hex.substring(2 * i, 2 * i + 2);
+        if (i >= markFrom && i < markTo) {
+          page.element("mark", digits).raw(" ");
+        } else {
+          page.text(digits).raw(" ");
+        }
+        int value = Integer.parseInt(digits, 16);
+        text.append(value >= 0x20 && value < 0x7f ? (char) value : '.');
+      }
+      page.text(" |" + text + "|").newline();
+    }
+    page.close("pre").newline();
+  }
+
+  /// A link that leads astray. A picture of the whole slab has its place here, once a finding
+  /// carries the slab's objects.
+  private void link(long from, long to, int step) {
+    if (from == Evidence.UNKNOWN) {
+      return;
+    }
+    String label = step + (step == 1 ? " good link before" : " good links before");
+    page.open(
+        "svg",
+        "viewBox",
+        "0 0 560 62",
+        "width",
+        "560",
+        "height",
+        "62",
+        "role",
+        "img",
+        "aria-label",
+        "the broken link");
+    box(0, "box", from);
+    page.empty("path", "class", "arrow", "d", "M190 26 H346");
+    page.empty("path", "class", "tip", "d", "M346 20 L360 26 L346 32 Z");
+    box(364, "bad", to);
+    page.element("text", label, "x", "196", "y", "18");
+    page.close("svg").newline();
+  }
+
+  private void box(int x, String style, long address) {
+    page.empty(
+        "rect",
+        "class",
+        style,
+        "x",
+        "" + (x + 1),
+        "y",
+        "9",
+        "width",
+        "188",
+        "height",
+        "34",
+        "rx",
+        "4");
+    page.element("text", "0x" + Long.toHexString(address), "x", "" + (x + 14), "y", "30");
+  }
+
+  private void facts(DumpReport report) {
+    page.element("h2", "Dump and kernel").raw("\n<table>\n");
+    DumpFacts dump = report.dump();
+    HtmlPage.row(page, "file", dump.path());
+    HtmlPage.row(page, "size", "%,d bytes".formatted(dump.fileBytes()));
+    HtmlPage.row(
+        page,
+        "format",
+        dump.format()
+            + (dump.version() > 0 ? ", header version " + dump.version() : "")
+            + (dump.flattened() ? ", flattened" : "")
+            + (dump.codecs().isEmpty() ? "" : ", " + String.join(" and ", dump.codecs()))
+            + (dump.dumpLevel() < 0 ? "" : ", dump level " + dump.dumpLevel()));
+    HtmlPage.row(
+        page,
+        "pages",
+        "%,d: %,d stored, %,d excluded, %,d missing"
+            .formatted(
+                dump.pages().total(),
+                dump.pages().stored(),
+                dump.pages().excluded(),
+                dump.pages().missing()));
+    HtmlPage.row(page, "complete", dump.complete() ? "yes" : "no");
+    report.kernel().ifPresent(this::kernel);
+    page.raw("</table>\n");
+  }
+
+  private void kernel(KernelFacts kernel) {
+    HtmlPage.row(page, "release", kernel.release() + " " + kernel.machine());
+    HtmlPage.row(page, "version", kernel.version());
+    HtmlPage.row(page, "node", kernel.nodename());
+    HtmlPage.row(page, "build id", kernel.buildId());
+    HtmlPage.row(page, "command line", kernel.commandLine());
+    HtmlPage.row(page, "taint", kernel.taint().isEmpty() ? "none" : kernel.taint());
+    HtmlPage.row(
+        page,
+        "symbols and types",
+        "%,d from %s; %s"
+            .formatted(
+                kernel.symbolCount(),
+                kernel.symbolSource().isEmpty() ? "nowhere" : kernel.symbolSource(),
+                kernel.typeSource().isEmpty() ? "no types" : kernel.typeSource()));
+    HtmlPage.row(
+        page,
+        "slab allocator",
+        (kernel.allocator().isEmpty() ? "not known" : kernel.allocator())
+            + (kernel.slabVariant().isEmpty() ? "" : ", " + kernel.slabVariant())
+            + (kernel.decoder().isEmpty() ? "" : ", free pointers " + kernel.decoder()));
+    HtmlPage.row(
+        page, "panic", kernel.panic().message().isEmpty() ? "none" : kernel.panic().message());
+    if (kernel.panic().crashTime() > 0) {
+      HtmlPage.row(page, "time", Instant.ofEpochSecond(kernel.panic().crashTime()).toString());
+    }
+  }
+
+  private void checks(List<CheckOutcome> checks) {
+    page.element("h2", "Checks").raw("\n<table>\n");
+    page.raw("<tr><th>check</th><th>answer</th></tr>\n");
+    for (CheckOutcome outcome : checks) {
+      page.open("tr").element("td", outcome.id(), "class", "mono").open("td");
+      switch (outcome) {
+        case CheckOutcome.Ran ran -> {
+          page.text(ran.answer());
+          for (Note note : ran.notes()) {
+            page.element("div", "note: " + note.text(), "class", "faint");
+          }
+          if (!ran.facts().isEmpty()) {
+            page.open("details").element("summary", "facts", "class", "faint").open("ul");
+            ran.facts().forEach((name, value) -> page.element("li", name + ": " + value));
+            page.close("ul").close("details");
+          }
+        }
+        case CheckOutcome.Skipped skipped ->
+            page.text("skipped: " + String.join("; ", skipped.unmet()));
+        case CheckOutcome.Failed failed -> page.text("failed, a bug: " + failed.reason());
+      }
+      page.close("td").close("tr").newline();
+    }
+    page.raw("</table>\n");
+  }
+
+  private void coverage(Coverage coverage) {
+    page.element("h2", "Coverage").raw("\n<table>\n");
+    coverage.lookedAt().forEach((kind, count) -> HtmlPage.row(page, kind, "%,d".formatted(count)));
+    coverage
+        .notRead()
+        .forEach(
+            (reason, count) -> HtmlPage.row(page, "not read: " + reason, "%,d".formatted(count)));
+    coverage.gaps().forEach(gap -> HtmlPage.row(page, "gap", gap));
+    page.raw("</table>\n");
+  }
+}

@@ -1,0 +1,177 @@
+package org.vmcheck.report;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.networknt.schema.InputFormat;
+import com.networknt.schema.Schema;
+import com.networknt.schema.SchemaRegistry;
+import com.networknt.schema.SpecificationVersion;
+import java.io.InputStream;
+import java.io.StringReader;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import javax.xml.XMLConstants;
+import javax.xml.transform.stream.StreamSource;
+import javax.xml.validation.SchemaFactory;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.json.ReportReader;
+import org.vmcheck.json.ReportWriter;
+import org.vmcheck.testing.SampleReports;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/// Every form of the report: fit for its readers, and nothing in it can act.
+class RenderersTest {
+  static List<DumpReport> reports() {
+    return List.of(
+        SampleReports.damaged(),
+        SampleReports.damaged(SampleReports.HOSTILE),
+        SampleReports.intact("a/b c%.vmcore"),
+        SampleReports.undetermined("x"));
+  }
+
+  private static Schema sarifSchema() throws Exception {
+    try (InputStream in =
+        RenderersTest.class.getResourceAsStream("/schema/sarif-schema-2.1.0.json")) {
+      return SchemaRegistry.withDefaultDialect(SpecificationVersion.DRAFT_7)
+          .getSchema(new String(in.readAllBytes(), StandardCharsets.UTF_8));
+    }
+  }
+
+  @Test
+  void sarifFitsItsSchema() throws Exception {
+    String sarif = SarifReport.render(reports());
+
+    assertThat(sarifSchema().validate(sarif, InputFormat.JSON)).isEmpty();
+    JsonNode run = JsonMapper.shared().readTree(sarif).get("runs").get(0);
+    assertThat(run.get("results").size()).isEqualTo(2);
+    JsonNode result = run.get("results").get(0);
+    assertThat(result.get("ruleId").asString()).isEqualTo("use-after-free-write");
+    assertThat(result.get("level").asString()).isEqualTo("error");
+    assertThat(result.at("/partialFingerprints/vmcheck~1v1").asString())
+        .isEqualTo("slab.freelist/use-after-free-write/kmalloc-64");
+    assertThat(result.at("/locations/0/physicalLocation/address/absoluteAddress").asLong())
+        .isEqualTo(0x1040);
+    assertThat(result.at("/locations/0/physicalLocation/artifactLocation/uri").asString())
+        .isEqualTo("file:///var/crash/127.0.0.1-2026-11-22-10%3A00%3A00/vmcore");
+    assertThat(run.at("/tool/driver/rules/0/id").asString()).isEqualTo("use-after-free-write");
+  }
+
+  @Test
+  void sarifOfAComparisonFitsItsSchema() throws Exception {
+    DumpReport report = SampleReports.damaged();
+    List<SarifReport.Result> results = new ArrayList<>();
+    for (SarifReport.Baseline baseline : SarifReport.Baseline.values()) {
+      results.add(
+          new SarifReport.Result(report, report.findings().getFirst(), baseline, "known, CASE-1"));
+    }
+
+    String sarif = SarifReport.render(List.of(report), results);
+
+    assertThat(sarifSchema().validate(sarif, InputFormat.JSON)).isEmpty();
+    assertThat(sarif).contains("\"baselineState\" : \"unchanged\"", "\"justification\"");
+  }
+
+  @Test
+  void sarifSchemaRefusesWhatIsNotSarif() throws Exception {
+    String sarif = SarifReport.render(reports()).replace("\"ruleIndex\" : 0", "\"ruleIndex\" : -7");
+
+    assertThat(sarifSchema().validate(sarif, InputFormat.JSON)).isNotEmpty();
+  }
+
+  @Test
+  void junitFitsItsSchema() throws Exception {
+    String xml = JUnitReport.render(reports());
+
+    SchemaFactory.newInstance(XMLConstants.W3C_XML_SCHEMA_NS_URI)
+        .newSchema(RenderersTest.class.getResource("/junit.xsd"))
+        .newValidator()
+        .validate(new StreamSource(new StringReader(xml)));
+    assertThat(xml)
+        .contains("tests=\"4\" failures=\"2\" errors=\"1\" skipped=\"1\"")
+        .contains("<failure message=\"a free object of cache =cmd|&#39;/c calc")
+        .contains("<testcase classname=\"a/b c%.vmcore\" name=\"verdict\"/>")
+        .contains("<skipped message=\"no kernel\"/>");
+  }
+
+  @Test
+  void csvHasARowAFindingAndNoFormulas() {
+    String csv = CsvReport.render(reports());
+
+    assertThat(csv.lines()).hasSize(5);
+    assertThat(csv).endsWith("\r\n").contains("\r\na/b c%.vmcore,intact,,,");
+    assertThat(csv.lines().toList().get(2)).startsWith("\"'=cmd|");
+    for (String line : csv.lines().toList()) {
+      assertThat(cells(line)).as(line).hasSize(15).noneMatch(cell -> cell.matches("[=+\\-@].*"));
+    }
+  }
+
+  /// Splits one record as RFC 4180 says.
+  private static List<String> cells(String line) {
+    List<String> cells = new ArrayList<>();
+    StringBuilder cell = new StringBuilder();
+    boolean quoted = false;
+    for (int i = 0; i < line.length(); i++) {
+      char c = line.charAt(i);
+      if (c == '"') {
+        quoted = !quoted;
+      } else if (c == ',' && !quoted) {
+        cells.add(cell.toString());
+        cell.setLength(0);
+      } else {
+        cell.append(c);
+      }
+    }
+    cells.add(cell.toString());
+    return cells;
+  }
+
+  @ParameterizedTest
+  @MethodSource("reports")
+  void htmlIsOneOfflinePageWithoutScripts(DumpReport report) {
+    String html = HtmlReport.render(report);
+
+    assertThat(html)
+        .startsWith("<!DOCTYPE html>")
+        .endsWith("</html>\n")
+        .contains("default-src 'none'")
+        .contains(">" + report.verdict().kind() + "</span>")
+        .doesNotContain("<script", "<img", "http://", "https://", "onerror=alert(1)>", "\u001b");
+    assertThat(html.chars().allMatch(c -> c == '\n' || (c >= 0x20 && c < 0x7f))).isTrue();
+    assertTagsBalance(html);
+  }
+
+  private static void assertTagsBalance(String html) {
+    List<String> open = new ArrayList<>();
+    var tags = java.util.regex.Pattern.compile("<(/?)([a-z0-9]+)([^>]*)>").matcher(html);
+    while (tags.find()) {
+      String tag = tags.group(2);
+      if (tag.equals("meta") || tags.group(3).endsWith("/")) {
+        continue;
+      }
+      if (tags.group(1).isEmpty()) {
+        open.add(tag);
+      } else {
+        assertThat(open.removeLast()).isEqualTo(tag);
+      }
+    }
+    assertThat(open).isEmpty();
+  }
+
+  @ParameterizedTest
+  @MethodSource("reports")
+  void aReportThatWasReadBackRendersTheSame(DumpReport report) throws Exception {
+    DumpReport read = ReportReader.read("r", ReportWriter.line(report));
+
+    assertThat(HtmlReport.render(read)).isEqualTo(HtmlReport.render(report));
+    assertThat(SarifReport.render(List.of(read))).isEqualTo(SarifReport.render(List.of(report)));
+    assertThat(JUnitReport.render(List.of(read))).isEqualTo(JUnitReport.render(List.of(report)));
+    assertThat(CsvReport.render(List.of(read))).isEqualTo(CsvReport.render(List.of(report)));
+    assertThat(TextReport.render(read, false, true))
+        .isEqualTo(TextReport.render(report, false, true));
+  }
+}
