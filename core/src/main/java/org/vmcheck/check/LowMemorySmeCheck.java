@@ -106,7 +106,14 @@ final class LowMemorySmeCheck implements Check {
         facts,
         reading.answer().isCiphertext() ? List.of(finding(subjects, reading)) : List.of(),
         notes,
-        new Coverage(Map.of("low pages", reading.stored()), Map.of(), List.of()));
+        new Coverage(Map.of("low pages", reading.stored()), Map.of(), gaps(reading)));
+  }
+
+  /// What is more likely ciphertext than not, and not proven, leaves the whole answer open.
+  private static List<String> gaps(LowMemoryReading reading) {
+    return reading.answer() == LowMemoryReading.Answer.CANNOT_TELL && reading.weight() > 0
+        ? List.of("the low 640 KiB may be ciphertext: " + reading.why())
+        : List.of();
   }
 
   private static Set<String> masks(LowMemoryReading reading) {

@@ -87,14 +87,21 @@ class LowMemoryDetectionTest {
           for (Map.Entry<Long, PageMask> mask : answer.masks().entrySet()) {
             recovered++;
             byte[] page = image.memory().pages().get(mask.getKey());
-            right +=
-                java.util.Arrays.equals(
-                        mask.getValue()
-                            .applyTo(java.lang.foreign.MemorySegment.ofArray(page))
-                            .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE),
-                        plain.get(mask.getKey()))
-                    ? 1
-                    : 0;
+            byte[] read =
+                mask.getValue()
+                    .applyTo(java.lang.foreign.MemorySegment.ofArray(page))
+                    .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE);
+            if (java.util.Arrays.equals(read, plain.get(mask.getKey()))) {
+              right++;
+            } else {
+              System.out.printf(
+                  "seed %d, %d affected: wrong mask %s at 0x%x (%s)%n",
+                  seed,
+                  affected,
+                  mask.getValue().hex(),
+                  mask.getKey(),
+                  hit.contains(mask.getKey()) ? "affected" : "in the clear");
+            }
           }
         }
       }

@@ -86,6 +86,20 @@ class LowMemoryReservedCheckTest {
   }
 
   @Test
+  void theEncryptionBitIsToldFromThePageTables() {
+    FakeImage encrypted = kernel(Layout.V5_3_PLAIN).sme(47).build();
+    FakeImage clear = kernel(Layout.V5_3_PLAIN).build();
+
+    for (FakeImage image : java.util.List.of(encrypted, clear)) {
+      org.vmcheck.memory.X86_64Paging paging = image.kernel().memory().paging();
+      assertThat(
+              org.vmcheck.memory.X86_64Paging.encryptionBit(image.memory(), paging.root()))
+          .isEqualTo(paging.encryptionMask());
+    }
+    assertThat(encrypted.kernel().memory().paging().encryptionMask()).isEqualTo(1L << 47);
+  }
+
+  @Test
   void aGuestFullOfRandomPagesIsNotEncrypted() {
     FakeImage image = kernel(Layout.V6_1).build();
     Random random = new Random(3);
