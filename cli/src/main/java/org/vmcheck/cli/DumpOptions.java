@@ -9,6 +9,7 @@ import java.util.Locale;
 import java.util.Optional;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
 
@@ -48,6 +49,18 @@ final class DumpOptions {
       paramLabel = "GIB",
       description = "The most that one dump may unpack to (default: 64).")
   int spoolLimit = 64;
+
+  /// What `--unmask` says.
+  static final String UNMASK =
+      "Read pages of the low 640 KiB that lie under an encryption mask through it, where it was"
+          + " recovered.";
+
+  /// Reads through recovered masks, or says that there are none.
+  static void unmask(CommandSpec spec, Analyzer analyzer) {
+    if (analyzer.unmask() == 0) {
+      spec.commandLine().getErr().println("vmcheck: no page lies under a mask that is recovered");
+    }
+  }
 
   Analyzer open(Path dump) throws IOException, Failures.UsageException {
     return open(List.of(dump), List.of(), false, Optional.empty());

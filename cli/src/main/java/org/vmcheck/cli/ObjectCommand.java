@@ -10,6 +10,7 @@ import org.vmcheck.report.HexDump;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -32,11 +33,17 @@ final class ObjectCommand implements Callable<Integer> {
       description = "In hexadecimal.")
   private long address;
 
+  @Option(names = "--unmask", description = DumpOptions.UNMASK)
+  private boolean unmask;
+
   private final StringBuilder out = new StringBuilder();
 
   @Override
   public Integer call() throws Exception {
     try (Analyzer analyzer = dumpOptions.open(dump)) {
+      if (unmask) {
+        DumpOptions.unmask(spec, analyzer);
+      }
       ObjectAnswer object = analyzer.object(address);
       field("address", "0x%x, physical 0x%x".formatted(object.address(), object.physical()));
       field("cache", object.cache());

@@ -42,6 +42,9 @@ final class ReadCommand implements Callable<Integer> {
       description = "Bytes, in decimal (default: 64).")
   private int length = 64;
 
+  @Option(names = "--unmask", description = DumpOptions.UNMASK)
+  private boolean unmask;
+
   @Option(names = "--phys", description = "The address is physical.")
   private boolean physical;
 
@@ -59,6 +62,9 @@ final class ReadCommand implements Callable<Integer> {
       throw new Failures.UsageException("LEN: expected 1 to " + MAX_BYTES + ", got " + length);
     }
     try (Analyzer analyzer = dumpOptions.open(dump)) {
+      if (unmask) {
+        DumpOptions.unmask(spec, analyzer);
+      }
       MemoryAnswer answer = analyzer.read(address, length, physical);
       StringBuilder out = new StringBuilder();
       out.append(physical ? "physical " : "").append("0x").append(Long.toHexString(address));

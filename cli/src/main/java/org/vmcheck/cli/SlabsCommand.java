@@ -46,6 +46,9 @@ final class SlabsCommand implements Callable<Integer> {
       description = "Form of the table (default: text).")
   private Format format = Format.TEXT;
 
+  @Option(names = "--unmask", description = DumpOptions.UNMASK)
+  private boolean unmask;
+
   @Option(names = "--objects", description = "With CACHE: list every object of every slab.")
   private boolean objects;
 
@@ -55,6 +58,9 @@ final class SlabsCommand implements Callable<Integer> {
       throw new Failures.UsageException("--objects needs the name of a CACHE");
     }
     try (Analyzer analyzer = dumpOptions.open(dump)) {
+      if (unmask) {
+        DumpOptions.unmask(spec, analyzer);
+      }
       List<SlabUsage> rows = analyzer.slabUsage();
       if (cache != null) {
         rows = rows.stream().filter(row -> row.name().equals(cache)).toList();

@@ -22,6 +22,7 @@ import picocli.CommandLine.Spec;
       ObjectCommand.class,
       DmesgCommand.class,
       ReadCommand.class,
+      MapCommand.class,
       ScanCommand.class,
       CatalogueCommand.class,
       ExplainCommand.class

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.check.Check;
@@ -13,6 +14,7 @@ import org.vmcheck.check.Subjects;
 import org.vmcheck.dump.Container;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
@@ -29,6 +31,8 @@ import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.memory.PageMask;
+import org.vmcheck.memory.UnmaskedMemory;
 
 /// One open dump and the questions that can be asked of it: the public entry of the library.
 public final class Analyzer implements AutoCloseable {
@@ -36,10 +40,12 @@ public final class Analyzer implements AutoCloseable {
   private final KernelSearch search;
   private final AnalysisOptions options;
   private final long startNanos;
-  private final Subjects subjects;
+  private PhysicalMemory memory;
+  private Subjects subjects;
 
   private Analyzer(Dump dump, KernelSearch search, AnalysisOptions options, long startNanos) {
     this.dump = dump;
+    this.memory = dump.memory();
     this.search = search;
     this.options = options;
     this.startNanos = startNanos;
@@ -226,9 +232,28 @@ public final class Analyzer implements AutoCloseable {
     }
   }
 
-  /// Page frames 0 to `endPfn`.
-  public PageMap lowMemory(long endPfn) {
-    return LowMemory.map(dump, subjects.kernel(), endPfn);
+  /// The picture of the low 1 MiB, or of all memory.
+  public PageMap map(boolean all) {
+    return LowMemory.map(subjects, all);
+  }
+
+  /// From now on reads the pages of the low 640 KiB that lie under a recovered encryption mask
+  /// through it.
+  ///
+  /// @return how many pages these are
+  public int unmask() {
+    Map<Long, PageMask> masks = subjects.masks();
+    if (!masks.isEmpty() && search instanceof KernelSearch.Found(Kernel kernel)) {
+      memory = new UnmaskedMemory(dump.memory(), masks);
+      subjects =
+          new Subjects(
+              dump,
+              new KernelSearch.Found(kernel.over(memory)),
+              options.threads(),
+              options.full(),
+              isOver());
+    }
+    return masks.size();
   }
 
   /// Bytes at an address.
@@ -237,7 +262,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if they cannot be read, saying why
   public MemoryAnswer read(long address, int byteCount, boolean physical)
       throws UnansweredException {
-    return Questions.read(dump, subjects.kernel(), address, byteCount, physical);
+    return Questions.read(memory, subjects.kernel(), address, byteCount, physical);
   }
 
   private Kernel kernel() throws UnansweredException {

@@ -7,8 +7,8 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.check.LowMemory;
-import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.SlabListing;
@@ -30,16 +30,16 @@ final class Questions {
   private Questions() {}
 
   static MemoryAnswer read(
-      Dump dump, Optional<Kernel> kernel, long address, int byteCount, boolean physical)
+      PhysicalMemory memory, Optional<Kernel> kernel, long address, int byteCount, boolean physical)
       throws UnansweredException {
     List<Integer> bytes = new ArrayList<>();
-    int pageSize = dump.memory().pageSize();
+    int pageSize = memory.pageSize();
     String end = "";
     while (bytes.size() < byteCount && end.isEmpty()) {
       long at = address + bytes.size();
       MemorySegment page = null;
       if (physical) {
-        PageRead read = dump.memory().read(at >>> Integer.numberOfTrailingZeros(pageSize));
+        PageRead read = memory.read(at >>> Integer.numberOfTrailingZeros(pageSize));
         if (read instanceof PageRead.Present(MemorySegment present)) {
           page = present;
         } else {

@@ -2,18 +2,21 @@ package org.vmcheck.check;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.kernel.SlabFault;
 
-/// The low page frames of a dump: what is stored of each, what the kernel used it for, and what its
-/// bytes look like.
+/// The low page frames of a dump, and pictures of these and of others: what is stored of each, what
+/// the kernel used it for, and what its bytes look like.
 public final class LowMemory {
   /// End of the range that kexec backs up: 640 KiB.
   public static final long BACKUP_END_PFN = 0xa0;
@@ -21,20 +24,112 @@ public final class LowMemory {
   /// End of the range that newer kernels reserve: 1 MiB.
   public static final long RESERVED_END_PFN = 0x100;
 
+  /// Cells of a picture of all memory.
+  private static final int MAX_CELLS = 4096;
+
+  /// Pieces of the address space that are asked whether there is memory.
+  private static final int MAX_BINS = 1 << 18;
+
+  private static final int MAX_MARKS = 3;
+
   private LowMemory() {}
 
-  /// Maps the frames from 0 to `endPfn`.
-  public static PageMap map(Dump dump, Optional<Kernel> kernel, long endPfn) {
-    List<PageMap.Cell> cells = new ArrayList<>();
-    for (long pfn = 0; pfn < endPfn; pfn++) {
-      PageRead read = dump.memory().read(pfn);
-      String looks =
-          read instanceof PageRead.Present(MemorySegment bytes)
-              ? PageStatistics.of(bytes).looks()
-              : "";
-      cells.add(new PageMap.Cell(pfn, read.words(), role(kernel, pfn), looks));
+  /// The picture of the low 1 MiB, or of all memory without the holes in it.
+  public static PageMap map(Subjects subjects, boolean all) {
+    PhysicalMemory memory = subjects.dump().memory();
+    long end = all ? Math.max(RESERVED_END_PFN, memory.endPfn()) : RESERVED_END_PFN;
+    long frames = all ? subjects.dump().container().pages().total() : end;
+    long framesPerCell = 1;
+    while (frames / framesPerCell > MAX_CELLS || end / framesPerCell > MAX_BINS) {
+      framesPerCell *= 2;
     }
-    return new PageMap(0, cells);
+    Map<Long, List<String>> marks = marks(subjects, framesPerCell);
+    List<PageMap.Cell> cells = new ArrayList<>();
+    for (long pfn = 0; pfn < end; pfn += framesPerCell) {
+      // The first stored frame stands for its bin.
+      long stored = framesPerCell == 1 ? pfn : memory.nextStored(pfn);
+      long shown = stored >= pfn && stored < pfn + framesPerCell ? stored : pfn;
+      PageRead read = memory.read(shown);
+      PageState.Kind kind =
+          subjects
+              .kernel()
+              .flatMap(Kernel::memMap)
+              .map(map -> map.state(shown).kind())
+              .orElse(PageState.Kind.UNKNOWN);
+      boolean isHole = kind == PageState.Kind.UNKNOWN && !(read instanceof PageRead.Present);
+      if (isHole && pfn >= RESERVED_END_PFN) {
+        continue;
+      }
+      cells.add(
+          new PageMap.Cell(
+              pfn,
+              read.words(),
+              use(kind),
+              role(subjects.kernel(), shown),
+              read instanceof PageRead.Present(MemorySegment bytes)
+                  ? PageStatistics.of(bytes).looks()
+                  : PageMap.Looks.NOT_STORED,
+              marks.getOrDefault(pfn, List.of())));
+    }
+    return new PageMap(0, framesPerCell, cells);
+  }
+
+  /// What was found, by the first frame of the cell that holds it.
+  private static Map<Long, List<String>> marks(Subjects subjects, long framesPerCell) {
+    Map<Long, List<String>> marks = new HashMap<>();
+    LowMemoryReading reading = subjects.lowMemory();
+    for (long pfn : reading.ciphertext()) {
+      mark(
+          marks,
+          pfn / framesPerCell * framesPerCell,
+          reading.masks().containsKey(pfn)
+              ? "under the mask " + reading.masks().get(pfn).hex()
+              : "ciphertext");
+    }
+    if (subjects.kernel().isEmpty()) {
+      return marks;
+    }
+    for (long pfn : subjects.captureKernel().overwritten()) {
+      mark(marks, pfn / framesPerCell * framesPerCell, "overwritten by the capture kernel");
+    }
+    if (!subjects.unmetForSlabs().isEmpty()) {
+      return marks;
+    }
+    for (SlabFault fault : subjects.soundFaults()) {
+      long address =
+          fault instanceof SlabFault.Broken broken ? broken.list().end().slot() : fault.address();
+      long paddr = subjects.kernel().get().memory().physicalAddress(address);
+      if (paddr >= 0) {
+        mark(
+            marks,
+            (paddr >>> 12) / framesPerCell * framesPerCell,
+            fault instanceof SlabFault.Broken
+                ? "a freelist of cache %s breaks here".formatted(Words.name(fault.cache()))
+                : "a fault of cache " + Words.name(fault.cache()));
+      }
+    }
+    return marks;
+  }
+
+  private static void mark(Map<Long, List<String>> marks, long pfn, String words) {
+    List<String> here = marks.computeIfAbsent(pfn, _ -> new ArrayList<>());
+    if (here.size() < MAX_MARKS && !here.contains(words)) {
+      here.add(words);
+    }
+  }
+
+  private static PageMap.Use use(PageState.Kind kind) {
+    return switch (kind) {
+      case SLAB -> PageMap.Use.SLAB;
+      case RESERVED -> PageMap.Use.RESERVED;
+      case BUDDY, FREE -> PageMap.Use.FREE;
+      case PAGE_TABLE -> PageMap.Use.PAGE_TABLE;
+      case ANONYMOUS -> PageMap.Use.ANONYMOUS;
+      case PAGE_CACHE -> PageMap.Use.PAGE_CACHE;
+      case KERNEL -> PageMap.Use.KERNEL;
+      case HWPOISON -> PageMap.Use.HWPOISON;
+      case UNKNOWN -> PageMap.Use.UNKNOWN;
+    };
   }
 
   /// What the kernel used a frame for, in words; empty if it cannot be told.

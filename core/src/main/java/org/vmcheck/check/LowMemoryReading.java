@@ -56,6 +56,13 @@ record LowMemoryReading(
   private static final double MAX_PER_LIST = 6;
   private static final int MIN_FRAMES_WITHOUT_ZEROS = 8;
   private static final int MIN_SUPPORT = 4;
+
+  /// Random-looking pages that can be the whole range, where nothing in it is in the clear.
+  private static final int MIN_WHOLE_RANGE = 64;
+
+  /// How far below [#ENOUGH] what lacks an anchor stays.
+  private static final double CLOSE = 0.1;
+
   private static final double MAX_DEVIATION = 4.5;
 
   /// The answers.
@@ -186,14 +193,7 @@ record LowMemoryReading(
           statistics.put(pfn, bytes);
         }
       }
-      double before =
-          switch (encryption) {
-            case SME -> -2;
-            case UNKNOWN -> -4;
-            // A guest's kexec page tables carry the mask: the copy is right.
-            case SEV -> -6;
-            case OFF -> -9;
-          };
+      double before = before();
       if (statistics.isEmpty()) {
         return result(Answer.NOT_STORED, "", before, List.of(), Set.of(), Map.of(), Lists.NONE);
       }
@@ -201,7 +201,11 @@ record LowMemoryReading(
       List<Witness> forRandom = randomWitnesses();
       MaskSearch search =
           new MaskSearch(
-              memory, decoder.orElse(FreelistDecoder.PLAIN), LowMemory.BACKUP_END_PFN, statistics);
+              memory,
+              decoder.orElse(FreelistDecoder.PLAIN),
+              LowMemory.BACKUP_END_PFN,
+              statistics,
+              soundByList);
       search.search(broken);
       Map<Long, PageMask> masks = new TreeMap<>(search.masks());
       List<Witness> forMask = maskWitnesses(search, masks);
@@ -263,6 +267,16 @@ record LowMemoryReading(
       return result(Answer.PLAIN, "", before, List.of(), Set.of(), Map.of(), lists);
     }
 
+    private double before() {
+      return switch (encryption) {
+        case SME -> -2;
+        case UNKNOWN -> -4;
+        // A guest's kexec page tables carry the mask: the copy is right.
+        case SEV -> -6;
+        case OFF -> -9;
+      };
+    }
+
     private LowMemoryReading result(
         Answer answer,
         String why,
@@ -298,7 +312,13 @@ record LowMemoryReading(
               });
     }
 
+    /// Whether a frame is of no use as a witness. Without encryption the trampoline is code in the
+    /// clear as any other.
     private boolean isTrampoline(long pfn) {
+      return encryption != MemoryEncryption.State.OFF && isInTrampoline(pfn);
+    }
+
+    private boolean isInTrampoline(long pfn) {
       return pfn >= trampolineStart && pfn < trampolineEnd;
     }
 
@@ -385,6 +405,9 @@ record LowMemoryReading(
     private record Chance(double first, double next) {}
 
     private Chance chance(Frame frame) {
+      if (isInTrampoline(frame.pfn()) && frame.kind() == PageState.Kind.RESERVED) {
+        return new Chance(1e-3, 0.5);
+      }
       return switch (frame.kind()) {
         case SLAB -> isOneObjectAPage(frame) ? new Chance(0.02, 0.9) : new Chance(1e-4, 0.3);
         case PAGE_TABLE -> new Chance(1e-6, 1e-3);
@@ -409,6 +432,7 @@ record LowMemoryReading(
 
     private List<Witness> randomWitnesses() {
       List<Witness> found = new ArrayList<>();
+      Set<Long> anchors = brokenOnRandomPages(found);
       Frame previous = null;
       int strong = 0;
       double sumOfChiSquares = 0;
@@ -423,10 +447,18 @@ record LowMemoryReading(
           plainStrong += chance.first < 1 && !bytes.isZero() ? 1 : 0;
           continue;
         }
-        if (chance.first == 1) {
+        // Where lists close, slabs are in the clear: then only a list that breaks tells.
+        boolean isContradicted =
+            frame.kind() == PageState.Kind.SLAB
+                && !soundByList.isEmpty()
+                && !anchors.contains(frame.pfn());
+        if (chance.first == 1 || isContradicted) {
           continue;
         }
         strong++;
+        if (frame.kind() == PageState.Kind.PAGE_TABLE || isInTrampoline(frame.pfn())) {
+          anchors.add(frame.pfn());
+        }
         sumOfChiSquares += bytes.chiSquare();
         boolean alike =
             previous != null
@@ -442,7 +474,6 @@ record LowMemoryReading(
                     .formatted(frame.pfn(), role(frame), bytes.chiSquare())));
         previous = frame;
       }
-      brokenOnRandomPages(found);
       if (strong == 0) {
         return List.of();
       }
@@ -473,12 +504,25 @@ record LowMemoryReading(
         against.add(
             "%d pages of the range that the kernel used are in the clear".formatted(plainStrong));
       }
+      boolean isWhole = strong >= MIN_WHOLE_RANGE && plainStrong == 0 && zero == 0;
+      double sum = sum(found);
+      if (anchors.isEmpty() && !isWhole && before() + sum >= ENOUGH) {
+        found.add(
+            new Witness(
+                -1,
+                ENOUGH - CLOSE - before() - sum,
+                "nothing among them must be in the clear: no list breaks, no page table, no"
+                    + " trampoline"));
+      }
       return found;
     }
 
     /// A list that breaks on a page of random bytes: the first weighs as much as real damage is
     /// rare, the others follow from it.
-    private void brokenOnRandomPages(List<Witness> found) {
+    ///
+    /// @return the frames on which lists break
+    private Set<Long> brokenOnRandomPages(List<Witness> found) {
+      Set<Long> anchors = new TreeSet<>();
       int count = 0;
       Set<Long> slabs = new TreeSet<>();
       for (SlabHeads.Head head : broken) {
@@ -490,6 +534,7 @@ record LowMemoryReading(
               && frame.bytes() != null
               && frame.bytes().looksRandom()) {
             count++;
+            anchors.add(frame.pfn());
             slabs.add(head.slab().pfn());
           }
         }
@@ -504,6 +549,7 @@ record LowMemoryReading(
                         Words.plural(count, "freelist", "freelists"),
                         Words.plural(slabs.size(), "slab", "slabs"))));
       }
+      return anchors;
     }
 
     // ---- masked pages

@@ -73,12 +73,12 @@ final class LowMemorySmeCheck implements Check {
     for (LowMemoryReading.Frame frame : reading.frames()) {
       states.merge(frame.read().words(), 1, Integer::sum);
       if (frame.bytes() != null) {
-        looks.merge(frame.bytes().looks(), 1, Integer::sum);
+        looks.merge(frame.bytes().looks().words(), 1, Integer::sum);
       }
     }
     Map<String, String> facts = new LinkedHashMap<>();
     states.forEach((state, count) -> facts.put("pages " + state, count.toString()));
-    looks.forEach((look, count) -> facts.put("pages that look like " + look, count.toString()));
+    looks.forEach((look, count) -> facts.put("pages that are " + look, count.toString()));
     facts.put("memory encryption", reading.encryption().words());
     facts.put("slabs in the range", Integer.toString(reading.lists().slabs()));
     facts.put("freelists in the range", Integer.toString(reading.lists().all()));
@@ -106,7 +106,14 @@ final class LowMemorySmeCheck implements Check {
         facts,
         reading.answer().isCiphertext() ? List.of(finding(subjects, reading)) : List.of(),
         notes,
-        new Coverage(Map.of("low pages", reading.stored()), Map.of(), List.of()));
+        new Coverage(Map.of("low pages", reading.stored()), Map.of(), gaps(reading)));
+  }
+
+  /// What is more likely ciphertext than not, and not proven, leaves the whole answer open.
+  private static List<String> gaps(LowMemoryReading reading) {
+    return reading.answer() == LowMemoryReading.Answer.CANNOT_TELL && reading.weight() > 0
+        ? List.of("the low 640 KiB may be ciphertext: " + reading.why())
+        : List.of();
   }
 
   private static Set<String> masks(LowMemoryReading reading) {

@@ -47,6 +47,7 @@ final class MaskSearch {
   private final FreelistDecoder decoder;
   private final long endPfn;
   private final Map<Long, PageStatistics> statistics;
+  private final Set<Long> clear;
   private final SlabMemory slabMemory;
   private final Map<Long, PageMask> masks = new TreeMap<>();
   private final Set<PageMask> proven = new LinkedHashSet<>();
@@ -59,11 +60,14 @@ final class MaskSearch {
   record Closed(SlabHeads.Head head, int links, int tests) {}
 
   /// @param statistics of the stored pages of the range
+  /// @param clear frames that are known to hold plain data
   MaskSearch(
       PhysicalMemory memory,
       FreelistDecoder decoder,
       long endPfn,
-      Map<Long, PageStatistics> statistics) {
+      Map<Long, PageStatistics> statistics,
+      Set<Long> clear) {
+    this.clear = Set.copyOf(clear);
     this.memory = memory;
     this.decoder = decoder;
     this.endPfn = endPfn;
@@ -121,7 +125,7 @@ final class MaskSearch {
     boolean period = proven.stream().allMatch(PageMask::hasPeriod32);
     for (Map.Entry<Long, PageStatistics> entry : statistics.entrySet()) {
       long pfn = entry.getKey();
-      if (masks.containsKey(pfn) || entry.getValue().zeroBlocks() > 0) {
+      if (masks.containsKey(pfn) || clear.contains(pfn) || entry.getValue().zeroBlocks() > 0) {
         continue;
       }
       PageMask best = null;
@@ -135,7 +139,7 @@ final class MaskSearch {
       }
       PageStatistics page = entry.getValue();
       if (best == null
-          && page.commonestCount() >= MIN_ZERO_BLOCKS
+          && page.commonestCount() * 2 >= page.blocks()
           && (!period || page.commonest().hasPeriod32())) {
         best = page.commonest();
       }

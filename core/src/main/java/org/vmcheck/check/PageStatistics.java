@@ -5,6 +5,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.Map;
+import org.vmcheck.finding.PageMap;
 import org.vmcheck.memory.PageMask;
 
 /// Byte statistics of one page, and whether they are those of uniformly random bytes.
@@ -130,22 +131,22 @@ record PageStatistics(
     return (sumOfChiSquares - (double) DEGREES * pages) / Math.sqrt(2.0 * DEGREES * pages);
   }
 
-  /// `zero`, `random`, `filled` (one block all over), `pointers`, `text` or `data`.
-  String looks() {
+  PageMap.Looks looks() {
     if (isZero()) {
-      return "zero";
+      return PageMap.Looks.ZERO;
     }
     if (looksRandom()) {
-      return "random";
+      return PageMap.Looks.RANDOM;
     }
     if (commonestCount == blocks) {
-      return "filled";
+      return PageMap.Looks.FILLED;
     }
-    if (addresses * 8 >= blocks * 2) {
-      return "pointers";
+    if (addresses * 4 >= blocks) {
+      return PageMap.Looks.POINTERS;
     }
-    return (printableBytes + zeroBytes) * 10 >= blocks * 16 * 9 && printableBytes * 2 > blocks * 16
-        ? "text"
-        : "data";
+    int bytes = blocks * 16;
+    boolean isText =
+        (printableBytes + zeroBytes) * 10L >= bytes * 9L && printableBytes * 2L > bytes;
+    return isText ? PageMap.Looks.TEXT : PageMap.Looks.DATA;
   }
 }

@@ -183,7 +183,8 @@ final class KallsymsFinder {
           "NUMBER(pgtable_l5_enabled)=%d\n".formatted(enabled == null ? 0 : enabled.u32(0)));
       OptionalLong mask = symbols.address("sme_me_mask");
       OptionalLong value = mask.isPresent() ? word(mask.getAsLong() + toPhysical) : mask;
-      text.append("NUMBER(sme_mask)=%d\n".formatted(value.orElse(0)));
+      // Without the variable nothing is known: the page tables are asked then.
+      value.ifPresent(known -> text.append("NUMBER(sme_mask)=%d\n".formatted(known)));
       return Optional.of(Vmcoreinfo.parse(text.toString()));
     }
     return Optional.empty();

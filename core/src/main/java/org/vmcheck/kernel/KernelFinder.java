@@ -113,7 +113,10 @@ public final class KernelFinder {
             physical,
             map.imagePhysical(root.getAsLong()),
             info.number("pgtable_l5_enabled").orElse(0) == 1 ? 5 : 4,
-            info.number("sme_mask").orElse(0));
+            info.number("sme_mask")
+                .orElseGet(
+                    () ->
+                        X86_64Paging.encryptionBit(physical, map.imagePhysical(root.getAsLong()))));
     VirtualMemory memory = new VirtualMemory(physical, paging, map);
 
     String refusal = disproof(memory);

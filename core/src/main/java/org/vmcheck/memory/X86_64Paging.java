@@ -35,6 +35,28 @@ public final class X86_64Paging {
     this.encryptionMask = encryptionMask;
   }
 
+  /// The bit that marks encrypted memory, told from the kernel's half of a top table: the one bit
+  /// above all memory that each present entry has. 0 if there is none.
+  ///
+  /// VMCOREINFO names it from 5.1 on only.
+  public static long encryptionBit(PhysicalMemory memory, long root) {
+    if (root < 0 || !(memory.read(root >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
+      return 0;
+    }
+    long common = FRAME;
+    int present = 0;
+    for (int i = 256; i < 512; i++) {
+      long entry = bytes.get(ENTRY, i * 8L);
+      if ((entry & PRESENT) != 0) {
+        common &= entry;
+        present++;
+      }
+    }
+    int firstBit = Math.max(32, 64 - Long.numberOfLeadingZeros(memory.endPfn() << 12));
+    long above = firstBit > 51 ? 0 : common & -(1L << firstBit);
+    return present > 0 && Long.bitCount(above) == 1 ? above : 0;
+  }
+
   public int levels() {
     return levels;
   }

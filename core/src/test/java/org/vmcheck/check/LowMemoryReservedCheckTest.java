@@ -2,12 +2,14 @@ package org.vmcheck.check;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.memory.X86_64Paging;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
@@ -83,6 +85,19 @@ class LowMemoryReservedCheckTest {
     assertThat(search).isInstanceOf(KernelSearch.NotFound.class);
     assertThat(ran.answer()).isEqualTo("encrypted as a whole");
     assertThat(ran.findings()).extracting(Finding::cause).containsExactly(Cause.ENCRYPTED_MEMORY);
+  }
+
+  @Test
+  void theEncryptionBitIsToldFromThePageTables() {
+    FakeImage encrypted = kernel(Layout.V5_3_PLAIN).sme(47).build();
+    FakeImage clear = kernel(Layout.V5_3_PLAIN).build();
+
+    for (FakeImage image : List.of(encrypted, clear)) {
+      X86_64Paging paging = image.kernel().memory().paging();
+      assertThat(X86_64Paging.encryptionBit(image.memory(), paging.root()))
+          .isEqualTo(paging.encryptionMask());
+    }
+    assertThat(encrypted.kernel().memory().paging().encryptionMask()).isEqualTo(1L << 47);
   }
 
   @Test

@@ -340,7 +340,7 @@ class LowMemorySmeCheckTest {
   }
 
   /// What a page of low memory may hold: reserved pages rarely packed data, all the others.
-  private static byte[] contents(Random random) {
+  static byte[] contents(Random random) {
     byte[] page = new byte[4096];
     switch (random.nextInt(8)) {
       case 0, 1, 2 -> {}

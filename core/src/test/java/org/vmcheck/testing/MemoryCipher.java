@@ -40,12 +40,12 @@ public final class MemoryCipher {
 
   /// The bytes that stand in memory at a physical address.
   public byte[] encrypted(long paddr, byte[] plain) {
-    return run(encrypt, paddr, plain);
+    return run(true, paddr, plain);
   }
 
   /// What a reader with the right key sees of bytes that stand at a physical address.
   public byte[] decrypted(long paddr, byte[] stored) {
-    return run(decrypt, paddr, stored);
+    return run(false, paddr, stored);
   }
 
   /// What is left of a page that was encrypted for one address, copied as it stood, and decrypted
@@ -54,11 +54,10 @@ public final class MemoryCipher {
     return decrypted(to, encrypted(from, plain));
   }
 
-  @SuppressWarnings("ReferenceEquality") // which of the two engines it is, not what it holds
-  private byte[] run(AESEngine aes, long paddr, byte[] in) {
+  private byte[] run(boolean isEncrypting, long paddr, byte[] in) {
+    AESEngine aes = isEncrypting ? encrypt : decrypt;
     byte[] out = new byte[in.length];
     byte[] block = new byte[16];
-    boolean isEncrypting = aes == encrypt;
     for (int at = 0; at < in.length; at += 16) {
       byte[] tweak = tweak(paddr + at);
       for (int i = 0; i < 16; i++) {

@@ -1,0 +1,79 @@
+package org.vmcheck.report;
+
+import java.util.EnumMap;
+import java.util.Map;
+import org.vmcheck.finding.PageMap;
+import org.vmcheck.io.Printable;
+
+/// A picture of memory in characters: a letter for the use of each page, a block for its bytes, and
+/// an exclamation mark where something was found.
+public final class MapText {
+  private static final int CELLS_PER_LINE = 16;
+  private static final int CELLS_PER_LONG_LINE = 64;
+  private static final int MAX_MARKS = 40;
+
+  private MapText() {}
+
+  /// @param colour whether to use ANSI colours
+  public static String render(PageMap map, boolean colour) {
+    boolean small = map.cells().size() <= 256;
+    int width = small ? CELLS_PER_LINE : CELLS_PER_LONG_LINE;
+    StringBuilder out = new StringBuilder();
+    Map<PageMap.Use, Integer> uses = new EnumMap<>(PageMap.Use.class);
+    for (int i = 0; i < map.cells().size(); i += width) {
+      out.append("%012x ".formatted(map.cells().get(i).pfn() << 12));
+      for (int j = i; j < Math.min(i + width, map.cells().size()); j++) {
+        PageMap.Cell cell = map.cells().get(j);
+        uses.merge(cell.use(), 1, Integer::sum);
+        boolean marked = !cell.marks().isEmpty();
+        String text =
+            small
+                ? " " + cell.use().letter() + block(cell.looks()) + (marked ? '!' : ' ')
+                : String.valueOf(marked ? '!' : cell.use().letter());
+        out.append(colour && marked ? "\u001b[1;31m" + text + "\u001b[0m" : text);
+      }
+      out.append('\n');
+    }
+    out.append(
+        "\none cell is %s of memory\n"
+            .formatted(
+                map.framesPerCell() < 256
+                    ? map.framesPerCell() * 4 + " KiB"
+                    : (map.framesPerCell() >> 8) + " MiB"));
+    uses.forEach(
+        (use, count) ->
+            out.append("%c %s: %,d cells%n".formatted(use.letter(), use.words(), count)));
+    if (small) {
+      for (PageMap.Looks looks : PageMap.Looks.values()) {
+        out.append("%c %s%n".formatted(block(looks), looks.words()));
+      }
+    }
+    int shown = 0;
+    for (PageMap.Cell cell : map.cells()) {
+      if (!cell.marks().isEmpty() && shown++ < MAX_MARKS) {
+        out.append(
+            "! physical 0x%x (%s): %s%n"
+                .formatted(
+                    cell.pfn() << 12,
+                    Printable.of(cell.role()),
+                    Printable.of(String.join("; ", cell.marks()))));
+      }
+    }
+    if (shown > MAX_MARKS) {
+      out.append("! and %d more%n".formatted(shown - MAX_MARKS));
+    }
+    return out.toString();
+  }
+
+  private static char block(PageMap.Looks looks) {
+    return switch (looks) {
+      case NOT_STORED -> ' ';
+      case ZERO -> '·';
+      case TEXT -> '≡';
+      case POINTERS -> '░';
+      case DATA -> '▒';
+      case FILLED -> '▤';
+      case RANDOM -> '█';
+    };
+  }
+}
