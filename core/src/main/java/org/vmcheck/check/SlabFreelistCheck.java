@@ -36,8 +36,9 @@ final class SlabFreelistCheck implements Check {
   public String explanation() {
     return """
     Walks the freelist of every slab of every cache: those of the CPUs, of the CPUs' partial lists,
-    of the nodes' lists and of full slabs found through the page descriptors. Each pointer must be
-    an object of the slab on its stride; no object may come twice. The encoding of the pointers is
+    of the nodes' lists and of full slabs found through the page descriptors, and reads the slot of
+    every object on no list. Each pointer must be an object of the slab on its stride; no object may
+    come twice. The encoding of the pointers is
     chosen once, by a vote of all slabs. After a break the walk goes on with the next slab.
 
     It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
@@ -71,6 +72,11 @@ final class SlabFreelistCheck implements Check {
         broken.forEach(one -> found.add(finding(kernel, survey, one)));
       }
     }
+    for (SlabFault fault : subjects.soundFaults()) {
+      if (fault instanceof SlabFault.Absent absent) {
+        found.add(MissingSlabs.finding(kernel, id(), absent));
+      }
+    }
     List<Finding> findings = MissingSlabs.fold(found, subjects.dump().container());
     List<String> gaps = new ArrayList<>();
     if (!survey.finished()) {
@@ -92,6 +98,9 @@ final class SlabFreelistCheck implements Check {
     facts.put("caches", Integer.toString(survey.tallies().size()));
     facts.put("slabs", Long.toString(survey.slabs()));
     facts.put("objects", Long.toString(survey.objects()));
+    if (kernel.slabCaches().layout().isPresent()) {
+      facts.put("objects read", Long.toString(survey.slots()));
+    }
     facts.put("free pointers", Long.toString(survey.freePointers()));
     facts.put("decoder", vote.decoder().words());
     facts.put("vote", voteWords(vote));
@@ -100,7 +109,8 @@ final class SlabFreelistCheck implements Check {
     }
     Map<String, Long> looked = new LinkedHashMap<>();
     looked.put("slabs", survey.slabs());
-    looked.put("objects", survey.objects());
+    looked.put(
+        "objects", kernel.slabCaches().layout().isPresent() ? survey.slots() : survey.objects());
     looked.put("free pointers", survey.freePointers());
     Map<String, Long> notRead = new TreeMap<>(survey.unreadableSlabPages());
     long ciphertext =
