@@ -6,11 +6,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Freelist;
@@ -63,13 +65,14 @@ final class SlabFreelistCheck implements Check {
         byCache.computeIfAbsent(broken.cache().address(), _ -> new ArrayList<>()).add(broken);
       }
     }
+    SlabDrawing drawing = SlabDrawing.of(kernel, subjects.soundFaults());
     for (List<SlabFault.Broken> broken : byCache.values()) {
       Optional<CacheDiagnosis> whole =
           CacheDiagnosis.ofBroken(kernel, survey.vote().decoder(), broken);
       if (whole.isPresent()) {
         found.add(whole.get().finding(kernel, id()));
       } else {
-        broken.forEach(one -> found.add(finding(kernel, survey, one)));
+        broken.forEach(one -> found.add(finding(kernel, survey, drawing, one)));
       }
     }
     for (SlabFault fault : subjects.soundFaults()) {
@@ -129,8 +132,40 @@ final class SlabFreelistCheck implements Check {
             : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
         facts,
         findings,
-        List.of(),
+        sameBits(findings),
         new Coverage(looked, notRead, gaps));
+  }
+
+  /// One bit of the word flipped in several places is what a bad line of a memory module does.
+  private static List<Note> sameBits(List<Finding> findings) {
+    Map<Integer, List<String>> places = new TreeMap<>();
+    for (Finding finding : findings) {
+      for (Evidence evidence : finding.evidence()) {
+        if (finding.cause() == Cause.BIT_FLIP
+            && evidence instanceof Evidence.WordAt(long _, long at, long raw, long right, String _)
+            && Long.bitCount(raw ^ right) == 1) {
+          places
+              .computeIfAbsent(Long.numberOfTrailingZeros(raw ^ right), _ -> new ArrayList<>())
+              .add("0x" + Long.toHexString(at));
+          break;
+        }
+      }
+    }
+    List<Note> notes = new ArrayList<>();
+    places.forEach(
+        (bit, at) -> {
+          if (at.size() > 1) {
+            notes.add(
+                new Note(
+                    "memory module",
+                    "bit %d is flipped in %d words (physical %s): a memory module is the suspect"
+                        .formatted(
+                            bit,
+                            at.size(),
+                            String.join(", ", at.subList(0, Math.min(8, at.size()))))));
+          }
+        });
+    return notes;
   }
 
   private static String voteWords(FreelistDecoder.Vote vote) {
@@ -139,7 +174,8 @@ final class SlabFreelistCheck implements Check {
         : "%d of %d slabs, runner-up %d".formatted(vote.votes(), vote.slabs(), vote.runnerUp());
   }
 
-  private Finding finding(Kernel kernel, SlabSurvey survey, SlabFault.Broken broken) {
+  private Finding finding(
+      Kernel kernel, SlabSurvey survey, SlabDrawing drawing, SlabFault.Broken broken) {
     Slab slab = broken.slab();
     FreelistDiagnosis.Result result = FreelistDiagnosis.of(kernel, survey.vote().decoder(), broken);
     boolean head = result.holder() == Freelist.HEAD;
@@ -150,6 +186,7 @@ final class SlabFreelistCheck implements Check {
             result.slot(),
             8,
             head ? "the word that holds the head" : "the object around its free pointer"));
+    evidence.addAll(drawing.picture(broken));
     String where =
         head
             ? "its head"

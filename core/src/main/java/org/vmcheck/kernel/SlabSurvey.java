@@ -109,7 +109,20 @@ public record SlabSurvey(
       long endPfn,
       Predicate<SlabCache> wanted,
       int most) {
-    return new Run(kernel, memMap, () -> false).views(firstPfn, endPfn, wanted, most);
+    Run run = new Run(kernel, memMap, () -> false);
+    run.prepareViews();
+    return run.views(firstPfn, endPfn, wanted, most);
+  }
+
+  /// The slabs whose first pages are these frames; fewer where a frame is the first of none.
+  public static List<SlabView> views(Kernel kernel, MemMap memMap, List<Long> pfns) {
+    Run run = new Run(kernel, memMap, () -> false);
+    run.prepareViews();
+    List<SlabView> views = new ArrayList<>();
+    for (long pfn : pfns) {
+      views.addAll(run.views(pfn, pfn + 1, _ -> true, 1));
+    }
+    return views;
   }
 
   /// Counters of one cache while the pass runs.
@@ -199,9 +212,12 @@ public record SlabSurvey(
       }
     }
 
-    List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
+    void prepareViews() {
       gatherPlaces();
       vote = vote();
+    }
+
+    List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
       SlabMemory slabMemory = new SlabMemory(memory.physical());
       Freelist.Walker walker = new Freelist.Walker(vote.decoder(), slabMemory);
       List<SlabView> views = new ArrayList<>();
