@@ -223,7 +223,8 @@ final class MaskSearch {
     }
 
     /// Both halves of a page's mask: one that no link read is taken from the page's commonest word,
-    /// or from the other where that repeats every 32 bits. Null if it cannot be told.
+    /// or from the other where that repeats every 32 bits. Null if it cannot be told, or if the page
+    /// is in the clear.
     PageMask whole(long pfn) {
       Long low = halves.get(pfn * 2);
       Long high = halves.get(pfn * 2 + 1);
@@ -231,6 +232,10 @@ final class MaskSearch {
         return new PageMask(low, high);
       }
       long known = low != null ? low : high;
+      if (known == 0) {
+        // The list reads the page as it stands: what repeats there is data.
+        return null;
+      }
       for (PageMask mask : proven) {
         if (mask.over(low != null ? 0 : 8) == known) {
           return mask;
@@ -351,6 +356,11 @@ final class MaskSearch {
     }
 
     private boolean closesUnder(long key, long half, long word, long slot) {
+      Long other = halves.get(key ^ 1);
+      if (other != null && (other == 0) != (half == 0)) {
+        // A page is masked or it is not: no mask has a half of zeros.
+        return false;
+      }
       int masked = maskedLinks;
       int pointers = maskedPointers;
       halves.put(key, half);

@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.kernel.FreelistDecoder;
@@ -26,6 +27,7 @@ class LowMemoryDetectionTest {
   private static final int IMAGES = 40;
   private static final int[] AFFECTED = {1, 2, 4, 8, 16, 32, 64, 160};
   private static final int HEALTHY = 10_000;
+  private static final int MEMORIES = 200;
 
   private static FakeImage image(long seed) {
     FakeKernel.Contents[] contents = FakeKernel.Contents.values();
@@ -121,35 +123,42 @@ class LowMemoryDetectionTest {
 
   @Test
   void notOneOfTenThousandHealthyImagesIsCalledCiphertext() {
-    int images = 0;
-    int cannotTell = 0;
-    for (int seed = 1; images < HEALTHY; seed++) {
-      FakeImage image = image(seed);
-      Kernel kernel = image.kernel();
-      List<Long> slabs = new ArrayList<>(List.of(0x30L, 0x31L, 0x50L, 0x61L, 0x41L, 0x42L, 0x43L));
-      slabs.addAll(List.of(0x70L, 0x71L, 0x72L, 0x73L));
-      Random random = new Random(seed);
-      for (int i = 0; i < 200; i++) {
-        for (long pfn = 1; pfn < 0xa0; pfn++) {
-          if (slabs.contains(pfn)) {
-            continue;
-          }
-          boolean free = pfn >= 0x10 && pfn < 0x99;
-          if (free && random.nextInt(3) == 0) {
-            byte[] page = new byte[4096];
-            random.nextBytes(page);
-            image.memory().store(pfn, page);
-          } else {
-            image.memory().store(pfn, LowMemorySmeCheckTest.contents(random));
-          }
+    // Every kernel serves for two hundred memories, each kernel on a thread of its own.
+    long cannotTell =
+        LongStream.rangeClosed(1, HEALTHY / MEMORIES)
+            .parallel()
+            .map(LowMemoryDetectionTest::healthy)
+            .sum();
+    System.out.printf("%d healthy images, %d of them cannot be told%n", HEALTHY, cannotTell);
+  }
+
+  /// Reads healthy memories of one kernel; returns how many cannot be told.
+  private static long healthy(long seed) {
+    FakeImage image = image(seed);
+    Kernel kernel = image.kernel();
+    List<Long> slabs = new ArrayList<>(List.of(0x30L, 0x31L, 0x50L, 0x61L, 0x41L, 0x42L, 0x43L));
+    slabs.addAll(List.of(0x70L, 0x71L, 0x72L, 0x73L));
+    Random random = new Random(seed);
+    long cannotTell = 0;
+    for (int i = 0; i < MEMORIES; i++) {
+      for (long pfn = 1; pfn < 0xa0; pfn++) {
+        if (slabs.contains(pfn)) {
+          continue;
         }
-        LowMemoryReading reading = read(image, kernel);
-        assertThat(reading.answer().isCiphertext()).as("seed %d image %d", seed, i).isFalse();
-        assertThat(reading.masks()).isEmpty();
-        cannotTell += reading.answer() == LowMemoryReading.Answer.CANNOT_TELL ? 1 : 0;
-        images++;
+        boolean free = pfn >= 0x10 && pfn < 0x99;
+        if (free && random.nextInt(3) == 0) {
+          byte[] page = new byte[4096];
+          random.nextBytes(page);
+          image.memory().store(pfn, page);
+        } else {
+          image.memory().store(pfn, LowMemorySmeCheckTest.contents(random));
+        }
       }
+      LowMemoryReading reading = read(image, kernel);
+      assertThat(reading.answer().isCiphertext()).as("seed %d image %d", seed, i).isFalse();
+      assertThat(reading.masks()).isEmpty();
+      cannotTell += reading.answer() == LowMemoryReading.Answer.CANNOT_TELL ? 1 : 0;
     }
-    System.out.printf("%d healthy images, %d of them cannot be told%n", images, cannotTell);
+    return cannotTell;
   }
 }
