@@ -15,7 +15,6 @@ import java.util.TreeMap;
 import java.util.stream.LongStream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
-import org.vmcheck.check.LowMemorySmeCheckTest.Readings;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.testing.CacheImage;
@@ -24,6 +23,7 @@ import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.SlabImage;
+import org.vmcheck.testing.SmeReading;
 
 /// How often each reading is found, by the number of affected pages; and that healthy memory is
 /// silent. Prints the table that README shows.
@@ -67,14 +67,14 @@ class LowMemoryDetectionTest {
   private record Case(
       long seed,
       int affected,
-      Readings which,
+      SmeReading which,
       boolean anchored,
       boolean touchesAList,
       LowMemoryReading.Answer answer,
       int masks,
       List<String> wrong) {
     boolean isFound() {
-      return answer == which.answer();
+      return answer == LowMemorySmeCheckTest.answer(which);
     }
   }
 
@@ -88,14 +88,14 @@ class LowMemoryDetectionTest {
             .toList();
     System.out.println("found / cannot tell / missed, of " + IMAGES + " kernels");
     System.out.printf("%-9s", "affected");
-    for (Readings which : Readings.values()) {
+    for (SmeReading which : SmeReading.values()) {
       System.out.printf("%-18s", which);
     }
     System.out.println("masks right");
     for (int affected : AFFECTED) {
       List<Case> row = cases.stream().filter(c -> c.affected == affected).toList();
       System.out.printf("%-9d", affected);
-      for (Readings which : Readings.values()) {
+      for (SmeReading which : SmeReading.values()) {
         List<Case> cell = row.stream().filter(c -> c.which == which).toList();
         long found = cell.stream().filter(Case::isFound).count();
         long open =
@@ -134,16 +134,16 @@ class LowMemoryDetectionTest {
     order.addAll(others);
     Map<Long, Integer> pointers = freePointers(image);
     List<Case> cases = new ArrayList<>();
-    for (Readings which : Readings.values()) {
-      LowMemorySmeCheckTest.Reading reading = which.reading(seed);
+    for (SmeReading which : SmeReading.values()) {
+      SmeReading.Spoiler reading = which.spoiler(seed);
       Map<Long, byte[]> changed = new TreeMap<>();
-      plain.forEach((pfn, page) -> changed.put(pfn, reading.of(pfn << 12, page)));
+      plain.forEach((pfn, page) -> changed.put(pfn, reading.spoiled(pfn << 12, page)));
       for (int affected : AFFECTED) {
         List<Long> hit = order.subList(0, Math.min(affected, order.size()));
         plain.forEach(
             (pfn, page) -> image.memory().store(pfn, hit.contains(pfn) ? changed.get(pfn) : page));
         LowMemoryReading answer = read(image, kernel);
-        int needed = which == Readings.ONE_SIDED ? 2 : 1;
+        int needed = which == SmeReading.ONE_SIDED ? 2 : 1;
         List<String> wrong = new ArrayList<>();
         answer
             .masks()
