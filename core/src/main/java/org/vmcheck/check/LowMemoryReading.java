@@ -662,14 +662,15 @@ record LowMemoryReading(
         if (uses.size() < 2 && !known) {
           continue;
         }
-        for (int i = known ? 0 : 1; i < uses.size(); i++) {
-          found.add(
-              new Witness(
-                  entry.getValue().get(Math.min(i, entry.getValue().size() - 1)).pfn(),
-                  2,
-                  "%d pages of different use share the commonest block %s"
-                      .formatted(entry.getValue().size(), entry.getKey().hex())));
-        }
+        found.add(
+            new Witness(
+                entry.getValue().getFirst().pfn(),
+                2.0 * (known ? uses.size() : uses.size() - 1),
+                "%s of %s share the commonest block %s"
+                    .formatted(
+                        Words.plural(entry.getValue().size(), "page", "pages"),
+                        Words.plural(uses.size(), "use", "different uses"),
+                        entry.getKey().hex())));
         entry.getValue().forEach(frame -> masks.putIfAbsent(frame.pfn(), entry.getKey()));
         for (Frame frame : frames) {
           // Pages that are nothing but the mask come out zero.

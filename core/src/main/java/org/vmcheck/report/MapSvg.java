@@ -19,6 +19,11 @@ public final class MapSvg {
 
   private MapSvg() {}
 
+  /// As part of an HTML page, which has a heading of its own.
+  static String inside(PageMap map) {
+    return render(map, "the low 1 MiB");
+  }
+
   /// @param title shown above the picture, unescaped
   public static String render(PageMap map, String title) {
     boolean small = map.cells().size() <= 256;
