@@ -585,10 +585,11 @@ record LowMemoryReading(
             new Witness(
                 slabs.iterator().next(),
                 4 + Math.min(4, slabs.size() - 1),
-                "%s of %s break on them"
+                "%s of %s %s on them"
                     .formatted(
                         Words.plural(count, "freelist", "freelists"),
-                        Words.plural(slabs.size(), "slab", "slabs"))));
+                        Words.plural(slabs.size(), "slab", "slabs"),
+                        count == 1 ? "breaks" : "break")));
       }
       return anchors;
     }

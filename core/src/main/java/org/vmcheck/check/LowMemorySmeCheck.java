@@ -260,10 +260,11 @@ final class LowMemorySmeCheck implements Check {
               "broken freelists",
               0,
               lists,
-              "%s of %s break on these pages and nowhere else (%s)"
+              "%s of %s %s on these pages and nowhere else (%s)"
                   .formatted(
                       Words.plural(lists, "freelist", "freelists"),
                       Words.plural(slabs.size(), "slab", "slabs"),
+                      lists == 1 ? "breaks" : "break",
                       String.join(", ", caches.stream().limit(MAX_EXAMPLES).toList()))));
     }
     long others = faults.size() - lists;

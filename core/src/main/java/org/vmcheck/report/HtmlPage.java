@@ -40,8 +40,8 @@ final class HtmlPage {
       th, .id { white-space: nowrap; overflow-wrap: normal; }
       .faint { color: var(--faint); } ul { margin: .3rem 0; padding-left: 1.2rem; }
       svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
-      .map { background: #fff; border: 1px solid var(--line); border-radius: 6px; overflow-x: auto; }
-      .map svg { display: block; } .map svg text { fill: #1b1f23; }
+      .map { overflow-x: auto; } .map svg { display: block; }
+      .map .limit { stroke: var(--ink); } .map rect[stroke="#fff"] { stroke: var(--ground); }
       svg .box { fill: var(--panel); stroke: var(--faint); }
       svg .bad { fill: var(--mark); stroke: var(--kernel-damaged); }
       svg .arrow { stroke: var(--kernel-damaged); stroke-width: 1.5; fill: none; }

@@ -272,7 +272,7 @@ public final class HtmlReport {
     page.element("h2", "Checks").raw("\n<table>\n");
     page.raw("<tr><th>check</th><th>answer</th></tr>\n");
     for (CheckOutcome outcome : checks) {
-      page.open("tr").element("td", outcome.id(), "class", "mono").open("td");
+      page.open("tr").element("td", outcome.id(), "class", "mono id").open("td");
       switch (outcome) {
         case CheckOutcome.Ran ran -> {
           page.text(ran.answer());
