@@ -17,6 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.kernel.KernelSearch;
@@ -91,6 +92,52 @@ class LowMemorySmeCheckTest {
     assertThat(report.verdict().kind()).isEqualTo("dump-damaged");
     assertThat(report.findings()).extracting(Finding::cause).containsExactly(Cause.SME_CIPHERTEXT);
     assertThat(read(image).answer()).isEqualTo(answer(which));
+    assertThat(
+            report.checks().stream()
+                .filter(outcome -> outcome.id().equals("lowmem.backup"))
+                .map(outcome -> ((CheckOutcome.Ran) outcome).answer()))
+        .containsExactly("the low range of this dump is the backup copy; no second one is in it");
+  }
+
+  /// A list that runs from a page in the clear to a masked one: the clear page has no mask, however
+  /// often a block of its data repeats.
+  @ParameterizedTest
+  @EnumSource
+  void aPageInTheClearBesideAMaskedOneGetsNoMask(FakeKernel.Contents contents) {
+    for (long seed = 1; seed <= 10; seed++) {
+      FakeImage image =
+          SeedCase.kernel(seed)
+              .contents(contents)
+              .cache(FakeCache.named("dma-kmalloc-1k", 1024).order(1).lowPartial(0x30, 0x32, 0x34))
+              .build();
+      SmeReading.Spoiler spoiler = SmeReading.ONE_SIDED.spoiler(seed);
+      for (long pfn : List.of(0x31L, 0x33L, 0x35L)) {
+        image.memory().store(pfn, spoiler.spoiled(pfn << 12, image.memory().pages().get(pfn)));
+      }
+
+      assertThat(read(image).masks().keySet()).as("seed %d", seed).isSubsetOf(0x31L, 0x33L, 0x35L);
+    }
+  }
+
+  /// One whole list turned by one constant: pointers that were hardened for another cache, in a
+  /// range that is otherwise in the clear, are no mask.
+  @Test
+  void pointersOfAnotherCacheAreNoMask() {
+    FakeImage image =
+        FakeKernel.of(Layout.V5_15)
+            .seed(2)
+            .sme(47)
+            .lowMemoryReserved(false)
+            .cache(FakeCache.named("dma-kmalloc-64", 64).order(0).lowPartial(0x30, 0x40, 0x50))
+            .build();
+    SlabImage slab = image.cache("dma-kmalloc-64").slabs().getFirst();
+    long turn = 0x1234_5678_9abc_def1L;
+    for (int index : slab.freelist()) {
+      image.corruptWord(slab.slot(index), image.word(slab.slot(index)) ^ turn);
+    }
+
+    assertThat(read(image).answer().isCiphertext()).isFalse();
+    assertThat(read(image).masks()).isEmpty();
   }
 
   @ParameterizedTest
@@ -131,6 +178,10 @@ class LowMemorySmeCheckTest {
     assertThat(report.findings())
         .extracting(Finding::cause)
         .containsExactlyInAnyOrder(Cause.SME_CIPHERTEXT, Cause.USE_AFTER_FREE_WRITE);
+    assertThat(report.verdict().summary())
+        .isEqualTo(
+            "the kernel's memory is corrupt: use-after-free-write; beside it, and not the kernel's"
+                + " fault, the dump: sme-ciphertext");
     assertThat(String.join(" ", report.verdict().reasons())).contains("sme-ciphertext");
   }
 

@@ -30,7 +30,25 @@ public final class SeedCase {
         .vmemmapBase(0xffffd77680000000L)
         .commandLine("crashkernel=256M")
         .cache(FakeCache.named("dma-kmalloc-512", 512).order(3).lowCpuSlab(FIRST_PFN))
-        .cache("kmalloc-256", 256);
+        .cache("kmalloc-256", 256)
+        .cache(FakeCache.named("kmalloc-1k", 1024).full(1));
+  }
+
+  /// Says in the kernel's memory that a crash kernel was loaded and where the low range is saved
+  /// to: memory that a dump made by kdump leaves out.
+  private static void loadCrashKernel(FakeImage image) {
+    SlabImage slab =
+        image.cache("kmalloc-1k").slabs().stream()
+            .filter(s -> s.place() == SlabImage.Place.FULL)
+            .findFirst()
+            .orElseThrow();
+    long kimage = slab.object(0);
+    long arch = image.member("kimage", kimage, "arch");
+    image.corruptWord(image.symbol("kexec_crash_image"), kimage);
+    image.corruptWord(image.member("kimage", kimage, "nr_segments"), 1);
+    image.corruptWord(image.member("kimage_arch", arch, "backup_src_start"), SmeReading.SOURCE);
+    image.corruptWord(image.member("kimage_arch", arch, "backup_src_sz"), 0x9ec00);
+    image.corruptWord(image.member("kimage_arch", arch, "backup_load_addr"), SmeReading.COPY);
   }
 
   /// The image of the report before it was spoiled: the first free object of the CPU slab at
@@ -50,6 +68,7 @@ public final class SeedCase {
         long next = i + 1 < list.size() ? slab.object(list.get(i + 1)) : 0;
         image.corruptWord(slab.slot(list.get(i)), image.encoded(slab, list.get(i), next));
       }
+      loadCrashKernel(image);
       return image;
     }
   }

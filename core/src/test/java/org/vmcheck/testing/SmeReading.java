@@ -10,8 +10,8 @@ public enum SmeReading {
   /// The same by a one-sided cipher: plaintext under one mask a page.
   ONE_SIDED;
 
-  private static final long SOURCE = 0x1000;
-  private static final long COPY = 0x0d00_0000;
+  static final long SOURCE = 0x1000;
+  static final long COPY = 0x0d00_0000;
 
   /// What becomes of one page.
   public interface Spoiler {
