@@ -122,13 +122,25 @@ final class SlabFreelistCheck implements Check {
       notRead.merge("ciphertext", ciphertext, Long::sum);
       facts.put("freelists lost to ciphertext", Long.toString(ciphertext));
     }
+    long overwritten =
+        subjects.overwrittenFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+    if (overwritten > 0) {
+      notRead.merge("overwritten by the capture kernel", overwritten, Long::sum);
+      facts.put("freelists lost to the capture kernel", Long.toString(overwritten));
+    }
+    List<String> but = new ArrayList<>();
+    if (ciphertext > 0) {
+      but.add("%d on ciphertext pages (lowmem.sme)".formatted(ciphertext));
+    }
+    if (overwritten > 0) {
+      but.add("%d on pages that the capture kernel used (lowmem.backup)".formatted(overwritten));
+    }
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? (ciphertext == 0
+            ? (but.isEmpty()
                 ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
-                : "every freelist ends as it should but %d on ciphertext pages (lowmem.sme)"
-                    .formatted(ciphertext))
+                : "every freelist ends as it should but " + String.join(" and ", but))
             : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
         facts,
         findings,

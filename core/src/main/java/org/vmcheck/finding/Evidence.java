@@ -10,6 +10,9 @@ public sealed interface Evidence {
   /// Stands for an address or a word that is not known.
   long UNKNOWN = -1;
 
+  /// The change of a [WhatIf] that read pages through their recovered encryption masks.
+  String MASK_REMOVED = "mask removed";
+
   /// The fact as one sentence.
   String sentence();
 

@@ -49,6 +49,8 @@ final class HtmlPage {
       svg .way { stroke: var(--intact); stroke-width: 1.2; fill: none; opacity: .8; }
       svg .way-end { fill: var(--intact); } svg .astray-end { fill: var(--kernel-damaged); }
       svg .astray { stroke: var(--kernel-damaged); stroke-width: 2; fill: none; }
+      .map { overflow-x: auto; } .map svg { display: block; }
+      .map .limit { stroke: var(--ink); } .map rect[stroke="#fff"] { stroke: var(--ground); }
       svg .fill-intact { fill: var(--intact); }
       svg .fill-kernel-damaged { fill: var(--kernel-damaged); }
       svg .fill-dump-damaged { fill: var(--dump-damaged); }

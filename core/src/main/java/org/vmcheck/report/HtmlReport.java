@@ -4,6 +4,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
@@ -12,6 +13,7 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
+import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Subject;
 
 /// The report of one dump as one HTML file.
@@ -27,13 +29,24 @@ public final class HtmlReport {
     this.page = page;
   }
 
+  /// Without a picture of memory.
   public static String render(DumpReport report) {
+    return render(report, Optional.empty());
+  }
+
+  /// @param map the picture of the low 1 MiB
+  public static String render(DumpReport report, Optional<PageMap> map) {
     Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
     HtmlReport html = new HtmlReport(page);
     html.verdict(report);
     html.findings(report.findings());
     html.facts(report);
     html.checks(report.checks());
+    map.ifPresent(
+        picture -> {
+          page.element("h2", "Low memory").newline();
+          page.open("div", "class", "map").raw(MapSvg.inside(picture)).close("div").newline();
+        });
     html.coverage(report.verdict().coverage());
     page.element(
         "p",
@@ -214,7 +227,7 @@ public final class HtmlReport {
     page.element("h2", "Checks").raw("\n<table>\n");
     page.raw("<tr><th>check</th><th>answer</th></tr>\n");
     for (CheckOutcome outcome : checks) {
-      page.open("tr").element("td", outcome.id(), "class", "mono").open("td");
+      page.open("tr").element("td", outcome.id(), "class", "mono id").open("td");
       switch (outcome) {
         case CheckOutcome.Ran ran -> {
           page.text(ran.answer());

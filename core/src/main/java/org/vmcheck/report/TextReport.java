@@ -3,6 +3,7 @@ package org.vmcheck.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
@@ -164,8 +165,11 @@ public final class TextReport {
       line("  > " + finding.cause().whatToDo());
       if (finding.subject().address() != Evidence.UNKNOWN) {
         line(
-            "  $ vmcheck read DUMP 0x%x 64    (crash: rd %x 8)"
-                .formatted(finding.subject().address(), finding.subject().address()));
+            "  $ vmcheck read DUMP 0x%x 64%s    (crash: rd %x 8)"
+                .formatted(
+                    finding.subject().address(),
+                    isRecovered(finding) ? " --unmask" : "",
+                    finding.subject().address()));
       }
       next(finding);
     }
@@ -184,6 +188,16 @@ public final class TextReport {
           "  $ vmcheck slabs DUMP %s    (crash: %s %x)"
               .formatted(Printable.of(subject.cache()), descriptor, subject.slab()));
     }
+  }
+
+  /// Whether the lost word was recovered, so that it can be read through the mask.
+  private static boolean isRecovered(Finding finding) {
+    return finding.cause() == Cause.SME_CIPHERTEXT
+        && finding.evidence().stream()
+            .anyMatch(
+                evidence ->
+                    evidence instanceof Evidence.WhatIf(String change, String _)
+                        && change.equals(Evidence.MASK_REMOVED));
   }
 
   private void evidence(String prefix, Evidence evidence) {
