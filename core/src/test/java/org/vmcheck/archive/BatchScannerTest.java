@@ -165,6 +165,33 @@ class BatchScannerTest {
   }
 
   @Test
+  void realCrashesHaveTellingSignatures() throws Exception {
+    List<String> faults = List.of("use-after-free", "bit-flip", "double-free", "redzone");
+    for (String name : faults) {
+      dump(name + "/vmcore", name);
+    }
+    scan();
+
+    List<Entry> entries = entries(Selection.ALL);
+    // All four were dumped by the same deliberate panic, and each has a fault of its own.
+    assertThat(entries)
+        .extracting(Entry::panicSignature)
+        .containsOnly(entries.getFirst().panicSignature());
+    assertThat(entries.getFirst().panicSignature().text())
+        .isEqualTo(
+            "Kernel panic - not syncing: vmcheck lab: the dump is wanted here"
+                + " | with_all_stopped [vmcheck_lab] < multi_cpu_stop < cpu_stopper_thread"
+                + " < smpboot_thread_fn < kthread < ret_from_fork");
+    assertThat(entries)
+        .extracting(entry -> entry.damageSignature().text())
+        .containsExactly(
+            "bit-flip vmcheck_lab_192 +0x60",
+            "double-free kmalloc-512 +0x100",
+            "redzone-overwritten vmcheck_lab_124 +0x7c",
+            "use-after-free-write vmcheck_lab_1024 +0x200");
+  }
+
+  @Test
   void mergedShardsEqualOneScan() throws Exception {
     for (String name : List.of("healthy", "use-after-free", "bit-flip", "double-free")) {
       dump(name + "/vmcore", name);
