@@ -3,6 +3,7 @@ package org.vmcheck.cli;
 import java.io.Console;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -49,6 +50,11 @@ final class Streams {
     try {
       Files.writeString(temporary, text);
       Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
+    } catch (FileSystemException failure) {
+      throw failure;
+    } catch (IOException failure) {
+      // The JDK names no file when a disk is full.
+      throw new IOException(file + ": " + failure.getMessage(), failure);
     } finally {
       Files.deleteIfExists(temporary);
     }
