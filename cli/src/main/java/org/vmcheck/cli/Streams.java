@@ -7,7 +7,9 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Set;
 import picocli.CommandLine.Model.CommandSpec;
 
 /// Where a command's text goes.
@@ -40,6 +42,22 @@ final class Streams {
       out.flush();
       return;
     }
+    write(file, text, PosixFilePermissions.fromString("rw-------"));
+  }
+
+  /// Replaces a file at once, and leaves it readable for whom it was: numbers without memory, for a
+  /// reader that runs as somebody else.
+  static void replace(Path file, String text) throws IOException {
+    write(
+        file,
+        text,
+        Files.exists(file)
+            ? Files.getPosixFilePermissions(file)
+            : PosixFilePermissions.fromString("rw-------"));
+  }
+
+  private static void write(Path file, String text, Set<PosixFilePermission> permissions)
+      throws IOException {
     Path directory = file.toAbsolutePath().getParent();
     Path temporary =
         Files.createTempFile(
@@ -49,6 +67,7 @@ final class Streams {
             PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
     try {
       Files.writeString(temporary, text);
+      Files.setPosixFilePermissions(temporary, permissions);
       Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
     } catch (FileSystemException failure) {
       throw failure;
