@@ -219,11 +219,13 @@ final class SlabFreelistCheck implements Check {
         subject,
         evidence,
         result.against(),
-        "%s/%s/%s/offset %d"
+        "%s/%s/%s/%s"
             .formatted(
                 id(),
                 result.cause().id(),
                 Words.name(slab.cache()),
-                head ? -1 : slab.cache().offset()));
+                head
+                    ? Words.place(broken.listName()) + " head"
+                    : "offset " + slab.cache().offset()));
   }
 }

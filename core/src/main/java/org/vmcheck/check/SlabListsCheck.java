@@ -254,8 +254,24 @@ final class SlabListsCheck implements Check {
             .withWord(raw, Evidence.UNKNOWN),
         evidence,
         List.of(),
-        "%s/%s/%s/%s"
-            .formatted(
-                id(), cause.id(), Words.name(fault.cache()), fault.getClass().getSimpleName()));
+        "%s/%s/%s/%s".formatted(id(), cause.id(), Words.name(fault.cache()), place(fault)));
+  }
+
+  /// The place of a fault by the kernel's names.
+  private static String place(SlabFault fault) {
+    return Words.place(
+        switch (fault) {
+          case SlabFault.Links links ->
+              links.list() + links.walk().bad().map(bad -> " " + bad.member()).orElse("");
+          case SlabFault.Stray stray -> stray.list();
+          case SlabFault.Owner _ -> "slab_cache";
+          case SlabFault.Place contradicting -> contradicting.why();
+          case SlabFault.Insane insane -> insane.why();
+          case SlabFault.Entry entry -> entry.array();
+          case SlabFault.Unread unread -> unread.what();
+          case SlabFault.Broken broken -> broken.listName();
+          case SlabFault.Count count -> count.counter();
+          case SlabFault.Pattern pattern -> pattern.zone().words();
+        });
   }
 }
