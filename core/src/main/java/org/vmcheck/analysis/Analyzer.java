@@ -15,6 +15,7 @@ import org.vmcheck.dump.Container;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
@@ -95,7 +96,8 @@ public final class Analyzer implements AutoCloseable {
         outcomes.add(run(check));
       }
     }
-    Optional<KernelFacts> kernel = kernelFacts();
+    Optional<KernelFacts> kernel =
+        kernelFacts().map(facts -> facts.withContents(modules(), caches()));
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
       outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
@@ -107,6 +109,16 @@ public final class Analyzer implements AutoCloseable {
         outcomes,
         VerdictRule.judge(outcomes, problems(), !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9);
+  }
+
+  private Optional<List<String>> modules() {
+    return subjects.kernel().flatMap(KernelDescription::modules);
+  }
+
+  private Optional<List<CacheUse>> caches() {
+    return subjects
+        .surveyIfMade()
+        .map(survey -> KernelDescription.caches(subjects.kernel().orElseThrow(), survey));
   }
 
   /// A check that throws is a bug of the check: it is reported as one and the others go on.
