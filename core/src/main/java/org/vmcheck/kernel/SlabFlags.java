@@ -13,6 +13,7 @@ public record SlabFlags(
     long poison,
     long kmalloc,
     long storeUser,
+    long reclaimAccount,
     long typesafeByRcu,
     long objectPoison,
     long doubleExchange,
@@ -24,6 +25,7 @@ public record SlabFlags(
         mask(types, "_SLAB_POISON", 0x800),
         mask(types, "_SLAB_KMALLOC", 0x1000),
         mask(types, "_SLAB_STORE_USER", 0x10000),
+        mask(types, "_SLAB_RECLAIM_ACCOUNT", 0x20000),
         mask(types, "_SLAB_TYPESAFE_BY_RCU", 0x80000),
         mask(types, "_SLAB_OBJECT_POISON", 0x80000000L),
         mask(types, "_SLAB_CMPXCHG_DOUBLE", 0x40000000),
@@ -56,6 +58,11 @@ public record SlabFlags(
   /// Whether each object carries who allocated and freed it.
   public boolean hasTracking(SlabCache cache) {
     return (cache.flags() & storeUser) != 0;
+  }
+
+  /// Whether the pages of the cache count as ones that the kernel can take back.
+  public boolean isReclaimable(SlabCache cache) {
+    return (cache.flags() & reclaimAccount) != 0;
   }
 
   public boolean isKmalloc(SlabCache cache) {

@@ -3,6 +3,7 @@ package org.vmcheck.testing;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -78,7 +79,11 @@ public final class SampleReports {
     return new DumpReport(
         "vmcheck 0.1.0",
         dump(path),
-        Optional.of(kernel("6.1.192", HOSTILE)),
+        Optional.of(
+            kernel("6.1.192", HOSTILE)
+                .withContents(
+                    Optional.of(List.of("ext4", HOSTILE)),
+                    Optional.of(List.of(new CacheUse("dentry" + HOSTILE, 192, 10, 21, true))))),
         checks,
         new Verdict.KernelDamaged("the kernel's memory is corrupt", List.of(HOSTILE), coverage),
         1.5);
