@@ -41,6 +41,8 @@ public final class Incidents {
 
   private static final int SNIFF_BYTES = 64;
 
+  private static final String STAT = "unix:size,lastModifiedTime,ctime,ino,dev,nlink";
+
   /// Directories of kdump's own tests begin with this.
   private static final String SELF_TEST = "kdump-test-";
 
@@ -275,19 +277,20 @@ public final class Incidents {
   }
 
   private boolean isDump(Candidate file) {
-    boolean named = DUMP_NAME.matcher(file.name).matches();
+    if (DUMP_NAME.matcher(file.name).matches()) {
+      // A dump by its name: opening it will say what is wrong, in the catalogue too. Not looking
+      // inside here is half the time of a rescan.
+      return true;
+    }
     try {
       return switch (content(file)) {
         case DUMP -> true;
-        case PACKED -> named || PACKED_NAME.matcher(file.name).matches();
-        case OTHER -> named;
+        case PACKED -> PACKED_NAME.matcher(file.name).matches();
+        case OTHER -> false;
       };
     } catch (IOException failure) {
-      if (!named) {
-        sink.problem(Location.of(file.path), words(failure), false);
-      }
-      // A dump by its name: opening it will say what is wrong, in the catalogue too.
-      return named;
+      sink.problem(Location.of(file.path), words(failure), false);
+      return false;
     }
   }
 
@@ -357,9 +360,7 @@ public final class Incidents {
       sideCars.forEach(car -> all.add(car.path()));
       String link = "";
       for (Path file : all) {
-        Map<String, Object> stat =
-            Files.readAttributes(
-                file, "unix:size,lastModifiedTime,ctime,ino,dev,nlink", LinkOption.NOFOLLOW_LINKS);
+        Map<String, Object> stat = Files.readAttributes(file, STAT, LinkOption.NOFOLLOW_LINKS);
         identity.append(stamp(file, stat)).append('\n');
         if (file.equals(first) && (Integer) stat.get("nlink") > 1 && parts.size() == 1) {
           link = stat.get("dev") + ":" + stat.get("ino");

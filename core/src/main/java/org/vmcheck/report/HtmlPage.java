@@ -39,6 +39,7 @@ final class HtmlPage {
       .unreadable .word { color: var(--unreadable); }
       th, .id { white-space: nowrap; overflow-wrap: normal; }
       .faint { color: var(--faint); } ul { margin: .3rem 0; padding-left: 1.2rem; }
+      svg { max-width: 100%; height: auto; } svg .axis { stroke: var(--faint); }
       svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
       svg.slab { display: block; margin: .5rem 0; max-width: 100%; height: auto; }
       svg .used { fill: var(--ground); stroke: var(--line); }
@@ -56,6 +57,10 @@ final class HtmlPage {
       svg .fill-dump-damaged { fill: var(--dump-damaged); }
       svg .fill-undetermined { fill: var(--undetermined); }
       svg .fill-unreadable { fill: var(--unreadable); } svg .fill-cause { fill: var(--link); }
+      svg .cause-1 { fill: light-dark(#0072b2, #56a5dd); } svg .cause-2 { fill: #e69f00; }
+      svg .cause-3 { fill: #009e73; } svg .cause-4 { fill: #cc79a7; }
+      svg .cause-5 { fill: #d55e00; } svg .cause-6 { fill: #56b4e9; }
+      svg .cause-other { fill: var(--faint); }
       @media print { body { max-width: none; padding: 0; } .panel { break-inside: avoid; } }
       """;
 

@@ -3,6 +3,7 @@ package org.vmcheck.report;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
 import org.vmcheck.finding.Cause;
 
@@ -25,9 +26,7 @@ public final class PrometheusReport {
         vanished++;
         continue;
       }
-      if (!entry.duplicateOf().isEmpty()
-          || entry.state() == Entry.State.SELF_TEST
-          || entry.state().isWithoutDump()) {
+      if (!CrashGroup.isCounted(entry) || entry.state().isWithoutDump()) {
         continue;
       }
       verdicts.computeIfPresent(entry.verdict(), (_, count) -> count + 1);
