@@ -6,6 +6,7 @@ import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.memory.AddressMap;
+import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -142,13 +143,15 @@ public final class MemMap {
       }
       if (at < pageSize && pfn < endOfRun) {
         // A descriptor that lies across two pages (sizes that are no power of two).
-        if (memory.read(descriptor(pfn), shape.size())
-            instanceof org.vmcheck.memory.MemoryRead.Bytes(var view)) {
-          MemorySegment.copy(
-              view.segment(), ValueLayout.JAVA_BYTE, 0, straddling, 0, straddling.length);
-          visitor.page(pfn, MemorySegment.ofArray(straddling), 0);
-        } else {
-          visitor.unreadable(pfn, 1);
+        switch (memory.read(descriptor(pfn), shape.size())) {
+          case MemoryRead.Bytes(var view) -> {
+            MemorySegment.copy(
+                view.segment(), ValueLayout.JAVA_BYTE, 0, straddling, 0, straddling.length);
+            visitor.page(pfn, MemorySegment.ofArray(straddling), 0);
+          }
+          case MemoryRead.Missing _ -> visitor.unreadable(pfn, 1);
+          // Where the next page was never mapped, a hole begins.
+          case MemoryRead.NotMapped _ -> {}
         }
         pfn++;
       }
@@ -234,7 +237,7 @@ public final class MemMap {
       return null;
     }
     return memory.read(descriptor(pfn), shape.size())
-            instanceof org.vmcheck.memory.MemoryRead.Bytes(var view)
+            instanceof MemoryRead.Bytes(var view)
         ? view.segment()
         : null;
   }
