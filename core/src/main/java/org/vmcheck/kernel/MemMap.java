@@ -236,8 +236,7 @@ public final class MemMap {
     if (pfn < 0 || pfn >= endPfn) {
       return null;
     }
-    return memory.read(descriptor(pfn), shape.size())
-            instanceof MemoryRead.Bytes(var view)
+    return memory.read(descriptor(pfn), shape.size()) instanceof MemoryRead.Bytes(var view)
         ? view.segment()
         : null;
   }
