@@ -16,6 +16,7 @@ import org.vmcheck.dump.Container;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpFacts;
@@ -112,7 +113,8 @@ public final class Analyzer implements AutoCloseable {
                   ? new CheckOutcome.Skipped(outcome.id(), instead)
                   : outcome);
     }
-    Optional<KernelFacts> kernel = kernelFacts();
+    Optional<KernelFacts> kernel =
+        kernelFacts().map(facts -> facts.withContents(modules(), caches()));
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
       outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
@@ -128,6 +130,16 @@ public final class Analyzer implements AutoCloseable {
 
   private static boolean isForWantOfKernel(CheckOutcome outcome, List<String> problems) {
     return outcome instanceof CheckOutcome.Skipped skipped && problems.containsAll(skipped.unmet());
+  }
+
+  private Optional<List<String>> modules() {
+    return subjects.kernel().flatMap(KernelDescription::modules);
+  }
+
+  private Optional<List<CacheUse>> caches() {
+    return subjects
+        .surveyIfMade()
+        .map(survey -> KernelDescription.caches(subjects.kernel().orElseThrow(), survey));
   }
 
   /// A check that throws is a bug of the check: it is reported as one and the others go on.

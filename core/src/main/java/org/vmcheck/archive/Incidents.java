@@ -41,6 +41,9 @@ public final class Incidents {
 
   private static final int SNIFF_BYTES = 64;
 
+  /// Directories of kdump's own tests begin with this.
+  private static final String SELF_TEST = "kdump-test-";
+
   /// Names that promise a dump: a file of such a name is an incident even if its bytes are none.
   private static final Pattern DUMP_NAME =
       Pattern.compile(
@@ -175,18 +178,54 @@ public final class Incidents {
     List<List<Candidate>> groups = withParts(dumps);
     Map<List<Candidate>, List<SideCar>> owned = new LinkedHashMap<>();
     groups.forEach(group -> owned.put(group, new ArrayList<>()));
+    List<Candidate> orphans = new ArrayList<>();
     for (Candidate file : sideCars) {
-      SideCar sideCar =
-          new SideCar(
-              SideCar.Kind.byName(file.name).orElseThrow(), file.path, file.attributes.size());
+      SideCar sideCar = sideCar(file);
       Optional<List<Candidate>> owner = owner(file, groups);
       if (owner.isPresent()) {
         owned.get(owner.get()).add(sideCar);
-      } else if (sideCar.kind() == SideCar.Kind.DMESG && sideCar.bytes() > 0) {
-        report(List.of(), List.of(sideCar), List.of(file));
+      } else {
+        orphans.add(file);
       }
     }
+    withoutDump(orphans, groups.isEmpty());
     owned.forEach((group, cars) -> report(group, cars, group));
+  }
+
+  private static SideCar sideCar(Candidate file) {
+    return new SideCar(
+        SideCar.Kind.byName(file.name).orElseThrow(), file.path, file.attributes.size());
+  }
+
+  /// Side-cars that belong to no dump: each log is the trace of a crash. Without a log, what the
+  /// dumper says of itself is one, if the directory is one that dumpers make: others have a
+  /// README.txt too.
+  private void withoutDump(List<Candidate> orphans, boolean alone) {
+    List<Candidate> logs = new ArrayList<>();
+    List<SideCar> others = new ArrayList<>();
+    for (Candidate file : orphans) {
+      SideCar sideCar = sideCar(file);
+      if (sideCar.kind() == SideCar.Kind.DMESG && sideCar.bytes() > 0) {
+        logs.add(file);
+      } else {
+        others.add(sideCar);
+      }
+    }
+    if (logs.size() == 1) {
+      List<SideCar> all = new ArrayList<>(List.of(sideCar(logs.getFirst())));
+      all.addAll(others);
+      report(List.of(), all, logs);
+      return;
+    }
+    logs.forEach(log -> report(List.of(), List.of(sideCar(log)), List.of(log)));
+    if (logs.isEmpty() && alone && !others.isEmpty()) {
+      Path directory = orphans.getFirst().path.getParent();
+      String name = directory == null ? "" : name(directory);
+      if (name.startsWith(SELF_TEST)
+          || DIRECTORIES.stream().anyMatch(pattern -> pattern.matcher(name).matches())) {
+        report(List.of(), others, List.of(orphans.getFirst()));
+      }
+    }
   }
 
   /// A file beside one dump is that dump's; beside several, the one with its time stamp.
@@ -335,7 +374,7 @@ public final class Incidents {
               HexFormat.of().formatHex(Location.sha256(identity.toString()), 0, 16),
               host,
               time,
-              directoryName.startsWith("kdump-test-"),
+              directoryName.startsWith(SELF_TEST),
               name(first).contains("-incomplete"),
               link));
     } catch (IOException failure) {

@@ -220,6 +220,14 @@ public final class MemMap {
     return pfn(headAddress);
   }
 
+  /// Whether the hardware gave the page up (PG_hwpoison).
+  boolean isHwPoison(long pfn) {
+    MemorySegment bytes = descriptorBytes(pfn);
+    return bytes != null
+        && shape.hwPoisonBit() >= 0
+        && (flags(bytes, 0) >>> shape.hwPoisonBit() & 1) != 0;
+  }
+
   /// The descriptor's bytes, or null.
   private MemorySegment descriptorBytes(long pfn) {
     if (pfn < 0 || pfn >= endPfn) {

@@ -40,12 +40,17 @@ final class HtmlPage {
       th, .id { white-space: nowrap; overflow-wrap: normal; }
       .faint { color: var(--faint); } ul { margin: .3rem 0; padding-left: 1.2rem; }
       svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
+      svg.slab { display: block; margin: .5rem 0; max-width: 100%; height: auto; }
+      svg .used { fill: var(--ground); stroke: var(--line); }
+      svg .free { fill: light-dark(#d3ecd9, #1d4a2b); stroke: var(--intact); }
+      svg .elsewhere { fill: light-dark(#d6e8f7, #17405a); stroke: var(--undetermined); }
+      svg .broken { fill: var(--mark); stroke: var(--kernel-damaged); stroke-width: 2; }
+      svg text.index { font-size: 10px; text-anchor: middle; }
+      svg .way { stroke: var(--intact); stroke-width: 1.2; fill: none; opacity: .8; }
+      svg .way-end { fill: var(--intact); } svg .astray-end { fill: var(--kernel-damaged); }
+      svg .astray { stroke: var(--kernel-damaged); stroke-width: 2; fill: none; }
       .map { overflow-x: auto; } .map svg { display: block; }
       .map .limit { stroke: var(--ink); } .map rect[stroke="#fff"] { stroke: var(--ground); }
-      svg .box { fill: var(--panel); stroke: var(--faint); }
-      svg .bad { fill: var(--mark); stroke: var(--kernel-damaged); }
-      svg .arrow { stroke: var(--kernel-damaged); stroke-width: 1.5; fill: none; }
-      svg .tip { fill: var(--kernel-damaged); }
       svg .fill-intact { fill: var(--intact); }
       svg .fill-kernel-damaged { fill: var(--kernel-damaged); }
       svg .fill-dump-damaged { fill: var(--dump-damaged); }

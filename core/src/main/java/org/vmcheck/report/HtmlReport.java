@@ -130,9 +130,9 @@ public final class HtmlReport {
     switch (evidence) {
       case Evidence.BytesAt(long at, long _, String hex, int from, int to, String _) ->
           bytes(at, hex, from, to);
-      case Evidence.ChainBroken(String _, long from, long to, int step, String _) ->
-          link(from, to, step);
+      case Evidence.SlabPicture picture -> SlabSvg.draw(page, picture);
       case Evidence.WordAt _,
+          Evidence.ChainBroken _,
           Evidence.CountMismatch _,
           Evidence.PageLooksLike _,
           Evidence.WhatIf _,
@@ -166,51 +166,6 @@ public final class HtmlReport {
       page.text(" |" + text + "|").newline();
     }
     page.close("pre").newline();
-  }
-
-  /// A link that leads astray. A picture of the whole slab has its place here, once a finding
-  /// carries the slab's objects.
-  private void link(long from, long to, int step) {
-    if (from == Evidence.UNKNOWN) {
-      return;
-    }
-    String label = step + (step == 1 ? " good link before" : " good links before");
-    page.open(
-        "svg",
-        "viewBox",
-        "0 0 560 62",
-        "width",
-        "560",
-        "height",
-        "62",
-        "role",
-        "img",
-        "aria-label",
-        "the broken link");
-    box(0, "box", from);
-    page.empty("path", "class", "arrow", "d", "M190 26 H346");
-    page.empty("path", "class", "tip", "d", "M346 20 L360 26 L346 32 Z");
-    box(364, "bad", to);
-    page.element("text", label, "x", "196", "y", "18");
-    page.close("svg").newline();
-  }
-
-  private void box(int x, String style, long address) {
-    page.empty(
-        "rect",
-        "class",
-        style,
-        "x",
-        "" + (x + 1),
-        "y",
-        "9",
-        "width",
-        "188",
-        "height",
-        "34",
-        "rx",
-        "4");
-    page.element("text", "0x" + Long.toHexString(address), "x", "" + (x + 14), "y", "30");
   }
 
   private void facts(DumpReport report) {

@@ -25,6 +25,11 @@ public final class PrometheusReport {
         vanished++;
         continue;
       }
+      if (!entry.duplicateOf().isEmpty()
+          || entry.state() == Entry.State.SELF_TEST
+          || entry.state().isWithoutDump()) {
+        continue;
+      }
       verdicts.computeIfPresent(entry.verdict(), (_, count) -> count + 1);
       for (String cause : entry.causes()) {
         if (Cause.byId(cause).isPresent()) {
@@ -33,10 +38,13 @@ public final class PrometheusReport {
       }
     }
     StringBuilder out = new StringBuilder();
-    head(out, "vmcheck_incidents", "Crashes in the archive, by verdict.");
+    head(
+        out,
+        "vmcheck_incidents",
+        "Dumps in the archive by verdict, copies once and self-tests not.");
     verdicts.forEach(
         (verdict, count) -> sample(out, "vmcheck_incidents", "verdict", verdict, count));
-    head(out, "vmcheck_incidents_with_cause", "Crashes in the archive with a finding of a cause.");
+    head(out, "vmcheck_incidents_with_cause", "The same, with a finding of a cause.");
     causes.forEach(
         (cause, count) -> sample(out, "vmcheck_incidents_with_cause", "cause", cause, count));
     head(out, "vmcheck_incidents_vanished", "Crashes known from the archive that are gone.");
