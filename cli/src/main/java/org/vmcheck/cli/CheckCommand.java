@@ -137,13 +137,22 @@ final class CheckCommand implements Callable<Integer> {
     List<List<Path>> groups = Analyzer.group(dumps);
     for (List<Path> dump : groups) {
       try {
-        DumpReport report = report(dump);
+        DumpReport report;
+        try (Analyzer analyzer =
+            dumpOptions.open(dump, only, full, Optional.ofNullable(deadline))) {
+          report = analyzer.check(Version.text());
+          if (format == Format.HTML) {
+            map = analyzer.map(false);
+          }
+          code =
+              ExitCode.worse(
+                  code, DumpOptions.exitCode(spec, analyzer, exitCode(report.verdict())));
+        }
         if (format == Format.SARIF || format == Format.JUNIT) {
           together.add(report);
         } else {
           text.append(render(report));
         }
-        code = ExitCode.worse(code, exitCode(report.verdict()));
       } catch (Exception failure) {
         if (groups.size() == 1) {
           throw failure;
@@ -167,16 +176,6 @@ final class CheckCommand implements Callable<Integer> {
       Streams.write(spec, output, text.toString());
     }
     return code;
-  }
-
-  private DumpReport report(List<Path> dump) throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump, only, full, Optional.ofNullable(deadline))) {
-      DumpReport report = analyzer.check(Version.text());
-      if (format == Format.HTML) {
-        map = analyzer.map(false);
-      }
-      return report;
-    }
   }
 
   private String render(DumpReport report) {

@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import org.vmcheck.io.MappedFile;
 import picocli.CommandLine;
 
 /// The command `vmcheck`.
@@ -38,6 +39,12 @@ public final class Main {
     CommandLine line = commandLine(out, err);
     try {
       return line.execute(withDefaultCommand(line.getSubcommands().keySet(), args));
+    } catch (InternalError lost) {
+      if (!MappedFile.isLostMap(lost)) {
+        throw lost;
+      }
+      err.println("vmcheck: the dump's file shrank or its device failed while it was read");
+      return ExitCode.IO;
     } finally {
       out.flush();
       err.flush();

@@ -88,7 +88,8 @@ final class ReadCommand implements Callable<Integer> {
         out.append("ends here: ").append(Printable.of(answer.end())).append('\n');
       }
       Streams.write(spec, null, out.toString());
-      return answer.end().isEmpty() ? ExitCode.INTACT : ExitCode.UNDETERMINED;
+      return DumpOptions.exitCode(
+          spec, analyzer, answer.end().isEmpty() ? ExitCode.INTACT : ExitCode.UNDETERMINED);
     }
   }
 }

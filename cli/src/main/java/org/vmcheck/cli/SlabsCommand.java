@@ -86,7 +86,7 @@ final class SlabsCommand implements Callable<Integer> {
             case CSV -> csv(rows);
             case JSON -> org.vmcheck.json.SlabUsageWriter.write(rows);
           });
-      return ExitCode.INTACT;
+      return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }
 

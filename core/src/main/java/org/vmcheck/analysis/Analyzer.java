@@ -47,6 +47,9 @@ public final class Analyzer implements AutoCloseable {
   private Subjects subjects;
   private Set<Long> unmasked = Set.of();
 
+  /// Checks that a lost map ended.
+  private final List<String> lostMaps = new ArrayList<>();
+
   private Analyzer(Dump dump, KernelSearch search, AnalysisOptions options, long startNanos) {
     this.dump = dump;
     this.memory = dump.memory();
@@ -115,6 +118,8 @@ public final class Analyzer implements AutoCloseable {
     }
     Optional<KernelFacts> kernel =
         kernelFacts().map(facts -> facts.withContents(modules(), caches()));
+    List<String> doubts = readFailures();
+    doubts.addAll(problems);
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
       outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
@@ -124,7 +129,7 @@ public final class Analyzer implements AutoCloseable {
         dumpFacts(),
         kernel,
         outcomes,
-        VerdictRule.judge(outcomes, problems, !options.only().isEmpty()),
+        VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9);
   }
 
@@ -149,15 +154,27 @@ public final class Analyzer implements AutoCloseable {
       return new CheckOutcome.Skipped(check.id(), unmet);
     }
     try {
-      return check.run(subjects);
+      CheckOutcome outcome = check.run(subjects);
+      MappedFile.settle();
+      return outcome;
     } catch (RuntimeException | StackOverflowError bug) {
       return new CheckOutcome.Failed(check.id(), describe(bug));
     } catch (InternalError lost) {
       if (MappedFile.isLostMap(lost)) {
-        return new CheckOutcome.Failed(check.id(), "the dump's file changed while it was read");
+        String what = "the dump's file shrank or its device failed while it was read";
+        lostMaps.add(check.id() + ": " + what);
+        return new CheckOutcome.Failed(check.id(), what);
       }
       throw lost;
     }
+  }
+
+  /// What the operating system could not deliver so far, a sentence each, with the pages concerned:
+  /// the same question may be answered better later. Empty if all was well.
+  public List<String> readFailures() {
+    List<String> failures = new ArrayList<>(dump.readFailures());
+    failures.addAll(lostMaps);
+    return failures;
   }
 
   private static String describe(Throwable bug) {

@@ -159,6 +159,11 @@ final class Judge {
     try (Analyzer analyzer = Analyzer.open(incident.parts(), options)) {
       report = analyzer.check(tool);
       log = log(analyzer);
+      List<String> failures = analyzer.readFailures();
+      if (!failures.isEmpty()) {
+        // Not kept as judged: the next scan tries again.
+        throw new IOException(failures.getFirst());
+      }
     }
     KernelFacts kernel = report.kernel().orElse(NO_KERNEL);
     boolean changed = !before.equals(writeTimes(incident.parts()));

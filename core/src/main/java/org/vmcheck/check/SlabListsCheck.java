@@ -272,8 +272,8 @@ final class SlabListsCheck implements Check {
           case SlabFault.Broken broken -> broken.listName();
           case SlabFault.Count count -> count.counter();
           case SlabFault.Pattern pattern -> pattern.zone().words();
-          case SlabFault.Overlap _ -> "compound_head";
-          case SlabFault.Absent _ -> "slab page";
+          case SlabFault.Overlap _ -> "slab in a slab";
+          case SlabFault.Absent _ -> "pages";
         });
   }
 }

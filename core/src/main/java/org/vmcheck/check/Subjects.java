@@ -7,14 +7,17 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.kernel.ListWalk;
 import org.vmcheck.kernel.MemMap;
 import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.PageMask;
 
 /// What the checks look at: one open dump, the kernel in it, and the one pass over its slabs that
@@ -115,7 +118,24 @@ public final class Subjects {
     return survey().faults().stream()
         .filter(fault -> !isOn(lowMemory().ciphertext(), fault))
         .filter(fault -> !isOn(captureKernel().overwritten(), fault))
+        .filter(fault -> !isUnread(fault))
         .toList();
+  }
+
+  /// Whether it rests on a page that the system could not deliver: nothing is known of it then.
+  private boolean isUnread(SlabFault fault) {
+    Set<Long> unreadable = dump.unreadablePages();
+    return !unreadable.isEmpty()
+        && (isOn(unreadable, fault)
+            || (fault instanceof SlabFault.Unread unread && isUnreadable(unread.why()))
+            || (fault instanceof SlabFault.Links links
+                && links.walk().end() instanceof ListWalk.End.Unreadable(_, _, MemoryRead why)
+                && isUnreadable(why)));
+  }
+
+  private static boolean isUnreadable(MemoryRead read) {
+    return read instanceof MemoryRead.Missing(_, _, PageRead why)
+        && why instanceof PageRead.Unreadable;
   }
 
   /// What seems wrong with slabs because pages of them are ciphertext.
