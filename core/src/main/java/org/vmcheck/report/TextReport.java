@@ -167,9 +167,7 @@ public final class TextReport {
         line(
             "  $ vmcheck read DUMP 0x%x 64%s    (crash: rd %x 8)"
                 .formatted(
-                    finding.subject().address(),
-                    isRecovered(finding) ? " --unmask" : "",
-                    finding.subject().address()));
+                    finding.subject().address(), unmask(finding), finding.subject().address()));
       }
       next(finding);
     }
@@ -180,24 +178,27 @@ public final class TextReport {
     Subject subject = finding.subject();
     if (subject.object() != Evidence.UNKNOWN) {
       line(
-          "  $ vmcheck object DUMP 0x%x    (crash: kmem %x)"
-              .formatted(subject.object(), subject.object()));
+          "  $ vmcheck object DUMP 0x%x%s    (crash: kmem %x)"
+              .formatted(subject.object(), unmask(finding), subject.object()));
     }
     if (subject.slab() != Evidence.UNKNOWN && !subject.cache().isEmpty()) {
       line(
-          "  $ vmcheck slabs DUMP %s    (crash: %s %x)"
-              .formatted(Printable.of(subject.cache()), descriptor, subject.slab()));
+          "  $ vmcheck slabs DUMP %s%s    (crash: %s %x)"
+              .formatted(
+                  Printable.of(subject.cache()), unmask(finding), descriptor, subject.slab()));
     }
   }
 
-  /// Whether the lost word was recovered, so that it can be read through the mask.
-  private static boolean isRecovered(Finding finding) {
-    return finding.cause() == Cause.SME_CIPHERTEXT
-        && finding.evidence().stream()
-            .anyMatch(
-                evidence ->
-                    evidence instanceof Evidence.WhatIf(String change, String _)
-                        && change.equals(Evidence.MASK_REMOVED));
+  /// The option that reads the lost bytes through their mask, where it was recovered.
+  private static String unmask(Finding finding) {
+    boolean isRecovered =
+        finding.cause() == Cause.SME_CIPHERTEXT
+            && finding.evidence().stream()
+                .anyMatch(
+                    evidence ->
+                        evidence instanceof Evidence.WhatIf(String change, String _)
+                            && change.equals(Evidence.MASK_REMOVED));
+    return isRecovered ? " --unmask" : "";
   }
 
   private void evidence(String prefix, Evidence evidence) {
