@@ -103,6 +103,7 @@ public final class Analyzer implements AutoCloseable {
     doubts.addAll(problems());
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
+      outcomes = ErasedData.attribute(outcomes, dump);
       outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
     }
     return new DumpReport(
