@@ -3,10 +3,13 @@ package org.vmcheck.cli;
 import java.io.Console;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Set;
 import picocli.CommandLine.Model.CommandSpec;
 
 /// Where a command's text goes.
@@ -39,6 +42,22 @@ final class Streams {
       out.flush();
       return;
     }
+    write(file, text, PosixFilePermissions.fromString("rw-------"));
+  }
+
+  /// Replaces a file at once, and leaves it readable for whom it was: numbers without memory, for a
+  /// reader that runs as somebody else.
+  static void replace(Path file, String text) throws IOException {
+    write(
+        file,
+        text,
+        Files.exists(file)
+            ? Files.getPosixFilePermissions(file)
+            : PosixFilePermissions.fromString("rw-------"));
+  }
+
+  private static void write(Path file, String text, Set<PosixFilePermission> permissions)
+      throws IOException {
     Path directory = file.toAbsolutePath().getParent();
     Path temporary =
         Files.createTempFile(
@@ -48,7 +67,13 @@ final class Streams {
             PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
     try {
       Files.writeString(temporary, text);
+      Files.setPosixFilePermissions(temporary, permissions);
       Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
+    } catch (FileSystemException failure) {
+      throw failure;
+    } catch (IOException failure) {
+      // The JDK names no file when a disk is full.
+      throw new IOException(file + ": " + failure.getMessage(), failure);
     } finally {
       Files.deleteIfExists(temporary);
     }

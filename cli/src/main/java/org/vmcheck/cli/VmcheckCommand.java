@@ -25,6 +25,7 @@ import picocli.CommandLine.Spec;
       MapCommand.class,
       ScanCommand.class,
       CatalogueCommand.class,
+      CompareCommand.class,
       ExplainCommand.class
     },
     versionProvider = Version.class,

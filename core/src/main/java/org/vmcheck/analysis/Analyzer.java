@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
@@ -15,6 +16,8 @@ import org.vmcheck.dump.Container;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.finding.CacheUse;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
@@ -42,6 +45,7 @@ public final class Analyzer implements AutoCloseable {
   private final long startNanos;
   private PhysicalMemory memory;
   private Subjects subjects;
+  private Set<Long> unmasked = Set.of();
 
   /// Checks that a lost map ended.
   private final List<String> lostMaps = new ArrayList<>();
@@ -98,9 +102,24 @@ public final class Analyzer implements AutoCloseable {
         outcomes.add(run(check));
       }
     }
-    Optional<KernelFacts> kernel = kernelFacts();
+    List<String> problems = problems();
+    if (outcomes.stream()
+        .flatMap(outcome -> outcome.findingsIfRan().stream())
+        .anyMatch(finding -> finding.cause() == Cause.ENCRYPTED_MEMORY)) {
+      // Where all is ciphertext, what was read in place of a kernel is not worth a word.
+      List<String> read = problems;
+      List<String> instead = List.of("the dump is encrypted as a whole (memory.encryption)");
+      problems = instead;
+      outcomes.replaceAll(
+          outcome ->
+              isForWantOfKernel(outcome, read)
+                  ? new CheckOutcome.Skipped(outcome.id(), instead)
+                  : outcome);
+    }
+    Optional<KernelFacts> kernel =
+        kernelFacts().map(facts -> facts.withContents(modules(), caches()));
     List<String> doubts = readFailures();
-    doubts.addAll(problems());
+    doubts.addAll(problems);
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
       outcomes = ErasedData.attribute(outcomes, dump);
@@ -113,6 +132,20 @@ public final class Analyzer implements AutoCloseable {
         outcomes,
         VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9);
+  }
+
+  private static boolean isForWantOfKernel(CheckOutcome outcome, List<String> problems) {
+    return outcome instanceof CheckOutcome.Skipped skipped && problems.containsAll(skipped.unmet());
+  }
+
+  private Optional<List<String>> modules() {
+    return subjects.kernel().flatMap(KernelDescription::modules);
+  }
+
+  private Optional<List<CacheUse>> caches() {
+    return subjects
+        .surveyIfMade()
+        .map(survey -> KernelDescription.caches(subjects.kernel().orElseThrow(), survey));
   }
 
   /// A check that throws is a bug of the check: it is reported as one and the others go on.
@@ -232,7 +265,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if the allocator's layout is not known
   public List<SlabListing> slabs(String cache) throws UnansweredException {
     requireSlabs();
-    return Questions.slabs(kernel(), cache);
+    return Questions.slabs(kernel(), this::caution, cache);
   }
 
   /// The slab object that holds an address.
@@ -240,7 +273,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if none does, saying what is there instead
   public ObjectAnswer object(long address) throws UnansweredException {
     requireSlabs();
-    return Questions.object(kernel(), subjects.survey().vote().decoder(), address);
+    return Questions.object(kernel(), subjects.survey().vote().decoder(), this::caution, address);
   }
 
   private void requireSlabs() throws UnansweredException {
@@ -255,6 +288,26 @@ public final class Analyzer implements AutoCloseable {
     return LowMemory.map(subjects, all);
   }
 
+  /// What is to be said of the bytes of a page frame: that they are ciphertext, and whether they
+  /// can be recovered; empty for all others.
+  private String caution(long pfn) {
+    if (pfn >= LowMemory.BACKUP_END_PFN || unmasked.contains(pfn) || !subjects.isSpoiled(pfn)) {
+      return "";
+    }
+    return subjects.masks().containsKey(pfn)
+        ? "the page lies under an encryption mask (lowmem.sme); --unmask takes it off"
+        : "the page is not as the kernel left it (lowmem.sme, lowmem.backup)";
+  }
+
+  /// Caches that have slabs on pages which the dump does not hold as the kernel left them, so that
+  /// their numbers are wrong.
+  ///
+  /// @throws UnansweredException if the allocator's layout is not known
+  public List<String> spoiledCaches() throws UnansweredException {
+    requireSlabs();
+    return subjects.spoiledCaches(unmasked);
+  }
+
   /// From now on reads the pages of the low 640 KiB that lie under a recovered encryption mask
   /// through it.
   ///
@@ -263,6 +316,7 @@ public final class Analyzer implements AutoCloseable {
     Map<Long, PageMask> masks = subjects.masks();
     if (!masks.isEmpty() && search instanceof KernelSearch.Found(Kernel kernel)) {
       memory = new UnmaskedMemory(dump.memory(), masks);
+      unmasked = Set.copyOf(masks.keySet());
       subjects =
           new Subjects(
               dump,
@@ -280,7 +334,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if they cannot be read, saying why
   public MemoryAnswer read(long address, int byteCount, boolean physical)
       throws UnansweredException {
-    return Questions.read(memory, subjects.kernel(), address, byteCount, physical);
+    return Questions.read(memory, subjects.kernel(), this::caution, address, byteCount, physical);
   }
 
   private Kernel kernel() throws UnansweredException {

@@ -1,14 +1,19 @@
 package org.vmcheck.analysis;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.kernel.Identity;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.Modules;
 import org.vmcheck.kernel.OldSlabLayout;
+import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.kernel.SlabFlags;
 import org.vmcheck.kernel.SlabLayout;
 import org.vmcheck.kernel.SlabSurvey;
 
@@ -58,8 +63,41 @@ final class KernelDescription {
           case SlabLayout.Detection.Old(OldSlabLayout layout) -> layout.variant();
           case SlabLayout.Detection.Unknown _ -> "";
         },
-        survey.map(s -> s.vote().decoder().words()).orElse(""),
+        detection instanceof SlabLayout.Detection.Known
+            ? survey.map(s -> s.vote().decoder().words()).orElse("")
+            : "",
         panic(kernel));
+  }
+
+  /// The names of the loaded modules; empty if the list is not whole.
+  static Optional<List<String>> modules(Kernel kernel) {
+    Modules modules = kernel.modules();
+    return modules.isWhole()
+        ? Optional.of(modules.all().stream().map(Modules.Module::name).sorted().toList())
+        : Optional.empty();
+  }
+
+  /// What each cache holds.
+  static List<CacheUse> caches(Kernel kernel, SlabSurvey survey) {
+    Optional<SlabFlags> flags =
+        switch (kernel.slabCaches().detection()) {
+          case SlabLayout.Detection.Known(SlabLayout layout) -> Optional.of(layout.flags());
+          case SlabLayout.Detection.Old(OldSlabLayout layout) -> Optional.of(layout.flags());
+          case SlabLayout.Detection.Unknown _ -> Optional.empty();
+        };
+    List<CacheUse> caches = new ArrayList<>();
+    for (SlabSurvey.Tally tally : survey.tallies()) {
+      SlabCache cache = tally.cache();
+      caches.add(
+          new CacheUse(
+              cache.name(),
+              cache.objectSize(),
+              Math.max(0, tally.allocated()),
+              tally.objects(),
+              flags.isPresent() && flags.get().isReclaimable(cache)));
+    }
+    caches.sort(Comparator.comparing(CacheUse::name));
+    return caches;
   }
 
   private static KernelFacts.PanicFacts panic(Kernel kernel) {

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
@@ -12,6 +13,8 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.ListWalk;
 import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.PageState;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.memory.MemoryRead;
@@ -149,6 +152,30 @@ public final class Subjects {
             .filter(fault -> isOn(captureKernel().overwritten(), fault))
             .toList()
         : List.of();
+  }
+
+  /// Whether a page frame of the low range holds other bytes than the kernel left there.
+  public boolean isSpoiled(long pfn) {
+    return lowMemory().ciphertext().contains(pfn)
+        || (kernel().isPresent() && captureKernel().overwritten().contains(pfn));
+  }
+
+  /// Names of caches that have a slab on such a page.
+  ///
+  /// @param recovered frames that are read rightly all the same
+  public List<String> spoiledCaches(Set<Long> recovered) {
+    Set<String> names = new TreeSet<>();
+    for (long pfn = 0; pfn < LowMemory.BACKUP_END_PFN; pfn++) {
+      PageState state = kernel().orElseThrow().memMap().orElseThrow().state(pfn);
+      SlabCache cache = kernel().get().slabCaches().byAddress().get(state.slabCache());
+      if (state.kind() == PageState.Kind.SLAB
+          && cache != null
+          && !recovered.contains(pfn)
+          && isSpoiled(pfn)) {
+        names.add(cache.name());
+      }
+    }
+    return List.copyOf(names);
   }
 
   private boolean isOn(Set<Long> frames, SlabFault fault) {

@@ -1,6 +1,7 @@
 package org.vmcheck.finding;
 
 import java.util.List;
+import java.util.Optional;
 
 /// Who the dumped kernel is, and how its memory was read. Empty strings and [Evidence#UNKNOWN] mean
 /// not known.
@@ -10,6 +11,9 @@ import java.util.List;
 /// @param symbolSource where names come from, for example `kallsyms`
 /// @param typeSource where structure layouts come from, for example `btf`
 /// @param decoder how freelist pointers are decoded in this dump
+/// @param modules names of the loaded modules in order; empty if the list was not read, or not
+///   whole
+/// @param caches every slab cache in order of name; empty if the slabs were not walked
 public record KernelFacts(
     String release,
     String version,
@@ -30,7 +34,88 @@ public record KernelFacts(
     String allocator,
     String slabVariant,
     String decoder,
-    PanicFacts panic) {
+    PanicFacts panic,
+    Optional<List<String>> modules,
+    Optional<List<CacheUse>> caches) {
+  public KernelFacts {
+    modules = modules.map(List::copyOf);
+    caches = caches.map(List::copyOf);
+  }
+
+  /// Of a kernel whose modules and caches were not read.
+  public KernelFacts(
+      String release,
+      String version,
+      String machine,
+      String nodename,
+      String buildId,
+      String commandLine,
+      String taint,
+      int cpus,
+      long memoryBytes,
+      long kaslrOffset,
+      long physBase,
+      int pagingLevels,
+      long smeMask,
+      String symbolSource,
+      int symbolCount,
+      String typeSource,
+      String allocator,
+      String slabVariant,
+      String decoder,
+      PanicFacts panic) {
+    this(
+        release,
+        version,
+        machine,
+        nodename,
+        buildId,
+        commandLine,
+        taint,
+        cpus,
+        memoryBytes,
+        kaslrOffset,
+        physBase,
+        pagingLevels,
+        smeMask,
+        symbolSource,
+        symbolCount,
+        typeSource,
+        allocator,
+        slabVariant,
+        decoder,
+        panic,
+        Optional.empty(),
+        Optional.empty());
+  }
+
+  /// The same kernel with what was loaded and allocated in it.
+  public KernelFacts withContents(
+      Optional<List<String>> newModules, Optional<List<CacheUse>> newCaches) {
+    return new KernelFacts(
+        release,
+        version,
+        machine,
+        nodename,
+        buildId,
+        commandLine,
+        taint,
+        cpus,
+        memoryBytes,
+        kaslrOffset,
+        physBase,
+        pagingLevels,
+        smeMask,
+        symbolSource,
+        symbolCount,
+        typeSource,
+        allocator,
+        slabVariant,
+        decoder,
+        panic,
+        newModules,
+        newCaches);
+  }
 
   /// The panic, as the kernel's log and variables tell it.
   ///

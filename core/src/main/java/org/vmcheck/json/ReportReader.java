@@ -3,6 +3,7 @@ package org.vmcheck.json;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -92,7 +93,32 @@ public final class ReportReader {
         slab.string("variant"),
         slab.string("decoder"),
         new KernelFacts.PanicFacts(
-            panic.string("message"), panic.integer("cpu"), panic.number("time"), List.of()));
+            panic.string("message"), panic.integer("cpu"), panic.number("time"), List.of()),
+        json.has("modules") ? Optional.of(json.strings("modules")) : Optional.empty(),
+        slab.has("caches") ? Optional.of(caches(slab)) : Optional.empty());
+  }
+
+  private static List<CacheUse> caches(JsonObject slab) throws MalformedFileException {
+    List<CacheUse> caches = new ArrayList<>();
+    for (JsonObject cache : slab.objects("caches")) {
+      caches.add(
+          new CacheUse(
+              cache.string("name"),
+              atMost(cache, "objectSize", 22),
+              atMost(cache, "allocated", 36),
+              atMost(cache, "total", 36),
+              cache.flag("reclaimable")));
+    }
+    return caches;
+  }
+
+  /// Sizes and counts are multiplied and summed: what no machine has is refused here.
+  private static long atMost(JsonObject json, String name, int bits) throws MalformedFileException {
+    long value = json.number(name);
+    if (value < 0 || value > 1L << bits) {
+      throw json.wrong(name, "0 to " + (1L << bits));
+    }
+    return value;
   }
 
   private static CheckOutcome check(JsonObject json) throws MalformedFileException {
@@ -194,6 +220,7 @@ public final class ReportReader {
                     json.integer("markFrom"),
                     json.integer("markTo"),
                     sentence);
+            case "slab" -> slabPicture(json, sentence);
             case "count" ->
                 new Evidence.CountMismatch(
                     json.string("what"), json.number("expected"), json.number("actual"), sentence);
@@ -207,6 +234,22 @@ public final class ReportReader {
           });
     }
     return list;
+  }
+
+  private static Evidence slabPicture(JsonObject json, String sentence)
+      throws MalformedFileException {
+    try {
+      return new Evidence.SlabPicture(
+          json.word("first"),
+          json.integer("stride"),
+          json.string("cells"),
+          json.integers("path"),
+          json.integer("holder"),
+          json.integer("target"),
+          sentence);
+    } catch (IllegalArgumentException _) {
+      throw json.wrong("path", "objects of the slab");
+    }
   }
 
   /// Renderers count on pairs of hexadecimal digits.

@@ -3,6 +3,7 @@ package org.vmcheck.json;
 import java.io.StringWriter;
 import java.util.List;
 import java.util.Map;
+import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
@@ -118,13 +119,29 @@ public final class ReportWriter {
     text("allocator", kernel.allocator());
     text("variant", kernel.slabVariant());
     text("decoder", kernel.decoder());
+    kernel.caches().ifPresent(this::caches);
     json.writeEndObject();
+    kernel.modules().ifPresent(modules -> strings("modules", modules));
     json.writeEndObject();
     json.writeObjectPropertyStart("panic");
     text("message", kernel.panic().message());
     json.writeNumberProperty("cpu", kernel.panic().cpu());
     json.writeNumberProperty("time", kernel.panic().crashTime());
     json.writeEndObject();
+  }
+
+  private void caches(List<CacheUse> caches) {
+    json.writeArrayPropertyStart("caches");
+    for (CacheUse cache : caches) {
+      json.writeStartObject();
+      text("name", cache.name());
+      json.writeNumberProperty("objectSize", cache.objectSize());
+      json.writeNumberProperty("allocated", cache.allocated());
+      json.writeNumberProperty("total", cache.total());
+      json.writeBooleanProperty("reclaimable", cache.reclaimable());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
   }
 
   private void check(CheckOutcome outcome) {
@@ -223,6 +240,19 @@ public final class ReportWriter {
           text("hex", hex);
           json.writeNumberProperty("markFrom", from);
           json.writeNumberProperty("markTo", to);
+        }
+        case Evidence.SlabPicture picture -> {
+          text("kind", "slab");
+          address("first", picture.first());
+          json.writeNumberProperty("stride", picture.stride());
+          text("cells", picture.cells());
+          json.writeArrayPropertyStart("path");
+          for (int index : picture.path()) {
+            json.writeNumber(index);
+          }
+          json.writeEndArray();
+          json.writeNumberProperty("holder", picture.holder());
+          json.writeNumberProperty("target", picture.target());
         }
         case Evidence.CountMismatch(String what, long expected, long actual, String _) -> {
           text("kind", "count");

@@ -13,8 +13,10 @@ public record SlabFlags(
     long poison,
     long kmalloc,
     long storeUser,
+    long reclaimAccount,
     long typesafeByRcu,
     long objectPoison,
+    long doubleExchange,
     long kasan) {
 
   static SlabFlags of(Types types) {
@@ -23,8 +25,10 @@ public record SlabFlags(
         mask(types, "_SLAB_POISON", 0x800),
         mask(types, "_SLAB_KMALLOC", 0x1000),
         mask(types, "_SLAB_STORE_USER", 0x10000),
+        mask(types, "_SLAB_RECLAIM_ACCOUNT", 0x20000),
         mask(types, "_SLAB_TYPESAFE_BY_RCU", 0x80000),
         mask(types, "_SLAB_OBJECT_POISON", 0x80000000L),
+        mask(types, "_SLAB_CMPXCHG_DOUBLE", 0x40000000),
         mask(types, "_SLAB_KASAN", 0x08000000));
   }
 
@@ -56,6 +60,11 @@ public record SlabFlags(
     return (cache.flags() & storeUser) != 0;
   }
 
+  /// Whether the pages of the cache count as ones that the kernel can take back.
+  public boolean isReclaimable(SlabCache cache) {
+    return (cache.flags() & reclaimAccount) != 0;
+  }
+
   public boolean isKmalloc(SlabCache cache) {
     return (cache.flags() & kmalloc) != 0;
   }
@@ -63,6 +72,11 @@ public record SlabFlags(
   /// Whether KASAN keeps data of its own in and behind the objects.
   public boolean hasKasan(SlabCache cache) {
     return (cache.flags() & kasan) != 0;
+  }
+
+  /// Whether freelist and counters of a slab change in one instruction, without a lock.
+  boolean hasDoubleExchange(SlabCache cache) {
+    return (cache.flags() & doubleExchange) != 0;
   }
 
   /// Whether empty slabs are given back only after a grace period.

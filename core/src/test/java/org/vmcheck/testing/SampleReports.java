@@ -3,6 +3,7 @@ package org.vmcheck.testing;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -40,6 +41,8 @@ public final class SampleReports {
                 "kmem_cache_cpu.freelist", 0xffff888000001000L, 0x4141414141414141L, 3, "a chain"),
             new Evidence.BytesAt(
                 0xffff888000001000L, 0x1000, "41424300ff3c2f7363726970743e7f20aa55", 4, 8, "bytes"),
+            new Evidence.SlabPicture(
+                0xffff888000001000L, 256, "..oo.c.o..o.....", List.of(3, 7, 2), 2, -1, "a slab"),
             new Evidence.CountMismatch("slab.inuse", 3, 5, "counts differ"),
             new Evidence.PageLooksLike(1, "random", "the page looks random"),
             new Evidence.WhatIf("the other decoder", "it is worse"),
@@ -76,7 +79,11 @@ public final class SampleReports {
     return new DumpReport(
         "vmcheck 0.1.0",
         dump(path),
-        Optional.of(kernel("6.1.192", HOSTILE)),
+        Optional.of(
+            kernel("6.1.192", HOSTILE)
+                .withContents(
+                    Optional.of(List.of("ext4", HOSTILE)),
+                    Optional.of(List.of(new CacheUse("dentry" + HOSTILE, 192, 10, 21, true))))),
         checks,
         new Verdict.KernelDamaged("the kernel's memory is corrupt", List.of(HOSTILE), coverage),
         1.5);
