@@ -123,6 +123,7 @@ public final class Analyzer implements AutoCloseable {
     outcomes = MissingPages.gather(outcomes);
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
+      outcomes = ErasedData.attribute(outcomes, dump);
       outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
     }
     return new DumpReport(
