@@ -24,6 +24,8 @@ public final class Main {
           "scan",
           "catalogue",
           "compare",
+          "evidence",
+          "verify",
           "explain");
 
   private Main() {}
@@ -95,6 +97,8 @@ public final class Main {
       case "scan" -> new ScanCommand();
       case "catalogue" -> new CatalogueCommand();
       case "compare" -> new CompareCommand();
+      case "evidence" -> new EvidenceCommand();
+      case "verify" -> new VerifyCommand();
       case "explain" -> new ExplainCommand();
       default -> throw new IllegalArgumentException(name);
     };

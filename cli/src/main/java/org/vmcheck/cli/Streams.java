@@ -39,6 +39,11 @@ final class Streams {
       out.flush();
       return;
     }
+    write(file, text.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+  }
+
+  /// Writes a file that only its owner can read.
+  static void write(Path file, byte[] bytes) throws IOException {
     Path directory = file.toAbsolutePath().getParent();
     Path temporary =
         Files.createTempFile(
@@ -47,7 +52,7 @@ final class Streams {
             ".tmp",
             PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
     try {
-      Files.writeString(temporary, text);
+      Files.write(temporary, bytes);
       Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
     } finally {
       Files.deleteIfExists(temporary);
