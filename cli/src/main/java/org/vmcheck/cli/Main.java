@@ -4,7 +4,6 @@ import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Set;
 import org.vmcheck.io.MappedFile;
 import picocli.CommandLine;
 
@@ -13,6 +12,22 @@ public final class Main {
   /// 25.0.0 to 25.0.2 could move arrays while native code used them (JDK-8377811): no tool that
   /// judges integrity may run on these.
   private static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");
+
+  private static final List<String> COMMANDS =
+      List.of(
+          "check",
+          "info",
+          "slabs",
+          "object",
+          "dmesg",
+          "read",
+          "map",
+          "scan",
+          "catalogue",
+          "compare",
+          "evidence",
+          "verify",
+          "explain");
 
   private Main() {}
 
@@ -36,9 +51,15 @@ public final class Main {
   ///
   /// @return the exit code
   public static int run(PrintWriter out, PrintWriter err, String... args) {
-    CommandLine line = commandLine(out, err);
     try {
-      return line.execute(withDefaultCommand(line.getSubcommands().keySet(), args));
+      // Asked for by scripts at every start, and answered before picocli is loaded.
+      if (args.length == 1 && (args[0].equals("--version") || args[0].equals("-V"))) {
+        out.println(Version.text());
+        return ExitCode.INTACT;
+      }
+      String[] words = withDefaultCommand(args);
+      boolean isCommand = words.length > 0 && COMMANDS.contains(words[0]);
+      return commandLine(out, err, isCommand ? List.of(words[0]) : COMMANDS).execute(words);
     } catch (InternalError lost) {
       if (!MappedFile.isLostMap(lost)) {
         throw lost;
@@ -51,8 +72,17 @@ public final class Main {
     }
   }
 
+  /// The whole command line, with every command.
   static CommandLine commandLine(PrintWriter out, PrintWriter err) {
+    return commandLine(out, err, COMMANDS);
+  }
+
+  /// Picocli reads the annotations of each command that it is given: one start needs one.
+  private static CommandLine commandLine(PrintWriter out, PrintWriter err, List<String> commands) {
     CommandLine line = new CommandLine(new VmcheckCommand());
+    for (String name : commands) {
+      line.addSubcommand(name, command(name));
+    }
     line.setOut(out);
     line.setErr(err);
     line.setCaseInsensitiveEnumValuesAllowed(true);
@@ -62,9 +92,28 @@ public final class Main {
     return line;
   }
 
+  private static Object command(String name) {
+    return switch (name) {
+      case "check" -> new CheckCommand();
+      case "info" -> new InfoCommand();
+      case "slabs" -> new SlabsCommand();
+      case "object" -> new ObjectCommand();
+      case "dmesg" -> new DmesgCommand();
+      case "read" -> new ReadCommand();
+      case "map" -> new MapCommand();
+      case "scan" -> new ScanCommand();
+      case "catalogue" -> new CatalogueCommand();
+      case "compare" -> new CompareCommand();
+      case "evidence" -> new EvidenceCommand();
+      case "verify" -> new VerifyCommand();
+      case "explain" -> new ExplainCommand();
+      default -> throw new IllegalArgumentException(name);
+    };
+  }
+
   /// `vmcheck DUMP...` is `vmcheck check DUMP...`.
-  private static String[] withDefaultCommand(Set<String> commands, String[] args) {
-    if (args.length == 0 || commands.contains(args[0])) {
+  private static String[] withDefaultCommand(String[] args) {
+    if (args.length == 0 || COMMANDS.contains(args[0])) {
       return args;
     }
     if (List.of("-h", "--help", "-V", "--version").contains(args[0])) {

@@ -3,6 +3,7 @@ package org.vmcheck.cli;
 import java.io.Console;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -42,7 +43,13 @@ final class Streams {
       out.flush();
       return;
     }
-    write(file, text, PosixFilePermissions.fromString("rw-------"));
+    write(
+        file, text.getBytes(StandardCharsets.UTF_8), PosixFilePermissions.fromString("rw-------"));
+  }
+
+  /// Writes a file that only its owner can read.
+  static void write(Path file, byte[] bytes) throws IOException {
+    write(file, bytes, PosixFilePermissions.fromString("rw-------"));
   }
 
   /// Replaces a file at once, and leaves it readable for whom it was: numbers without memory, for a
@@ -50,13 +57,13 @@ final class Streams {
   static void replace(Path file, String text) throws IOException {
     write(
         file,
-        text,
+        text.getBytes(StandardCharsets.UTF_8),
         Files.exists(file)
             ? Files.getPosixFilePermissions(file)
             : PosixFilePermissions.fromString("rw-------"));
   }
 
-  private static void write(Path file, String text, Set<PosixFilePermission> permissions)
+  private static void write(Path file, byte[] bytes, Set<PosixFilePermission> permissions)
       throws IOException {
     Path directory = file.toAbsolutePath().getParent();
     Path temporary =
@@ -66,7 +73,7 @@ final class Streams {
             ".tmp",
             PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
     try {
-      Files.writeString(temporary, text);
+      Files.write(temporary, bytes);
       Files.setPosixFilePermissions(temporary, permissions);
       Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
     } catch (FileSystemException failure) {

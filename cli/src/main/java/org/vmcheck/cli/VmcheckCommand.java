@@ -15,19 +15,6 @@ import picocli.CommandLine.Spec;
       "`vmcheck DUMP...` is the same as `vmcheck check DUMP...`."
     },
     synopsisSubcommandLabel = "(DUMP... | COMMAND)",
-    subcommands = {
-      CheckCommand.class,
-      InfoCommand.class,
-      SlabsCommand.class,
-      ObjectCommand.class,
-      DmesgCommand.class,
-      ReadCommand.class,
-      MapCommand.class,
-      ScanCommand.class,
-      CatalogueCommand.class,
-      CompareCommand.class,
-      ExplainCommand.class
-    },
     versionProvider = Version.class,
     mixinStandardHelpOptions = true,
     exitCodeListHeading = "%nExit codes:%n",

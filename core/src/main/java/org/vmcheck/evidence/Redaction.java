@@ -1,0 +1,241 @@
+package org.vmcheck.evidence;
+
+import java.nio.ByteBuffer;
+import java.security.GeneralSecurityException;
+import java.security.SecureRandom;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import javax.crypto.Mac;
+import javax.crypto.spec.SecretKeySpec;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.finding.Verdict;
+
+/// Replaces what tells of the machine and its data: addresses and words, the host, the path, the
+/// command line, log lines, quoted text and bytes of memory.
+///
+/// The same value becomes the same other one everywhere in a bundle, so that a reader still sees
+/// which words are equal; another bundle has other ones, and the key is kept nowhere. A kernel
+/// address keeps its upper 16 bits and its place in the page. Names of caches, functions and
+/// kernels stay: without them a finding says nothing.
+final class Redaction {
+  private static final Pattern WORD = Pattern.compile("0x([0-9a-f]{5,16})\\b|\\b([0-9a-f]{16})\\b");
+  private static final Pattern QUOTED = Pattern.compile("\"(?:[^\"\\\\]|\\\\.)*\"?");
+  private static final long KERNEL = 0xffff_8000_0000_0000L;
+  private static final long PAGE_MASK = 0xfff;
+
+  private final Mac mac;
+  private final Map<String, String> names = new HashMap<>();
+
+  Redaction() {
+    byte[] key = new byte[32];
+    new SecureRandom().nextBytes(key);
+    try {
+      mac = Mac.getInstance("HmacSHA256");
+      mac.init(new SecretKeySpec(key, "HmacSHA256"));
+    } catch (GeneralSecurityException impossible) {
+      throw new IllegalStateException("every JDK has HmacSHA256", impossible);
+    }
+  }
+
+  /// Another word for this one; the unknown and 0 stay.
+  long word(long value) {
+    if (value == Evidence.UNKNOWN || value == 0) {
+      return value;
+    }
+    boolean isKernel = Long.compareUnsigned(value, KERNEL) >= 0;
+    boolean isPhysical = value > 0 && value < 1L << 52;
+    long page = isKernel || isPhysical ? value >>> 12 : value;
+    mac.update(ByteBuffer.allocate(8).putLong(page).array());
+    long other = ByteBuffer.wrap(mac.doFinal()).getLong();
+    if (isKernel) {
+      return (value & 0xffff_0000_0000_0fffL) | 0x8000_0000_0000L | (other & 0x7fff_ffff_f000L);
+    }
+    return isPhysical ? (other & 0xf_ffff_f000L) | (value & PAGE_MASK) : other;
+  }
+
+  /// Any text: its words, its quoted parts and the names that are known to be private.
+  String text(String text) {
+    String safe = text;
+    for (Map.Entry<String, String> name : names.entrySet()) {
+      safe = safe.replace(name.getKey(), name.getValue());
+    }
+    safe = QUOTED.matcher(safe).replaceAll("\"(text)\"");
+    Matcher words = WORD.matcher(safe);
+    return words.replaceAll(
+        match ->
+            match.group(1) == null
+                ? "%016x".formatted(word(Long.parseUnsignedLong(match.group(2), 16)))
+                : "0x%x".formatted(word(Long.parseUnsignedLong(match.group(1), 16))));
+  }
+
+  /// The text of VMCOREINFO: every number of 5 digits or more goes.
+  String vmcoreinfo(String text) {
+    StringBuilder out = new StringBuilder();
+    for (String line : text.split("\n", -1)) {
+      int sign = line.indexOf('=');
+      boolean isPlace =
+          line.startsWith("SYMBOL(")
+              || line.startsWith("KERNELOFFSET")
+              || line.startsWith("NUMBER(phys_base)")
+              || line.startsWith("NUMBER(sme_mask)")
+              || line.startsWith("CRASHTIME");
+      out.append(isPlace && sign > 0 ? line.substring(0, sign + 1) + "(redacted)" : text(line));
+      out.append('\n');
+    }
+    return out.toString();
+  }
+
+  DumpReport report(DumpReport report) {
+    hide(report.dump().path(), "dump-1");
+    report.kernel().ifPresent(kernel -> hide(kernel.nodename(), "host-1"));
+    report.kernel().ifPresent(kernel -> hide(kernel.panic().message(), "(panic message)"));
+    List<CheckOutcome> checks = new ArrayList<>();
+    for (CheckOutcome outcome : report.checks()) {
+      checks.add(
+          switch (outcome) {
+            case CheckOutcome.Ran ran -> ran(ran);
+            case CheckOutcome.Skipped(String id, List<String> unmet) ->
+                new CheckOutcome.Skipped(id, texts(unmet));
+            case CheckOutcome.Failed(String id, String reason) ->
+                new CheckOutcome.Failed(id, text(reason));
+          });
+    }
+    return new DumpReport(
+        report.tool(),
+        report.dump().withPath("dump-1"),
+        report.kernel().map(this::kernel),
+        checks,
+        verdict(report.verdict()),
+        report.seconds());
+  }
+
+  private void hide(String name, String other) {
+    // Too short a name would be found inside of words.
+    if (name.length() >= 4) {
+      names.put(name, other);
+    }
+  }
+
+  private List<String> texts(List<String> texts) {
+    return texts.stream().map(this::text).toList();
+  }
+
+  private KernelFacts kernel(KernelFacts kernel) {
+    return new KernelFacts(
+        kernel.release(),
+        kernel.version(),
+        kernel.machine(),
+        "host-1",
+        kernel.buildId(),
+        "(redacted)",
+        kernel.taint(),
+        kernel.cpus(),
+        kernel.memoryBytes(),
+        Evidence.UNKNOWN,
+        0,
+        kernel.pagingLevels(),
+        kernel.smeMask(),
+        kernel.symbolSource(),
+        kernel.symbolCount(),
+        kernel.typeSource(),
+        kernel.allocator(),
+        kernel.slabVariant(),
+        kernel.decoder(),
+        new KernelFacts.PanicFacts("(redacted)", kernel.panic().cpu(), 0, List.of()),
+        Optional.empty(),
+        kernel.caches());
+  }
+
+  private CheckOutcome.Ran ran(CheckOutcome.Ran ran) {
+    Map<String, String> facts = new TreeMap<>();
+    ran.facts()
+        .forEach(
+            (name, value) -> facts.put(name, name.startsWith("log") ? "(log line)" : text(value)));
+    return new CheckOutcome.Ran(
+        ran.id(),
+        text(ran.answer()),
+        facts,
+        ran.findings().stream().map(this::finding).toList(),
+        ran.notes().stream().map(n -> new Note(n.topic(), text(n.text()))).toList(),
+        ran.coverage());
+  }
+
+  private Finding finding(Finding finding) {
+    Subject subject = finding.subject();
+    return new Finding(
+        finding.check(),
+        finding.layer(),
+        finding.severity(),
+        finding.cause(),
+        text(finding.claim()),
+        new Subject(
+            subject.cache(),
+            word(subject.slab()),
+            word(subject.object()),
+            word(subject.address()),
+            word(subject.physical()),
+            word(subject.raw()),
+            word(subject.decoded())),
+        finding.evidence().stream().map(this::evidence).toList(),
+        finding.against().stream().map(this::evidence).toList(),
+        finding.fingerprint());
+  }
+
+  private Evidence evidence(Evidence evidence) {
+    String sentence = text(evidence.sentence());
+    return switch (evidence) {
+      case Evidence.WordAt word ->
+          new Evidence.WordAt(
+              word(word.address()),
+              word(word.physical()),
+              word(word.raw()),
+              word(word.decoded()),
+              sentence);
+      case Evidence.ChainBroken chain ->
+          new Evidence.ChainBroken(
+              chain.list(), word(chain.from()), word(chain.to()), chain.step(), sentence);
+      case Evidence.BytesAt bytes ->
+          new Evidence.BytesAt(
+              word(bytes.address()), word(bytes.physical()), "", 0, 0, sentence + " (left out)");
+      case Evidence.SlabPicture picture ->
+          new Evidence.SlabPicture(
+              word(picture.first()),
+              picture.stride(),
+              picture.cells(),
+              picture.path(),
+              picture.holder(),
+              picture.target(),
+              sentence);
+      case Evidence.CountMismatch count ->
+          new Evidence.CountMismatch(count.what(), count.expected(), count.actual(), sentence);
+      case Evidence.PageLooksLike page ->
+          new Evidence.PageLooksLike(word(page.pfn() << 12) >>> 12, page.looks(), sentence);
+      case Evidence.WhatIf whatIf -> new Evidence.WhatIf(text(whatIf.change()), sentence);
+      case Evidence.LogLineSays _ ->
+          new Evidence.LogLineSays(0, "(log line)", "a line of the kernel's log (left out)");
+    };
+  }
+
+  private Verdict verdict(Verdict verdict) {
+    String summary = text(verdict.summary());
+    List<String> reasons = texts(verdict.reasons());
+    return switch (verdict) {
+      case Verdict.Intact v -> new Verdict.Intact(summary, reasons, v.coverage());
+      case Verdict.KernelDamaged v -> new Verdict.KernelDamaged(summary, reasons, v.coverage());
+      case Verdict.DumpDamaged v -> new Verdict.DumpDamaged(summary, reasons, v.coverage());
+      case Verdict.Undetermined v -> new Verdict.Undetermined(summary, reasons, v.coverage());
+    };
+  }
+}
