@@ -1,11 +1,16 @@
 package org.vmcheck;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.fail;
 
+import com.github.luben.zstd.ZstdOutputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -13,40 +18,57 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Random;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
+import net.jpountz.lz4.LZ4FrameOutputStream;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
+import org.apache.commons.compress.compressors.bzip2.BZip2CompressorOutputStream;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.tukaani.xz.LZMA2Options;
+import org.tukaani.xz.XZOutputStream;
+import org.vmcheck.analysis.AnalysisOptions;
+import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.codec.Codecs;
 import org.vmcheck.codec.CorruptPageException;
 import org.vmcheck.codec.PageCodec;
 import org.vmcheck.debuginfo.BtfTypes;
+import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.debuginfo.Kallsyms;
+import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbol;
+import org.vmcheck.debuginfo.Types;
 import org.vmcheck.debuginfo.Vmlinux;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.OpenOptions;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfFile;
+import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.kernel.KernelFinder;
+import org.vmcheck.testing.BootImageWriter;
 import org.vmcheck.testing.BtfWriter;
 import org.vmcheck.testing.Bytes;
 import org.vmcheck.testing.ElfWriter;
+import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.FlattenedWriter;
 import org.vmcheck.testing.KallsymsWriter;
 import org.vmcheck.testing.KdumpWriter;
+import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.Packer;
 
 /// Feeds every reader with changed input: the answer is a result or a declared exception, in
-/// bounded time. `scripts/fuzz SECONDS` runs it for long; a run of the tests gives each target a
+/// bounded time and memory. An input that reaches a branch none reached before is changed further
+/// ([Probes]). `scripts/fuzz SECONDS` runs it for long; a run of the tests gives each target a
 /// moment.
 class FuzzTest {
   /// Seconds a target.
@@ -54,7 +76,15 @@ class FuzzTest {
       Double.parseDouble(System.getProperty("vmcheck.fuzz.seconds", "0.5"));
 
   private static final long SEED = Long.getLong("vmcheck.fuzz.seed", 1);
-  private static final Duration SLOW = Duration.ofSeconds(10);
+  private static final Duration SLOW = Duration.ofSeconds(20);
+  private static final Duration HANG = Duration.ofSeconds(60);
+
+  /// Bytes that reading one input may allocate in all; the caches have their own bounds.
+  private static final long MUCH_MEMORY = 512L << 20;
+
+  private static final int MAX_CORPUS = 4096;
+  private static final com.sun.management.ThreadMXBean THREADS =
+      (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
   private static final long TEXT = 0xffffffff81000000L;
 
   @TempDir private static Path directory;
@@ -104,8 +134,18 @@ class FuzzTest {
             "flattened",
             List.of(FlattenedWriter.of(kdump, 3000).shuffled(1).bytes()),
             FuzzTest::dump));
-    targets.add(
-        new Target("packed", List.of(gzip(kdump), tar(kdump), gzip(tar(elf))), FuzzTest::dump));
+    byte[] diskdump = kdump(1).bytes();
+    System.arraycopy("DISKDUMP".getBytes(US_ASCII), 0, diskdump, 0, 8);
+    targets.add(new Target("diskdump", List.of(diskdump), FuzzTest::dump));
+    targets.add(split());
+    List<byte[]> packed = new ArrayList<>();
+    for (Wrap wrap : WRAPS) {
+      packed.add(pack(wrap, kdump));
+    }
+    packed.add(tar(kdump));
+    packed.add(pack(GZIPOutputStream::new, tar(elf)));
+    packed.add(pack(FuzzTest::zipEntry, kdump));
+    targets.add(new Target("packed", packed, FuzzTest::dump));
     targets.add(
         new Target(
             "vmcoreinfo",
@@ -114,8 +154,73 @@ class FuzzTest {
     targets.add(
         new Target("btf", List.of(btf()), input -> BtfTypes.parse(ByteView.of("btf", input))));
     targets.add(kallsyms());
-    targets.add(new Target("elf and dwarf", List.of(elf), FuzzTest::elfFile));
+    List<byte[]> files = new ArrayList<>();
+    files.add(elf);
+    for (String name : DWARF) {
+      try (InputStream in = FuzzTest.class.getResourceAsStream("/dwarf/" + name)) {
+        files.add(in.readAllBytes());
+      }
+    }
+    targets.add(new Target("elf and dwarf", files, FuzzTest::elfFile));
+    List<byte[]> images = new ArrayList<>();
+    for (BootImageWriter writer : BootImageWriter.values()) {
+      images.add(writer.image(files.getLast()));
+    }
+    targets.add(new Target("boot image", images, FuzzTest::elfFile));
+    Path image = FakeKernel.of(Layout.ALL.getFirst()).seed(5).build().writeKdump(directory, "fake");
+    targets.add(new Target("whole check", List.of(Files.readAllBytes(image)), FuzzTest::check));
     return targets.stream();
+  }
+
+  private static final List<String> DWARF =
+      List.of(
+          "dwarf2",
+          "dwarf4",
+          "dwarf5",
+          "dwarf5-64",
+          "dwarf5-types",
+          "dwarf5-zlib",
+          "dwarf5-zstd",
+          "clang5",
+          "split.debug");
+
+  @FunctionalInterface
+  interface Wrap {
+    OutputStream around(OutputStream out) throws IOException;
+  }
+
+  private static final List<Wrap> WRAPS =
+      List.of(
+          GZIPOutputStream::new,
+          out -> new XZOutputStream(out, new LZMA2Options(1)),
+          ZstdOutputStream::new,
+          out -> new LZ4FrameOutputStream(out, LZ4FrameOutputStream.BLOCKSIZE.SIZE_64KB),
+          out -> new BZip2CompressorOutputStream(out, 1));
+
+  private static byte[] pack(Wrap wrap, byte[] bytes) throws IOException {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    try (OutputStream packed = wrap.around(out)) {
+      packed.write(bytes);
+    }
+    return out.toByteArray();
+  }
+
+  private static OutputStream zipEntry(OutputStream out) throws IOException {
+    ZipOutputStream zip = new ZipOutputStream(out);
+    zip.putNextEntry(new ZipEntry("vmcore"));
+    return zip;
+  }
+
+  /// The first of two parts is changed.
+  private static Target split() throws IOException {
+    List<Path> parts = kdump(6).writeSplit(directory, 4);
+    return new Target(
+        "split",
+        List.of(Files.readAllBytes(parts.getFirst())),
+        input -> {
+          Path first = Files.write(directory.resolve("input"), input);
+          read(List.of(parts.getLast(), first));
+        });
   }
 
   private static final String INFO =
@@ -151,14 +256,6 @@ class FuzzTest {
         .load(0x1000, Bytes.mixed(1, 8192))
         .load(0x2000, 0, Bytes.mixed(2), 0x4000)
         .bytes();
-  }
-
-  private static byte[] gzip(byte[] bytes) throws IOException {
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    try (OutputStream packed = new GZIPOutputStream(out)) {
-      packed.write(bytes);
-    }
-    return out.toByteArray();
   }
 
   private static byte[] tar(byte[] bytes) throws IOException {
@@ -205,9 +302,12 @@ class FuzzTest {
   }
 
   private static void dump(byte[] input) throws IOException {
-    Path file = Files.write(directory.resolve("input"), input);
+    read(List.of(Files.write(directory.resolve("input"), input)));
+  }
+
+  private static void read(List<Path> files) throws IOException {
     OpenOptions options = new OpenOptions(directory, 1 << 20, (what, done, total) -> {});
-    try (Dump dump = Dumps.open(List.of(file), options)) {
+    try (Dump dump = Dumps.open(files, options)) {
       byte[] page = new byte[dump.memory().pageSize()];
       for (long pfn = 0; pfn < 16; pfn++) {
         dump.memory().read(pfn);
@@ -215,15 +315,20 @@ class FuzzTest {
         dump.memory().defect(pfn);
       }
       dump.eraseinfo();
-      if (dump.container().pages().stored() < 1 << 20) {
-        dump.audit();
-        KernelFinder.find(dump);
+      dump.audit();
+      KernelFinder.find(dump);
+    }
+  }
+
+  /// All checks on a whole kernel: none may fail.
+  private static void check(byte[] input) throws IOException {
+    Path file = Files.write(directory.resolve("input"), input);
+    try (Analyzer analyzer = Analyzer.open(file, AnalysisOptions.DEFAULT.withThreads(1))) {
+      for (CheckOutcome outcome : analyzer.check("fuzz").checks()) {
+        if (outcome instanceof CheckOutcome.Failed failed) {
+          throw new IllegalStateException(failed.id() + ": " + failed.reason());
+        }
       }
-    } catch (IOException e) {
-      if (e.getMessage().contains("more than the limit")) {
-        return;
-      }
-      throw e;
     }
   }
 
@@ -246,46 +351,117 @@ class FuzzTest {
         elf.sections();
       }
     }
-    assertThat(Vmlinux.open(file)).isNotNull();
+    Vmlinux vmlinux = Vmlinux.open(file);
+    vmlinux.identity();
+    vmlinux.symbols();
+    Optional<Types> types = vmlinux.types(DebugSources.DEFAULT.ignoring(DebugSources.Kind.PLACES));
+    if (types.isPresent()) {
+      for (String name : List.of("slab", "kmem_cache", "twin")) {
+        for (StructLayout layout : types.get().structs(name)) {
+          layout.member("fc.counters");
+          layout.member("lists.next");
+        }
+      }
+      types.get().enumerator("", "PLUS");
+      types.get().typedefSize("atomic_long_t");
+    }
   }
 
   @ParameterizedTest
   @MethodSource("targets")
-  void badInputGivesAResultOrADeclaredException(Target target) throws IOException {
-    Random random = new Random(SEED);
-    long end = System.nanoTime() + (long) (SECONDS * 1e9);
-    long inputs = 0;
-    while (System.nanoTime() < end || inputs < 20) {
-      byte[] input = mutate(random, target.seeds);
-      inputs++;
-      long start = System.nanoTime();
-      try {
-        target.reader.read(input);
-      } catch (IOException | CorruptPageException expected) {
-        assertThat(expected.getMessage()).isNotBlank();
-      } catch (RuntimeException | Error bug) {
-        Path kept = keep(target, input);
-        fail("%s: %s; input kept in %s".formatted(target, bug, kept), bug);
-      }
-      if (System.nanoTime() - start > SLOW.toNanos()) {
+  void badInputGivesAResultOrADeclaredException(Target target) throws Exception {
+    Round round = new Round(target);
+    Thread worker = Thread.ofPlatform().daemon().name("fuzz " + target).start(round);
+    while (!worker.join(Duration.ofSeconds(1))) {
+      if (System.nanoTime() - round.started > HANG.toNanos()) {
+        StackTraceElement[] at = worker.getStackTrace();
         fail(
-            "%s: took longer than %s; input kept in %s"
-                .formatted(target, SLOW, keep(target, input)));
+            "%s: no answer in %s, at %s; input kept in %s"
+                .formatted(target, HANG, Arrays.toString(at), keep(target, round.input)));
       }
     }
-    assertThat(inputs).isPositive();
+    if (round.failure != null) {
+      throw round.failure;
+    }
+    assertThat(round.inputs).isPositive();
+    System.out.printf(
+        "fuzz: %-14s %,9d inputs, %,4d kept for new branches%n",
+        target, round.inputs, round.corpus.size() - target.seeds.size());
   }
 
-  private static Path keep(Target target, byte[] input) throws IOException {
-    Path folder = Files.createDirectories(Path.of("target", "fuzz"));
-    String hash = HexFormat.of().toHexDigits(Arrays.hashCode(input));
-    return Files.write(folder.resolve(target.name.replace(' ', '-') + "-" + hash), input);
+  /// One target's share of the time, in a thread of its own so that a hang is seen.
+  private static final class Round implements Runnable {
+    private final Target target;
+
+    /// The seeds, and every changed input that reached a new branch.
+    private final List<byte[]> corpus;
+
+    private final Probes probes;
+    private volatile long started = System.nanoTime();
+    private volatile byte[] input;
+    private volatile AssertionError failure;
+    private volatile long inputs;
+
+    Round(Target target) throws IOException {
+      this.target = target;
+      this.corpus = new ArrayList<>(target.seeds);
+      this.probes = Probes.of(Dumps.class);
+    }
+
+    @Override
+    public void run() {
+      Random random = new Random(SEED);
+      long end = System.nanoTime() + (long) (SECONDS * 1e9);
+      long tried = 0;
+      while (failure == null && (System.nanoTime() < end || tried < 20)) {
+        byte[] changed = mutate(random, corpus);
+        input = changed;
+        started = System.nanoTime();
+        long allocated = THREADS.getCurrentThreadAllocatedBytes();
+        try {
+          target.reader.read(changed);
+        } catch (IOException | CorruptPageException expected) {
+          if (expected.getMessage() == null || expected.getMessage().isBlank()) {
+            failure = failed("an exception that says nothing", expected);
+          }
+        } catch (RuntimeException | Error bug) {
+          failure = failed(bug.toString(), bug);
+        }
+        if (System.nanoTime() - started > SLOW.toNanos()) {
+          failure = failed("took longer than " + SLOW, null);
+        }
+        if (THREADS.getCurrentThreadAllocatedBytes() - allocated > MUCH_MEMORY) {
+          failure = failed("allocated more than " + MUCH_MEMORY + " bytes", null);
+        }
+        inputs = ++tried;
+        if (probes.grew() && corpus.size() < MAX_CORPUS) {
+          corpus.add(changed);
+        }
+      }
+    }
+
+    private AssertionError failed(String what, Throwable cause) {
+      return new AssertionError(
+          "%s: %s; input kept in %s".formatted(target, what, keep(target, input)), cause);
+    }
+  }
+
+  private static Path keep(Target target, byte[] input) {
+    try {
+      Path folder = Files.createDirectories(Path.of("target", "fuzz"));
+      String hash = HexFormat.of().toHexDigits(Arrays.hashCode(input));
+      return Files.write(folder.resolve(target.name.replace(' ', '-') + "-" + hash), input);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /// A seed with a few changes: bytes, words of special values, runs moved, the end cut or grown.
   private static byte[] mutate(Random random, List<byte[]> seeds) {
     byte[] bytes = seeds.get(random.nextInt(seeds.size())).clone();
-    for (int changes = 1 + random.nextInt(6); changes > 0 && bytes.length > 16; changes--) {
+    // An image of a whole kernel needs many changes before one hits what is read.
+    int most = 6 + (random.nextBoolean() ? bytes.length >> 16 : 0);
+    for (int changes = 1 + random.nextInt(most); changes > 0 && bytes.length > 16; changes--) {
       // Headers decide more than data does.
       int range = random.nextBoolean() ? bytes.length : Math.min(bytes.length, 512);
       int at = random.nextInt(range);

@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.json.ReportWriter;
 import org.vmcheck.report.HtmlReport;
@@ -97,6 +98,9 @@ final class CheckCommand implements Callable<Integer> {
       description = "The verdict's line only.")
   private boolean quiet;
 
+  /// The picture of the one dump of an HTML report.
+  private PageMap map;
+
   /// Picocli's hook for durations.
   static final class DurationConverter implements picocli.CommandLine.ITypeConverter<Duration> {
     @Override
@@ -133,13 +137,22 @@ final class CheckCommand implements Callable<Integer> {
     List<List<Path>> groups = Analyzer.group(dumps);
     for (List<Path> dump : groups) {
       try {
-        DumpReport report = report(dump);
+        DumpReport report;
+        try (Analyzer analyzer =
+            dumpOptions.open(dump, only, full, Optional.ofNullable(deadline))) {
+          report = analyzer.check(Version.text());
+          if (format == Format.HTML) {
+            map = analyzer.map(false);
+          }
+          code =
+              ExitCode.worse(
+                  code, DumpOptions.exitCode(spec, analyzer, exitCode(report.verdict())));
+        }
         if (format == Format.SARIF || format == Format.JUNIT) {
           together.add(report);
         } else {
           text.append(render(report));
         }
-        code = ExitCode.worse(code, exitCode(report.verdict()));
       } catch (Exception failure) {
         if (groups.size() == 1) {
           throw failure;
@@ -165,18 +178,12 @@ final class CheckCommand implements Callable<Integer> {
     return code;
   }
 
-  private DumpReport report(List<Path> dump) throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump, only, full, Optional.ofNullable(deadline))) {
-      return analyzer.check(Version.text());
-    }
-  }
-
   private String render(DumpReport report) {
     boolean colour = Streams.isColourWanted(spec, output);
     return switch (format) {
       case JSON ->
           dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";
-      case HTML -> HtmlReport.render(report);
+      case HTML -> HtmlReport.render(report, Optional.ofNullable(map));
       case SARIF -> SarifReport.render(List.of(report));
       case JUNIT -> JUnitReport.render(List.of(report));
       case TEXT ->

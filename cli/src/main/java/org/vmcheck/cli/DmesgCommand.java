@@ -26,7 +26,7 @@ final class DmesgCommand implements Callable<Integer> {
   public Integer call() throws Exception {
     try (Analyzer analyzer = dumpOptions.open(dump)) {
       Streams.write(spec, null, LogText.render(analyzer.log()));
-      return ExitCode.INTACT;
+      return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }
 }

@@ -9,6 +9,7 @@ import java.util.Locale;
 import java.util.Optional;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.io.Printable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
@@ -75,6 +76,16 @@ final class DumpOptions {
       }
     }
     return Analyzer.open(parts, analysis(only, full, deadline));
+  }
+
+  /// The exit code of a command that has read the dump: its own, unless the system could not
+  /// deliver all that was asked for, which is said.
+  static int exitCode(CommandSpec spec, Analyzer analyzer, int code) {
+    List<String> failures = analyzer.readFailures();
+    for (String failure : failures) {
+      spec.commandLine().getErr().println("vmcheck: " + Printable.of(failure));
+    }
+    return failures.isEmpty() ? code : ExitCode.worse(code, ExitCode.IO);
   }
 
   AnalysisOptions analysis(List<String> only, boolean full, Optional<Duration> deadline)

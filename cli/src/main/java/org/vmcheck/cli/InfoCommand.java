@@ -48,7 +48,8 @@ final class InfoCommand implements Callable<Integer> {
         }
       }
       Streams.write(spec, null, out.toString());
-      return kernel.isPresent() ? ExitCode.INTACT : ExitCode.UNDETERMINED;
+      return DumpOptions.exitCode(
+          spec, analyzer, kernel.isPresent() ? ExitCode.INTACT : ExitCode.UNDETERMINED);
     }
   }
 

@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import org.vmcheck.io.MappedFile;
 import picocli.CommandLine;
 
 /// The command `vmcheck`.
@@ -59,6 +60,12 @@ public final class Main {
       String[] words = withDefaultCommand(args);
       boolean isCommand = words.length > 0 && COMMANDS.contains(words[0]);
       return commandLine(out, err, isCommand ? List.of(words[0]) : COMMANDS).execute(words);
+    } catch (InternalError lost) {
+      if (!MappedFile.isLostMap(lost)) {
+        throw lost;
+      }
+      err.println("vmcheck: the dump's file shrank or its device failed while it was read");
+      return ExitCode.IO;
     } finally {
       out.flush();
       err.flush();

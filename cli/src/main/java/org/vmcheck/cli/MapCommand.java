@@ -64,7 +64,7 @@ final class MapCommand implements Callable<Integer> {
             case TEXT -> MapText.render(map, Streams.isColourWanted(spec, output));
             case SVG -> MapSvg.render(map, (all ? "memory of " : "low 1 MiB of ") + name);
           });
-      return ExitCode.INTACT;
+      return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }
 }

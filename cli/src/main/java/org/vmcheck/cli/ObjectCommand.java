@@ -71,7 +71,7 @@ final class ObjectCommand implements Callable<Integer> {
       int mark = Math.clamp(object.offset(), 0, Integer.MAX_VALUE);
       HexDump.append(out, object.object(), object.hex(), mark, mark + 1, "");
       Streams.write(spec, null, out.toString());
-      return ExitCode.INTACT;
+      return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }
 

@@ -78,6 +78,9 @@ final class ReadCommand implements Callable<Integer> {
         out.append(", page: ").append(Printable.of(answer.page()));
       }
       out.append('\n');
+      if (!answer.caution().isEmpty()) {
+        out.append(answer.caution()).append('\n');
+      }
       StringBuilder hex = new StringBuilder();
       answer.bytes().forEach(b -> hex.append("%02x".formatted(b)));
       HexDump.append(out, address, hex.toString(), 0, 0, "");
@@ -85,7 +88,8 @@ final class ReadCommand implements Callable<Integer> {
         out.append("ends here: ").append(Printable.of(answer.end())).append('\n');
       }
       Streams.write(spec, null, out.toString());
-      return answer.end().isEmpty() ? ExitCode.INTACT : ExitCode.UNDETERMINED;
+      return DumpOptions.exitCode(
+          spec, analyzer, answer.end().isEmpty() ? ExitCode.INTACT : ExitCode.UNDETERMINED);
     }
   }
 }

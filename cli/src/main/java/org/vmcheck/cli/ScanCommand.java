@@ -87,7 +87,9 @@ final class ScanCommand implements Callable<Integer> {
   @Option(
       names = "--metrics",
       paramLabel = "FILE",
-      description = "Write gauges of the whole catalogue for Prometheus' node exporter.")
+      description =
+          "Write gauges of the whole catalogue for Prometheus' node exporter; a file that is there"
+              + " keeps its permissions.")
   private Path metrics;
 
   /// Picocli's hook for shards.
@@ -136,8 +138,7 @@ final class ScanCommand implements Callable<Integer> {
               shown);
       shown.finished(summary);
       if (metrics != null) {
-        Streams.write(
-            spec,
+        Streams.replace(
             metrics,
             PrometheusReport.render(
                 catalogue.entries(Selection.ALL), Instant.now().getEpochSecond()));

@@ -68,6 +68,16 @@ final class SlabsCommand implements Callable<Integer> {
           throw new Failures.UsageException("no cache is called " + cache);
         }
       }
+      List<String> spoiled = analyzer.spoiledCaches();
+      if (!spoiled.isEmpty()) {
+        spec.commandLine()
+            .getErr()
+            .println(
+                "vmcheck: slabs of "
+                    + Printable.of(String.join(", ", spoiled))
+                    + " lie on pages that are not as the kernel left them: their numbers are not"
+                    + " right (see 'vmcheck check'; --unmask reads what can be recovered)");
+      }
       Streams.write(
           spec,
           null,
@@ -76,7 +86,7 @@ final class SlabsCommand implements Callable<Integer> {
             case CSV -> csv(rows);
             case JSON -> org.vmcheck.json.SlabUsageWriter.write(rows);
           });
-      return ExitCode.INTACT;
+      return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }
 
@@ -111,7 +121,8 @@ final class SlabsCommand implements Callable<Integer> {
                   slab.total(),
                   slab.inuse(),
                   slab.place(),
-                  slab.frozen() ? ", frozen" : ""));
+                  (slab.frozen() ? ", frozen" : "")
+                      + (slab.caution().isEmpty() ? "" : "; " + slab.caution())));
       if (objects) {
         for (SlabListing.Slot slot : slab.objects()) {
           out.append(
@@ -119,7 +130,9 @@ final class SlabsCommand implements Callable<Integer> {
                   .formatted(
                       slot.index(),
                       slot.address(),
-                      slot.list().isEmpty() ? "allocated" : "free, on " + slot.list()));
+                      !slot.list().isEmpty()
+                          ? "free, on " + slot.list()
+                          : slab.caution().isEmpty() ? "allocated" : "cannot be told"));
         }
       }
     }

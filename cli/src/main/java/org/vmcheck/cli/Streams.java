@@ -3,14 +3,21 @@ package org.vmcheck.cli;
 import java.io.Console;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Set;
 import picocli.CommandLine.Model.CommandSpec;
 
 /// Where a command's text goes.
 final class Streams {
+  private static final Set<PosixFilePermission> OWNER_ONLY =
+      Set.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
+
   private Streams() {}
 
   /// Colour only on a terminal, and never against NO_COLOR (https://no-color.org).
@@ -39,11 +46,25 @@ final class Streams {
       out.flush();
       return;
     }
-    write(file, text.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    write(file, text.getBytes(StandardCharsets.UTF_8), OWNER_ONLY);
+  }
+
+  /// Replaces a file at once, and leaves it readable for whom it was: numbers without memory, for a
+  /// reader that runs as somebody else.
+  static void replace(Path file, String text) throws IOException {
+    write(
+        file,
+        text.getBytes(StandardCharsets.UTF_8),
+        Files.exists(file) ? Files.getPosixFilePermissions(file) : OWNER_ONLY);
   }
 
   /// Writes a file that only its owner can read.
   static void write(Path file, byte[] bytes) throws IOException {
+    write(file, bytes, OWNER_ONLY);
+  }
+
+  private static void write(Path file, byte[] bytes, Set<PosixFilePermission> permissions)
+      throws IOException {
     Path directory = file.toAbsolutePath().getParent();
     Path temporary =
         Files.createTempFile(
@@ -53,7 +74,13 @@ final class Streams {
             PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
     try {
       Files.write(temporary, bytes);
+      Files.setPosixFilePermissions(temporary, permissions);
       Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
+    } catch (FileSystemException failure) {
+      throw failure;
+    } catch (IOException failure) {
+      // The JDK names no file when a disk is full.
+      throw new IOException(file + ": " + failure.getMessage(), failure);
     } finally {
       Files.deleteIfExists(temporary);
     }

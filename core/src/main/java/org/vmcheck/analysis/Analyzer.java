@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
@@ -16,6 +17,7 @@ import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.CacheUse;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
@@ -43,6 +45,10 @@ public final class Analyzer implements AutoCloseable {
   private final long startNanos;
   private PhysicalMemory memory;
   private Subjects subjects;
+  private Set<Long> unmasked = Set.of();
+
+  /// Checks that a lost map ended.
+  private final List<String> lostMaps = new ArrayList<>();
 
   private Analyzer(Dump dump, KernelSearch search, AnalysisOptions options, long startNanos) {
     this.dump = dump;
@@ -96,8 +102,24 @@ public final class Analyzer implements AutoCloseable {
         outcomes.add(run(check));
       }
     }
+    List<String> problems = problems();
+    if (outcomes.stream()
+        .flatMap(outcome -> outcome.findingsIfRan().stream())
+        .anyMatch(finding -> finding.cause() == Cause.ENCRYPTED_MEMORY)) {
+      // Where all is ciphertext, what was read in place of a kernel is not worth a word.
+      List<String> read = problems;
+      List<String> instead = List.of("the dump is encrypted as a whole (memory.encryption)");
+      problems = instead;
+      outcomes.replaceAll(
+          outcome ->
+              isForWantOfKernel(outcome, read)
+                  ? new CheckOutcome.Skipped(outcome.id(), instead)
+                  : outcome);
+    }
     Optional<KernelFacts> kernel =
         kernelFacts().map(facts -> facts.withContents(modules(), caches()));
+    List<String> doubts = readFailures();
+    doubts.addAll(problems);
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
       outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
@@ -107,8 +129,12 @@ public final class Analyzer implements AutoCloseable {
         dumpFacts(),
         kernel,
         outcomes,
-        VerdictRule.judge(outcomes, problems(), !options.only().isEmpty()),
+        VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9);
+  }
+
+  private static boolean isForWantOfKernel(CheckOutcome outcome, List<String> problems) {
+    return outcome instanceof CheckOutcome.Skipped skipped && problems.containsAll(skipped.unmet());
   }
 
   private Optional<List<String>> modules() {
@@ -128,15 +154,27 @@ public final class Analyzer implements AutoCloseable {
       return new CheckOutcome.Skipped(check.id(), unmet);
     }
     try {
-      return check.run(subjects);
+      CheckOutcome outcome = check.run(subjects);
+      MappedFile.settle();
+      return outcome;
     } catch (RuntimeException | StackOverflowError bug) {
       return new CheckOutcome.Failed(check.id(), describe(bug));
     } catch (InternalError lost) {
       if (MappedFile.isLostMap(lost)) {
-        return new CheckOutcome.Failed(check.id(), "the dump's file changed while it was read");
+        String what = "the dump's file shrank or its device failed while it was read";
+        lostMaps.add(check.id() + ": " + what);
+        return new CheckOutcome.Failed(check.id(), what);
       }
       throw lost;
     }
+  }
+
+  /// What the operating system could not deliver so far, a sentence each, with the pages concerned:
+  /// the same question may be answered better later. Empty if all was well.
+  public List<String> readFailures() {
+    List<String> failures = new ArrayList<>(dump.readFailures());
+    failures.addAll(lostMaps);
+    return failures;
   }
 
   private static String describe(Throwable bug) {
@@ -226,7 +264,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if the allocator's layout is not known
   public List<SlabListing> slabs(String cache) throws UnansweredException {
     requireSlabs();
-    return Questions.slabs(kernel(), cache);
+    return Questions.slabs(kernel(), this::caution, cache);
   }
 
   /// The slab object that holds an address.
@@ -234,7 +272,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if none does, saying what is there instead
   public ObjectAnswer object(long address) throws UnansweredException {
     requireSlabs();
-    return Questions.object(kernel(), subjects.survey().vote().decoder(), address);
+    return Questions.object(kernel(), subjects.survey().vote().decoder(), this::caution, address);
   }
 
   private void requireSlabs() throws UnansweredException {
@@ -249,6 +287,26 @@ public final class Analyzer implements AutoCloseable {
     return LowMemory.map(subjects, all);
   }
 
+  /// What is to be said of the bytes of a page frame: that they are ciphertext, and whether they
+  /// can be recovered; empty for all others.
+  private String caution(long pfn) {
+    if (pfn >= LowMemory.BACKUP_END_PFN || unmasked.contains(pfn) || !subjects.isSpoiled(pfn)) {
+      return "";
+    }
+    return subjects.masks().containsKey(pfn)
+        ? "the page lies under an encryption mask (lowmem.sme); --unmask takes it off"
+        : "the page is not as the kernel left it (lowmem.sme, lowmem.backup)";
+  }
+
+  /// Caches that have slabs on pages which the dump does not hold as the kernel left them, so that
+  /// their numbers are wrong.
+  ///
+  /// @throws UnansweredException if the allocator's layout is not known
+  public List<String> spoiledCaches() throws UnansweredException {
+    requireSlabs();
+    return subjects.spoiledCaches(unmasked);
+  }
+
   /// From now on reads the pages of the low 640 KiB that lie under a recovered encryption mask
   /// through it.
   ///
@@ -257,6 +315,7 @@ public final class Analyzer implements AutoCloseable {
     Map<Long, PageMask> masks = subjects.masks();
     if (!masks.isEmpty() && search instanceof KernelSearch.Found(Kernel kernel)) {
       memory = new UnmaskedMemory(dump.memory(), masks);
+      unmasked = Set.copyOf(masks.keySet());
       subjects =
           new Subjects(
               dump,
@@ -274,7 +333,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if they cannot be read, saying why
   public MemoryAnswer read(long address, int byteCount, boolean physical)
       throws UnansweredException {
-    return Questions.read(memory, subjects.kernel(), address, byteCount, physical);
+    return Questions.read(memory, subjects.kernel(), this::caution, address, byteCount, physical);
   }
 
   private Kernel kernel() throws UnansweredException {

@@ -63,7 +63,9 @@ final class KernelDescription {
           case SlabLayout.Detection.Old(OldSlabLayout layout) -> layout.variant();
           case SlabLayout.Detection.Unknown _ -> "";
         },
-        survey.map(s -> s.vote().decoder().words()).orElse(""),
+        detection instanceof SlabLayout.Detection.Known
+            ? survey.map(s -> s.vote().decoder().words()).orElse("")
+            : "",
         panic(kernel));
   }
 

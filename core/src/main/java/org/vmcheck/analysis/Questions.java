@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.LongFunction;
 import org.vmcheck.check.LowMemory;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
@@ -29,8 +30,14 @@ final class Questions {
 
   private Questions() {}
 
+  /// @param caution what is to be said of a page frame beside its bytes
   static MemoryAnswer read(
-      PhysicalMemory memory, Optional<Kernel> kernel, long address, int byteCount, boolean physical)
+      PhysicalMemory memory,
+      Optional<Kernel> kernel,
+      LongFunction<String> caution,
+      long address,
+      int byteCount,
+      boolean physical)
       throws UnansweredException {
     List<Integer> bytes = new ArrayList<>();
     int pageSize = memory.pageSize();
@@ -79,12 +86,13 @@ final class Questions {
         paddr,
         bytes,
         paddr == -1 ? "" : LowMemory.role(kernel, paddr >>> 12),
+        paddr == -1 ? "" : caution.apply(paddr >>> 12),
         symbol,
         end);
   }
 
   /// The slabs of one cache.
-  static List<SlabListing> slabs(Kernel kernel, String cache) {
+  static List<SlabListing> slabs(Kernel kernel, LongFunction<String> caution, String cache) {
     MemMap memMap = kernel.memMap().orElseThrow();
     List<SlabListing> listings = new ArrayList<>();
     for (SlabView view :
@@ -104,13 +112,15 @@ final class Questions {
               slab.inuse(),
               slab.objects(),
               slab.frozen(),
+              caution(slab, caution),
               slots));
     }
     return listings;
   }
 
   /// The object that holds an address.
-  static ObjectAnswer object(Kernel kernel, FreelistDecoder decoder, long address)
+  static ObjectAnswer object(
+      Kernel kernel, FreelistDecoder decoder, LongFunction<String> caution, long address)
       throws UnansweredException {
     MemMap memMap = kernel.memMap().orElseThrow();
     if (!kernel.memory().map().isDirectMap(address)) {
@@ -145,11 +155,13 @@ final class Questions {
     if (kernel.memory().read(object, bytes) instanceof MemoryRead.Bytes(ByteView bytesThere)) {
       hex.append(HexFormat.of().formatHex(bytesThere.bytes(0, bytes)));
     }
+    String spoiled = caution(slab, caution);
     List<String> neighbours = new ArrayList<>();
     for (int other : new int[] {index - 1, index + 1}) {
       if (other >= 0 && other < slab.walkableObjects()) {
         neighbours.add(
-            "object %d at 0x%x: %s".formatted(other, slab.object(other), stateWords(view, other)));
+            "object %d at 0x%x: %s"
+                .formatted(other, slab.object(other), stateWords(view, other, spoiled)));
       }
     }
     return new ObjectAnswer(
@@ -163,7 +175,7 @@ final class Questions {
         object,
         slab.cache().objectSize(),
         address - object,
-        stateWords(view, index),
+        stateWords(view, index, spoiled),
         pointedBy(view, index),
         slot,
         raw,
@@ -174,9 +186,24 @@ final class Questions {
         neighbours);
   }
 
-  private static String stateWords(SlabView view, int index) {
+  /// An object that no list holds is allocated, if the lists could be followed.
+  private static String stateWords(SlabView view, int index, String caution) {
     SlabView.FreeObjects list = view.listOf(index);
-    return list == null ? "allocated" : "free, on " + list.name();
+    if (list != null) {
+      return "free, on " + list.name();
+    }
+    return caution.isEmpty() ? "allocated" : "cannot be told: " + caution;
+  }
+
+  /// What is to be said of the first page of a slab of which something is; empty if nothing is.
+  private static String caution(Slab slab, LongFunction<String> caution) {
+    for (long i = 0; i < slab.byteCount() >>> 12; i++) {
+      String words = caution.apply(slab.pfn() + i);
+      if (!words.isEmpty()) {
+        return words;
+      }
+    }
+    return "";
   }
 
   private static long pointedBy(SlabView view, int index) {

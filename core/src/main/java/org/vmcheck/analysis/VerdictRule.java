@@ -52,7 +52,13 @@ public final class VerdictRule {
       reasons.addAll(claims(artefacts));
       reasons.addAll(doubts);
       return new Verdict.KernelDamaged(
-          "the kernel's memory is corrupt: " + summary(real), reasons, coverage);
+          "the kernel's memory is corrupt: "
+              + summary(real)
+              + (artefacts.isEmpty()
+                  ? ""
+                  : "; beside it, and not the kernel's fault, the dump: " + summary(artefacts)),
+          reasons,
+          coverage);
     }
     if (!artefacts.isEmpty()) {
       List<String> reasons = claims(artefacts);

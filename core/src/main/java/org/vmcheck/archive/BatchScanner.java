@@ -57,6 +57,7 @@ public final class BatchScanner {
   /// @param verdicts counts of all incidents found, judged now or before, by verdict
   /// @param problems places that could not be looked at
   /// @param ioTroubles incidents that another try may read
+  /// @param withoutDump incidents with only a log, or only what the dumper says of itself
   public record Summary(
       int incidents,
       int judged,
@@ -65,7 +66,7 @@ public final class BatchScanner {
       int problems,
       int ioTroubles,
       int bugs,
-      int dmesgOnly,
+      int withoutDump,
       Map<String, Integer> verdicts,
       long bytes,
       double seconds) {
@@ -81,7 +82,7 @@ public final class BatchScanner {
   private final Map<String, Integer> verdicts = new TreeMap<>();
   private int ioTroubles;
   private int bugs;
-  private int dmesgOnly;
+  private int withoutDump;
   private int problems;
   private long bytes;
 
@@ -153,7 +154,7 @@ public final class BatchScanner {
             back.add(known.location());
           }
           if (isCurrent(incident, known)) {
-            count(known.verdict(), known.problemKind(), known.dmesgOnly());
+            count(known.verdict(), known.problemKind(), known.withoutDump());
             found.remove(known.location());
           }
         });
@@ -175,7 +176,7 @@ public final class BatchScanner {
         problems,
         ioTroubles,
         bugs,
-        dmesgOnly,
+        withoutDump,
         verdicts,
         bytes,
         (System.nanoTime() - start) / 1e9);
@@ -190,6 +191,7 @@ public final class BatchScanner {
       work.computeIfAbsent(key, _ -> new ArrayList<>()).add(incident);
     }
     List<List<Incident>> ordered = new ArrayList<>(work.values());
+    ordered.forEach(links -> links.sort(Comparator.comparing(Incident::location)));
     ordered.sort(
         Comparator.comparingLong((List<Incident> links) -> links.getFirst().bytes())
             .reversed()
@@ -253,16 +255,16 @@ public final class BatchScanner {
       catalogue.put(judged.entry(), judged.report());
       synchronized (this) {
         Entry entry = judged.entry();
-        count(entry.verdict(), entry.problemKind(), entry.state() == Entry.State.DMESG_ONLY);
+        count(entry.verdict(), entry.problemKind(), entry.state().isWithoutDump());
         bytes += entry.bytes();
         listener.judged(entry);
       }
     }
   }
 
-  private synchronized void count(String verdict, Entry.Problem problem, boolean onlyLog) {
-    if (onlyLog) {
-      dmesgOnly++;
+  private synchronized void count(String verdict, Entry.Problem problem, boolean noDump) {
+    if (noDump) {
+      withoutDump++;
     } else {
       verdicts.merge(verdict, 1, Integer::sum);
     }

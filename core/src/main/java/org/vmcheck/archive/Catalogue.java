@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -472,7 +473,7 @@ public final class Catalogue implements AutoCloseable {
       String tool,
       String verdict,
       Entry.Problem problemKind,
-      boolean dmesgOnly,
+      boolean withoutDump,
       boolean vanished) {}
 
   /// Tells of every incident, one at a time: a catalogue may know more than fits into memory.
@@ -490,7 +491,7 @@ public final class Catalogue implements AutoCloseable {
                 row.getString(3),
                 row.getString(4),
                 problem(row.getString(5)),
-                row.getString(6).equals(Entry.State.DMESG_ONLY.word()),
+                Entry.State.of(row.getString(6)).isWithoutDump(),
                 row.getInt(7) != 0));
       }
     } catch (SQLException failure) {
@@ -514,10 +515,26 @@ public final class Catalogue implements AutoCloseable {
 
   /// The incidents whose id begins with, or whose path is or ends with, what a user wrote.
   public List<Entry> find(String words) throws IOException {
+    String location = "";
+    String spelt = words;
+    try {
+      Path path = Path.of(words).normalize();
+      location = Location.of(path).uri();
+      // As the catalogue spells it, of as many names as were given.
+      String whole = Location.of(path).words();
+      int end = whole.length();
+      for (int i = 0; i < path.getNameCount() && end > 0; i++) {
+        end = whole.lastIndexOf('/', end - 1);
+      }
+      spelt = whole.substring(Math.min(end + 1, whole.length()));
+    } catch (InvalidPathException _) {
+      // No path in this locale, but perhaps the catalogue's spelling of one.
+    }
     return select(
         "WHERE id = ?1 OR path = ?1 OR location = ?2"
-            + " OR substr(path, -length('/' || ?1)) = '/' || ?1 ORDER BY location LIMIT 100",
-        List.of(words, Location.of(Path.of(words)).uri()));
+            + " OR substr(path, -length('/' || ?1)) = '/' || ?1"
+            + " OR substr(path, -length('/' || ?3)) = '/' || ?3 ORDER BY location LIMIT 100",
+        List.of(words, location, spelt));
   }
 
   /// The selected incidents, in order of location.

@@ -57,7 +57,7 @@ public record CrashGroup(
     Map<String, List<Entry>> members = new LinkedHashMap<>();
     Map<String, String> texts = new LinkedHashMap<>();
     for (Entry entry : entries) {
-      if (!entry.duplicateOf().isEmpty() || entry.state() == Entry.State.SELF_TEST) {
+      if (!isCounted(entry)) {
         continue;
       }
       keys.apply(entry)
@@ -74,6 +74,11 @@ public record CrashGroup(
             .reversed()
             .thenComparing(CrashGroup::key));
     return groups;
+  }
+
+  /// Whether an incident counts: copies of one dump count once, kdump's own tests not at all.
+  public static boolean isCounted(Entry entry) {
+    return entry.duplicateOf().isEmpty() && entry.state() != Entry.State.SELF_TEST;
   }
 
   private static Map<String, String> key(Signature signature) {

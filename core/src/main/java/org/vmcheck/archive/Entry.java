@@ -12,7 +12,8 @@ import org.vmcheck.finding.Note;
 /// @param tool that judged it
 /// @param judgedAt when, in seconds since 1970
 /// @param verdict one of the four, or [#UNREADABLE]
-/// @param problem why there is no verdict; empty if there is one
+/// @param problem why there is no verdict, or what beside the dump could not be read; empty if all
+///   was read
 /// @param crashTime seconds since 1970, 0 if not known
 /// @param causes of its findings, each once
 /// @param remarks what the side-cars and names say
@@ -66,8 +67,16 @@ public record Entry(
     COMPLETE,
     INCOMPLETE,
     BEING_WRITTEN,
+    /// A saved kernel log, and no dump.
     DMESG_ONLY,
+    /// What a dumper says of itself, and neither a dump nor a log.
+    NO_DUMP,
     SELF_TEST;
+
+    /// Whether there is nothing that an analysis could judge.
+    public boolean isWithoutDump() {
+      return this == DMESG_ONLY || this == NO_DUMP;
+    }
 
     /// The word in reports.
     public String word() {
@@ -84,7 +93,7 @@ public record Entry(
     }
   }
 
-  /// Why there is no verdict of the analysis.
+  /// Why there is no verdict of the analysis, or not all of the incident was read.
   public enum Problem {
     NONE,
     /// The file is no dump, or none that is read here.

@@ -41,6 +41,11 @@ public final class Incidents {
 
   private static final int SNIFF_BYTES = 64;
 
+  private static final String STAT = "unix:size,lastModifiedTime,ctime,ino,dev,nlink";
+
+  /// Directories of kdump's own tests begin with this.
+  private static final String SELF_TEST = "kdump-test-";
+
   /// Names that promise a dump: a file of such a name is an incident even if its bytes are none.
   private static final Pattern DUMP_NAME =
       Pattern.compile(
@@ -175,18 +180,54 @@ public final class Incidents {
     List<List<Candidate>> groups = withParts(dumps);
     Map<List<Candidate>, List<SideCar>> owned = new LinkedHashMap<>();
     groups.forEach(group -> owned.put(group, new ArrayList<>()));
+    List<Candidate> orphans = new ArrayList<>();
     for (Candidate file : sideCars) {
-      SideCar sideCar =
-          new SideCar(
-              SideCar.Kind.byName(file.name).orElseThrow(), file.path, file.attributes.size());
+      SideCar sideCar = sideCar(file);
       Optional<List<Candidate>> owner = owner(file, groups);
       if (owner.isPresent()) {
         owned.get(owner.get()).add(sideCar);
-      } else if (sideCar.kind() == SideCar.Kind.DMESG && sideCar.bytes() > 0) {
-        report(List.of(), List.of(sideCar), List.of(file));
+      } else {
+        orphans.add(file);
       }
     }
+    withoutDump(orphans, groups.isEmpty());
     owned.forEach((group, cars) -> report(group, cars, group));
+  }
+
+  private static SideCar sideCar(Candidate file) {
+    return new SideCar(
+        SideCar.Kind.byName(file.name).orElseThrow(), file.path, file.attributes.size());
+  }
+
+  /// Side-cars that belong to no dump: each log is the trace of a crash. Without a log, what the
+  /// dumper says of itself is one, if the directory is one that dumpers make: others have a
+  /// README.txt too.
+  private void withoutDump(List<Candidate> orphans, boolean alone) {
+    List<Candidate> logs = new ArrayList<>();
+    List<SideCar> others = new ArrayList<>();
+    for (Candidate file : orphans) {
+      SideCar sideCar = sideCar(file);
+      if (sideCar.kind() == SideCar.Kind.DMESG && sideCar.bytes() > 0) {
+        logs.add(file);
+      } else {
+        others.add(sideCar);
+      }
+    }
+    if (logs.size() == 1) {
+      List<SideCar> all = new ArrayList<>(List.of(sideCar(logs.getFirst())));
+      all.addAll(others);
+      report(List.of(), all, logs);
+      return;
+    }
+    logs.forEach(log -> report(List.of(), List.of(sideCar(log)), List.of(log)));
+    if (logs.isEmpty() && alone && !others.isEmpty()) {
+      Path directory = orphans.getFirst().path.getParent();
+      String name = directory == null ? "" : name(directory);
+      if (name.startsWith(SELF_TEST)
+          || DIRECTORIES.stream().anyMatch(pattern -> pattern.matcher(name).matches())) {
+        report(List.of(), others, List.of(orphans.getFirst()));
+      }
+    }
   }
 
   /// A file beside one dump is that dump's; beside several, the one with its time stamp.
@@ -236,19 +277,20 @@ public final class Incidents {
   }
 
   private boolean isDump(Candidate file) {
-    boolean named = DUMP_NAME.matcher(file.name).matches();
+    if (DUMP_NAME.matcher(file.name).matches()) {
+      // A dump by its name: opening it will say what is wrong, in the catalogue too. Not looking
+      // inside here is half the time of a rescan.
+      return true;
+    }
     try {
       return switch (content(file)) {
         case DUMP -> true;
-        case PACKED -> named || PACKED_NAME.matcher(file.name).matches();
-        case OTHER -> named;
+        case PACKED -> PACKED_NAME.matcher(file.name).matches();
+        case OTHER -> false;
       };
     } catch (IOException failure) {
-      if (!named) {
-        sink.problem(Location.of(file.path), words(failure), false);
-      }
-      // A dump by its name: opening it will say what is wrong, in the catalogue too.
-      return named;
+      sink.problem(Location.of(file.path), words(failure), false);
+      return false;
     }
   }
 
@@ -318,9 +360,7 @@ public final class Incidents {
       sideCars.forEach(car -> all.add(car.path()));
       String link = "";
       for (Path file : all) {
-        Map<String, Object> stat =
-            Files.readAttributes(
-                file, "unix:size,lastModifiedTime,ctime,ino,dev,nlink", LinkOption.NOFOLLOW_LINKS);
+        Map<String, Object> stat = Files.readAttributes(file, STAT, LinkOption.NOFOLLOW_LINKS);
         identity.append(stamp(file, stat)).append('\n');
         if (file.equals(first) && (Integer) stat.get("nlink") > 1 && parts.size() == 1) {
           link = stat.get("dev") + ":" + stat.get("ino");
@@ -335,7 +375,7 @@ public final class Incidents {
               HexFormat.of().formatHex(Location.sha256(identity.toString()), 0, 16),
               host,
               time,
-              directoryName.startsWith("kdump-test-"),
+              directoryName.startsWith(SELF_TEST),
               name(first).contains("-incomplete"),
               link));
     } catch (IOException failure) {

@@ -16,6 +16,7 @@ import java.util.Optional;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.analysis.UnansweredException;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
@@ -30,7 +31,7 @@ import org.vmcheck.io.UnsupportedFormatException;
 final class Judge {
   private static final int HASHED_BYTES = 64 << 10;
 
-  /// A dump of an unfinished name that changed as lately as this is still being written.
+  /// A dump that is not whole and changed as lately as this is still being written.
   private static final long WRITING_SECONDS = 300;
 
   private static final KernelFacts NO_KERNEL =
@@ -72,7 +73,7 @@ final class Judge {
   Judged judge(Incident incident) {
     long start = System.nanoTime();
     if (incident.parts().isEmpty()) {
-      return dmesgOnly(incident, start);
+      return withoutDump(incident, start);
     }
     try {
       return analysed(incident, start);
@@ -83,13 +84,13 @@ final class Judge {
     } catch (OutOfMemoryError full) {
       return failed(
           incident, start, Entry.Problem.IO, "not enough memory: try again with fewer jobs");
-    } catch (RuntimeException | StackOverflowError bug) {
+    } catch (RuntimeException bug) {
       return failed(incident, start, Entry.Problem.BUG, "a bug of vmcheck: " + bug);
-    } catch (InternalError lost) {
-      if (MappedFile.isLostMap(lost)) {
-        return failed(incident, start, Entry.Problem.IO, "the file changed while it was read");
-      }
-      throw lost;
+    } catch (Error error) {
+      // Whatever one dump does to the analysis, the other dumps are still to be judged.
+      return error instanceof InternalError lost && MappedFile.isLostMap(lost)
+          ? failed(incident, start, Entry.Problem.IO, "the file changed while it was read")
+          : failed(incident, start, Entry.Problem.BUG, "a bug of vmcheck: " + error);
     }
   }
 
@@ -158,6 +159,11 @@ final class Judge {
     try (Analyzer analyzer = Analyzer.open(incident.parts(), options)) {
       report = analyzer.check(tool);
       log = log(analyzer);
+      List<String> failures = analyzer.readFailures();
+      if (!failures.isEmpty()) {
+        // Not kept as judged: the next scan tries again.
+        throw new IOException(failures.getFirst());
+      }
     }
     KernelFacts kernel = report.kernel().orElse(NO_KERNEL);
     boolean changed = !before.equals(writeTimes(incident.parts()));
@@ -167,20 +173,28 @@ final class Judge {
     if (changed) {
       remarks.add(new Note("file", "the dump changed while it was read"));
     }
-    Signature panic =
-        log.isEmpty()
-            ? Signature.ofPanic(List.of(kernel.panic().message()))
-            : Signature.ofPanic(log);
+    // A dump cut short often lost its log; what was saved before it has not.
+    Signature panic = Signature.ofPanic(log);
+    if (panic.equals(Signature.NONE)) {
+      panic = savedPanic(incident);
+    }
+    if (panic.equals(Signature.NONE)) {
+      panic = Signature.ofPanic(List.of(kernel.panic().message()));
+    }
+    boolean complete =
+        report.dump().complete()
+            && report.findings().stream().noneMatch(f -> f.cause() == Cause.DUMP_TRUNCATED);
+    String unread = SideCarCheck.unread(incident);
     Entry entry =
         entry(
             incident,
-            state(incident, changed, report.dump().complete()),
+            state(incident, changed, complete),
             hashes,
             start,
             report.verdict().kind(),
             report.verdict().summary(),
-            Entry.Problem.NONE,
-            "",
+            unread.isEmpty() ? Entry.Problem.NONE : Entry.Problem.IO,
+            unread,
             report.dump().format() + (report.dump().flattened() ? " flattened" : ""),
             kernel,
             panic,
@@ -198,14 +212,32 @@ final class Judge {
     }
   }
 
+  /// The signature of the first saved log that has one.
+  private static Signature savedPanic(Incident incident) {
+    for (SideCar sideCar : incident.sideCars()) {
+      if (sideCar.kind() == SideCar.Kind.DMESG) {
+        try {
+          Signature panic = Signature.ofPanic(SideCarCheck.lines(sideCar.path()));
+          if (!panic.equals(Signature.NONE)) {
+            return panic;
+          }
+        } catch (IOException _) {
+          // Said among the remarks.
+        }
+      }
+    }
+    return Signature.NONE;
+  }
+
   private Entry.State state(Incident incident, boolean changed, boolean complete) {
     if (incident.selfTest()) {
       return Entry.State.SELF_TEST;
     }
-    if (changed || (incident.namedIncomplete() && isFresh(incident))) {
+    boolean whole = complete && !incident.namedIncomplete();
+    if (changed || (!whole && isFresh(incident))) {
       return Entry.State.BEING_WRITTEN;
     }
-    return complete && !incident.namedIncomplete() ? Entry.State.COMPLETE : Entry.State.INCOMPLETE;
+    return whole ? Entry.State.COMPLETE : Entry.State.INCOMPLETE;
   }
 
   private boolean isFresh(Incident incident) {
@@ -221,31 +253,32 @@ final class Judge {
     }
   }
 
-  /// A kernel log without its dump: no verdict, but still the signature of a crash.
-  private Judged dmesgOnly(Incident incident, long start) {
-    Signature panic = Signature.NONE;
-    Entry.Problem kind = Entry.Problem.NONE;
-    String problem = "";
-    List<Note> remarks = List.of(new Note("dump", "there is only a kernel log, and no dump"));
-    try {
-      panic = Signature.ofPanic(SideCarCheck.lines(incident.sideCars().getFirst().path()));
-    } catch (IOException failure) {
-      kind = Entry.Problem.IO;
-      problem = message(failure);
-    }
+  /// Side-cars without their dump: no verdict, but a log still has the signature of a crash.
+  private Judged withoutDump(Incident incident, long start) {
+    boolean hasLog = incident.sideCars().stream().anyMatch(c -> c.kind() == SideCar.Kind.DMESG);
+    String unread = SideCarCheck.unread(incident);
+    List<Note> remarks = new ArrayList<>(SideCarCheck.compare(incident, List.of(), "", 0));
+    remarks.add(
+        new Note(
+            "dump",
+            hasLog
+                ? "there is only a kernel log, and no dump"
+                : "there is neither a dump nor a kernel log"));
     return new Judged(
         entry(
             incident,
-            incident.selfTest() ? Entry.State.SELF_TEST : Entry.State.DMESG_ONLY,
+            incident.selfTest()
+                ? Entry.State.SELF_TEST
+                : hasLog ? Entry.State.DMESG_ONLY : Entry.State.NO_DUMP,
             List.of("", ""),
             start,
             "undetermined",
-            "only a kernel log was saved",
-            kind,
-            problem,
+            hasLog ? "only a kernel log was saved" : "no dump was saved",
+            unread.isEmpty() ? Entry.Problem.NONE : Entry.Problem.IO,
+            unread,
             "",
             NO_KERNEL,
-            panic,
+            savedPanic(incident),
             Signature.NONE,
             List.of(),
             remarks),
@@ -271,7 +304,7 @@ final class Judge {
             problem,
             "",
             NO_KERNEL,
-            Signature.NONE,
+            savedPanic(incident),
             Signature.NONE,
             List.of(),
             SideCarCheck.compare(incident, List.of(), "", 0)),

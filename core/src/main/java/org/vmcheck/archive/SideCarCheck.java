@@ -45,13 +45,32 @@ final class SideCarCheck {
     return new String(bytes, StandardCharsets.ISO_8859_1).lines().toList();
   }
 
+  /// Which side-cars cannot be read, and why; empty if all can be.
+  static String unread(Incident incident) {
+    List<String> unread = new ArrayList<>();
+    for (SideCar sideCar : incident.sideCars()) {
+      try (InputStream in =
+          Files.newInputStream(
+              sideCar.path(), StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS)) {
+        in.read();
+      } catch (IOException failure) {
+        unread.add(name(sideCar) + " cannot be read: " + Incidents.words(failure));
+      }
+    }
+    return String.join("; ", unread);
+  }
+
+  private static String name(SideCar sideCar) {
+    return Location.of(sideCar.path()).words().replaceFirst(".*/", "");
+  }
+
   /// @param log lines of the log in the dump; empty if it has none
   /// @param release of the dumped kernel, empty if not known
   /// @param crashTime seconds since 1970, 0 if not known
   static List<Note> compare(Incident incident, List<String> log, String release, long crashTime) {
     List<Note> remarks = new ArrayList<>();
     for (SideCar sideCar : incident.sideCars()) {
-      String name = Location.of(sideCar.path()).words().replaceFirst(".*/", "");
+      String name = name(sideCar);
       try {
         switch (sideCar.kind()) {
           case DMESG -> dmesg(name, lines(sideCar.path()), log).ifPresent(remarks::add);

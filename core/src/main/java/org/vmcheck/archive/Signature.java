@@ -7,6 +7,7 @@ import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
@@ -23,16 +24,24 @@ public record Signature(String id, String text) {
   private static final int MAX_FAULTS = 16;
   private static final int MAX_CHARS = 400;
 
-  private static final List<String> PANICS =
+  private static final String PANIC = "Kernel panic - not syncing";
+
+  /// Panics that end an oops or a lockup, which has said more before.
+  private static final Pattern ECHO =
+      Pattern.compile(PANIC + ": (Fatal exception.*|softlockup: hung tasks.*)?");
+
+  /// How a kernel says that it has a fault, in the order of what tells most.
+  private static final List<List<String>> FAULTS =
       List.of(
-          "Kernel panic - not syncing",
-          "BUG: kernel NULL pointer dereference",
-          "BUG: unable to handle",
-          "kernel BUG at ",
-          "general protection fault",
-          "Oops: ",
-          "watchdog: BUG: soft lockup",
-          "sysrq: Trigger a crash");
+          List.of(
+              "BUG: kernel NULL pointer dereference",
+              "BUG: unable to handle",
+              "kernel BUG at ",
+              "general protection fault",
+              "watchdog: BUG: soft lockup"),
+          List.of("Oops: "),
+          List.of(PANIC),
+          List.of("sysrq: Trigger a crash"));
 
   private static final Pattern FRAME =
       Pattern.compile(
@@ -54,24 +63,23 @@ public record Signature(String id, String text) {
   ///
   /// @param log lines of the kernel log, with or without time stamps
   public static Signature ofPanic(List<String> log) {
-    String message = "";
-    int best = PANICS.size();
+    int at = messageAt(log);
+    String message = at < 0 ? "" : withoutStamp(log.get(at));
     String rip = "";
     List<String> frames = List.of();
-    for (int i = 0; i < log.size(); i++) {
+    // Registers and trace follow their message; others, of warnings that the kernel survived, may
+    // stand before it.
+    for (int i = Math.max(0, at); i < log.size(); i++) {
       String line = withoutStamp(log.get(i));
-      for (int rank = 0; rank < best; rank++) {
-        if (line.contains(PANICS.get(rank))) {
-          message = line;
-          best = rank;
-        }
+      Matcher register = RIP.matcher(line);
+      if (register.find() && rip.isEmpty() && frames.isEmpty()) {
+        rip = symbol(register.group(1));
       }
-      Matcher at = RIP.matcher(line);
-      if (at.find() && rip.isEmpty()) {
-        rip = symbol(at.group(1));
-      }
-      if (frames.isEmpty() && line.contains("Call Trace:")) {
+      if (line.contains("Call Trace:")) {
         frames = frames(log, i + 1);
+      }
+      if (!frames.isEmpty() || line.startsWith("---[ end")) {
+        break;
       }
     }
     if (message.isEmpty() && rip.isEmpty()) {
@@ -82,6 +90,29 @@ public record Signature(String id, String text) {
             + (rip.isEmpty() ? "" : " | at " + rip)
             + (frames.isEmpty() ? "" : " | " + String.join(" < ", frames));
     return of(text);
+  }
+
+  /// Index of the line that says best why the kernel died; -1 if none does. Of several the last:
+  /// what came before it, hours ago perhaps, the machine survived.
+  private static int messageAt(List<String> log) {
+    int panic = last(log, List.of(PANIC));
+    if (panic >= 0 && !ECHO.matcher(withoutStamp(log.get(panic))).matches()) {
+      return panic;
+    }
+    return FAULTS.stream()
+        .mapToInt(words -> last(log, words))
+        .filter(at -> at >= 0)
+        .findFirst()
+        .orElse(-1);
+  }
+
+  private static int last(List<String> log, List<String> words) {
+    for (int i = log.size() - 1; i >= 0; i--) {
+      if (words.stream().anyMatch(log.get(i)::contains)) {
+        return i;
+      }
+    }
+    return -1;
   }
 
   private static List<String> frames(List<String> log, int from) {
@@ -105,21 +136,29 @@ public record Signature(String id, String text) {
   public static Signature ofDamage(DumpReport report) {
     SortedSet<String> faults = new TreeSet<>();
     for (Finding finding : report.findings()) {
-      if (finding.cause().isArtefact() || faults.size() >= MAX_FAULTS) {
-        continue;
+      if (!finding.cause().isArtefact()) {
+        faults.add(
+            finding.cause().id()
+                + (finding.subject().cache().isEmpty() ? "" : " " + finding.subject().cache())
+                + place(finding));
       }
-      long object = finding.subject().object();
-      long address = finding.subject().address();
-      boolean placed =
-          object != Evidence.UNKNOWN
-              && address != Evidence.UNKNOWN
-              && Long.compareUnsigned(address - object, 1 << 22) < 0;
-      faults.add(
-          finding.cause().id()
-              + (finding.subject().cache().isEmpty() ? "" : " " + finding.subject().cache())
-              + (placed ? " +0x" + Long.toHexString(address - object) : ""));
     }
-    return faults.isEmpty() ? NONE : of(String.join(" | ", faults));
+    return faults.isEmpty()
+        ? NONE
+        : of(faults.stream().limit(MAX_FAULTS).collect(Collectors.joining(" | ")));
+  }
+
+  /// Where the damage is: the offset in its object, or what the fingerprint calls the place.
+  private static String place(Finding finding) {
+    long object = finding.subject().object();
+    long address = finding.subject().address();
+    if (object != Evidence.UNKNOWN
+        && address != Evidence.UNKNOWN
+        && Long.compareUnsigned(address - object, 1 << 22) < 0) {
+      return " +0x" + Long.toHexString(address - object);
+    }
+    String name = finding.fingerprint().replaceFirst(".*/", "");
+    return name.isEmpty() || name.equals(finding.cause().id()) ? "" : " " + name;
   }
 
   private static Signature of(String text) {
@@ -136,7 +175,9 @@ public record Signature(String id, String text) {
     return message
         .replaceAll("0x[0-9a-fA-F]+", "#")
         .replaceAll("\\b(?=[0-9a-f]*\\d)[0-9a-f]{8,16}\\b", "#")
-        .replaceAll("\\b\\d+\\b", "#")
+        // Who was unlucky, and for how long: "CPU#1 stuck for 26s! [cc1:4242]".
+        .replaceAll("\\[[^\\[\\]]*:\\d+\\]", "[#]")
+        .replaceAll("\\b\\d+s?\\b", "#")
         .strip();
   }
 

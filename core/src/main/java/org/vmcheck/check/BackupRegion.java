@@ -119,8 +119,9 @@ record BackupRegion(long start, long byteCount, long copy, String source) {
     return new Search.Unknown(
         unread.isEmpty()
             ? "no segment of the crash kernel is an ELF core header"
-            : "user space loaded the crash kernel (kexec_load), and its segments are not in the"
-                + " dump: what is stored of the low range is the backup copy");
+            : "where the low range was saved to, for user space loaded the crash kernel"
+                + " (kexec_load) and its segments are not in the dump; what is stored of the low"
+                + " range is that copy");
   }
 
   private static Search fromElf(PhysicalMemory memory, long base, ByteView header) {

@@ -89,12 +89,12 @@ record CaptureKernel(
     if (decoder.isPresent() && kernel.memMap().isPresent()) {
       SlabHeads heads = SlabHeads.below(kernel, kernel.memMap().get(), LowMemory.BACKUP_END_PFN);
       List<SlabHeads.Head> broken =
-          broken(heads.heads(), decoder.get(), memory, traces, overwritten);
+          broken(heads.heads(), decoder.get(), memory, false, traces, overwritten);
       if (search instanceof BackupRegion.Search.Found(BackupRegion region)
-          && memory.read(region.copy() >>> 12) instanceof PageRead.Present) {
+          && isUsed(region, memory)) {
         PhysicalMemory copy =
             new CopiedMemory(memory, region.start(), region.byteCount(), region.copy());
-        List<SlabHeads.Head> still = broken(broken, decoder.get(), copy, List.of(), null);
+        List<SlabHeads.Head> still = broken(broken, decoder.get(), copy, true, List.of(), Set.of());
         lists = Optional.of(new Lists(heads.heads().size(), broken.size(), still.size()));
         for (SlabHeads.Head head : broken) {
           if (!still.contains(head)) {
@@ -109,6 +109,19 @@ record CaptureKernel(
     return new CaptureKernel(search, traces, lists, overwritten, searched);
   }
 
+  /// Whether the copy was made: the loader leaves zeros there, through which every list would seem
+  /// to end.
+  private static boolean isUsed(BackupRegion region, PhysicalMemory memory) {
+    long end = (region.copy() + region.byteCount()) >>> 12;
+    for (long pfn = (region.copy() + 4095) >>> 12; pfn < end; pfn++) {
+      if (memory.read(pfn) instanceof PageRead.Present(MemorySegment page)
+          && !PageStatistics.of(page).isZero()) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   private static boolean usedByKernel(PageState.Kind kind) {
     return switch (kind) {
       case SLAB, PAGE_TABLE, ANONYMOUS, PAGE_CACHE -> true;
@@ -117,10 +130,13 @@ record CaptureKernel(
   }
 
   /// The lists that do not end; a slab page with a trace and such a list is overwritten.
+  ///
+  /// @param isCounted whether a list must have the length that the slab's counters say, too
   private static List<SlabHeads.Head> broken(
       List<SlabHeads.Head> heads,
       FreelistDecoder decoder,
       PhysicalMemory memory,
+      boolean isCounted,
       List<Trace> traces,
       Set<Long> overwritten) {
     Freelist.Walker walker = new Freelist.Walker(decoder, new SlabMemory(memory));
@@ -128,13 +144,18 @@ record CaptureKernel(
     for (SlabHeads.Head head : heads) {
       walker.start(head.slab());
       Freelist list = walker.walk(head.slab(), head.first(), head.slot());
-      if (list.isClosed() || list.end() instanceof Freelist.End.Unreadable) {
+      boolean isWhole =
+          list.isClosed()
+              && (!isCounted
+                  || head.expectedLength() < 0
+                  || list.length() == head.expectedLength());
+      if (isWhole || list.end() instanceof Freelist.End.Unreadable) {
         continue;
       }
       broken.add(head);
       for (Trace trace : traces) {
         long page = head.slab().pfn() + ((list.end().slot() - head.slab().base()) >>> 12);
-        if (overwritten != null && trace.pfn() == page) {
+        if (trace.pfn() == page) {
           overwritten.add(page);
         }
       }

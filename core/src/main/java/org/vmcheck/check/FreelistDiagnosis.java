@@ -114,13 +114,7 @@ final class FreelistDiagnosis {
             kernel.memory().physicalAddress(slot) >>> 12,
             why.words(),
             "the slab page that holds the object is " + why.words()));
-    return switch (why) {
-      case PageRead.Excluded _, PageRead.NotInDump _ -> Cause.PAGE_EXCLUDED;
-      case PageRead.Damaged(long _, long _, PageRead.Damage damage, String _) ->
-          damage == PageRead.Damage.UNDECODABLE ? Cause.PAGE_UNDECODABLE : Cause.DUMP_TRUNCATED;
-      case PageRead.Unreadable _ -> Cause.DUMP_TRUNCATED;
-      case PageRead.Present _ -> throw new IllegalArgumentException("the page is there");
-    };
+    return MissingSlabs.cause(why);
   }
 
   // ---- a pointer that is no object of the slab
@@ -139,6 +133,7 @@ final class FreelistDiagnosis {
       return badHead(slot, raw);
     }
     replay();
+    lostBehind();
     if (isWholePageOneByte(slot)) {
       return Cause.PAGE_WIPED;
     }
@@ -207,6 +202,25 @@ final class FreelistDiagnosis {
   /// Walks the good part again, so that the walker knows which objects are on the list.
   private void replay() {
     walker.walk(slab, fault.head(), slab.address());
+  }
+
+  /// What is left of the list behind the break: objects that still hold a free pointer of the slab.
+  private void lostBehind() {
+    int lost = slab.objects() - slab.inuse() - fault.list().length();
+    if (fault.cpu() >= 0 || lost <= 0) {
+      return;
+    }
+    int leading = walker.readUnmet(slab).leading();
+    evidence.add(
+        new Evidence.CountMismatch(
+            "free objects behind the break",
+            lost,
+            leading,
+            "the counters say that %s behind the break; %d of the objects on no list still %s"
+                .formatted(
+                    Words.plural(lost, "free object is", "free objects are"),
+                    leading,
+                    leading == 1 ? "holds a free pointer" : "hold free pointers")));
   }
 
   private boolean isWholePageOneByte(long slot) {

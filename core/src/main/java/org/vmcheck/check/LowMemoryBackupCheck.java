@@ -79,7 +79,10 @@ final class LowMemoryBackupCheck implements Check {
                   ? "a backup was set up; neither the range nor its copy is in the dump"
                   : "the low range of this dump is the backup copy; no second one is in it";
         } else if (compared.zero == compared.pages) {
-          answer = "a backup is set up and was not used: no capture kernel ran";
+          answer =
+              traces.traces().isEmpty()
+                  ? "a backup is set up and was not used: no capture kernel ran"
+                  : "a backup was set up and its copy holds nothing but zeros";
         } else {
           traces
               .lists()

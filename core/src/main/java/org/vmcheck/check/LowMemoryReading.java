@@ -53,7 +53,13 @@ record LowMemoryReading(
   /// A range of which only a part is ciphertext does not fit the mechanism well.
   private static final double PARTIAL = -2;
 
-  private static final double MAX_PER_LIST = 6;
+  /// A list that closes under a mask which nothing but the list speaks for.
+  private static final double LIST = 6;
+
+  /// One whose mask cannot be the constant between two caches' encodings: nothing else that is
+  /// known turns a whole list by one constant.
+  private static final double CONFIRMED_LIST = 8;
+
   private static final int MIN_FRAMES_WITHOUT_ZEROS = 8;
   private static final int MIN_SUPPORT = 4;
 
@@ -213,7 +219,8 @@ record LowMemoryReading(
       double masked = before + sum(forMask);
       Lists lists = lists(masks);
       if (Math.max(random, masked) >= ENOUGH) {
-        boolean isMask = masked >= random;
+        // Random-looking plaintext stays random-looking under a mask; ciphertext closes no list.
+        boolean isMask = masked >= ENOUGH;
         Set<Long> cipher = new TreeSet<>(isMask ? masks.keySet() : Set.of());
         for (Frame frame : frames) {
           if (frame.bytes() != null
@@ -264,7 +271,41 @@ record LowMemoryReading(
             Map.of(),
             lists);
       }
+      boolean isOpen =
+          encryption == MemoryEncryption.State.SME || encryption == MemoryEncryption.State.UNKNOWN;
+      Optional<Frame> open = isOpen ? brokenUnderSomeBlock() : Optional.empty();
+      if (open.isPresent()) {
+        return result(
+            Answer.CANNOT_TELL,
+            "a freelist breaks in page frame 0x%x (%s), which holds no zero block: one link is too few to tell a mask from damage"
+                .formatted(open.get().pfn(), role(open.get())),
+            before,
+            List.of(),
+            Set.of(),
+            Map.of(),
+            lists);
+      }
       return result(Answer.PLAIN, "", before, List.of(), Set.of(), Map.of(), lists);
+    }
+
+    /// A page that a list breaks on and that could lie under a mask: no block of it is zero, and it
+    /// is not filled with a pattern.
+    private Optional<Frame> brokenUnderSomeBlock() {
+      for (SlabHeads.Head head : broken) {
+        if (brokenAt.get(head.slot()).end()
+            instanceof Freelist.End.BadPointer(int holder, long slot, long _, long _)) {
+          Frame frame = byPfn.get(pfn(head, slot));
+          if (holder != Freelist.HEAD
+              && frame != null
+              && frame.bytes() != null
+              && frame.bytes().zeroBlocks() == 0
+              && !frame.bytes().commonest().isFillPattern()
+              && !soundByList.contains(frame.pfn())) {
+            return Optional.of(frame);
+          }
+        }
+      }
+      return Optional.empty();
     }
 
     private double before() {
@@ -544,10 +585,11 @@ record LowMemoryReading(
             new Witness(
                 slabs.iterator().next(),
                 4 + Math.min(4, slabs.size() - 1),
-                "%s of %s break on them"
+                "%s of %s %s on them"
                     .formatted(
                         Words.plural(count, "freelist", "freelists"),
-                        Words.plural(slabs.size(), "slab", "slabs"))));
+                        Words.plural(slabs.size(), "slab", "slabs"),
+                        count == 1 ? "breaks" : "break")));
       }
       return anchors;
     }
@@ -562,7 +604,7 @@ record LowMemoryReading(
         found.add(
             new Witness(
                 closed.head().slab().pfn(),
-                closed.tests() > 0 ? MAX_PER_LIST : period ? 3 : 0,
+                closed.tests() > 0 ? closed.isConfirmed() ? CONFIRMED_LIST : LIST : period ? 3 : 0,
                 "the freelist of slab 0x%x (%s) breaks as it stands and closes with the mask removed: %s"
                     .formatted(
                         closed.head().slab().address(),
@@ -621,14 +663,15 @@ record LowMemoryReading(
         if (uses.size() < 2 && !known) {
           continue;
         }
-        for (int i = known ? 0 : 1; i < uses.size(); i++) {
-          found.add(
-              new Witness(
-                  entry.getValue().get(Math.min(i, entry.getValue().size() - 1)).pfn(),
-                  2,
-                  "%d pages of different use share the commonest block %s"
-                      .formatted(entry.getValue().size(), entry.getKey().hex())));
-        }
+        found.add(
+            new Witness(
+                entry.getValue().getFirst().pfn(),
+                2.0 * (known ? uses.size() : uses.size() - 1),
+                "%s of %s share the commonest block %s"
+                    .formatted(
+                        Words.plural(entry.getValue().size(), "page", "pages"),
+                        Words.plural(uses.size(), "use", "different uses"),
+                        entry.getKey().hex())));
         entry.getValue().forEach(frame -> masks.putIfAbsent(frame.pfn(), entry.getKey()));
         for (Frame frame : frames) {
           // Pages that are nothing but the mask come out zero.

@@ -120,14 +120,15 @@ final class LowMemoryReservedCheck implements Check {
     } else {
       answer = "in force";
     }
-    facts.put("exposure", exposure(inUse > 0, lowInUse, crashKernel, encryption));
+    String exposure = exposure(inUse > 0, lowInUse, crashKernel, encryption);
+    facts.put("exposure", exposure);
     List<Note> notes = new ArrayList<>();
     if (inUse > 0) {
       notes.add(
           new Note(
               "low memory",
-              "%d pages below 1 MiB are in use (%s)"
-                  .formatted(inUse, String.join("; ", examples))));
+              "%d pages below 1 MiB are in use (%s); exposure: %s"
+                  .formatted(inUse, String.join("; ", examples), exposure)));
       uses.forEach((role, count) -> facts.put("in use as " + role, count.toString()));
     }
     return new CheckOutcome.Ran(

@@ -92,7 +92,13 @@ final class LowMemorySmeCheck implements Check {
       facts.put("masks", String.join(", ", masks(reading)));
     }
     List<Note> notes = new ArrayList<>();
-    if (reading.answer() == LowMemoryReading.Answer.CANNOT_TELL) {
+    boolean isWhole =
+        subjects.kernel().isEmpty()
+            && reading.answer() == LowMemoryReading.Answer.CANNOT_TELL
+            && MemoryEncryptionCheck.isEncrypted(subjects);
+    if (isWhole) {
+      notes.add(new Note("low memory", "the whole dump is ciphertext (memory.encryption)"));
+    } else if (reading.answer() == LowMemoryReading.Answer.CANNOT_TELL) {
       notes.add(new Note("low memory", reading.why()));
       for (LowMemoryReading.Witness witness : strongest(reading)) {
         notes.add(new Note("low memory", witness.words()));
@@ -196,14 +202,21 @@ final class LowMemorySmeCheck implements Check {
 
   private static Evidence rewalk(LowMemoryReading reading) {
     LowMemoryReading.Lists lists = reading.lists();
-    String which =
-        lists.closedUnmasked() == lists.broken()
-            ? "all " + Words.plural(lists.broken(), "broken freelist", "broken freelists")
-            : "%d of %d broken freelists".formatted(lists.closedUnmasked(), lists.broken());
-    return new Evidence.WhatIf(
-        "mask removed",
-        "with the mask removed %s of %s in the range close"
-            .formatted(which, Words.plural(lists.slabs(), "slab", "slabs")));
+    String slabs = Words.plural(lists.slabs(), "slab", "slabs");
+    String sentence;
+    if (lists.closedUnmasked() < lists.broken()) {
+      sentence =
+          "with the mask removed %d of %d broken freelists of %s in the range close"
+              .formatted(lists.closedUnmasked(), lists.broken(), slabs);
+    } else {
+      sentence =
+          lists.broken() == 1
+              ? "with the mask removed the one broken freelist of %s in the range closes"
+                  .formatted(slabs)
+              : "with the mask removed all %d broken freelists of %s in the range close"
+                  .formatted(lists.broken(), slabs);
+    }
+    return new Evidence.WhatIf(Evidence.MASK_REMOVED, sentence);
   }
 
   private static Evidence word(LowMemoryReading.Bad bad, boolean masked) {
@@ -247,10 +260,11 @@ final class LowMemorySmeCheck implements Check {
               "broken freelists",
               0,
               lists,
-              "%s of %s break on these pages and nowhere else (%s)"
+              "%s of %s %s on these pages and nowhere else (%s)"
                   .formatted(
                       Words.plural(lists, "freelist", "freelists"),
                       Words.plural(slabs.size(), "slab", "slabs"),
+                      lists == 1 ? "breaks" : "break",
                       String.join(", ", caches.stream().limit(MAX_EXAMPLES).toList()))));
     }
     long others = faults.size() - lists;
@@ -269,10 +283,12 @@ final class LowMemorySmeCheck implements Check {
     int random = 0;
     int narrow = 0;
     double sum = 0;
+    double entropy = 0;
     for (LowMemoryReading.Frame frame : reading.frames()) {
       if (reading.ciphertext().contains(frame.pfn())) {
         random++;
         sum += frame.bytes().chiSquare();
+        entropy += frame.bytes().entropy();
       }
     }
     for (LowMemoryReading.Frame frame : reading.frames()) {
@@ -286,13 +302,15 @@ final class LowMemorySmeCheck implements Check {
         random,
         ("%d of %d stored pages cannot be told from random bytes; %d lie within the limits that all"
                 + " of them together leave once in a thousand; their chi-squares sum to %.0f, %+.1f"
-                + " standard deviations from what random bytes give")
+                + " standard deviations from what random bytes give; their entropy is %.4f bits a"
+                + " byte (random pages: 7.9546)")
             .formatted(
                 random,
                 reading.stored(),
                 narrow,
                 sum,
-                PageStatistics.deviation(sum, Math.max(1, random))));
+                PageStatistics.deviation(sum, Math.max(1, random)),
+                entropy / Math.max(1, random)));
   }
 
   private static void encryption(Kernel kernel, List<Evidence> evidence, List<Evidence> against) {

@@ -57,7 +57,9 @@ final class MaskSearch {
   ///
   /// @param links free pointers read on masked pages
   /// @param tests of these, those that the masks were not fitted to and that lead to an object
-  record Closed(SlabHeads.Head head, int links, int tests) {}
+  /// @param isConfirmed whether the masks are more than what the links have in common: the page's
+  ///   own commonest block, or constants that repeat every 32 bits as the hardware's do
+  record Closed(SlabHeads.Head head, int links, int tests, boolean isConfirmed) {}
 
   /// @param statistics of the stored pages of the range
   /// @param clear frames that are known to hold plain data
@@ -109,7 +111,7 @@ final class MaskSearch {
   }
 
   private void keep(Walk walk) {
-    closed.add(new Closed(walk.head, walk.maskedLinks, walk.tests()));
+    closed.add(new Closed(walk.head, walk.maskedLinks, walk.tests(), walk.isConfirmed()));
     for (long pfn : walk.pages()) {
       PageMask mask = walk.whole(pfn);
       if (mask != null && !mask.isZero()) {
@@ -216,6 +218,26 @@ final class MaskSearch {
       return maskedLinks > 0;
     }
 
+    /// Hardened pointers that were encoded for another cache differ by one constant too, the XOR of
+    /// two `kmem_cache.random`: plain ones have no such constant.
+    boolean isConfirmed() {
+      if (decoder == FreelistDecoder.PLAIN) {
+        return true;
+      }
+      for (Map.Entry<Long, Long> half : halves.entrySet()) {
+        long value = half.getValue();
+        PageStatistics page = statistics.get(half.getKey() >>> 1);
+        boolean isCommonest =
+            page != null
+                && page.commonestCount() >= MIN_ZERO_BLOCKS
+                && page.commonest().over((half.getKey() & 1) * 8) == value;
+        if (value != 0 && !isCommonest && (int) value != (int) (value >>> 32)) {
+          return false;
+        }
+      }
+      return true;
+    }
+
     Set<Long> pages() {
       Set<Long> pages = new LinkedHashSet<>();
       halves.keySet().forEach(key -> pages.add(key >>> 1));
@@ -223,7 +245,8 @@ final class MaskSearch {
     }
 
     /// Both halves of a page's mask: one that no link read is taken from the page's commonest word,
-    /// or from the other where that repeats every 32 bits. Null if it cannot be told.
+    /// or from the other where that repeats every 32 bits. Null if it cannot be told, or if the
+    /// page is in the clear.
     PageMask whole(long pfn) {
       Long low = halves.get(pfn * 2);
       Long high = halves.get(pfn * 2 + 1);
@@ -231,6 +254,10 @@ final class MaskSearch {
         return new PageMask(low, high);
       }
       long known = low != null ? low : high;
+      if (known == 0) {
+        // The list reads the page as it stands: what repeats there is data.
+        return null;
+      }
       for (PageMask mask : proven) {
         if (mask.over(low != null ? 0 : 8) == known) {
           return mask;
@@ -351,6 +378,11 @@ final class MaskSearch {
     }
 
     private boolean closesUnder(long key, long half, long word, long slot) {
+      Long other = halves.get(key ^ 1);
+      if (other != null && (other == 0) != (half == 0)) {
+        // A page is masked or it is not: no mask has a half of zeros.
+        return false;
+      }
       int masked = maskedLinks;
       int pointers = maskedPointers;
       halves.put(key, half);

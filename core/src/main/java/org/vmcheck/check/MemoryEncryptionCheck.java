@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.Cause;
@@ -15,6 +16,7 @@ import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
@@ -82,8 +84,10 @@ final class MemoryEncryptionCheck implements Check {
           facts.put("known from", String.join(", ", known.reasons()));
         });
     boolean found = subjects.kernel().isPresent();
-    boolean ciphertext = image.isCiphertext(MIN_IMAGE) || (!found && all.isCiphertext(MIN_SAMPLES));
-    List<Finding> findings = ciphertext ? List.of(finding(all, image)) : List.of();
+    boolean ciphertext = isEncrypted(found, all, image);
+    List<Finding> findings = ciphertext ? List.of(finding(subjects.dump(), all, image)) : List.of();
+    List<Note> notes = new ArrayList<>();
+    subjects.kernel().ifPresent(kernel -> unnamedBit(kernel, facts, notes));
     String answer;
     if (ciphertext) {
       answer = "encrypted as a whole";
@@ -101,8 +105,40 @@ final class MemoryEncryptionCheck implements Check {
         answer,
         facts,
         findings,
-        List.of(),
+        notes,
         new Coverage(Map.of("pages sampled", (long) all.pages + image.pages), Map.of(), List.of()));
+  }
+
+  /// Whether the dump is ciphertext all over.
+  static boolean isEncrypted(Subjects subjects) {
+    PhysicalMemory memory = subjects.dump().memory();
+    return isEncrypted(subjects.kernel().isPresent(), sample(memory), image(subjects, memory));
+  }
+
+  private static boolean isEncrypted(boolean found, Sample all, Sample image) {
+    return image.isCiphertext(MIN_IMAGE) || (!found && all.isCiphertext(MIN_SAMPLES));
+  }
+
+  /// The page tables carry a bit that VMCOREINFO does not name: vmcheck strips it, other tools lose
+  /// their way in the tables.
+  private static void unnamedBit(Kernel kernel, Map<String, String> facts, List<Note> notes) {
+    long bit = kernel.memory().paging().encryptionMask();
+    if (bit == 0) {
+      return;
+    }
+    facts.put("encryption bit in page-table entries", "0x%x".formatted(bit));
+    OptionalLong told = kernel.vmcoreinfo().number("sme_mask");
+    if (told.orElse(0) != bit) {
+      notes.add(
+          new Note(
+              "memory encryption",
+              "page-table entries carry the encryption bit 0x%x; %s: a reader that does not strip it cannot follow them"
+                  .formatted(
+                      bit,
+                      told.isPresent()
+                          ? "VMCOREINFO says NUMBER(sme_mask)=0x%x".formatted(told.getAsLong())
+                          : "VMCOREINFO has no NUMBER(sme_mask)")));
+    }
   }
 
   /// Stored pages at even distances over the whole dump.
@@ -160,8 +196,31 @@ final class MemoryEncryptionCheck implements Check {
     return new Sample(pages, zero, random);
   }
 
-  private Finding finding(Sample all, Sample image) {
+  private Finding finding(Dump dump, Sample all, Sample image) {
     List<Evidence> evidence = new ArrayList<>();
+    // The dump's own note is written in the clear; the kernel put its mask there.
+    OptionalLong told =
+        dump.vmcoreinfo().map(info -> info.number("sme_mask")).orElse(OptionalLong.empty());
+    String claim;
+    if (told.orElse(0) != 0) {
+      claim =
+          "the memory in this dump is encrypted as a whole: the crashed kernel encrypted its memory"
+              + " and whoever wrote the dump read it without the key";
+      evidence.add(
+          new Evidence.CountMismatch(
+              "sme_mask",
+              0,
+              told.getAsLong(),
+              "VMCOREINFO says NUMBER(sme_mask)=0x%x: memory encryption was active (SME, or SEV in a guest)"
+                  .formatted(told.getAsLong())));
+    } else if (dump.vmcoreinfo().isEmpty()) {
+      claim =
+          "the memory in this dump is encrypted as a whole: it looks like a confidential guest"
+              + " (SEV, TDX) dumped from its host";
+    } else {
+      claim =
+          "the memory in this dump is encrypted as a whole: nothing can be said about the kernel";
+    }
     if (image.isCiphertext(MIN_IMAGE)) {
       evidence.add(
           new Evidence.CountMismatch(
@@ -183,7 +242,7 @@ final class MemoryEncryptionCheck implements Check {
         Layer.CONTAINER,
         Severity.CORRUPT,
         Cause.ENCRYPTED_MEMORY,
-        "the memory in this dump is encrypted as a whole: nothing can be said about the kernel",
+        claim,
         Subject.NONE,
         evidence,
         List.of(),

@@ -5,10 +5,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.vmcheck.dump.Container;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabFault;
 
 /// Freelists that end at a page which the dump does not hold: many findings with one cause, and not
 /// the kernel's. They become one.
@@ -35,6 +41,42 @@ final class MissingSlabs {
     return others;
   }
 
+  /// A slab of which pages are not in the dump, although no freelist ends there.
+  static Finding finding(Kernel kernel, String check, SlabFault.Absent absent) {
+    Slab slab = absent.slab();
+    long physical = kernel.memory().physicalAddress(absent.address());
+    return new Finding(
+        check,
+        Layer.CONTAINER,
+        Severity.CORRUPT,
+        cause(absent.why()),
+        "%s of a slab of cache %s cannot be read"
+            .formatted(
+                Words.plural(absent.objects(), "object", "objects"), Words.name(slab.cache())),
+        Subject.cache(Words.name(slab.cache()))
+            .withSlab(slab.address())
+            .withAddress(absent.address(), physical),
+        List.of(
+            new Evidence.PageLooksLike(
+                physical >>> 12,
+                absent.why().words(),
+                "page frame 0x%x, a slab of cache %s, is %s"
+                    .formatted(physical >>> 12, Words.name(slab.cache()), absent.why().words()))),
+        List.of(),
+        check + "/" + cause(absent.why()).id());
+  }
+
+  /// Why a page that should be in the dump is not.
+  static Cause cause(PageRead why) {
+    return switch (why) {
+      case PageRead.Excluded _, PageRead.NotInDump _ -> Cause.PAGE_EXCLUDED;
+      case PageRead.Damaged(long _, long _, PageRead.Damage damage, String _) ->
+          damage == PageRead.Damage.UNDECODABLE ? Cause.PAGE_UNDECODABLE : Cause.DUMP_TRUNCATED;
+      case PageRead.Unreadable _ -> Cause.DUMP_TRUNCATED;
+      case PageRead.Present _ -> throw new IllegalArgumentException("the page is there");
+    };
+  }
+
   private static Finding folded(Cause cause, List<Finding> same, Container container) {
     Finding first = same.getFirst();
     List<Evidence> evidence = new ArrayList<>();
@@ -54,8 +96,8 @@ final class MissingSlabs {
         cause == Cause.PAGE_EXCLUDED && container.dumpLevel() >= 0
             ? Cause.DUMPER_EXCLUDED_SLAB
             : cause,
-        "%s cannot be walked to the end: slab pages %s the dump"
-            .formatted(Words.plural(same.size(), "freelist", "freelists"), state),
+        "%s of the kernel cannot be read whole: pages of them %s the dump"
+            .formatted(Words.plural(same.size(), "slab", "slabs"), state),
         same.size() == 1 ? first.subject() : Subject.NONE,
         evidence,
         List.of(),

@@ -96,6 +96,6 @@ final class SlabCountsCheck implements Check {
                 count.counter(), count.expected(), count.actual(), count.why()),
             HexWindow.around(kernel, count.address(), 8, "the word that holds the counter")),
         List.of(),
-        "%s/%s/%s".formatted(id(), Words.name(count.cache()), count.counter()));
+        "%s/%s/%s".formatted(id(), Words.name(count.cache()), Words.place(count.counter())));
   }
 }

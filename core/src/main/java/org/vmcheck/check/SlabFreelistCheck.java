@@ -6,11 +6,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Freelist;
@@ -36,8 +39,9 @@ final class SlabFreelistCheck implements Check {
   public String explanation() {
     return """
     Walks the freelist of every slab of every cache: those of the CPUs, of the CPUs' partial lists,
-    of the nodes' lists and of full slabs found through the page descriptors. Each pointer must be
-    an object of the slab on its stride; no object may come twice. The encoding of the pointers is
+    of the nodes' lists and of full slabs found through the page descriptors, and reads the slot of
+    every object on no list. Each pointer must be an object of the slab on its stride; no object may
+    come twice. The encoding of the pointers is
     chosen once, by a vote of all slabs. After a break the walk goes on with the next slab.
 
     It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
@@ -57,18 +61,35 @@ final class SlabFreelistCheck implements Check {
     SlabSurvey survey = subjects.survey();
     List<Finding> found = new ArrayList<>();
     Map<Long, List<SlabFault.Broken>> byCache = new LinkedHashMap<>();
+    // An ELF core does not tell why a page is left out: a page of zeros is, from dump level 1 on.
+    boolean mayLeaveOutZeros = subjects.dump().container().dumpLevel() < 0;
+    long leftOut = 0;
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken) {
+        if (mayLeaveOutZeros && endsInZeros(survey, broken)) {
+          leftOut++;
+          continue;
+        }
         byCache.computeIfAbsent(broken.cache().address(), _ -> new ArrayList<>()).add(broken);
       }
     }
+    SlabDrawing drawing = SlabDrawing.of(kernel, subjects.soundFaults());
     for (List<SlabFault.Broken> broken : byCache.values()) {
       Optional<CacheDiagnosis> whole =
           CacheDiagnosis.ofBroken(kernel, survey.vote().decoder(), broken);
       if (whole.isPresent()) {
         found.add(whole.get().finding(kernel, id()));
       } else {
-        broken.forEach(one -> found.add(finding(kernel, survey, one)));
+        broken.forEach(one -> found.add(finding(kernel, survey, drawing, one)));
+      }
+    }
+    for (SlabFault fault : subjects.soundFaults()) {
+      if (fault instanceof SlabFault.Absent absent) {
+        if (mayLeaveOutZeros && absent.why() instanceof PageRead.Excluded) {
+          leftOut++;
+        } else {
+          found.add(MissingSlabs.finding(kernel, id(), absent));
+        }
       }
     }
     List<Finding> findings = MissingSlabs.fold(found, subjects.dump().container());
@@ -92,6 +113,9 @@ final class SlabFreelistCheck implements Check {
     facts.put("caches", Integer.toString(survey.tallies().size()));
     facts.put("slabs", Long.toString(survey.slabs()));
     facts.put("objects", Long.toString(survey.objects()));
+    if (kernel.slabCaches().layout().isPresent()) {
+      facts.put("objects read", Long.toString(survey.slots()));
+    }
     facts.put("free pointers", Long.toString(survey.freePointers()));
     facts.put("decoder", vote.decoder().words());
     facts.put("vote", voteWords(vote));
@@ -100,7 +124,8 @@ final class SlabFreelistCheck implements Check {
     }
     Map<String, Long> looked = new LinkedHashMap<>();
     looked.put("slabs", survey.slabs());
-    looked.put("objects", survey.objects());
+    looked.put(
+        "objects", kernel.slabCaches().layout().isPresent() ? survey.slots() : survey.objects());
     looked.put("free pointers", survey.freePointers());
     Map<String, Long> notRead = new TreeMap<>(survey.unreadableSlabPages());
     long ciphertext =
@@ -109,18 +134,83 @@ final class SlabFreelistCheck implements Check {
       notRead.merge("ciphertext", ciphertext, Long::sum);
       facts.put("freelists lost to ciphertext", Long.toString(ciphertext));
     }
+    long overwritten =
+        subjects.overwrittenFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+    if (overwritten > 0) {
+      notRead.merge("overwritten by the capture kernel", overwritten, Long::sum);
+      facts.put("freelists lost to the capture kernel", Long.toString(overwritten));
+    }
+    List<String> but = new ArrayList<>();
+    if (ciphertext > 0) {
+      but.add("%d on ciphertext pages (lowmem.sme)".formatted(ciphertext));
+    }
+    if (overwritten > 0) {
+      but.add("%d on pages that the capture kernel used (lowmem.backup)".formatted(overwritten));
+    }
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? (ciphertext == 0
+            ? (but.isEmpty()
                 ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
-                : "every freelist ends as it should but %d on ciphertext pages (lowmem.sme)"
-                    .formatted(ciphertext))
+                : "every freelist ends as it should but " + String.join(" and ", but))
             : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
         facts,
         findings,
-        List.of(),
+        notes(findings, leftOut),
         new Coverage(looked, notRead, gaps));
+  }
+
+  private static List<Note> notes(List<Finding> findings, long leftOut) {
+    List<Note> notes = new ArrayList<>(sameBits(findings));
+    if (leftOut > 0) {
+      notes.add(
+          new Note(
+              "zeros",
+              "%s not whole in the dump: the writer leaves out pages of zeros, and no list breaks if these are"
+                  .formatted(Words.plural(leftOut, "slab is", "slabs are"))));
+    }
+    return notes;
+  }
+
+  /// Whether a list ends well if the page that was left out holds zeros: a plain null pointer.
+  private static boolean endsInZeros(SlabSurvey survey, SlabFault.Broken broken) {
+    Slab slab = broken.slab();
+    return survey.vote().decoder() == FreelistDecoder.PLAIN
+        && broken.list().end() instanceof Freelist.End.Unreadable(int _, long _, PageRead why)
+        && why instanceof PageRead.Excluded
+        && (broken.cpu() >= 0 || broken.list().length() == slab.objects() - slab.inuse());
+  }
+
+  /// One bit of the word flipped in several places is what a bad line of a memory module does.
+  private static List<Note> sameBits(List<Finding> findings) {
+    Map<Integer, List<String>> places = new TreeMap<>();
+    for (Finding finding : findings) {
+      for (Evidence evidence : finding.evidence()) {
+        if (finding.cause() == Cause.BIT_FLIP
+            && evidence instanceof Evidence.WordAt(long _, long at, long raw, long right, String _)
+            && Long.bitCount(raw ^ right) == 1) {
+          places
+              .computeIfAbsent(Long.numberOfTrailingZeros(raw ^ right), _ -> new ArrayList<>())
+              .add("0x" + Long.toHexString(at));
+          break;
+        }
+      }
+    }
+    List<Note> notes = new ArrayList<>();
+    places.forEach(
+        (bit, at) -> {
+          if (at.size() > 1) {
+            notes.add(
+                new Note(
+                    "memory module",
+                    "bit %d is flipped in %d words (physical %s): a memory module is the suspect"
+                        .formatted(
+                            bit,
+                            at.size(),
+                            String.join(", ", at.subList(0, Math.min(8, at.size()))))));
+          }
+        });
+    return notes;
   }
 
   private static String voteWords(FreelistDecoder.Vote vote) {
@@ -129,7 +219,8 @@ final class SlabFreelistCheck implements Check {
         : "%d of %d slabs, runner-up %d".formatted(vote.votes(), vote.slabs(), vote.runnerUp());
   }
 
-  private Finding finding(Kernel kernel, SlabSurvey survey, SlabFault.Broken broken) {
+  private Finding finding(
+      Kernel kernel, SlabSurvey survey, SlabDrawing drawing, SlabFault.Broken broken) {
     Slab slab = broken.slab();
     FreelistDiagnosis.Result result = FreelistDiagnosis.of(kernel, survey.vote().decoder(), broken);
     boolean head = result.holder() == Freelist.HEAD;
@@ -140,6 +231,7 @@ final class SlabFreelistCheck implements Check {
             result.slot(),
             8,
             head ? "the word that holds the head" : "the object around its free pointer"));
+    evidence.addAll(drawing.picture(broken));
     String where =
         head
             ? "its head"
@@ -160,11 +252,13 @@ final class SlabFreelistCheck implements Check {
         subject,
         evidence,
         result.against(),
-        "%s/%s/%s/offset %d"
+        "%s/%s/%s/%s"
             .formatted(
                 id(),
                 result.cause().id(),
                 Words.name(slab.cache()),
-                head ? -1 : slab.cache().offset()));
+                head
+                    ? Words.place(broken.listName()) + " head"
+                    : "offset " + slab.cache().offset()));
   }
 }

@@ -11,6 +11,7 @@ import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
@@ -22,6 +23,8 @@ import org.vmcheck.memory.MemoryRead;
 
 /// Are the lists of caches and slabs whole, and is every slab where it must be?
 final class SlabListsCheck implements Check {
+  private static final int MAX_NOTES = 20;
+
   @Override
   public String id() {
     return "slab.lists";
@@ -35,11 +38,15 @@ final class SlabListsCheck implements Check {
   @Override
   public String explanation() {
     return """
-    Follows slab_caches, the nodes' partial lists and the CPUs' partial chains in both directions,
-    and compares each slab's place with its own account: slab_cache, frozen. A list with one bad
-    link is read from the other side, so that the slabs behind it are not lost.
+    Follows slab_caches, the nodes' partial and full lists and the CPUs' partial chains in both
+    directions, and compares each slab's place with its own account: slab_cache, frozen, its node,
+    the pages around it. A list with one bad link is read from the other side, so that the slabs
+    behind it are not lost.
 
-    It can mislead: a CPU stopped between two stores of list_add leaves one half-linked node.
+    Legal for an instant, and so notes: with list_lock held, nr_partial one off and one node linked
+    half; with a slab's page locked, inuse one off; per cache, no more slabs with free objects on no
+    list than the machine has CPUs. Anything beyond that is a finding, and a bad free pointer,
+    a cycle or an object on two lists always is.
     Next: compare the bad word with list poison and with its neighbours.\
     """;
   }
@@ -119,7 +126,17 @@ final class SlabListsCheck implements Check {
                     entry.raw(),
                     entry.slab() == null ? Evidence.UNKNOWN : entry.slab().address()));
         case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);
-        case SlabFault.Broken _, SlabFault.Count _, SlabFault.Pattern _ -> {}
+        case SlabFault.Overlap overlap ->
+            findings.add(
+                finding(
+                    kernel,
+                    overlap,
+                    Cause.METADATA_OVERWRITTEN,
+                    "page frame 0x%x is marked as a slab inside the %d pages of the slab at 0x%x"
+                        .formatted(overlap.pfn(), overlap.pages(), overlap.slab()),
+                    Evidence.UNKNOWN,
+                    overlap.slab()));
+        case SlabFault.Broken _, SlabFault.Count _, SlabFault.Pattern _, SlabFault.Absent _ -> {}
       }
     }
     Map<String, String> facts = new LinkedHashMap<>();
@@ -132,8 +149,25 @@ final class SlabListsCheck implements Check {
                 findings.size(), "list or slab is out of place", "lists or slabs are out of place"),
         facts,
         findings,
-        List.of(),
+        notes(survey),
         new Coverage(Map.of("caches", (long) survey.tallies().size()), Map.of(), gaps));
+  }
+
+  /// One note a kind of state, not one a slab.
+  private static List<Note> notes(SlabSurvey survey) {
+    List<Note> notes = new ArrayList<>();
+    for (SlabSurvey.Instant instant : survey.instants()) {
+      if (notes.size() == MAX_NOTES) {
+        notes.add(new Note("instant", "%d more".formatted(survey.instants().size() - MAX_NOTES)));
+        break;
+      }
+      notes.add(
+          new Note(
+              "instant",
+              "cache %s: %s; no damage: %s"
+                  .formatted(Words.name(instant.cache()), instant.what(), instant.why())));
+    }
+    return notes;
   }
 
   /// A structure that cannot be read: absent from the dump is a gap, a wild pointer is damage.
@@ -220,8 +254,26 @@ final class SlabListsCheck implements Check {
             .withWord(raw, Evidence.UNKNOWN),
         evidence,
         List.of(),
-        "%s/%s/%s/%s"
-            .formatted(
-                id(), cause.id(), Words.name(fault.cache()), fault.getClass().getSimpleName()));
+        "%s/%s/%s/%s".formatted(id(), cause.id(), Words.name(fault.cache()), place(fault)));
+  }
+
+  /// The place of a fault by the kernel's names.
+  private static String place(SlabFault fault) {
+    return Words.place(
+        switch (fault) {
+          case SlabFault.Links links ->
+              links.list() + links.walk().bad().map(bad -> " " + bad.member()).orElse("");
+          case SlabFault.Stray stray -> stray.list();
+          case SlabFault.Owner _ -> "slab_cache";
+          case SlabFault.Place contradicting -> contradicting.why();
+          case SlabFault.Insane insane -> insane.why();
+          case SlabFault.Entry entry -> entry.array();
+          case SlabFault.Unread unread -> unread.what();
+          case SlabFault.Broken broken -> broken.listName();
+          case SlabFault.Count count -> count.counter();
+          case SlabFault.Pattern pattern -> pattern.zone().words();
+          case SlabFault.Overlap _ -> "slab in a slab";
+          case SlabFault.Absent _ -> "pages";
+        });
   }
 }

@@ -4,14 +4,20 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.kernel.ListWalk;
 import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.PageState;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.PageMask;
 
 /// What the checks look at: one open dump, the kernel in it, and the one pass over its slabs that
@@ -112,7 +118,24 @@ public final class Subjects {
     return survey().faults().stream()
         .filter(fault -> !isOn(lowMemory().ciphertext(), fault))
         .filter(fault -> !isOn(captureKernel().overwritten(), fault))
+        .filter(fault -> !isUnread(fault))
         .toList();
+  }
+
+  /// Whether it rests on a page that the system could not deliver: nothing is known of it then.
+  private boolean isUnread(SlabFault fault) {
+    Set<Long> unreadable = dump.unreadablePages();
+    return !unreadable.isEmpty()
+        && (isOn(unreadable, fault)
+            || (fault instanceof SlabFault.Unread unread && isUnreadable(unread.why()))
+            || (fault instanceof SlabFault.Links links
+                && links.walk().end() instanceof ListWalk.End.Unreadable(_, _, MemoryRead why)
+                && isUnreadable(why)));
+  }
+
+  private static boolean isUnreadable(MemoryRead read) {
+    return read instanceof MemoryRead.Missing(_, _, PageRead why)
+        && why instanceof PageRead.Unreadable;
   }
 
   /// What seems wrong with slabs because pages of them are ciphertext.
@@ -129,6 +152,30 @@ public final class Subjects {
             .filter(fault -> isOn(captureKernel().overwritten(), fault))
             .toList()
         : List.of();
+  }
+
+  /// Whether a page frame of the low range holds other bytes than the kernel left there.
+  public boolean isSpoiled(long pfn) {
+    return lowMemory().ciphertext().contains(pfn)
+        || (kernel().isPresent() && captureKernel().overwritten().contains(pfn));
+  }
+
+  /// Names of caches that have a slab on such a page.
+  ///
+  /// @param recovered frames that are read rightly all the same
+  public List<String> spoiledCaches(Set<Long> recovered) {
+    Set<String> names = new TreeSet<>();
+    for (long pfn = 0; pfn < LowMemory.BACKUP_END_PFN; pfn++) {
+      PageState state = kernel().orElseThrow().memMap().orElseThrow().state(pfn);
+      SlabCache cache = kernel().get().slabCaches().byAddress().get(state.slabCache());
+      if (state.kind() == PageState.Kind.SLAB
+          && cache != null
+          && !recovered.contains(pfn)
+          && isSpoiled(pfn)) {
+        names.add(cache.name());
+      }
+    }
+    return List.copyOf(names);
   }
 
   private boolean isOn(Set<Long> frames, SlabFault fault) {

@@ -75,6 +75,7 @@ final class DwarfEntry {
     bytes.at = at;
     long code = bytes.uleb();
     hasChildren = false;
+    nameIn = NameIn.NOWHERE;
     if (code == 0) {
       tag = 0;
       next = bytes.at;
@@ -83,7 +84,6 @@ final class DwarfEntry {
     DwarfAbbreviation abbreviation = unit.abbreviation(code);
     tag = abbreviation.tag;
     hasChildren = abbreviation.hasChildren;
-    nameIn = NameIn.NOWHERE;
     sibling = byteSize = bitOffset = bitSize = constValue = ABSENT;
     upperBound = count = location = dataBitOffset = type = strOffsetsBase = ABSENT;
     isDeclaration = false;

@@ -3,6 +3,7 @@ package org.vmcheck.dump;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.elf.ElfSegment;
 
@@ -36,6 +37,17 @@ public interface Dump extends AutoCloseable {
 
   /// Text of ERASEINFO: what makedumpfile's `--config` filter overwrote; empty if nothing.
   String eraseinfo();
+
+  /// What the operating system could not deliver since the dump was opened, a sentence each, and
+  /// which file has changed its length meanwhile; empty if all was well.
+  default List<String> readFailures() {
+    return List.of();
+  }
+
+  /// Page frames that the operating system could not deliver since the dump was opened.
+  default Set<Long> unreadablePages() {
+    return Set.of();
+  }
 
   /// Checks the container's tables against each other, each descriptor included, without decoding a
   /// page. Takes about a second for 100 million pages.

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfNote;
@@ -38,6 +39,8 @@ final class ElfDump implements Dump, PhysicalMemory {
   private final Optional<Vmcoreinfo> vmcoreinfo;
   private final int pageSize;
   private final Container container;
+
+  private final ReadFailures failures = new ReadFailures();
 
   // Pieces of physical space in ascending order, not overlapping; all in bytes.
   private final long[] starts;
@@ -334,6 +337,16 @@ final class ElfDump implements Dump, PhysicalMemory {
   }
 
   @Override
+  public List<String> readFailures() {
+    return failures.words(List.of(file.map()));
+  }
+
+  @Override
+  public Set<Long> unreadablePages() {
+    return failures.pfns();
+  }
+
+  @Override
   public ContainerAudit audit() {
     return ElfAudit.of(this);
   }
@@ -404,22 +417,23 @@ final class ElfDump implements Dump, PhysicalMemory {
         MemorySegment bytes = source.slice(fileOffset, pageSize);
         if (into == null) {
           MappedFile.touch(bytes);
+          MappedFile.settle();
           return new PageRead.Present(bytes);
         }
         MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, into, 0, pageSize);
+        MappedFile.settle();
         return new PageRead.Present(MemorySegment.ofArray(into));
       }
       if (i >= 0 && paddr >= storedEnds[i] && paddr + pageSize <= ends[i]) {
         return new PageRead.Excluded(pfn);
       }
-      return readPartial(pfn, paddr, Math.max(i, 0), into);
+      PageRead partial = readPartial(pfn, paddr, Math.max(i, 0), into);
+      MappedFile.settle();
+      return partial;
     } catch (IOException e) {
       return new PageRead.Damaged(pfn, fileOffset, PageRead.Damage.TRUNCATED, e.getMessage());
     } catch (InternalError lost) {
-      if (MappedFile.isLostMap(lost)) {
-        return new PageRead.Unreadable(pfn, fileOffset, "the file shrank or its device failed");
-      }
-      throw lost;
+      return failures.page(pfn, fileOffset, lost);
     }
   }
 

@@ -10,7 +10,6 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.codec.Codecs;
-import org.vmcheck.io.MappedFile;
 
 /// Reads every page descriptor of a kdump-compressed dump and holds bitmaps, descriptors and the
 /// file's length against each other.
@@ -108,11 +107,8 @@ final class KdumpAudit {
           if (why instanceof PageRead.Damaged damaged) {
             descriptors += damaged.damage() == PageRead.Damage.UNDECODABLE ? 1 : 0;
             collector.bad(damaged);
-          } else if (why instanceof PageRead.Unreadable unreadable) {
-            collector.bad(
-                new PageRead.Damaged(
-                    pfn, unreadable.fileOffset(), PageRead.Damage.TRUNCATED, unreadable.reason()));
           }
+          // What cannot be read is no damage of the file: the dump itself keeps count of it.
         }
       }
       pfn = dumpable.nextSet(pfn + 1);
@@ -128,10 +124,7 @@ final class KdumpAudit {
       return new KdumpDump.Location.Nowhere(
           new PageRead.Damaged(pfn, 0, PageRead.Damage.TRUNCATED, e.getMessage()));
     } catch (InternalError lost) {
-      if (MappedFile.isLostMap(lost)) {
-        return new KdumpDump.Location.Nowhere(KdumpDump.unreadable(pfn, lost));
-      }
-      throw lost;
+      return new KdumpDump.Location.Nowhere(dump.unreadable(pfn, lost));
     }
   }
 

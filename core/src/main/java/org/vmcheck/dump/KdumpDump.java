@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.vmcheck.codec.Codecs;
 import org.vmcheck.codec.CorruptPageException;
 import org.vmcheck.codec.PageCodec;
@@ -46,6 +47,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
   private final Optional<Vmcoreinfo> vmcoreinfo;
   private final Container container;
   private final PageCache cache;
+  private final ReadFailures failures = new ReadFailures();
   private volatile ContainerAudit audit;
 
   /// Frames [from, to) whose bits were cut off with the end of a flattened stream.
@@ -359,15 +361,21 @@ final class KdumpDump implements Dump, PhysicalMemory {
 
   /// @param into where to decode the page; null for a new array
   private PageRead read(long pfn, byte[] into) {
+    long at = header.descriptorTableOffset();
     try {
-      return switch (locate(pfn)) {
-        case Location.At at -> decode(pfn, at, into);
-        case Location.Nowhere(PageRead why) -> why;
-      };
+      Location location = locate(pfn);
+      if (!(location instanceof Location.At found)) {
+        MappedFile.settle();
+        return ((Location.Nowhere) location).why();
+      }
+      at = found.offset;
+      PageRead read = decode(pfn, found, into);
+      MappedFile.settle();
+      return read;
     } catch (IOException e) {
       return new PageRead.Damaged(pfn, 0, PageRead.Damage.TRUNCATED, e.getMessage());
     } catch (InternalError lost) {
-      return unreadable(pfn, lost);
+      return failures.page(pfn, at, lost);
     }
   }
 
@@ -384,11 +392,19 @@ final class KdumpDump implements Dump, PhysicalMemory {
     }
   }
 
-  static PageRead.Unreadable unreadable(long pfn, InternalError lost) {
-    if (MappedFile.isLostMap(lost)) {
-      return new PageRead.Unreadable(pfn, 0, "the file shrank or its device failed");
-    }
-    throw lost;
+  /// A page whose descriptor cannot be read.
+  PageRead.Unreadable unreadable(long pfn, InternalError lost) {
+    return failures.page(pfn, header.descriptorTableOffset(), lost);
+  }
+
+  @Override
+  public List<String> readFailures() {
+    return failures.words(parts.stream().map(part -> part.file.map()).toList());
+  }
+
+  @Override
+  public Set<Long> unreadablePages() {
+    return failures.pfns();
   }
 
   /// Where a page's data lies, or why it lies nowhere.

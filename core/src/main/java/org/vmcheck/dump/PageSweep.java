@@ -82,7 +82,12 @@ public final class PageSweep {
         unreadable += counts[1];
       }
     } catch (ExecutionException e) {
-      throw e.getCause() instanceof RuntimeException bug ? bug : new IllegalStateException(e);
+      switch (e.getCause()) {
+        case RuntimeException bug -> throw bug;
+        // A lost map among them: whoever asked knows what to do with it.
+        case Error error -> throw error;
+        default -> throw new IllegalStateException(e);
+      }
     } catch (InterruptedException _) {
       Thread.currentThread().interrupt();
       stopped = true;

@@ -133,6 +133,7 @@ public final class Bundle {
             case Evidence.BytesAt bytes -> frame(frames, bytes.physical());
             case Evidence.PageLooksLike page -> frame(frames, page.pfn() * PAGE_BYTES);
             case Evidence.ChainBroken _,
+                Evidence.SlabPicture _,
                 Evidence.CountMismatch _,
                 Evidence.WhatIf _,
                 Evidence.LogLineSays _ -> {}

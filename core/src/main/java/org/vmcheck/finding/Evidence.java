@@ -1,5 +1,7 @@
 package org.vmcheck.finding;
 
+import java.util.List;
+
 /// One fact that supports or contradicts a finding, with what is needed to look at it again.
 ///
 /// Addresses are kernel virtual addresses, `physical` ones are physical; both in bytes. A value
@@ -7,6 +9,9 @@ package org.vmcheck.finding;
 public sealed interface Evidence {
   /// Stands for an address or a word that is not known.
   long UNKNOWN = -1;
+
+  /// The change of a [WhatIf] that read pages through their recovered encryption masks.
+  String MASK_REMOVED = "mask removed";
 
   /// The fact as one sentence.
   String sentence();
@@ -31,6 +36,39 @@ public sealed interface Evidence {
   /// @param markTo end (exclusive) of the marked bytes
   record BytesAt(long address, long physical, String hex, int markFrom, int markTo, String sentence)
       implements Evidence {}
+
+  /// A slab, object by object, and one of its freelists up to the break.
+  ///
+  /// @param first address of object 0
+  /// @param stride bytes from one object to the next
+  /// @param cells one character an object: [#ALLOCATED], [#FREE] on this list, [#ELSEWHERE] free on
+  ///   another list
+  /// @param path indices of the objects on the list, in list order
+  /// @param holder index of the object that holds the bad word, -1 for the list's head
+  /// @param target index of the object that the bad word leads to, -1 if to none of this slab
+  record SlabPicture(
+      long first,
+      int stride,
+      String cells,
+      List<Integer> path,
+      int holder,
+      int target,
+      String sentence)
+      implements Evidence {
+    public static final char ALLOCATED = '.';
+    public static final char FREE = 'o';
+    public static final char ELSEWHERE = 'c';
+
+    public SlabPicture {
+      path = List.copyOf(path);
+      int objects = cells.length();
+      if (path.stream().anyMatch(index -> index < 0 || index >= objects)
+          || holder >= objects
+          || target >= objects) {
+        throw new IllegalArgumentException("an object outside of the slab's " + objects);
+      }
+    }
+  }
 
   /// Two counts that should agree.
   record CountMismatch(String what, long expected, long actual, String sentence)

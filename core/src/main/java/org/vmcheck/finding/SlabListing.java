@@ -7,14 +7,23 @@ import java.util.List;
 /// @param slab address of its descriptor
 /// @param base address of its first byte
 /// @param place where the allocator keeps it, in words
+/// @param caution why the slab's lists could not be followed, so that an object without one may be
+///   free all the same; empty if they could
 /// @param objects every slot in order of address
 public record SlabListing(
-    long slab, long base, String place, int inuse, int total, boolean frozen, List<Slot> objects) {
+    long slab,
+    long base,
+    String place,
+    int inuse,
+    int total,
+    boolean frozen,
+    String caution,
+    List<Slot> objects) {
   public SlabListing {
     objects = List.copyOf(objects);
   }
 
   /// @param address of the object as its users see it
-  /// @param list the freelist that it is on; empty if it is allocated
+  /// @param list the freelist that it is on; empty if no list holds it
   public record Slot(int index, long address, String list) {}
 }

@@ -12,6 +12,9 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Objects;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 
 /// One read-only map of a whole file, of any size.
@@ -35,11 +38,15 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   private final Arena arena;
   private final MemorySegment map;
 
-  private MappedFile(Path path, String name, Arena arena, MemorySegment map) {
+  /// Which file it is, whatever its name says later; null where the system does not tell.
+  private final Object key;
+
+  private MappedFile(Path path, String name, Arena arena, MemorySegment map, Object key) {
     this.path = path;
     this.name = name;
     this.arena = arena;
     this.map = map;
+    this.key = key;
   }
 
   /// Maps a regular file or a block device.
@@ -64,7 +71,7 @@ public final class MappedFile implements ByteSource, AutoCloseable {
       try {
         MemorySegment map =
             size == 0 ? MemorySegment.NULL : channel.map(MapMode.READ_ONLY, 0, size, arena);
-        return new MappedFile(path, name, arena, map);
+        return new MappedFile(path, name, arena, map, attributes(path).fileKey());
       } catch (IOException | RuntimeException failure) {
         arena.close();
         throw failure;
@@ -74,8 +81,29 @@ public final class MappedFile implements ByteSource, AutoCloseable {
     }
   }
 
+  private static BasicFileAttributes attributes(Path path) throws IOException {
+    return Files.readAttributes(path, BasicFileAttributes.class);
+  }
+
   public Path path() {
     return path;
+  }
+
+  /// Whether the file has another length now than when it was mapped, in a sentence. A file that
+  /// was removed or replaced since is still the one that is mapped, and has not changed.
+  ///
+  /// @throws IOException if the system cannot tell any more (a stale mount)
+  public Optional<String> changed() throws IOException {
+    try {
+      BasicFileAttributes now = attributes(path);
+      return !now.isRegularFile() || !Objects.equals(now.fileKey(), key) || now.size() == size()
+          ? Optional.empty()
+          : Optional.of(
+              "[%s] the file %s from %d to %d bytes while it was read"
+                  .formatted(name, now.size() < size() ? "shrank" : "grew", size(), now.size()));
+    } catch (NoSuchFileException _) {
+      return Optional.empty();
+    }
   }
 
   @Override
@@ -122,6 +150,15 @@ public final class MappedFile implements ByteSource, AutoCloseable {
       byte unused = (byte) BYTE.getOpaque(page, 0L);
       unused = (byte) BYTE.getOpaque(page, page.byteSize() - 1);
     }
+  }
+
+  /// Has a lost map that this thread met raised here at the latest.
+  ///
+  /// Compiled code raises it at its next safepoint poll, which may lie behind the handler that
+  /// waits for it. On its way back from a native method a thread always looks; this one does
+  /// nothing else.
+  public static void settle() {
+    boolean _ = Thread.holdsLock(BYTE);
   }
 
   /// Whether this error is the JVM's report of a mapped page that the file no longer has, or that

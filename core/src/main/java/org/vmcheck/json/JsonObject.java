@@ -103,6 +103,17 @@ record JsonObject(String file, String at, Map<?, ?> members) {
     return strings;
   }
 
+  List<Integer> integers(String name) throws MalformedFileException {
+    List<Integer> integers = new ArrayList<>();
+    for (Object item : list(name)) {
+      if (!(item instanceof Number number) || number.intValue() != number.doubleValue()) {
+        throw wrong(name, "an array of integers");
+      }
+      integers.add(number.intValue());
+    }
+    return integers;
+  }
+
   Map<String, String> stringMap(String name) throws MalformedFileException {
     JsonObject object = object(name);
     Map<String, String> map = new TreeMap<>();

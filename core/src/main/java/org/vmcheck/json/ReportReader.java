@@ -220,6 +220,7 @@ public final class ReportReader {
                     json.integer("markFrom"),
                     json.integer("markTo"),
                     sentence);
+            case "slab" -> slabPicture(json, sentence);
             case "count" ->
                 new Evidence.CountMismatch(
                     json.string("what"), json.number("expected"), json.number("actual"), sentence);
@@ -233,6 +234,22 @@ public final class ReportReader {
           });
     }
     return list;
+  }
+
+  private static Evidence slabPicture(JsonObject json, String sentence)
+      throws MalformedFileException {
+    try {
+      return new Evidence.SlabPicture(
+          json.word("first"),
+          json.integer("stride"),
+          json.string("cells"),
+          json.integers("path"),
+          json.integer("holder"),
+          json.integer("target"),
+          sentence);
+    } catch (IllegalArgumentException _) {
+      throw json.wrong("path", "objects of the slab");
+    }
   }
 
   /// Renderers count on pairs of hexadecimal digits.

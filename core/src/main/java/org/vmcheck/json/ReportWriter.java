@@ -241,6 +241,19 @@ public final class ReportWriter {
           json.writeNumberProperty("markFrom", from);
           json.writeNumberProperty("markTo", to);
         }
+        case Evidence.SlabPicture picture -> {
+          text("kind", "slab");
+          address("first", picture.first());
+          json.writeNumberProperty("stride", picture.stride());
+          text("cells", picture.cells());
+          json.writeArrayPropertyStart("path");
+          for (int index : picture.path()) {
+            json.writeNumber(index);
+          }
+          json.writeEndArray();
+          json.writeNumberProperty("holder", picture.holder());
+          json.writeNumberProperty("target", picture.target());
+        }
         case Evidence.CountMismatch(String what, long expected, long actual, String _) -> {
           text("kind", "count");
           text("what", what);

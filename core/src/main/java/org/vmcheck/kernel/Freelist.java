@@ -45,6 +45,13 @@ public record Freelist(int length, End end) {
     return end instanceof End.Closed;
   }
 
+  /// What the slots of objects on no list are.
+  ///
+  /// @param read slots that were read
+  /// @param unread slots whose page cannot be read
+  /// @param leading slots read that hold the free pointer of an object of the slab or a list's end
+  public record Unmet(int read, int unread, int leading) {}
+
   /// Walks freelists with scratch memory of its own; one instance serves one thread.
   public static final class Walker {
     private final FreelistDecoder decoder;
@@ -73,6 +80,11 @@ public record Freelist(int length, End end) {
       met = 0;
     }
 
+    /// How many objects the walks since [#start] met.
+    public int met() {
+      return met;
+    }
+
     /// The objects that the last walk met, in list order.
     public List<Integer> lastMet(Freelist list) {
       Integer[] order = new Integer[list.length()];
@@ -88,6 +100,30 @@ public record Freelist(int length, End end) {
     /// Whether some walk since [#start] met the object.
     public boolean isMet(int index) {
       return metAt[index] != 0;
+    }
+
+    /// Reads the slots of the objects that no walk since [#start] met: those handed out, and those
+    /// lost behind a break. An object keeps its last free pointer until its owner writes there, so
+    /// what such a word says is a hint and never a proof.
+    public Unmet readUnmet(Slab slab) {
+      long random = slab.cache().random();
+      int read = 0;
+      int unread = 0;
+      int leading = 0;
+      for (int i = 0; i < slab.walkableObjects(); i++) {
+        if (metAt[i] != 0) {
+          continue;
+        }
+        long slot = slab.slot(i);
+        if (memory.isReadable(slot)) {
+          long pointer = decoder.decode(memory.word(slot), slot, random);
+          leading += pointer == 0 || slab.index(pointer) >= 0 ? 1 : 0;
+          read++;
+        } else {
+          unread++;
+        }
+      }
+      return new Unmet(read, unread, leading);
     }
 
     /// Follows one list. A second list of the same slab must not meet objects of the first.

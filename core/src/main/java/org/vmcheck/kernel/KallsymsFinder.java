@@ -77,9 +77,11 @@ final class KallsymsFinder {
 
   /// Looks through all of physical memory, knowing nothing.
   Optional<Found> findAnywhere() {
-    long end = memory.endPfn() << pageShift;
-    for (long from = 0; from < end; from += WINDOW) {
-      for (KallsymsSearch.Located located : tables(from, WINDOW)) {
+    // From one stored frame to the next: a header may claim memory without end.
+    for (long pfn = memory.nextStored(0);
+        pfn >= 0;
+        pfn = memory.nextStored(pfn + (WINDOW >>> pageShift))) {
+      for (KallsymsSearch.Located located : tables(pfn << pageShift, WINDOW)) {
         try {
           Optional<Found> found = place(located);
           if (found.isPresent()) {

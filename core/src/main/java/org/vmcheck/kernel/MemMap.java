@@ -6,6 +6,7 @@ import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.memory.AddressMap;
+import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -142,13 +143,15 @@ public final class MemMap {
       }
       if (at < pageSize && pfn < endOfRun) {
         // A descriptor that lies across two pages (sizes that are no power of two).
-        if (memory.read(descriptor(pfn), shape.size())
-            instanceof org.vmcheck.memory.MemoryRead.Bytes(var view)) {
-          MemorySegment.copy(
-              view.segment(), ValueLayout.JAVA_BYTE, 0, straddling, 0, straddling.length);
-          visitor.page(pfn, MemorySegment.ofArray(straddling), 0);
-        } else {
-          visitor.unreadable(pfn, 1);
+        switch (memory.read(descriptor(pfn), shape.size())) {
+          case MemoryRead.Bytes(var view) -> {
+            MemorySegment.copy(
+                view.segment(), ValueLayout.JAVA_BYTE, 0, straddling, 0, straddling.length);
+            visitor.page(pfn, MemorySegment.ofArray(straddling), 0);
+          }
+          case MemoryRead.Missing _ -> visitor.unreadable(pfn, 1);
+          // Where the next page was never mapped, a hole begins.
+          case MemoryRead.NotMapped _ -> {}
         }
         pfn++;
       }
@@ -220,13 +223,20 @@ public final class MemMap {
     return pfn(headAddress);
   }
 
+  /// Whether the hardware gave the page up (PG_hwpoison).
+  boolean isHwPoison(long pfn) {
+    MemorySegment bytes = descriptorBytes(pfn);
+    return bytes != null
+        && shape.hwPoisonBit() >= 0
+        && (flags(bytes, 0) >>> shape.hwPoisonBit() & 1) != 0;
+  }
+
   /// The descriptor's bytes, or null.
   private MemorySegment descriptorBytes(long pfn) {
     if (pfn < 0 || pfn >= endPfn) {
       return null;
     }
-    return memory.read(descriptor(pfn), shape.size())
-            instanceof org.vmcheck.memory.MemoryRead.Bytes(var view)
+    return memory.read(descriptor(pfn), shape.size()) instanceof MemoryRead.Bytes(var view)
         ? view.segment()
         : null;
   }

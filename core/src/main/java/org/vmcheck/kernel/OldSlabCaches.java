@@ -63,6 +63,7 @@ final class OldSlabCaches {
                 node.has("total_slabs") ? node.get("total_slabs") : -1,
                 -1,
                 node.addressOf("slabs_partial"),
+                0,
                 node.bytes().u32(0),
                 0));
       }

@@ -59,6 +59,9 @@ public record SlabCache(
   /// @param slabs `nr_slabs`, -1 where the kernel does not count (no SLUB_DEBUG)
   /// @param totalObjects `total_objects`, -1 where the kernel does not count
   /// @param partialHead address of the list_head of partial slabs
+  /// @param fullHead address of the list_head of full slabs, which only debug caches use; 0 where
+  ///   there is none
+  /// @param listLock the lock's first word: not 0 while a CPU holds it
   /// @param barn address of the `node_barn`; 0 where there is none
   public record Node(
       int id,
@@ -67,8 +70,15 @@ public record SlabCache(
       long slabs,
       long totalObjects,
       long partialHead,
+      long fullHead,
       long listLock,
-      long barn) {}
+      long barn) {
+    /// Whether a CPU was stopped between taking and giving back the lock of the lists: then one
+    /// step of an update may be done and the next not.
+    public boolean isLocked() {
+      return listLock != 0;
+    }
+  }
 
   /// The same cache with another secret.
   public SlabCache withRandom(long newRandom) {

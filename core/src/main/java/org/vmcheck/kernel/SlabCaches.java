@@ -219,6 +219,7 @@ public record SlabCaches(
           counter(node, "nr_slabs"),
           counter(node, "total_objects"),
           node.addressOf("partial"),
+          type.has("full") ? node.addressOf("full") : 0,
           type.member("list_lock").map(lock -> node.bytes().u32(lock.offset())).orElse(0L),
           barn);
     }

@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import java.util.List;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.memory.MemoryRead;
 
 /// Something wrong with a slab, a list or a cache: a fact without a judgement.
@@ -101,6 +102,18 @@ public sealed interface SlabFault {
   record Owner(SlabCache cache, long slab, long address, long pfn, long slabCache, String why)
       implements SlabFault {}
 
+  /// A page marked as a slab inside another slab.
+  ///
+  /// @param address of its descriptor
+  /// @param slab address of the descriptor of the slab around it
+  /// @param pages of that
+  record Overlap(long address, long pfn, long slab, long pages) implements SlabFault {
+    @Override
+    public SlabCache cache() {
+      return null;
+    }
+  }
+
   /// A slab in a place where it must not be, in two, or in none.
   ///
   /// @param places where it is
@@ -149,6 +162,17 @@ public sealed interface SlabFault {
 
   /// A cache, or one of its parts, with numbers that cannot be.
   record Insane(SlabCache cache, long address, String why) implements SlabFault {}
+
+  /// A slab of which the dump does not hold all pages, and none of whose freelists ends there.
+  ///
+  /// @param address of the first byte that cannot be read
+  /// @param objects whose slots lie on such pages
+  record Absent(Slab slab, long address, int objects, PageRead why) implements SlabFault {
+    @Override
+    public SlabCache cache() {
+      return slab.cache();
+    }
+  }
 
   /// A structure of the allocator that cannot be read.
   record Unread(SlabCache cache, String what, long address, MemoryRead why) implements SlabFault {}

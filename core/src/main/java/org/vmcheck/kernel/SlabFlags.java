@@ -16,6 +16,7 @@ public record SlabFlags(
     long reclaimAccount,
     long typesafeByRcu,
     long objectPoison,
+    long doubleExchange,
     long kasan) {
 
   static SlabFlags of(Types types) {
@@ -27,6 +28,7 @@ public record SlabFlags(
         mask(types, "_SLAB_RECLAIM_ACCOUNT", 0x20000),
         mask(types, "_SLAB_TYPESAFE_BY_RCU", 0x80000),
         mask(types, "_SLAB_OBJECT_POISON", 0x80000000L),
+        mask(types, "_SLAB_CMPXCHG_DOUBLE", 0x40000000),
         mask(types, "_SLAB_KASAN", 0x08000000));
   }
 
@@ -70,6 +72,11 @@ public record SlabFlags(
   /// Whether KASAN keeps data of its own in and behind the objects.
   public boolean hasKasan(SlabCache cache) {
     return (cache.flags() & kasan) != 0;
+  }
+
+  /// Whether freelist and counters of a slab change in one instruction, without a lock.
+  boolean hasDoubleExchange(SlabCache cache) {
+    return (cache.flags() & doubleExchange) != 0;
   }
 
   /// Whether empty slabs are given back only after a grace period.

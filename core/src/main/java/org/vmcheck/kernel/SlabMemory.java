@@ -53,6 +53,16 @@ public final class SlabMemory {
     return page;
   }
 
+  /// The address of the first page of the slab that cannot be read; -1 if all can.
+  long firstUnread() {
+    for (long at = slab.base(); at < slab.base() + slab.byteCount(); at += 1L << pageShift) {
+      if (!(page(at) instanceof PageRead.Present)) {
+        return at;
+      }
+    }
+    return -1;
+  }
+
   /// Whether the word at an address of the slab can be read.
   public boolean isReadable(long address) {
     return page(address) instanceof PageRead.Present

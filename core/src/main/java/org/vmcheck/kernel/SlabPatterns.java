@@ -1,5 +1,6 @@
 package org.vmcheck.kernel;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
@@ -20,6 +21,9 @@ final class SlabPatterns {
   private static final int POISON_FREE = 0x6b;
   private static final int POISON_END = 0xa5;
   private static final int POISON_INUSE = 0x5a;
+
+  /// Objects with a right number for each with a wrong one, before the number counts as one.
+  private static final int MIN_RIGHT_SIZES = 7;
 
   private final SlabFlags flags;
   private final boolean initOnFree;
@@ -75,11 +79,72 @@ final class SlabPatterns {
       }
       new ObjectCheck(slab, i, free, memory, report).run();
     }
+    if (freeSetKnown && flags.hasTracking(cache) && flags.isKmalloc(cache) && trackSize > 0) {
+      originalSizes(slab, walker, memory, report);
+    }
     if (flags.hasPoison(cache)) {
       long tail = slab.base() + (long) slab.walkableObjects() * cache.size();
       new ObjectCheck(slab, -1, false, memory, report)
           .expect(SlabFault.Zone.SLAB_TAIL, tail, slab.base() + slab.byteCount(), POISON_INUSE);
     }
+  }
+
+  /// The size that was asked for, kept behind the tracks from 6.1 on, is more than 0 and not more
+  /// than an object of the cache. No structure tells whether a kernel keeps it: the allocated
+  /// objects of the slab do, when nearly all hold such a number there.
+  private void originalSizes(
+      Slab slab, Freelist.Walker walker, SlabMemory memory, Consumer<SlabFault> report) {
+    SlabCache cache = slab.cache();
+    int at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0) + 2 * trackSize;
+    if (at + 4 > cache.size() - cache.redLeftPad()) {
+      return;
+    }
+    int right = 0;
+    List<Integer> wrong = new ArrayList<>();
+    for (int i = 0; i < slab.walkableObjects(); i++) {
+      long address = slab.object(i) + at;
+      if (walker.isMet(i) || !isThere(memory, address, 4)) {
+        continue;
+      }
+      if (isSizeOf(cache, word32(memory, address))) {
+        right++;
+      } else {
+        wrong.add(i);
+      }
+    }
+    if (right < MIN_RIGHT_SIZES || wrong.size() * MIN_RIGHT_SIZES > right) {
+      return;
+    }
+    for (int i : wrong) {
+      long address = slab.object(i) + at;
+      report.accept(
+          new SlabFault.Pattern(
+              slab,
+              i,
+              false,
+              SlabFault.Zone.TRACKING,
+              address,
+              address + 4,
+              -1,
+              "%d bytes are said to have been asked for, objects have %d"
+                  .formatted(word32(memory, address), cache.objectSize())));
+    }
+  }
+
+  private static boolean isSizeOf(SlabCache cache, long bytes) {
+    return bytes > 0 && bytes <= cache.objectSize();
+  }
+
+  private static boolean isThere(SlabMemory memory, long address, int count) {
+    return memory.page(address) instanceof PageRead.Present
+        && memory.page(address + count - 1) instanceof PageRead.Present;
+  }
+
+  private static long word32(SlabMemory memory, long at) {
+    return memory.u8(at)
+        | (long) memory.u8(at + 1) << 8
+        | (long) memory.u8(at + 2) << 16
+        | (long) memory.u8(at + 3) << 24;
   }
 
   /// The zones of one object.
@@ -188,12 +253,11 @@ final class SlabPatterns {
     /// Each track names an address in kernel or module text and a CPU that exists.
     private void tracks(long at) {
       for (String kind : List.of("allocation", "free")) {
-        if (!(memory.page(at) instanceof PageRead.Present)
-            || !(memory.page(at + trackSize - 1) instanceof PageRead.Present)) {
+        if (!isThere(memory, at, trackSize)) {
           return;
         }
         long addr = memory.word(at + trackAddrAt);
-        int cpu = (int) word32(at + trackCpuAt);
+        int cpu = (int) word32(memory, at + trackCpuAt);
         boolean isText = Long.compareUnsigned(addr, AddressMap.IMAGE_BASE) >= 0;
         if (addr != 0 && !isText) {
           fault(
@@ -216,13 +280,6 @@ final class SlabPatterns {
         }
         at += trackSize;
       }
-    }
-
-    private long word32(long at) {
-      return memory.u8(at)
-          | (long) memory.u8(at + 1) << 8
-          | (long) memory.u8(at + 2) << 16
-          | (long) memory.u8(at + 3) << 24;
     }
 
     private void fault(SlabFault.Zone zone, long first, long end, int expected, String why) {

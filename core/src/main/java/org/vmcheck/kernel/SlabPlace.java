@@ -26,6 +26,11 @@ public record SlabPlace(
     }
   }
 
+  /// Whether a node keeps it; `index` then names the node.
+  public boolean isOfNode() {
+    return kind == Kind.NODE_PARTIAL || kind == Kind.NODE_FULL;
+  }
+
   /// For example `CPU slab of cpu 1`.
   public String words() {
     return kind.words() + (cpu >= 0 ? " of cpu " + cpu : " of node " + index);

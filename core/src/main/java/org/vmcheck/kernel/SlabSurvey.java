@@ -27,9 +27,11 @@ import org.vmcheck.memory.VirtualMemory;
 /// @param vote how the free-pointer encoding was chosen
 /// @param tallies what was counted, one a cache in list order
 /// @param faults in order of cache and address
+/// @param instants states that are legal only for an instant, in which a CPU was stopped
 /// @param droppedFaults faults beyond the number that is kept
 /// @param slabs slabs met
 /// @param objects slots in these
+/// @param slots objects whose slot, the word that a free pointer lies in, was read
 /// @param freePointers free pointers followed
 /// @param patternObjects objects of which debugging options fix some bytes
 /// @param unreadableSlabPages slab pages that could not be read, by reason
@@ -41,9 +43,11 @@ public record SlabSurvey(
     FreelistDecoder.Vote vote,
     List<Tally> tallies,
     List<SlabFault> faults,
+    List<Instant> instants,
     long droppedFaults,
     long slabs,
     long objects,
+    long slots,
     long freePointers,
     long patternObjects,
     Map<String, Long> unreadableSlabPages,
@@ -62,6 +66,7 @@ public record SlabSurvey(
   public SlabSurvey {
     tallies = List.copyOf(tallies);
     faults = List.copyOf(faults);
+    instants = List.copyOf(instants);
     unreadableSlabPages = Map.copyOf(unreadableSlabPages);
   }
 
@@ -77,6 +82,12 @@ public record SlabSurvey(
       return inuse - onCpuFreelists - inSheaves;
     }
   }
+
+  /// Something that breaks a rule and is legal for an instant: the lock that guards it was held.
+  ///
+  /// @param what the state, a clause
+  /// @param why what allows it, a clause
+  public record Instant(SlabCache cache, String what, String why) {}
 
   /// Runs the pass.
   ///
@@ -98,7 +109,20 @@ public record SlabSurvey(
       long endPfn,
       Predicate<SlabCache> wanted,
       int most) {
-    return new Run(kernel, memMap, () -> false).views(firstPfn, endPfn, wanted, most);
+    Run run = new Run(kernel, memMap, () -> false);
+    run.prepareViews();
+    return run.views(firstPfn, endPfn, wanted, most);
+  }
+
+  /// The slabs whose first pages are these frames; fewer where a frame is the first of none.
+  public static List<SlabView> views(Kernel kernel, MemMap memMap, List<Long> pfns) {
+    Run run = new Run(kernel, memMap, () -> false);
+    run.prepareViews();
+    List<SlabView> views = new ArrayList<>();
+    for (long pfn : pfns) {
+      views.addAll(run.views(pfn, pfn + 1, _ -> true, 1));
+    }
+    return views;
   }
 
   /// Counters of one cache while the pass runs.
@@ -119,6 +143,8 @@ public record SlabSurvey(
     private final BooleanSupplier isOver;
     private final Map<Long, List<SlabPlace>> places = new HashMap<>();
     private final List<SlabFault> faults = new ArrayList<>();
+    private final List<Instant> instants = new ArrayList<>();
+    private final Optional<NodeSpans> nodeSpans;
     private final long kfenceStart;
     private final long kfenceEnd;
     private final SlabPatterns patterns;
@@ -143,6 +169,7 @@ public record SlabSurvey(
       this.layout = caches.layout().orElseThrow();
       this.isOver = isOver;
       this.patterns = SlabPatterns.of(kernel);
+      this.nodeSpans = NodeSpans.of(kernel);
       long pool = kernel.variable64("__kfence_pool").orElse(0);
       boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
       kfenceStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
@@ -185,9 +212,12 @@ public record SlabSurvey(
       }
     }
 
-    List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
+    void prepareViews() {
       gatherPlaces();
       vote = vote();
+    }
+
+    List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
       SlabMemory slabMemory = new SlabMemory(memory.physical());
       Freelist.Walker walker = new Freelist.Walker(vote.decoder(), slabMemory);
       List<SlabView> views = new ArrayList<>();
@@ -354,33 +384,67 @@ public record SlabSurvey(
 
     private void nodePlaces(SlabCache cache, SlabCache.Node node) {
       String name = "partial list of node " + node.id();
-      ListWalk walk = ListWalk.walk(memory, node.partialHead(), MAX_NODE_LIST);
-      for (long link : walk.nodes()) {
-        place(
-            link - layout.listAt(),
-            new SlabPlace(SlabPlace.Kind.NODE_PARTIAL, cache, -1, node.id(), 0, 0));
-      }
-      if (!walk.isClosed()) {
-        faults.add(
-            new SlabFault.Links(
-                cache,
-                name,
-                walk.bad().map(ListWalk.BadLink::address).orElse(node.partialHead()),
-                walk));
-      }
+      ListWalk walk = nodeList(cache, node, node.partialHead(), name, SlabPlace.Kind.NODE_PARTIAL);
+      int met = walk.nodes().size();
       if ((walk.isClosed() || walk.isRecovered())
           && node.nrPartial() >= 0
-          && node.nrPartial() != walk.nodes().size()) {
-        faults.add(
-            new SlabFault.Count(
-                cache,
-                null,
-                "kmem_cache_node.nr_partial",
-                node.address() + offset("nr_partial"),
-                walk.nodes().size(),
-                node.nrPartial(),
-                "slabs on the " + name));
+          && node.nrPartial() != met) {
+        if (node.isLocked() && Math.abs(node.nrPartial() - met) == 1) {
+          instants.add(
+              new Instant(
+                  cache,
+                  "nr_partial of node %d is %d and %d slabs are on its list"
+                      .formatted(node.id(), node.nrPartial(), met),
+                  "list_lock is held"));
+        } else {
+          faults.add(
+              new SlabFault.Count(
+                  cache,
+                  null,
+                  "kmem_cache_node.nr_partial",
+                  node.address() + offset("nr_partial"),
+                  met,
+                  node.nrPartial(),
+                  "slabs on the " + name));
+        }
       }
+      if (node.fullHead() != 0 && layout.flags().hasTracking(cache)) {
+        nodeList(
+            cache,
+            node,
+            node.fullHead(),
+            "full list of node " + node.id(),
+            SlabPlace.Kind.NODE_FULL);
+      }
+    }
+
+    /// One list of a node. Between the two stores of list_add or list_del a `prev` names the node
+    /// that comes or went: legal while the lock is held, for one node.
+    private ListWalk nodeList(
+        SlabCache cache, SlabCache.Node node, long head, String name, SlabPlace.Kind kind) {
+      ListWalk walk = ListWalk.walk(memory, head, MAX_NODE_LIST);
+      for (long link : walk.nodes()) {
+        place(link - layout.listAt(), new SlabPlace(kind, cache, -1, node.id(), 0, 0));
+      }
+      if (walk.isClosed()) {
+        return walk;
+      }
+      if (node.isLocked()
+          && walk.isRecovered()
+          && walk.bad().orElseThrow().member().equals("prev")
+          && isListOfSlab(walk.bad().orElseThrow().value(), head)) {
+        instants.add(
+            new Instant(cache, "one slab is linked half into the " + name, "list_lock is held"));
+      } else {
+        faults.add(
+            new SlabFault.Links(
+                cache, name, walk.bad().map(ListWalk.BadLink::address).orElse(head), walk));
+      }
+      return walk;
+    }
+
+    private boolean isListOfSlab(long link, long head) {
+      return link == head || memMap.pfn(link - layout.listAt()) >= 0;
     }
 
     private void place(long slab, SlabPlace place) {
@@ -487,7 +551,13 @@ public record SlabSurvey(
       private long pendingSlabs;
       private long slabs;
       private long objects;
+      private long slots;
       private long freePointers;
+      private final Map<Long, Integer> orphans = new HashMap<>();
+      private final Map<Long, Slab> firstOrphan = new HashMap<>();
+      private final List<Instant> allowed = new ArrayList<>();
+      private long firstOfSlab;
+      private long endOfSlab;
       private long patternObjects;
       private long unreadableDescriptors;
       private long kfencePages;
@@ -532,6 +602,14 @@ public record SlabSurvey(
         long owner = MemMap.word(bytes, at + layout.slabCacheAt());
         SlabCache cache = caches.byAddress().get(owner);
         List<SlabPlace> where = places.getOrDefault(address, List.of());
+        if (pfn > firstOfSlab && pfn < endOfSlab) {
+          report(
+              new SlabFault.Overlap(
+                  address, pfn, memMap.descriptor(firstOfSlab), endOfSlab - firstOfSlab));
+          if (cache == null) {
+            return;
+          }
+        }
         if (!where.isEmpty() && where.getFirst().cache().address() != owner) {
           // The list that keeps a slab is a better witness than one word of its descriptor.
           SlabCache keeper = where.getFirst().cache();
@@ -556,7 +634,11 @@ public record SlabSurvey(
           return;
         }
         if (cache.isSane()) {
-          slab(Slab.of(layout, cache, address, pfn, base(pfn), bytes, at), where);
+          Slab slab = Slab.of(layout, cache, address, pfn, base(pfn), bytes, at);
+          // A chunk starts at a multiple of every order: no slab begins in one and ends in another.
+          firstOfSlab = pfn;
+          endOfSlab = pfn + (slab.objects() == slab.walkableObjects() ? 1L << slab.order() : 1);
+          slab(slab, where);
         }
       }
 
@@ -579,21 +661,38 @@ public record SlabSurvey(
         boolean countsFit = checkObjects(slab);
         walker.start(slab);
         boolean cpuSlab = false;
+        boolean endsUnread = false;
         for (SlabPlace place : where) {
           if (place.kind() == SlabPlace.Kind.CPU_SLAB) {
             cpuSlab = true;
             Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
             count.onCpuFreelists += list.length();
             ended(slab, place.cpu(), place.cpuFreelist(), list);
+            endsUnread |= list.end() instanceof Freelist.End.Unreadable;
           }
         }
         Freelist own = walker.walk(slab, slab.freelist(), slab.address() + layout.freelistAt());
         ended(slab, -1, slab.freelist(), own);
+        endsUnread |= own.end() instanceof Freelist.End.Unreadable;
+        int met = walker.met();
+        Freelist.Unmet unmet = walker.readUnmet(slab);
+        slots += met + unmet.read();
+        if (unmet.unread() > 0 && !endsUnread) {
+          absent(slab, unmet.unread());
+        }
         if (patterns.concerns(slab.cache())) {
           patternObjects += slab.walkableObjects();
           patterns.check(slab, walker, slabMemory, own.isClosed(), this::report);
         }
-        if (own.isClosed() && countsFit && slab.inuse() + own.length() != slab.objects()) {
+        int uncounted = slab.objects() - slab.inuse() - own.length();
+        if (own.isClosed() && countsFit && Math.abs(uncounted) == 1 && isLocked(slab)) {
+          allowed.add(
+              new Instant(
+                  slab.cache(),
+                  "inuse and the freelist of the slab at 0x%x differ by one"
+                      .formatted(slab.address()),
+                  "the slab's page is locked"));
+        } else if (own.isClosed() && countsFit && uncounted != 0) {
           report(
               new SlabFault.Count(
                   slab.cache(),
@@ -608,6 +707,31 @@ public record SlabSurvey(
           sheaves.get().check(slab, walker, sheafEntriesSeen, this::report);
         }
         checkPlace(slab, where, cpuSlab);
+        if (where.isEmpty() && !pending && own.isClosed() && slab.inuse() < slab.objects()) {
+          orphans.merge(slab.cache().address(), 1, Integer::sum);
+          firstOrphan.putIfAbsent(slab.cache().address(), slab);
+        }
+      }
+
+      /// Whether a CPU holds the lock in the slab's flags (PG_locked, bit 0), as it does for the
+      /// two stores that change freelist and counters where the machine cannot change both at once.
+      private boolean isLocked(Slab slab) {
+        return (slab.flags() & 1) != 0 && !layout.flags().hasDoubleExchange(slab.cache());
+      }
+
+      private void absent(Slab slab, int objects) {
+        long first = slabMemory.firstUnread();
+        if (first == -1 || isHwPoison(slab, first)) {
+          return;
+        }
+        PageRead why = slabMemory.page(first);
+        unreadable.merge(why.words(), 1L, Long::sum);
+        report(new SlabFault.Absent(slab, first, objects, why));
+      }
+
+      /// A page that the hardware gave up is left out of every dump by design.
+      private boolean isHwPoison(Slab slab, long vaddr) {
+        return memMap.isHwPoison(slab.pfn() + ((vaddr - slab.base()) >>> 12));
       }
 
       /// Whether it is an empty slab of a TYPESAFE_BY_RCU cache whose pages are given back after a
@@ -652,6 +776,19 @@ public record SlabSurvey(
           report(
               new SlabFault.Place(
                   slab, where, slab.address(), slab.next(), "it is in more than one place"));
+        }
+        for (SlabPlace place : where) {
+          if (place.isOfNode()
+              && nodeSpans.isPresent()
+              && !nodeSpans.get().has(place.index(), slab.pfn())) {
+            report(
+                new SlabFault.Place(
+                    slab,
+                    where,
+                    slab.address() + layout.listAt(),
+                    slab.next(),
+                    "its page frame 0x%x is not in node %d".formatted(slab.pfn(), place.index())));
+          }
         }
         boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
         if (cpuSlab != slab.frozen() && (cpuSlab || onNodeList)) {
@@ -700,6 +837,7 @@ public record SlabSurvey(
       long descriptors = 0;
       long kfence = 0;
       long pending = 0;
+      long slots = 0;
       BitSet sheafEntries = new BitSet();
       long dropped = 0;
       boolean finished = true;
@@ -709,7 +847,9 @@ public record SlabSurvey(
         worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
         slabs += worker.slabs;
         objects += worker.objects;
+        slots += worker.slots;
         freePointers += worker.freePointers;
+        instants.addAll(worker.allowed);
         patternObjects += worker.patternObjects;
         descriptors += worker.unreadableDescriptors;
         kfence += worker.kfencePages;
@@ -744,6 +884,7 @@ public record SlabSurvey(
       }
       if (finished) {
         strays(seen);
+        orphans(workers);
       }
       if (finished && descriptors == 0 && sheaves.isPresent()) {
         sheaves.get().strays(memMap, sheafEntries, faults::add);
@@ -756,9 +897,11 @@ public record SlabSurvey(
           vote,
           tallies,
           faults,
+          instants,
           dropped,
           slabs,
           objects,
+          slots,
           freePointers,
           patternObjects,
           unreadable,
@@ -804,6 +947,51 @@ public record SlabSurvey(
                 objects,
                 "objects of the slabs found through the page descriptors"));
       }
+    }
+
+    /// Slabs with free objects that nothing keeps. A CPU holds at most a few between two lists;
+    /// more than the machine has CPUs are lost, unless a broken list of the cache explains them.
+    private void orphans(List<Worker> workers) {
+      for (SlabCache cache : caches.caches()) {
+        int count = 0;
+        Slab first = null;
+        for (Worker worker : workers) {
+          count += worker.orphans.getOrDefault(cache.address(), 0);
+          Slab one = worker.firstOrphan.get(cache.address());
+          first = first == null || (one != null && one.pfn() < first.pfn()) ? one : first;
+        }
+        if (count == 0) {
+          continue;
+        }
+        String words =
+            count == 1
+                ? "a slab with free objects is on no list"
+                : count + " slabs with free objects are on no list";
+        if (faults.stream().anyMatch(fault -> explainsOrphans(fault, cache))) {
+          instants.add(new Instant(cache, words, "a list of the cache is broken before them"));
+        } else if (count <= Math.max(1, kernel.perCpu().cpus().size())) {
+          instants.add(new Instant(cache, words, "a CPU holds one between two lists"));
+        } else {
+          faults.add(
+              new SlabFault.Place(
+                  first, List.of(), first.address() + layout.listAt(), first.next(), words));
+        }
+      }
+    }
+
+    private static boolean explainsOrphans(SlabFault fault, SlabCache cache) {
+      return fault.cache() != null
+          && fault.cache().address() == cache.address()
+          && switch (fault) {
+            case SlabFault.Links _,
+                SlabFault.Stray _,
+                SlabFault.Unread _,
+                SlabFault.Owner _,
+                SlabFault.Insane _ ->
+                true;
+            case SlabFault.Count count -> count.counter().contains("slab.slabs");
+            default -> false;
+          };
     }
 
     /// Slabs that a list names and that the stream did not meet as slabs.

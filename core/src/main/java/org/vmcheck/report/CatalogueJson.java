@@ -74,7 +74,7 @@ public final class CatalogueJson {
           json.writeNumberProperty("unchanged", summary.unchanged());
           json.writeNumberProperty("vanished", summary.vanished());
           json.writeNumberProperty("problems", summary.problems());
-          json.writeNumberProperty("dmesgOnly", summary.dmesgOnly());
+          json.writeNumberProperty("withoutDump", summary.withoutDump());
           json.writeObjectPropertyStart("verdicts");
           new TreeMap<>(summary.verdicts())
               .forEach((verdict, count) -> json.writeNumberProperty(verdict, count));

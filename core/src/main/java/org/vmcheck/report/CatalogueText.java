@@ -78,8 +78,8 @@ public final class CatalogueText {
             .formatted(summary.judged(), summary.unchanged(), summary.vanished()));
     new TreeMap<>(summary.verdicts())
         .forEach((verdict, count) -> field(out, verdict, "%,d".formatted(count)));
-    if (summary.dmesgOnly() > 0) {
-      field(out, "only a log", "%,d".formatted(summary.dmesgOnly()));
+    if (summary.withoutDump() > 0) {
+      field(out, "without dump", "%,d".formatted(summary.withoutDump()));
     }
     if (summary.problems() > 0) {
       field(out, "not looked at", "%,d places".formatted(summary.problems()));

@@ -1,13 +1,16 @@
 package org.vmcheck.report;
 
+import static java.time.ZoneOffset.UTC;
+
 import java.time.Instant;
-import java.time.YearMonth;
-import java.time.ZoneOffset;
+import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Function;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
 import org.vmcheck.finding.Note;
@@ -18,8 +21,13 @@ public final class HtmlCatalogue {
   private static final int MAX_GROUPS = 30;
   private static final int MAX_MONTHS = 36;
   private static final int MAX_BARS = 20;
+  private static final int MAX_DAYS = 62;
   private static final List<String> VERDICTS =
       List.of("kernel-damaged", "dump-damaged", "undetermined", "unreadable", "intact");
+
+  /// Colours that are told apart without red and green too; the last is for the rest.
+  private static final List<String> CAUSE_FILLS =
+      List.of("cause-1", "cause-2", "cause-3", "cause-4", "cause-5", "cause-6", "cause-other");
 
   private final Markup page;
   private final List<Entry> entries;
@@ -34,9 +42,16 @@ public final class HtmlCatalogue {
     HtmlCatalogue html = new HtmlCatalogue(page, entries);
     page.element("h1", "Catalogue of %,d incidents".formatted(entries.size())).newline();
     html.bars("By verdict", count(CrashGroup.By.VERDICT, entries), true);
-    html.months();
+    html.timeline(
+        "Verdicts over time",
+        entry -> List.of(entry.verdict()),
+        VERDICTS,
+        VERDICTS.stream().map(verdict -> "fill-" + verdict).toList());
     html.bars("By kernel", count(CrashGroup.By.KERNEL, entries), false);
-    html.bars("By cause", count(CrashGroup.By.CAUSE, entries), false);
+    Map<String, Integer> causes = count(CrashGroup.By.CAUSE, entries);
+    html.bars("By cause", causes, false);
+    List<String> common = causes.keySet().stream().limit(CAUSE_FILLS.size() - 1).toList();
+    html.timeline("Causes over time", Entry::causes, common, CAUSE_FILLS);
     html.groups("The same panic", CrashGroup.of(entries, CrashGroup.By.PANIC));
     html.groups("The same damage", CrashGroup.of(entries, CrashGroup.By.DAMAGE));
     html.table();
@@ -93,8 +108,6 @@ public final class HtmlCatalogue {
         "" + width,
         "height",
         "" + height,
-        "style",
-        "max-width:100%",
         "role",
         "img",
         "aria-label",
@@ -105,68 +118,113 @@ public final class HtmlCatalogue {
     return text.length() <= most ? text : text.substring(0, most - 3) + "...";
   }
 
-  /// Verdicts month by month, stacked; the last three years.
-  private void months() {
-    TreeMap<YearMonth, Map<String, Integer>> months = new TreeMap<>();
+  /// What the crashes of a time were, stacked: days where they span two months, else months.
+  ///
+  /// @param kinds what a crash counts for, each once
+  /// @param order of the kinds, from the ground up; others stand together above them
+  /// @param fills the class of each kind's colour, one more for the others
+  private void timeline(
+      String title, Function<Entry, List<String>> kinds, List<String> order, List<String> fills) {
+    TreeMap<LocalDate, Map<String, Integer>> days = new TreeMap<>();
     for (Entry entry : entries) {
-      if (entry.crashTime() > 0 && entry.duplicateOf().isEmpty()) {
-        YearMonth month =
-            YearMonth.from(Instant.ofEpochSecond(entry.crashTime()).atZone(ZoneOffset.UTC));
-        months.computeIfAbsent(month, _ -> new TreeMap<>()).merge(entry.verdict(), 1, Integer::sum);
+      if (entry.crashTime() > 0 && CrashGroup.isCounted(entry)) {
+        LocalDate day = LocalDate.ofInstant(Instant.ofEpochSecond(entry.crashTime()), UTC);
+        for (String kind : kinds.apply(entry)) {
+          days.computeIfAbsent(day, _ -> new TreeMap<>())
+              .merge(order.contains(kind) ? kind : "other", 1, Integer::sum);
+        }
       }
     }
-    if (months.isEmpty()) {
+    if (days.isEmpty()) {
       return;
     }
-    YearMonth last = months.lastKey();
-    YearMonth first = months.firstKey();
-    if (first.isBefore(last.minusMonths(MAX_MONTHS - 1))) {
+    boolean daily = days.firstKey().plusDays(MAX_DAYS).isAfter(days.lastKey());
+    TreeMap<LocalDate, Map<String, Integer>> spans = new TreeMap<>();
+    LocalDate last = daily ? days.lastKey() : days.lastKey().withDayOfMonth(1);
+    LocalDate first = daily ? days.firstKey() : days.firstKey().withDayOfMonth(1);
+    if (!daily && first.isBefore(last.minusMonths(MAX_MONTHS - 1))) {
       first = last.minusMonths(MAX_MONTHS - 1);
     }
-    List<YearMonth> shown = new ArrayList<>();
-    for (YearMonth month = first; !month.isAfter(last); month = month.plusMonths(1)) {
-      shown.add(month);
+    for (LocalDate at = first; !at.isAfter(last); at = daily ? at.plusDays(1) : at.plusMonths(1)) {
+      spans.put(at, new TreeMap<>());
     }
-    int most =
-        months.tailMap(first).values().stream()
-            .mapToInt(counts -> counts.values().stream().mapToInt(Integer::intValue).sum())
-            .max()
-            .orElse(1);
-    page.element("h2", "Over time").newline();
-    int step = Math.min(60, 700 / shown.size());
-    picture("Crashes by month", 720, 170);
-    int x = 4;
-    for (int i = 0; i < shown.size(); i++) {
-      YearMonth month = shown.get(i);
-      Map<String, Integer> counts = months.getOrDefault(month, Map.of());
-      int y = 140;
-      page.open("g").element("title", month + ": " + words(counts));
-      for (String verdict : VERDICTS) {
-        int height = (int) (130L * counts.getOrDefault(verdict, 0) / most);
-        if (counts.containsKey(verdict)) {
-          height = Math.max(2, height);
+    days.forEach(
+        (day, counts) -> {
+          Map<String, Integer> span = spans.get(daily ? day : day.withDayOfMonth(1));
+          if (span != null) {
+            counts.forEach((kind, count) -> span.merge(kind, count, Integer::sum));
+          }
+        });
+    page.element("h2", title).newline();
+    paint(title, spans, daily, order, fills);
+  }
+
+  private void paint(
+      String title,
+      SortedMap<LocalDate, Map<String, Integer>> spans,
+      boolean daily,
+      List<String> order,
+      List<String> fills) {
+    int most = spans.values().stream().mapToInt(HtmlCatalogue::sum).max().orElse(1);
+    List<String> met = new ArrayList<>(order);
+    met.add("other");
+    met.removeIf(kind -> spans.values().stream().noneMatch(counts -> counts.containsKey(kind)));
+    picture(title, 720, 178 + 18 * ((met.size() + 2) / 3));
+    int step = Math.clamp(660 / spans.size(), 8, 60);
+    page.element("text", "%,d".formatted(most), "x", "0", "y", "18");
+    page.element("text", "0", "x", "0", "y", "144");
+    page.empty("line", "class", "axis", "x1", "36", "y1", "144.5", "x2", "716", "y2", "144.5");
+    int x = 40;
+    int labelled = -1000;
+    for (Map.Entry<LocalDate, Map<String, Integer>> span : spans.entrySet()) {
+      String when = span.getKey().toString().substring(0, daily ? 10 : 7);
+      int y = 144;
+      page.open("g").element("title", when + ": " + words(span.getValue()));
+      for (String kind : met) {
+        int count = span.getValue().getOrDefault(kind, 0);
+        if (count > 0) {
+          int height = Math.max(2, (int) (130L * count / most));
           y -= height;
-          page.empty(
-              "rect",
-              "class",
-              "fill-" + verdict,
-              "x",
-              "" + x,
-              "y",
-              "" + y,
-              "width",
-              "" + Math.max(3, step - 4),
-              "height",
-              "" + height);
+          square(fill(kind, order, fills), x, y, step - 2, height);
         }
       }
       page.close("g");
-      if (i == 0 || (i == shown.size() - 1 && step * i > 60)) {
-        page.element("text", month.toString(), "x", "" + x, "y", "158");
+      if (x - labelled >= 110) {
+        page.element("text", when, "x", "" + x, "y", "160");
+        labelled = x;
       }
       x += step;
     }
+    for (int i = 0; i < met.size(); i++) {
+      int left = 40 + 225 * (i % 3);
+      int top = 170 + 18 * (i / 3);
+      square(fill(met.get(i), order, fills), left, top, 11, 11);
+      page.element("text", met.get(i), "x", "" + (left + 17), "y", "" + (top + 10));
+    }
     page.close("svg").newline();
+  }
+
+  private static int sum(Map<String, Integer> counts) {
+    return counts.values().stream().mapToInt(Integer::intValue).sum();
+  }
+
+  private static String fill(String kind, List<String> order, List<String> fills) {
+    return order.contains(kind) ? fills.get(order.indexOf(kind)) : fills.getLast();
+  }
+
+  private void square(String fill, int x, int y, int width, int height) {
+    page.empty(
+        "rect",
+        "class",
+        fill,
+        "x",
+        "" + x,
+        "y",
+        "" + y,
+        "width",
+        "" + width,
+        "height",
+        "" + height);
   }
 
   private static String words(Map<String, Integer> counts) {
@@ -205,7 +263,8 @@ public final class HtmlCatalogue {
       page.element("div", entry.summary(), "class", "faint").close("td");
       page.element("td", CatalogueText.time(entry.crashTime()), "class", "id");
       page.element("td", entry.release()).open("td");
-      page.element("div", entry.path(), "class", "mono");
+      page.open("div", "class", "mono");
+      page.element("a", entry.path(), "href", entry.location().uri()).close("div");
       page.element("div", entry.panic(), "class", "faint");
       if (entry.state() != Entry.State.COMPLETE || entry.vanished()) {
         page.element("div", entry.state().word() + (entry.vanished() ? ", vanished" : ""));

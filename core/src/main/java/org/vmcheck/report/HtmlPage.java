@@ -39,16 +39,28 @@ final class HtmlPage {
       .unreadable .word { color: var(--unreadable); }
       th, .id { white-space: nowrap; overflow-wrap: normal; }
       .faint { color: var(--faint); } ul { margin: .3rem 0; padding-left: 1.2rem; }
+      svg { max-width: 100%; height: auto; } svg .axis { stroke: var(--faint); }
       svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
-      svg .box { fill: var(--panel); stroke: var(--faint); }
-      svg .bad { fill: var(--mark); stroke: var(--kernel-damaged); }
-      svg .arrow { stroke: var(--kernel-damaged); stroke-width: 1.5; fill: none; }
-      svg .tip { fill: var(--kernel-damaged); }
+      svg.slab { display: block; margin: .5rem 0; max-width: 100%; height: auto; }
+      svg .used { fill: var(--ground); stroke: var(--line); }
+      svg .free { fill: light-dark(#d3ecd9, #1d4a2b); stroke: var(--intact); }
+      svg .elsewhere { fill: light-dark(#d6e8f7, #17405a); stroke: var(--undetermined); }
+      svg .broken { fill: var(--mark); stroke: var(--kernel-damaged); stroke-width: 2; }
+      svg text.index { font-size: 10px; text-anchor: middle; }
+      svg .way { stroke: var(--intact); stroke-width: 1.2; fill: none; opacity: .8; }
+      svg .way-end { fill: var(--intact); } svg .astray-end { fill: var(--kernel-damaged); }
+      svg .astray { stroke: var(--kernel-damaged); stroke-width: 2; fill: none; }
+      .map { overflow-x: auto; } .map svg { display: block; }
+      .map .limit { stroke: var(--ink); } .map rect[stroke="#fff"] { stroke: var(--ground); }
       svg .fill-intact { fill: var(--intact); }
       svg .fill-kernel-damaged { fill: var(--kernel-damaged); }
       svg .fill-dump-damaged { fill: var(--dump-damaged); }
       svg .fill-undetermined { fill: var(--undetermined); }
       svg .fill-unreadable { fill: var(--unreadable); } svg .fill-cause { fill: var(--link); }
+      svg .cause-1 { fill: light-dark(#0072b2, #56a5dd); } svg .cause-2 { fill: #e69f00; }
+      svg .cause-3 { fill: #009e73; } svg .cause-4 { fill: #cc79a7; }
+      svg .cause-5 { fill: #d55e00; } svg .cause-6 { fill: #56b4e9; }
+      svg .cause-other { fill: var(--faint); }
       @media print { body { max-width: none; padding: 0; } .panel { break-inside: avoid; } }
       """;
 

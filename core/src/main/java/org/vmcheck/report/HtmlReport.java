@@ -4,6 +4,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
@@ -12,6 +13,7 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
+import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Subject;
 
 /// The report of one dump as one HTML file.
@@ -27,13 +29,24 @@ public final class HtmlReport {
     this.page = page;
   }
 
+  /// Without a picture of memory.
   public static String render(DumpReport report) {
+    return render(report, Optional.empty());
+  }
+
+  /// @param map the picture of the low 1 MiB
+  public static String render(DumpReport report, Optional<PageMap> map) {
     Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
     HtmlReport html = new HtmlReport(page);
     html.verdict(report);
     html.findings(report.findings());
     html.facts(report);
     html.checks(report.checks());
+    map.ifPresent(
+        picture -> {
+          page.element("h2", "Low memory").newline();
+          page.open("div", "class", "map").raw(MapSvg.inside(picture)).close("div").newline();
+        });
     html.coverage(report.verdict().coverage());
     page.element(
         "p",
@@ -117,9 +130,9 @@ public final class HtmlReport {
     switch (evidence) {
       case Evidence.BytesAt(long at, long _, String hex, int from, int to, String _) ->
           bytes(at, hex, from, to);
-      case Evidence.ChainBroken(String _, long from, long to, int step, String _) ->
-          link(from, to, step);
+      case Evidence.SlabPicture picture -> SlabSvg.draw(page, picture);
       case Evidence.WordAt _,
+          Evidence.ChainBroken _,
           Evidence.CountMismatch _,
           Evidence.PageLooksLike _,
           Evidence.WhatIf _,
@@ -153,51 +166,6 @@ public final class HtmlReport {
       page.text(" |" + text + "|").newline();
     }
     page.close("pre").newline();
-  }
-
-  /// A link that leads astray. A picture of the whole slab has its place here, once a finding
-  /// carries the slab's objects.
-  private void link(long from, long to, int step) {
-    if (from == Evidence.UNKNOWN) {
-      return;
-    }
-    String label = step + (step == 1 ? " good link before" : " good links before");
-    page.open(
-        "svg",
-        "viewBox",
-        "0 0 560 62",
-        "width",
-        "560",
-        "height",
-        "62",
-        "role",
-        "img",
-        "aria-label",
-        "the broken link");
-    box(0, "box", from);
-    page.empty("path", "class", "arrow", "d", "M190 26 H346");
-    page.empty("path", "class", "tip", "d", "M346 20 L360 26 L346 32 Z");
-    box(364, "bad", to);
-    page.element("text", label, "x", "196", "y", "18");
-    page.close("svg").newline();
-  }
-
-  private void box(int x, String style, long address) {
-    page.empty(
-        "rect",
-        "class",
-        style,
-        "x",
-        "" + (x + 1),
-        "y",
-        "9",
-        "width",
-        "188",
-        "height",
-        "34",
-        "rx",
-        "4");
-    page.element("text", "0x" + Long.toHexString(address), "x", "" + (x + 14), "y", "30");
   }
 
   private void facts(DumpReport report) {
@@ -259,7 +227,7 @@ public final class HtmlReport {
     page.element("h2", "Checks").raw("\n<table>\n");
     page.raw("<tr><th>check</th><th>answer</th></tr>\n");
     for (CheckOutcome outcome : checks) {
-      page.open("tr").element("td", outcome.id(), "class", "mono").open("td");
+      page.open("tr").element("td", outcome.id(), "class", "mono id").open("td");
       switch (outcome) {
         case CheckOutcome.Ran ran -> {
           page.text(ran.answer());

@@ -12,15 +12,24 @@ import org.vmcheck.io.Printable;
 public final class MapSvg {
   private static final int LEFT = 110;
   private static final int TOP = 64;
-  private static final int LEGEND = 310;
+  private static final int LEGEND = 350;
   private static final int SMALL_CELL = 34;
   private static final int LARGE_CELL = 11;
   private static final long BACKUP_END = 0xa0;
 
   private MapSvg() {}
 
+  /// As part of an HTML page, whose ground and ink it takes.
+  static String inside(PageMap map) {
+    return render(map, "the low 1 MiB", "");
+  }
+
   /// @param title shown above the picture, unescaped
   public static String render(PageMap map, String title) {
+    return render(map, title, "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
+  }
+
+  private static String render(PageMap map, String title, String ground) {
     boolean small = map.cells().size() <= 256;
     int columns = small ? 16 : 64;
     int size = small ? SMALL_CELL : LARGE_CELL;
@@ -45,8 +54,7 @@ public final class MapSvg {
         <pattern id="random" width="5" height="5" patternUnits="userSpaceOnUse">\
         <path d="M0 0L5 5M5 0L0 5" stroke="#000" stroke-width="1.1"/></pattern>
         </defs>
-        <rect width="100%%" height="100%%" fill="#fff"/>
-        <text x="12" y="24" font-size="16" font-weight="bold">%3$s</text>
+        %5$s<text x="12" y="24" font-size="16" font-weight="bold">%3$s</text>
         <text x="12" y="44" fill="#444">%4$s</text>
         """
             .formatted(
@@ -58,7 +66,8 @@ public final class MapSvg {
                         .formatted(
                             map.framesPerCell() < 256
                                 ? map.framesPerCell() * 4 + " KiB"
-                                : (map.framesPerCell() >> 8) + " MiB"))));
+                                : (map.framesPerCell() >> 8) + " MiB")),
+                ground));
     Map<PageMap.Use, Integer> uses = new EnumMap<>(PageMap.Use.class);
     List<PageMap.Cell> marked = new ArrayList<>();
     StringBuilder frames = new StringBuilder();
@@ -87,8 +96,9 @@ public final class MapSvg {
     if (small && map.framesPerCell() == 1 && map.firstPfn() == 0) {
       int y = TOP + (int) (BACKUP_END / columns) * size;
       out.append(
-          ("<path d=\"M%d %dH%d\" stroke=\"#000\" stroke-width=\"2\" stroke-dasharray=\"6 3\"/>"
-                  + "<text x=\"%d\" y=\"%d\" font-weight=\"bold\">640 KiB</text>\n")
+          ("<path class=\"limit\" d=\"M%d %dH%d\" stroke=\"#000\" stroke-width=\"2\""
+                  + " stroke-dasharray=\"6 3\"/><text x=\"%d\" y=\"%d\" font-weight=\"bold\">640"
+                  + " KiB</text>\n")
               .formatted(
                   LEFT - 8, y - 1, LEFT + columns * size + 8, LEFT + columns * size + 12, y + 3));
     }

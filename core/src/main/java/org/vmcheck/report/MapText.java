@@ -49,20 +49,41 @@ public final class MapText {
       }
     }
     int shown = 0;
-    for (PageMap.Cell cell : map.cells()) {
+    for (int i = 0; i < map.cells().size(); ) {
+      int end = endOfRun(map, i);
+      PageMap.Cell cell = map.cells().get(i);
       if (!cell.marks().isEmpty() && shown++ < MAX_MARKS) {
         out.append(
-            "! physical 0x%x (%s): %s%n"
+            "! physical 0x%x%s (%s): %s%n"
                 .formatted(
                     cell.pfn() << 12,
-                    Printable.of(cell.role()),
+                    end == i + 1
+                        ? ""
+                        : " to 0x%x"
+                            .formatted(
+                                ((map.cells().get(end - 1).pfn() + map.framesPerCell()) << 12) - 1),
+                    cell.role().isEmpty() ? "use not known" : Printable.of(cell.role()),
                     Printable.of(String.join("; ", cell.marks()))));
       }
+      i = end;
     }
     if (shown > MAX_MARKS) {
       out.append("! and %d more%n".formatted(shown - MAX_MARKS));
     }
     return out.toString();
+  }
+
+  /// The end of the neighbouring cells of one use on which the same was found.
+  private static int endOfRun(PageMap map, int from) {
+    PageMap.Cell first = map.cells().get(from);
+    int end = from + 1;
+    while (end < map.cells().size()
+        && map.cells().get(end).marks().equals(first.marks())
+        && map.cells().get(end).role().equals(first.role())
+        && map.cells().get(end).pfn() == map.cells().get(end - 1).pfn() + map.framesPerCell()) {
+      end++;
+    }
+    return end;
   }
 
   private static char block(PageMap.Looks looks) {

@@ -3,6 +3,7 @@ package org.vmcheck.report;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
 import org.vmcheck.finding.Cause;
 
@@ -25,6 +26,9 @@ public final class PrometheusReport {
         vanished++;
         continue;
       }
+      if (!CrashGroup.isCounted(entry) || entry.state().isWithoutDump()) {
+        continue;
+      }
       verdicts.computeIfPresent(entry.verdict(), (_, count) -> count + 1);
       for (String cause : entry.causes()) {
         if (Cause.byId(cause).isPresent()) {
@@ -33,10 +37,13 @@ public final class PrometheusReport {
       }
     }
     StringBuilder out = new StringBuilder();
-    head(out, "vmcheck_incidents", "Crashes in the archive, by verdict.");
+    head(
+        out,
+        "vmcheck_incidents",
+        "Dumps in the archive by verdict, copies once and self-tests not.");
     verdicts.forEach(
         (verdict, count) -> sample(out, "vmcheck_incidents", "verdict", verdict, count));
-    head(out, "vmcheck_incidents_with_cause", "Crashes in the archive with a finding of a cause.");
+    head(out, "vmcheck_incidents_with_cause", "The same, with a finding of a cause.");
     causes.forEach(
         (cause, count) -> sample(out, "vmcheck_incidents_with_cause", "cause", cause, count));
     head(out, "vmcheck_incidents_vanished", "Crashes known from the archive that are gone.");

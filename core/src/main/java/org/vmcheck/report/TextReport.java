@@ -3,6 +3,7 @@ package org.vmcheck.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
@@ -11,16 +12,21 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.io.Printable;
 
 /// The report for a person at a terminal. The first line is the verdict.
 public final class TextReport {
   private static final int MAX_FINDINGS = 20;
+  private static final int CELLS_A_LINE = 64;
 
   private final boolean colour;
   private final boolean verbose;
   private final StringBuilder out = new StringBuilder();
+
+  /// The structure that describes a slab in this kernel.
+  private String descriptor = "struct slab";
 
   private TextReport(boolean colour, boolean verbose) {
     this.colour = colour;
@@ -34,6 +40,10 @@ public final class TextReport {
     text.verdict(report);
     text.dump(report.dump());
     report.kernel().ifPresent(text::kernel);
+    text.descriptor =
+        report.kernel().map(KernelFacts::slabVariant).orElse("").startsWith("struct page")
+            ? "struct page"
+            : "struct slab";
     text.findings(report.findings());
     text.checks(report.checks());
     text.coverage(report);
@@ -155,10 +165,40 @@ public final class TextReport {
       line("  > " + finding.cause().whatToDo());
       if (finding.subject().address() != Evidence.UNKNOWN) {
         line(
-            "  $ vmcheck read DUMP 0x%x 64    (crash: rd %x 8)"
-                .formatted(finding.subject().address(), finding.subject().address()));
+            "  $ vmcheck read DUMP 0x%x 64%s    (crash: rd %x 8)"
+                .formatted(
+                    finding.subject().address(), unmask(finding), finding.subject().address()));
       }
+      next(finding);
     }
+  }
+
+  /// What to ask next, with the same question to crash.
+  private void next(Finding finding) {
+    Subject subject = finding.subject();
+    if (subject.object() != Evidence.UNKNOWN) {
+      line(
+          "  $ vmcheck object DUMP 0x%x%s    (crash: kmem %x)"
+              .formatted(subject.object(), unmask(finding), subject.object()));
+    }
+    if (subject.slab() != Evidence.UNKNOWN && !subject.cache().isEmpty()) {
+      line(
+          "  $ vmcheck slabs DUMP %s%s    (crash: %s %x)"
+              .formatted(
+                  Printable.of(subject.cache()), unmask(finding), descriptor, subject.slab()));
+    }
+  }
+
+  /// The option that reads the lost bytes through their mask, where it was recovered.
+  private static String unmask(Finding finding) {
+    boolean isRecovered =
+        finding.cause() == Cause.SME_CIPHERTEXT
+            && finding.evidence().stream()
+                .anyMatch(
+                    evidence ->
+                        evidence instanceof Evidence.WhatIf(String change, String _)
+                            && change.equals(Evidence.MASK_REMOVED));
+    return isRecovered ? " --unmask" : "";
   }
 
   private void evidence(String prefix, Evidence evidence) {
@@ -170,6 +210,32 @@ public final class TextReport {
         && !hex.isEmpty()) {
       HexDump.append(out, at, hex, from, to, "      ");
     }
+    if (evidence instanceof Evidence.SlabPicture picture) {
+      slab(picture);
+    }
+  }
+
+  /// One character an object.
+  private void slab(Evidence.SlabPicture picture) {
+    StringBuilder cells = new StringBuilder(picture.cells());
+    if (picture.target() >= 0) {
+      cells.setCharAt(picture.target(), 'T');
+    }
+    if (picture.holder() >= 0) {
+      cells.setCharAt(picture.holder(), 'X');
+    }
+    for (int from = 0; from < cells.length(); from += CELLS_A_LINE) {
+      int to = Math.min(cells.length(), from + CELLS_A_LINE);
+      line("      %5d %s".formatted(from, cells.substring(from, to)));
+    }
+    line(
+        "            (. allocated, o free on this list%s%s%s)"
+            .formatted(
+                picture.cells().indexOf(Evidence.SlabPicture.ELSEWHERE) >= 0
+                    ? ", c free on another"
+                    : "",
+                picture.holder() >= 0 ? ", X leads astray" : ", the head leads astray",
+                picture.target() >= 0 ? ", T is what it leads to" : ""));
   }
 
   private void checks(List<CheckOutcome> checks) {

@@ -21,6 +21,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.analysis.AnalysisOptions;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.Note;
 import org.vmcheck.testing.TestData;
 
@@ -110,6 +112,9 @@ class BatchScannerTest {
       assertThat(catalogue.report(damaged).orElseThrow().verdict().kind())
           .isEqualTo("kernel-damaged");
       assertThat(catalogue.find(damaged.id())).containsExactly(damaged);
+      for (String nothing : List.of("", "/", "..", "x\u0000y", "\ufffd")) {
+        assertThat(catalogue.find(nothing)).isEmpty();
+      }
     }
   }
 
@@ -162,6 +167,63 @@ class BatchScannerTest {
     assertThat(CrashGroup.of(entries, CrashGroup.By.VERDICT))
         .extracting(group -> group.key() + " " + group.members().size())
         .containsExactly("intact 1", "kernel-damaged 1");
+  }
+
+  @Test
+  void realCrashesHaveTellingSignatures() throws Exception {
+    List<String> faults = List.of("use-after-free", "bit-flip", "double-free", "redzone");
+    for (String name : faults) {
+      dump(name + "/vmcore", name);
+    }
+    scan();
+
+    List<Entry> entries = entries(Selection.ALL);
+    // All four were dumped by the same deliberate panic, and each has a fault of its own.
+    assertThat(entries)
+        .extracting(Entry::panicSignature)
+        .containsOnly(entries.getFirst().panicSignature());
+    assertThat(entries.getFirst().panicSignature().text())
+        .isEqualTo(
+            "Kernel panic - not syncing: vmcheck lab: the dump is wanted here"
+                + " | with_all_stopped [vmcheck_lab] < multi_cpu_stop < cpu_stopper_thread"
+                + " < smpboot_thread_fn < kthread < ret_from_fork");
+    assertThat(entries)
+        .extracting(entry -> entry.damageSignature().text())
+        .containsExactly(
+            "bit-flip vmcheck_lab_192 +0x60",
+            "double-free kmalloc-512 +0x100",
+            "redzone-overwritten vmcheck_lab_124 +0x7c",
+            "use-after-free-write vmcheck_lab_1024 +0x200");
+  }
+
+  @Test
+  void savedLogSpeaksForADumpThatIsCutShort() throws Exception {
+    Path whole = dump("whole/vmcore", "healthy");
+    List<String> log;
+    try (Analyzer analyzer = Analyzer.open(List.of(whole), AnalysisOptions.DEFAULT)) {
+      log = analyzer.log().stream().map(LogLine::text).toList();
+    }
+    Files.createDirectory(tree.resolve("cut"));
+    byte[] bytes = Files.readAllBytes(whole);
+    Path cut = tree.resolve("cut/vmcore-incomplete");
+    Files.write(cut, java.util.Arrays.copyOf(bytes, bytes.length / 4));
+    Files.write(tree.resolve("cut/vmcore-dmesg.txt"), log);
+    Files.createDirectory(tree.resolve("log"));
+    Files.write(tree.resolve("log/dmesg.202611221323"), log);
+
+    scan();
+
+    assertThat(entries(Selection.ALL))
+        .extracting(entry -> entry.state().word() + " " + entry.verdict())
+        .containsExactly(
+            "being-written dump-damaged", "dmesg-only undetermined", "complete intact");
+    assertThat(entries(Selection.ALL))
+        .extracting(Entry::panicSignature)
+        .containsOnly(entries(Selection.ALL).getFirst().panicSignature());
+    assertThat(entries(Selection.ALL).getLast().remarks()).isEmpty();
+    Files.setLastModifiedTime(cut, FileTime.fromMillis(1_000_000_000_000L));
+    scan();
+    assertThat(judged).singleElement().extracting(Entry::state).isEqualTo(Entry.State.INCOMPLETE);
   }
 
   @Test

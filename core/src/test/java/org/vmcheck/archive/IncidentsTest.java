@@ -124,6 +124,25 @@ class IncidentsTest {
   }
 
   @Test
+  void whatADumperSaysOfItselfIsAnIncidentWithoutADump() throws Exception {
+    file("kdump-test-17/vmcore-creation.status", "fail kdump_test_id=17\n");
+    file("2026-11-22-13-25/README.txt", "vmcore status: failed\n");
+    file("127.0.0.1-2026-11-22-13:23:40/vmcore-dmesg.txt", "x\n");
+    file("127.0.0.1-2026-11-22-13:23:40/kexec-dmesg.log", "x\n");
+    file("sources/README.txt", "read me\n");
+
+    Map<String, Incident> found = find();
+
+    assertThat(found)
+        .containsOnlyKeys(
+            "kdump-test-17/vmcore-creation.status",
+            "2026-11-22-13-25/README.txt",
+            "127.0.0.1-2026-11-22-13:23:40/vmcore-dmesg.txt");
+    assertThat(found.get("kdump-test-17/vmcore-creation.status").selfTest()).isTrue();
+    assertThat(found.get("127.0.0.1-2026-11-22-13:23:40/vmcore-dmesg.txt").sideCars()).hasSize(2);
+  }
+
+  @Test
   void contentDecidesAndNamesHint() throws Exception {
     kdump("x/some-upload");
     file("x/notes.txt", "a long text that is no dump at all, only words\n");

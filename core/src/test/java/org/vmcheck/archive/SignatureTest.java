@@ -2,6 +2,7 @@ package org.vmcheck.archive;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.testing.SampleReports;
@@ -44,6 +45,42 @@ class SignatureTest {
 
     assertThat(Signature.ofPanic(other)).isEqualTo(Signature.ofPanic(OOPS));
     assertThat(Signature.ofPanic(OOPS.subList(0, 3))).isNotEqualTo(Signature.ofPanic(OOPS));
+  }
+
+  @Test
+  void whatTheKernelSurvivedIsNoPartOfIt() {
+    List<String> log = new ArrayList<>();
+    log.add("[    3.000000] WARNING: CPU: 0 PID: 1 at mm/slub.c:1 early+0x1/0x2");
+    log.add("[    3.000001] RIP: 0010:early+0x1/0x2");
+    log.add("[    3.000002] Call Trace:");
+    log.add("[    3.000003]  early_caller+0x1/0x2");
+    log.add("[    3.000004] ---[ end trace 0000000000000000 ]---");
+    log.add("[    4.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008");
+    log.add("[    4.000001] RIP: 0010:other+0x1/0x2");
+    log.addAll(OOPS);
+
+    assertThat(Signature.ofPanic(log)).isEqualTo(Signature.ofPanic(OOPS));
+
+    log.add("[   12.000011] Kernel panic - not syncing: Fatal exception");
+    assertThat(Signature.ofPanic(log)).isEqualTo(Signature.ofPanic(OOPS));
+    log.add("[   12.000012] Kernel panic - not syncing: hung_task: blocked tasks");
+    assertThat(Signature.ofPanic(log).text())
+        .isEqualTo("Kernel panic - not syncing: hung_task: blocked tasks");
+  }
+
+  @Test
+  void whoWasUnluckyIsNoPartOfIt() {
+    assertThat(
+            Signature.ofPanic(
+                List.of(
+                    "[ 9.1] watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [kworker/3:1:42]",
+                    "[ 9.2] RIP: 0010:spin+0x8/0x9",
+                    "[ 9.3] Kernel panic - not syncing: softlockup: hung tasks")))
+        .isEqualTo(
+            Signature.ofPanic(
+                List.of(
+                    "[ 7.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [cc1:4242]",
+                    "[ 7.2] RIP: 0010:spin+0x8/0x9")));
   }
 
   @Test

@@ -147,6 +147,23 @@ class LowMemoryBackupCheckTest {
   }
 
   @Test
+  void realDamageIsNotPutDownToTheCaptureKernelByACopyOfZeros() {
+    FakeImage image = image(true);
+    for (long pfn = COPY >>> 12; pfn < (COPY + BYTES) >>> 12; pfn++) {
+      image.memory().store(pfn, new byte[4096]);
+    }
+    SlabImage slab = image.cache("dma-kmalloc-512").slabs().getFirst();
+    image.corruptWord(slab.slot(slab.freelist().getFirst()), 0x4141414141414141L);
+
+    Subjects subjects = subjects(image);
+    CheckOutcome.Ran ran = new LowMemoryBackupCheck().run(subjects);
+
+    assertThat(ran.answer()).contains("not used");
+    assertThat(ran.findings()).isEmpty();
+    assertThat(new SlabFreelistCheck().run(subjects).findings()).hasSize(1);
+  }
+
+  @Test
   void damageInLowMemoryWithoutTracesIsNotPutDownToTheCaptureKernel() {
     FakeImage image = image(true);
     copyAway(image);

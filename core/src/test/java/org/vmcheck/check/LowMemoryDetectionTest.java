@@ -2,22 +2,28 @@ package org.vmcheck.check;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.memory.PageMask;
+import org.vmcheck.testing.CacheImage;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.SlabImage;
+import org.vmcheck.testing.SmeReading;
 
 /// How often each reading is found, by the number of affected pages; and that healthy memory is
 /// silent. Prints the table that README shows.
@@ -26,6 +32,7 @@ class LowMemoryDetectionTest {
   private static final int IMAGES = 40;
   private static final int[] AFFECTED = {1, 2, 4, 8, 16, 32, 64, 160};
   private static final int HEALTHY = 10_000;
+  private static final int MEMORIES = 200;
 
   private static FakeImage image(long seed) {
     FakeKernel.Contents[] contents = FakeKernel.Contents.values();
@@ -52,104 +59,177 @@ class LowMemoryDetectionTest {
     return LowMemoryReading.of(image.dump(), Optional.of(kernel), Optional.of(decoder));
   }
 
+  /// What came out for one kernel, one reading, one number of affected pages.
+  ///
+  /// @param anchored whether a page is affected that must tell: in the random-looking readings one
+  ///   with a freelist, in the masked one such that holds two of its free pointers
+  /// @param touchesAList whether any freelist runs over an affected page
+  private record Case(
+      long seed,
+      int affected,
+      SmeReading which,
+      boolean anchored,
+      boolean touchesAList,
+      LowMemoryReading.Answer answer,
+      int masks,
+      List<String> wrong) {
+    boolean isFound() {
+      return answer == LowMemorySmeCheckTest.answer(which);
+    }
+  }
+
   @Test
   void eachReadingIsFoundByTheNumberOfAffectedPages() {
-    StringBuilder table = new StringBuilder("affected  raw    two-sided  one-sided  masks right\n");
+    List<Case> cases =
+        LongStream.rangeClosed(1, IMAGES)
+            .parallel()
+            .boxed()
+            .flatMap(seed -> cases(seed).stream())
+            .toList();
+    System.out.println("found / cannot tell / missed, of " + IMAGES + " kernels");
+    System.out.printf("%-9s", "affected");
+    for (SmeReading which : SmeReading.values()) {
+      System.out.printf("%-18s", which);
+    }
+    System.out.println("masks right");
     for (int affected : AFFECTED) {
-      Map<LowMemorySmeCheckTest.Readings, Integer> found = new TreeMap<>();
-      int right = 0;
-      int recovered = 0;
-      for (int seed = 1; seed <= IMAGES; seed++) {
-        FakeImage image = image(seed);
-        Kernel kernel = image.kernel();
-        Map<Long, byte[]> plain = new TreeMap<>();
-        image.memory().pages().headMap(0xa0L).forEach((pfn, page) -> plain.put(pfn, page.clone()));
-        // A slab's page is among them, as the anchor.
-        List<Long> slabs = new ArrayList<>(List.of(0x30L, 0x31L, 0x50L, 0x61L, 0x41L, 0x42L));
-        List<Long> others = new ArrayList<>(plain.keySet());
-        others.removeAll(slabs);
-        Collections.shuffle(slabs, new Random(seed));
-        Collections.shuffle(others, new Random(seed));
-        List<Long> order = new ArrayList<>(slabs.subList(0, 1));
-        others.addAll(slabs.subList(1, slabs.size()));
-        Collections.shuffle(others, new Random(seed));
-        order.addAll(others);
+      List<Case> row = cases.stream().filter(c -> c.affected == affected).toList();
+      System.out.printf("%-9d", affected);
+      for (SmeReading which : SmeReading.values()) {
+        List<Case> cell = row.stream().filter(c -> c.which == which).toList();
+        long found = cell.stream().filter(Case::isFound).count();
+        long open =
+            cell.stream().filter(c -> c.answer == LowMemoryReading.Answer.CANNOT_TELL).count();
+        System.out.printf(
+            "%-18s", "%d / %d / %d".formatted(found, open, cell.size() - found - open));
+      }
+      int masks = row.stream().mapToInt(Case::masks).sum();
+      int wrong = row.stream().mapToInt(c -> c.wrong.size()).sum();
+      System.out.printf("%d of %d%n", masks - wrong, masks);
+    }
+
+    assertThat(cases).allSatisfy(c -> assertThat(c.wrong).isEmpty());
+    assertThat(cases.stream().filter(c -> c.anchored && !c.isFound())).isEmpty();
+    // Without one it cannot be told, or not which reading it is: random plaintext under a mask.
+    assertThat(
+            cases.stream()
+                .filter(c -> c.answer == LowMemoryReading.Answer.PLAIN)
+                .filter(Case::touchesAList))
+        .isEmpty();
+  }
+
+  private static List<Case> cases(long seed) {
+    FakeImage image = image(seed);
+    Kernel kernel = image.kernel();
+    Map<Long, byte[]> plain = new TreeMap<>();
+    image.memory().pages().headMap(0xa0L).forEach((pfn, page) -> plain.put(pfn, page.clone()));
+    // A slab's page is among them, as the anchor.
+    List<Long> slabs = new ArrayList<>(List.of(0x30L, 0x31L, 0x50L, 0x61L, 0x41L, 0x42L));
+    List<Long> others = new ArrayList<>(plain.keySet());
+    others.removeAll(slabs);
+    Collections.shuffle(slabs, new Random(seed));
+    List<Long> order = new ArrayList<>(slabs.subList(0, 1));
+    others.addAll(slabs.subList(1, slabs.size()));
+    Collections.shuffle(others, new Random(seed));
+    order.addAll(others);
+    Map<Long, Integer> pointers = freePointers(image);
+    List<Case> cases = new ArrayList<>();
+    for (SmeReading which : SmeReading.values()) {
+      SmeReading.Spoiler reading = which.spoiler(seed);
+      Map<Long, byte[]> changed = new TreeMap<>();
+      plain.forEach((pfn, page) -> changed.put(pfn, reading.spoiled(pfn << 12, page)));
+      for (int affected : AFFECTED) {
         List<Long> hit = order.subList(0, Math.min(affected, order.size()));
-        for (LowMemorySmeCheckTest.Readings which : LowMemorySmeCheckTest.Readings.values()) {
-          LowMemorySmeCheckTest.Reading reading = which.reading(seed);
-          plain.forEach(
-              (pfn, page) ->
-                  image
-                      .memory()
-                      .store(pfn, hit.contains(pfn) ? reading.of(pfn << 12, page) : page));
-          LowMemoryReading answer = read(image, kernel);
-          found.merge(which, answer.answer() == which.answer() ? 1 : 0, Integer::sum);
-          for (Map.Entry<Long, PageMask> mask : answer.masks().entrySet()) {
-            recovered++;
-            byte[] page = image.memory().pages().get(mask.getKey());
-            byte[] read =
-                mask.getValue()
-                    .applyTo(java.lang.foreign.MemorySegment.ofArray(page))
-                    .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE);
-            if (java.util.Arrays.equals(read, plain.get(mask.getKey()))) {
-              right++;
-            } else {
-              System.out.printf(
-                  "seed %d, %d affected: wrong mask %s at 0x%x (%s)%n",
-                  seed,
-                  affected,
-                  mask.getValue().hex(),
-                  mask.getKey(),
-                  hit.contains(mask.getKey()) ? "affected" : "in the clear");
-            }
+        plain.forEach(
+            (pfn, page) -> image.memory().store(pfn, hit.contains(pfn) ? changed.get(pfn) : page));
+        LowMemoryReading answer = read(image, kernel);
+        int needed = which == SmeReading.ONE_SIDED ? 2 : 1;
+        List<String> wrong = new ArrayList<>();
+        answer
+            .masks()
+            .forEach(
+                (pfn, mask) -> {
+                  byte[] read =
+                      mask.applyTo(MemorySegment.ofArray(image.memory().pages().get(pfn)))
+                          .toArray(ValueLayout.JAVA_BYTE);
+                  if (!Arrays.equals(read, plain.get(pfn))) {
+                    wrong.add(
+                        "%s at 0x%x (%s)"
+                            .formatted(
+                                mask.hex(), pfn, hit.contains(pfn) ? "affected" : "in the clear"));
+                  }
+                });
+        cases.add(
+            new Case(
+                seed,
+                affected,
+                which,
+                hit.stream().anyMatch(pfn -> pointers.getOrDefault(pfn, 0) >= needed),
+                hit.stream().anyMatch(pointers::containsKey),
+                answer.answer(),
+                answer.masks().size(),
+                wrong));
+      }
+    }
+    return cases;
+  }
+
+  /// How many free pointers of one list each page holds, the most of any list; pointers that end
+  /// their list among them.
+  private static Map<Long, Integer> freePointers(FakeImage image) {
+    Map<Long, Integer> most = new TreeMap<>();
+    for (CacheImage cache : image.caches()) {
+      for (SlabImage slab : cache.slabs()) {
+        for (List<Integer> list : List.of(slab.freelist(), slab.cpuFreelist())) {
+          Map<Long, Integer> here = new TreeMap<>();
+          for (int index : list) {
+            here.merge(slab.pfn() + ((slab.slot(index) - slab.base()) >>> 12), 1, Integer::sum);
           }
+          here.forEach((pfn, count) -> most.merge(pfn, count, Math::max));
         }
       }
-      table.append(
-          "%8d  %3d%%   %3d%%       %3d%%       %d of %d%n"
-              .formatted(
-                  affected,
-                  100 * found.get(LowMemorySmeCheckTest.Readings.RAW) / IMAGES,
-                  100 * found.get(LowMemorySmeCheckTest.Readings.TWO_SIDED) / IMAGES,
-                  100 * found.get(LowMemorySmeCheckTest.Readings.ONE_SIDED) / IMAGES,
-                  right,
-                  recovered));
-      assertThat(right).as("masks, %d pages affected", affected).isEqualTo(recovered);
     }
-    System.out.println(table);
+    return most;
   }
 
   @Test
   void notOneOfTenThousandHealthyImagesIsCalledCiphertext() {
-    int images = 0;
-    int cannotTell = 0;
-    for (int seed = 1; images < HEALTHY; seed++) {
-      FakeImage image = image(seed);
-      Kernel kernel = image.kernel();
-      List<Long> slabs = new ArrayList<>(List.of(0x30L, 0x31L, 0x50L, 0x61L, 0x41L, 0x42L, 0x43L));
-      slabs.addAll(List.of(0x70L, 0x71L, 0x72L, 0x73L));
-      Random random = new Random(seed);
-      for (int i = 0; i < 200; i++) {
-        for (long pfn = 1; pfn < 0xa0; pfn++) {
-          if (slabs.contains(pfn)) {
-            continue;
-          }
-          boolean free = pfn >= 0x10 && pfn < 0x99;
-          if (free && random.nextInt(3) == 0) {
-            byte[] page = new byte[4096];
-            random.nextBytes(page);
-            image.memory().store(pfn, page);
-          } else {
-            image.memory().store(pfn, LowMemorySmeCheckTest.contents(random));
-          }
+    // Every kernel serves for two hundred memories, each kernel on a thread of its own.
+    long cannotTell =
+        LongStream.rangeClosed(1, HEALTHY / MEMORIES)
+            .parallel()
+            .map(LowMemoryDetectionTest::healthy)
+            .sum();
+    System.out.printf("%d healthy images, %d of them cannot be told%n", HEALTHY, cannotTell);
+  }
+
+  /// Reads healthy memories of one kernel; returns how many cannot be told.
+  private static long healthy(long seed) {
+    FakeImage image = image(seed);
+    Kernel kernel = image.kernel();
+    List<Long> slabs = new ArrayList<>(List.of(0x30L, 0x31L, 0x50L, 0x61L, 0x41L, 0x42L, 0x43L));
+    slabs.addAll(List.of(0x70L, 0x71L, 0x72L, 0x73L));
+    Random random = new Random(seed);
+    long cannotTell = 0;
+    for (int i = 0; i < MEMORIES; i++) {
+      for (long pfn = 1; pfn < 0xa0; pfn++) {
+        if (slabs.contains(pfn)) {
+          continue;
         }
-        LowMemoryReading reading = read(image, kernel);
-        assertThat(reading.answer().isCiphertext()).as("seed %d image %d", seed, i).isFalse();
-        assertThat(reading.masks()).isEmpty();
-        cannotTell += reading.answer() == LowMemoryReading.Answer.CANNOT_TELL ? 1 : 0;
-        images++;
+        boolean free = pfn >= 0x10 && pfn < 0x99;
+        if (free && random.nextInt(3) == 0) {
+          byte[] page = new byte[4096];
+          random.nextBytes(page);
+          image.memory().store(pfn, page);
+        } else {
+          image.memory().store(pfn, LowMemorySmeCheckTest.contents(random));
+        }
       }
+      LowMemoryReading reading = read(image, kernel);
+      assertThat(reading.answer().isCiphertext()).as("seed %d image %d", seed, i).isFalse();
+      assertThat(reading.masks()).isEmpty();
+      cannotTell += reading.answer() == LowMemoryReading.Answer.CANNOT_TELL ? 1 : 0;
     }
-    System.out.printf("%d healthy images, %d of them cannot be told%n", images, cannotTell);
+    return cannotTell;
   }
 }

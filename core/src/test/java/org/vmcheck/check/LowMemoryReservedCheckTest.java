@@ -2,11 +2,16 @@ package org.vmcheck.check;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.analysis.AnalysisOptions;
+import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.memory.X86_64Paging;
@@ -15,6 +20,7 @@ import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.MemoryCipher;
+import org.vmcheck.testing.SeedCase;
 
 /// Whether the fix is in force, and whether the whole dump is ciphertext.
 class LowMemoryReservedCheckTest {
@@ -85,6 +91,32 @@ class LowMemoryReservedCheckTest {
     assertThat(search).isInstanceOf(KernelSearch.NotFound.class);
     assertThat(ran.answer()).isEqualTo("encrypted as a whole");
     assertThat(ran.findings()).extracting(Finding::cause).containsExactly(Cause.ENCRYPTED_MEMORY);
+  }
+
+  @Test
+  void whoReadAnEncryptedDumpWithoutTheKeyIsSaid(@TempDir Path dir) throws Exception {
+    for (boolean fromHost : List.of(true, false)) {
+      FakeKernel kernel = SeedCase.kernel(5);
+      FakeImage image = (fromHost ? kernel.noVmcoreinfoInFile() : kernel).build();
+      MemoryCipher cipher = MemoryCipher.twoSided(1);
+      image.memory().pages().replaceAll((pfn, page) -> cipher.encrypted(pfn << 12, page));
+      Path file = image.writeKdump(dir, "vmcore-" + fromHost);
+      try (Analyzer analyzer = Analyzer.open(file, AnalysisOptions.DEFAULT)) {
+        DumpReport report = analyzer.check("test");
+
+        assertThat(report.verdict().kind()).isEqualTo("dump-damaged");
+        assertThat(report.findings()).hasSize(1);
+        assertThat(report.findings().getFirst().claim())
+            .contains(fromHost ? "guest (SEV, TDX) dumped from its host" : "without the key");
+        assertThat(report.checks())
+            .filteredOn(CheckOutcome.Skipped.class::isInstance)
+            .isNotEmpty()
+            .allSatisfy(
+                skipped ->
+                    assertThat(((CheckOutcome.Skipped) skipped).unmet())
+                        .containsExactly("the dump is encrypted as a whole (memory.encryption)"));
+      }
+    }
   }
 
   @Test

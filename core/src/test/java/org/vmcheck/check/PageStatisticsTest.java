@@ -61,6 +61,30 @@ class PageStatisticsTest {
     }
   }
 
+  /// Limits of the references, from four million simulated pages.
+  @Test
+  void theOtherStatisticsKeepToTheirNullDistributions() {
+    Random random = new Random(2047);
+    double entropies = 0;
+    double entropySquares = 0;
+    double correlationSquares = 0;
+    int outside = 0;
+    for (int i = 0; i < PAGES; i++) {
+      PageStatistics page = random(random);
+      entropies += page.entropy();
+      entropySquares += (page.entropy() - 7.95459) * (page.entropy() - 7.95459);
+      correlationSquares += page.serialCorrelation() * page.serialCorrelation();
+      outside += page.entropy() < 7.9412 || page.entropy() > 7.9660 ? 1 : 0;
+      assertThat(page.distinctBlocks()).isEqualTo(256);
+      assertThat(page.distinctBytes()).isGreaterThanOrEqualTo(254);
+    }
+    assertThat(entropies / PAGES).isCloseTo(7.95459, within(4.5 * 0.00402 / Math.sqrt(PAGES)));
+    assertThat(Math.sqrt(entropySquares / PAGES)).isCloseTo(0.00402, within(0.0001));
+    assertThat(Math.sqrt(correlationSquares / PAGES)).isCloseTo(0.01562, within(0.0004));
+    // Two tails of one in a thousand each: 40 of 20,000.
+    assertThat(outside).isBetween(15, 70);
+  }
+
   /// Corrected for their number, all pages of a family stay within the limits but once in a
   /// hundred.
   @Test

@@ -53,7 +53,7 @@ class CatalogueRenderersTest {
         number == 2 ? "0123456789ab" : "");
   }
 
-  private static List<Entry> entries() {
+  static List<Entry> entries() {
     List<Entry> entries = new ArrayList<>();
     List<String> verdicts =
         List.of("intact", "kernel-damaged", "dump-damaged", "undetermined", "unreadable");

@@ -41,6 +41,20 @@ class HtmlInBrowserTest {
     assertThat(colours(dark)).contains(0xff6b62).hasSizeGreaterThan(20);
   }
 
+  @Test
+  void catalogueIsPaintedDarkAndLight() throws Exception {
+    assumeTrue(Files.isExecutable(CHROMIUM));
+    Path page =
+        Files.writeString(
+            dir.resolve("page.html"), HtmlCatalogue.render(CatalogueRenderersTest.entries()));
+
+    // Bars of all verdicts, on the ground of the reader's choice.
+    assertThat(colours(screenshot(page, "1")))
+        .contains(0xffffff, 0xc62828, 0x1a7f37, 0x9a6700, 0x0b6e99, 0x6b4ea0);
+    assertThat(colours(screenshot(page, "0")))
+        .contains(0x14171a, 0xff6b62, 0x3fb950, 0xe0a93b, 0x58b7dd, 0xb597ee);
+  }
+
   private BufferedImage screenshot(Path page, String scheme) throws Exception {
     Path png = dir.resolve("page" + scheme + ".png");
     Process browser =

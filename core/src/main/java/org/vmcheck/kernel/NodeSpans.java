@@ -1,0 +1,53 @@
+package org.vmcheck.kernel;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.StructLayout;
+
+/// The page frames of each NUMA node (`pglist_data.node_start_pfn`, `node_spanned_pages`). Spans of
+/// nodes may overlap; a frame outside a node's span is not the node's.
+final class NodeSpans {
+  private static final int MAX_NODES = 1024;
+
+  private final List<Span> spans;
+
+  private NodeSpans(List<Span> spans) {
+    this.spans = spans;
+  }
+
+  private record Span(long start, long end) {}
+
+  /// Empty where the kernel has one node only, or does not tell.
+  static Optional<NodeSpans> of(Kernel kernel) {
+    OptionalLong table = kernel.symbol("node_data");
+    Optional<StructLayout> type =
+        kernel.struct("pglist_data", "node_start_pfn", "node_spanned_pages");
+    int nodes = (int) Math.min(kernel.variable32("nr_node_ids").orElse(0), MAX_NODES);
+    if (table.isEmpty() || type.isEmpty() || nodes < 2) {
+      return Optional.empty();
+    }
+    List<Span> spans = new ArrayList<>();
+    for (int id = 0; id < nodes; id++) {
+      OptionalLong node = kernel.word(table.getAsLong() + 8L * id);
+      if (node.isEmpty()
+          || node.getAsLong() == 0
+          || !(StructRef.read(kernel.memory(), type.get(), node.getAsLong())
+              instanceof StructRef data)) {
+        spans.add(new Span(0, Long.MAX_VALUE));
+        continue;
+      }
+      long start = data.get("node_start_pfn");
+      spans.add(new Span(start, start + data.get("node_spanned_pages")));
+    }
+    return Optional.of(new NodeSpans(List.copyOf(spans)));
+  }
+
+  /// Whether a frame can be of a node.
+  boolean has(int node, long pfn) {
+    return node < 0
+        || node >= spans.size()
+        || (pfn >= spans.get(node).start && pfn < spans.get(node).end);
+  }
+}

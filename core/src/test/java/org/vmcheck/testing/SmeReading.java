@@ -1,0 +1,31 @@
+package org.vmcheck.testing;
+
+/// The three forms in which the low 640 KiB of a kernel with SME reaches a dump; the copy lies
+/// where a 5.3 kernel put it.
+public enum SmeReading {
+  /// Ciphertext, read without decryption.
+  RAW,
+  /// Decrypted for the address of the copy, by a two-sided cipher: unrelated blocks.
+  TWO_SIDED,
+  /// The same by a one-sided cipher: plaintext under one mask a page.
+  ONE_SIDED;
+
+  static final long SOURCE = 0x1000;
+  static final long COPY = 0x0d00_0000;
+
+  /// What becomes of one page.
+  public interface Spoiler {
+    byte[] spoiled(long paddr, byte[] plain);
+  }
+
+  /// @param seed of the key and the constants
+  public Spoiler spoiler(long seed) {
+    MemoryCipher one = MemoryCipher.oneSided(seed);
+    MemoryCipher two = MemoryCipher.twoSided(seed);
+    return switch (this) {
+      case RAW -> two::encrypted;
+      case TWO_SIDED -> (paddr, plain) -> two.copied(paddr, paddr - SOURCE + COPY, plain);
+      case ONE_SIDED -> (paddr, plain) -> one.copied(paddr, paddr - SOURCE + COPY, plain);
+    };
+  }
+}
