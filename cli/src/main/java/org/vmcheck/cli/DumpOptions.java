@@ -51,6 +51,8 @@ final class DumpOptions {
       description = "The most that one dump may unpack to (default: 64).")
   int spoolLimit = 64;
 
+  private final UnpackingProgress unpacking = new UnpackingProgress();
+
   /// What `--unmask` says.
   static final String UNMASK =
       "Read pages of the low 640 KiB that lie under an encryption mask through it, where it was"
@@ -75,7 +77,11 @@ final class DumpOptions {
             part + ": is a directory; give the dump in it, or use 'vmcheck scan'");
       }
     }
-    return Analyzer.open(parts, analysis(only, full, deadline));
+    try {
+      return Analyzer.open(parts, analysis(only, full, deadline));
+    } finally {
+      unpacking.clear();
+    }
   }
 
   /// The exit code of a command that has read the dump: its own, unless the system could not
@@ -102,7 +108,8 @@ final class DumpOptions {
         deadline,
         threads,
         new AnalysisOptions.Debug(Optional.ofNullable(vmlinux), debugDirectories, force),
-        new AnalysisOptions.Spool(Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30));
+        new AnalysisOptions.Spool(
+            Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30, unpacking));
   }
 
   /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.

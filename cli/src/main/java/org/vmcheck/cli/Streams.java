@@ -15,9 +15,6 @@ import picocli.CommandLine.Model.CommandSpec;
 
 /// Where a command's text goes.
 final class Streams {
-  private static final Set<PosixFilePermission> OWNER_ONLY =
-      Set.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
-
   private Streams() {}
 
   /// Colour only on a terminal, and never against NO_COLOR (https://no-color.org).
@@ -46,7 +43,13 @@ final class Streams {
       out.flush();
       return;
     }
-    write(file, text.getBytes(StandardCharsets.UTF_8), OWNER_ONLY);
+    write(
+        file, text.getBytes(StandardCharsets.UTF_8), PosixFilePermissions.fromString("rw-------"));
+  }
+
+  /// Writes a file that only its owner can read.
+  static void write(Path file, byte[] bytes) throws IOException {
+    write(file, bytes, PosixFilePermissions.fromString("rw-------"));
   }
 
   /// Replaces a file at once, and leaves it readable for whom it was: numbers without memory, for a
@@ -55,12 +58,9 @@ final class Streams {
     write(
         file,
         text.getBytes(StandardCharsets.UTF_8),
-        Files.exists(file) ? Files.getPosixFilePermissions(file) : OWNER_ONLY);
-  }
-
-  /// Writes a file that only its owner can read.
-  static void write(Path file, byte[] bytes) throws IOException {
-    write(file, bytes, OWNER_ONLY);
+        Files.exists(file)
+            ? Files.getPosixFilePermissions(file)
+            : PosixFilePermissions.fromString("rw-------"));
   }
 
   private static void write(Path file, byte[] bytes, Set<PosixFilePermission> permissions)

@@ -49,16 +49,25 @@ public record AnalysisOptions(
     }
   }
 
+  /// Told how far a long step is.
+  @FunctionalInterface
+  public interface Progress {
+    /// @param what the step, unescaped, for example `unpacking web7.gz`
+    /// @param done bytes done
+    /// @param total of how many; 0 if not known
+    void at(String what, long done, long total);
+  }
+
   /// @param directory where unpacked bytes are kept while a dump is open; empty for the system's
   /// @param limit most bytes that one dump may unpack to
-  public record Spool(Optional<Path> directory, long limit) {
-    public static final Spool DEFAULT = new Spool(Optional.empty(), 64L << 30);
+  /// @param progress told now and then how far the unpacking is
+  public record Spool(Optional<Path> directory, long limit, Progress progress) {
+    public static final Spool DEFAULT =
+        new Spool(Optional.empty(), 64L << 30, (what, done, total) -> {});
 
     OpenOptions openOptions() {
       return new OpenOptions(
-          directory.orElse(OpenOptions.DEFAULT.spoolDirectory()),
-          limit,
-          OpenOptions.DEFAULT.progress());
+          directory.orElse(OpenOptions.DEFAULT.spoolDirectory()), limit, progress::at);
     }
   }
 

@@ -120,13 +120,18 @@ public final class Analyzer implements AutoCloseable {
         kernelFacts().map(facts -> facts.withContents(modules(), caches()));
     List<String> doubts = readFailures();
     doubts.addAll(problems);
+    outcomes = MissingPages.gather(outcomes);
     if (kernel.isPresent()) {
       outcomes = TornSnapshot.gather(outcomes, kernel.get());
+      outcomes = ErasedData.attribute(outcomes, dump);
       outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
     }
     return new DumpReport(
         tool,
-        dumpFacts(),
+        dumpFacts(
+            outcomes.stream()
+                .flatMap(outcome -> outcome.findingsIfRan().stream())
+                .anyMatch(finding -> finding.cause() == Cause.DUMP_TRUNCATED)),
         kernel,
         outcomes,
         VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
@@ -194,7 +199,13 @@ public final class Analyzer implements AutoCloseable {
     return problems();
   }
 
+  /// What the container says of itself; not whether all that it promises is there, which takes a
+  /// check.
   public DumpFacts dumpFacts() {
+    return dumpFacts(false);
+  }
+
+  private DumpFacts dumpFacts(boolean isTruncated) {
     Container container = dump.container();
     Container.Pages pages = container.pages();
     return new DumpFacts(
@@ -207,7 +218,7 @@ public final class Analyzer implements AutoCloseable {
         container.dumpLevel(),
         new DumpFacts.PageTotals(
             pages.total(), pages.stored(), pages.excluded(), pages.missing(), 0),
-        !container.incomplete() && pages.missing() == 0);
+        !isTruncated && !container.incomplete() && pages.missing() == 0);
   }
 
   public Optional<KernelFacts> kernelFacts() {

@@ -112,6 +112,9 @@ final class PanicRelation {
   }
 
   private static Finding relate(Finding finding, Map<String, Long> words, Kernel kernel) {
+    if (finding.cause().isArtefact()) {
+      return finding; // What happened to the dump happened after the panic.
+    }
     List<Evidence> evidence = new ArrayList<>(finding.evidence());
     Subject subject = finding.subject();
     boolean isPointer = subject.raw() < 0 && subject.raw() != -1;

@@ -99,7 +99,7 @@ public final class VerdictRule {
       counts.merge(finding.cause().id(), 1, Integer::sum);
     }
     List<String> parts = new ArrayList<>();
-    counts.forEach((cause, count) -> parts.add(count == 1 ? cause : count + " × " + cause));
+    counts.forEach((cause, count) -> parts.add(count == 1 ? cause : count + " x " + cause));
     return String.join(", ", parts);
   }
 }

@@ -3,9 +3,9 @@ package org.vmcheck.check;
 import java.util.List;
 import org.vmcheck.finding.Cause;
 
-/// Programs and versions that are known to write bad dumps. Gathered from the change logs of
-/// makedumpfile, kexec-tools and the kernel; each row says how such a dump is recognised and what
-/// cures it.
+/// Programs and versions that are known to write bad dumps, or to misread good ones. Gathered from
+/// the change logs of makedumpfile, kexec-tools and the kernel; each row says how such a dump is
+/// recognised and what cures it.
 public final class KnownDumpers {
   /// One fault of a dumper.
   ///
@@ -115,6 +115,30 @@ public final class KnownDumpers {
               "virsh dump --live, dump-guest-memory of a running guest",
               "pause the guest first, or use kdump",
               "drgn-tools review 22",
+              DATED),
+          new KnownDumper(
+              "code that runs after the panic (NMI handlers, kmsg dumpers, IPMI) writes on",
+              Cause.TORN_SNAPSHOT,
+              "only per-CPU lists of stopped CPUs are hit, in the middle of an update",
+              "any",
+              "none; the lists of the other CPUs are as they were",
+              "inferred from the order of panic()",
+              DATED),
+          new KnownDumper(
+              "not the dump but its reader: free pointers decoded by the kernel's version",
+              Cause.WRONG_DEBUGINFO,
+              "the other byte order of the address fits every freelist of the cache",
+              "crash before its fix, on kernels that have the byte swap backported (RHEL 8.6, 8.7)",
+              "a reader that asks the data, as vmcheck does",
+              "crash issue 130",
+              DATED),
+          new KnownDumper(
+              "not the dump but its reader: the allocator's structures changed under it",
+              Cause.WRONG_DEBUGINFO,
+              "a healthy kernel of 5.17 (struct slab), 6.18 (sheaves) or 7.1 (no CPU slabs)",
+              "crash, drgn and drgn-tools older than the kernel",
+              "a reader of the kernel's age",
+              "crash pull request 117, drgn-tools pull request 215",
               DATED));
 
   private KnownDumpers() {}

@@ -143,6 +143,7 @@ public final class Dumps {
     }
     String signature = start.string(0, 16);
     return signature.startsWith("KDUMP   ")
+        || signature.startsWith(KdumpHeader.DISKDUMP)
         || signature.equals("makedumpfile")
         || (start.u8(0) == 0x7f && signature.startsWith("ELF", 1));
   }

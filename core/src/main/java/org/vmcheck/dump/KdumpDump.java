@@ -88,7 +88,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     long missing = missing();
     container =
         new Container(
-            "kdump-compressed",
+            header.isDiskdump() ? "diskdump" : "kdump-compressed",
             header.version(),
             files.getFirst().flattened(),
             Codecs.namesIn(

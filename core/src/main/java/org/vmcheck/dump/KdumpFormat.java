@@ -15,14 +15,12 @@ final class KdumpFormat implements DumpFormat {
   @Override
   public String whyNot(ByteSource source) throws IOException {
     ByteView start = source.view("signature", 0, Math.min(8, source.size()), false);
-    if (start.size() == 8 && start.string(0, 8).equals("KDUMP   ")) {
+    if (start.size() == 8
+        && (start.string(0, 8).equals("KDUMP   ")
+            || start.string(0, 8).equals(KdumpHeader.DISKDUMP))) {
       return null;
     }
-    if (start.size() == 8 && start.string(0, 8).equals("DISKDUMP")) {
-      return "signature is DISKDUMP, the format of 2.4 and early 2.6 kernels, which is not"
-          + " supported";
-    }
-    return "signature is " + Dumps.firstBytes(start, 8) + ", not \"KDUMP   \"";
+    return "signature is " + Dumps.firstBytes(start, 8) + ", not \"KDUMP   \" nor \"DISKDUMP\"";
   }
 
   @Override

@@ -42,6 +42,13 @@ record KdumpHeader(
     String fingerprint,
     List<String> remarks) {
   static final int STATUS_INCOMPLETE = 0x8;
+
+  /// Signature of the format's forerunner (kernels 2.4 and early 2.6), which has saved registers
+  /// where the sub header is now, and other bits in `status`.
+  static final String DISKDUMP = "DISKDUMP";
+
+  private static final int DISKDUMP_INCOMPLETE = 0x1;
+  private static final int DISKDUMP_COMPRESSED = 0x8;
   private static final int MAX_VERSION = 6;
   private static final int MIN_BLOCK = 4096;
   private static final int MAX_BLOCK = 256 << 10;
@@ -103,15 +110,18 @@ record KdumpHeader(
           "1 to " + (source.size() - bitmapOffset) / blockSize + " blocks within the file",
           bitmapBlocks + " (file truncated?)");
     }
+    boolean diskdump = main.string(0, 8).equals(DISKDUMP);
     SubHeader sub =
-        SubHeader.read(
-            source.view("kdump_sub_header", blockSize, blockSize, shape.bigEndian),
-            shape.is64,
-            Math.min(version, MAX_VERSION),
-            source.size(),
-            (1 + subBlocks) * blockSize);
+        diskdump
+            ? SubHeader.NONE
+            : SubHeader.read(
+                source.view("kdump_sub_header", blockSize, blockSize, shape.bigEndian),
+                shape.is64,
+                Math.min(version, MAX_VERSION),
+                source.size(),
+                (1 + subBlocks) * blockSize);
     long maxMapnr = main.u32(at.maxMapnr);
-    if (version >= 6) {
+    if (version >= 6 && !diskdump) {
       if (sub.maxMapnr64 <= 0xffff_fffeL && sub.maxMapnr64 != maxMapnr) {
         remarks.add(
             "max_mapnr %d and max_mapnr_64 %d differ; the latter counts"
@@ -143,7 +153,7 @@ record KdumpHeader(
         shape.bigEndian,
         main.string(12 + 2 * 65, 65),
         machine,
-        main.i32(at.status),
+        diskdump ? diskdumpStatus(main.i32(at.status)) : main.i32(at.status),
         blockSize,
         subBlocks,
         bitmapBlocks,
@@ -159,6 +169,17 @@ record KdumpHeader(
         area(sub.eraseinfo, source.size(), 16 << 20, "eraseinfo", remarks),
         new String(main.bytes(0, at.bytes), java.nio.charset.StandardCharsets.ISO_8859_1),
         remarks);
+  }
+
+  /// The bits of diskdump's status in their present places.
+  private static int diskdumpStatus(int status) {
+    int zlib = 0x1;
+    return ((status & DISKDUMP_INCOMPLETE) != 0 ? STATUS_INCOMPLETE : 0)
+        | ((status & DISKDUMP_COMPRESSED) != 0 ? zlib : 0);
+  }
+
+  boolean isDiskdump() {
+    return fingerprint.startsWith(DISKDUMP);
   }
 
   private static Area area(
@@ -228,6 +249,9 @@ record KdumpHeader(
       Area notes,
       Area eraseinfo,
       long maxMapnr64) {
+
+    static final SubHeader NONE =
+        new SubHeader(0, -1, false, 0, 0, Area.NONE, Area.NONE, Area.NONE, 0);
 
     static SubHeader read(ByteView sub, boolean is64, int version, long fileSize, long headersEnd) {
       // 64-bit: natural alignment. 32-bit: packed on i386, natural on ARM, MIPS and PowerPC.

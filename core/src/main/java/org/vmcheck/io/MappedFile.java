@@ -25,7 +25,7 @@ import java.util.concurrent.atomic.AtomicLong;
 public final class MappedFile implements ByteSource, AutoCloseable {
   /// Touched bytes after which the resident pages are given back. Bounds what a walk over a dump of
   /// any size keeps in memory; a smaller file is never given back.
-  private static final long RESIDENT_LIMIT = 96L << 20;
+  private static final long RESIDENT_LIMIT = 64L << 20;
 
   /// A fault maps 16 pages at once (Linux `fault_around_bytes`), so a small read costs as much.
   private static final long TOUCHED_BY_A_FAULT = 64 << 10;

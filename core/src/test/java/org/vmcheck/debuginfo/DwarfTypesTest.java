@@ -188,6 +188,18 @@ class DwarfTypesTest {
         .hasMessageContaining("[vmlinux] .debug_info.unit_length at 0x" + Integer.toHexString(at));
   }
 
+  /// Found by `scripts/fuzz`.
+  @Test
+  void aUnitWithoutAnEntryHasNoName() throws Exception {
+    byte[] file = fixture("dwarf4");
+    ElfSections sections =
+        new ElfSections(ElfFile.open(new FileBytes("vmlinux", MemorySegment.ofArray(file))));
+    // The abbreviation code of the first unit's first entry: 0 is no entry.
+    file[(int) sections.section(".debug_info").orElseThrow().offset() + 11] = 0;
+
+    assertThat(types(file).structs("slab")).isEmpty();
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {"dwarf2", "dwarf5", "dwarf5-types", "dwarf5-zlib", "dwarf5-zstd", "clang5"})

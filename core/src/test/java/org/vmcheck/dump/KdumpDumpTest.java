@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -354,6 +355,28 @@ class KdumpDumpTest extends DumpFormatContract {
     Path file = KdumpWriter.version(5).eraseinfo(text).raw(1, contents(1)).write(directory);
     try (Dump dump = Dumps.open(file)) {
       assertThat(dump.eraseinfo()).isEqualTo(text);
+    }
+  }
+
+  /// The forerunner has registers where the sub header is, and its own bits in the status.
+  @Test
+  void diskdumpIsReadWithoutASubHeader() throws IOException {
+    byte[] page = Bytes.mixed(7);
+    byte[] file = KdumpWriter.version(1).zlib(3, page).raw(4, page).excluded(5).bytes();
+    System.arraycopy("DISKDUMP".getBytes(StandardCharsets.US_ASCII), 0, file, 0, 8);
+    file[KdumpWriter.STATUS] = 0x9;
+    Arrays.fill(file, 4096, 8192, (byte) 0xff);
+
+    try (Dump dump = Dumps.open(Files.write(directory.resolve("diskdump"), file))) {
+      Container container = dump.container();
+      assertThat(container.format()).isEqualTo("diskdump");
+      assertThat(container.codecs()).containsExactly("zlib");
+      assertThat(container.incomplete()).isTrue();
+      assertThat(container.dumpLevel()).isEqualTo(-1);
+      assertThat(bytes(dump.memory().read(3))).isEqualTo(page);
+      assertThat(bytes(dump.memory().read(4))).isEqualTo(page);
+      assertThat(dump.memory().read(5)).isEqualTo(new PageRead.Excluded(5));
+      assertThat(dump.audit().disorder()).isEmpty();
     }
   }
 }

@@ -1,0 +1,101 @@
+package org.vmcheck.analysis;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Note;
+
+/// One finding for one fault: where a check of the container says that pages are missing, the slabs
+/// that cannot be read for it are its evidence and no finding of their own.
+final class MissingPages {
+  private static final Set<Cause> CAUSES =
+      Set.of(
+          Cause.DUMPER_EXCLUDED_SLAB,
+          Cause.PAGE_EXCLUDED,
+          Cause.DUMP_TRUNCATED,
+          Cause.PAGE_UNDECODABLE);
+
+  private MissingPages() {}
+
+  /// The outcomes with what the slab checks say of missing pages added to the container's finding
+  /// of the same cause, where there is one; else unchanged.
+  static List<CheckOutcome> gather(List<CheckOutcome> outcomes) {
+    List<CheckOutcome> gathered = new ArrayList<>(outcomes);
+    for (int from = 0; from < gathered.size(); from++) {
+      if (!(gathered.get(from) instanceof CheckOutcome.Ran slab)
+          || !slab.id().startsWith("slab.")) {
+        continue;
+      }
+      List<Finding> rest = new ArrayList<>();
+      List<Note> notes = new ArrayList<>(slab.notes());
+      for (Finding finding : slab.findings()) {
+        String owner = CAUSES.contains(finding.cause()) ? addTo(gathered, finding) : "";
+        if (owner.isEmpty()) {
+          rest.add(finding);
+        } else {
+          notes.add(new Note("missing pages", finding.claim() + " (" + owner + ")"));
+        }
+      }
+      if (rest.size() < slab.findings().size()) {
+        gathered.set(
+            from,
+            new CheckOutcome.Ran(
+                slab.id(),
+                rest.isEmpty() ? "nothing is broken in what the dump holds" : slab.answer(),
+                slab.facts(),
+                rest,
+                notes,
+                slab.coverage()));
+      }
+    }
+    return gathered;
+  }
+
+  /// Adds a slab check's finding to the container's of the same cause.
+  ///
+  /// @return the check that has it; empty if there is none
+  private static String addTo(List<CheckOutcome> outcomes, Finding symptom) {
+    for (int i = 0; i < outcomes.size(); i++) {
+      if (outcomes.get(i) instanceof CheckOutcome.Ran container
+          && container.id().startsWith("container.")) {
+        List<Finding> findings = new ArrayList<>(container.findings());
+        for (int j = 0; j < findings.size(); j++) {
+          Finding cause = findings.get(j);
+          if (cause.cause() == symptom.cause()) {
+            findings.set(j, with(cause, symptom));
+            outcomes.set(
+                i,
+                new CheckOutcome.Ran(
+                    container.id(),
+                    container.answer(),
+                    container.facts(),
+                    findings,
+                    container.notes(),
+                    container.coverage()));
+            return container.id();
+          }
+        }
+      }
+    }
+    return "";
+  }
+
+  private static Finding with(Finding cause, Finding symptom) {
+    List<Evidence> evidence = new ArrayList<>(cause.evidence());
+    evidence.add(new Evidence.WhatIf("walk of the slabs", symptom.claim()));
+    return new Finding(
+        cause.check(),
+        cause.layer(),
+        cause.severity(),
+        cause.cause(),
+        cause.claim(),
+        cause.subject(),
+        evidence,
+        cause.against(),
+        cause.fingerprint());
+  }
+}
