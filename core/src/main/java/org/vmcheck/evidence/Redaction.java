@@ -27,13 +27,17 @@ import org.vmcheck.finding.Verdict;
 ///
 /// The same value becomes the same other one everywhere in a bundle, so that a reader still sees
 /// which words are equal; another bundle has other ones, and the key is kept nowhere. A kernel
-/// address keeps its upper 16 bits and its place in the page. Names of caches, functions and
-/// kernels stay: without them a finding says nothing.
+/// address keeps its upper 16 bits and its place in 32 KiB. Names of caches, functions and kernels
+/// stay: without them a finding says nothing.
 final class Redaction {
   private static final Pattern WORD = Pattern.compile("0x([0-9a-f]{5,16})\\b|\\b([0-9a-f]{16})\\b");
   private static final Pattern QUOTED = Pattern.compile("\"(?:[^\"\\\\]|\\\\.)*\"?");
   private static final long KERNEL = 0xffff_8000_0000_0000L;
-  private static final long PAGE_MASK = 0xfff;
+
+  /// A slab of the highest common order: 8 pages.
+  private static final int BLOCK_SHIFT = 15;
+
+  private static final long BLOCK_MASK = (1L << BLOCK_SHIFT) - 1;
 
   private final Mac mac;
   private final Map<String, String> names = new HashMap<>();
@@ -56,13 +60,15 @@ final class Redaction {
     }
     boolean isKernel = Long.compareUnsigned(value, KERNEL) >= 0;
     boolean isPhysical = value > 0 && value < 1L << 52;
-    long page = isKernel || isPhysical ? value >>> 12 : value;
-    mac.update(ByteBuffer.allocate(8).putLong(page).array());
+    long block = isKernel || isPhysical ? value >>> BLOCK_SHIFT : value;
+    mac.update(ByteBuffer.allocate(8).putLong(block).array());
     long other = ByteBuffer.wrap(mac.doFinal()).getLong();
     if (isKernel) {
-      return (value & 0xffff_0000_0000_0fffL) | 0x8000_0000_0000L | (other & 0x7fff_ffff_f000L);
+      return (value & (0xffff_0000_0000_0000L | BLOCK_MASK))
+          | 0x8000_0000_0000L
+          | (other & 0x7fff_ffff_ffffL & ~BLOCK_MASK);
     }
-    return isPhysical ? (other & 0xf_ffff_f000L) | (value & PAGE_MASK) : other;
+    return isPhysical ? (other & 0xf_ffff_ffffL & ~BLOCK_MASK) | (value & BLOCK_MASK) : other;
   }
 
   /// Any text: its words, its quoted parts and the names that are known to be private.
