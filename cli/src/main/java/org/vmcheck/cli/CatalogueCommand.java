@@ -14,6 +14,7 @@ import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
 import org.vmcheck.archive.Location;
 import org.vmcheck.archive.Selection;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.report.CatalogueJson;
 import org.vmcheck.report.CatalogueText;
@@ -55,6 +56,9 @@ final class CatalogueCommand implements Runnable {
 
   /// Which incidents.
   static final class Filter {
+    private static final List<String> VERDICTS =
+        List.of("intact", "kernel-damaged", "dump-damaged", "undetermined", "unreadable");
+
     @Option(names = "--verdict", paramLabel = "VERDICT", description = "Of this verdict.")
     private String verdict = "";
 
@@ -83,7 +87,15 @@ final class CatalogueCommand implements Runnable {
     @Option(names = "--vanished", description = "No longer found by the last scan.")
     private boolean vanished;
 
-    Selection selection() {
+    Selection selection() throws Failures.UsageException {
+      if (!verdict.isEmpty() && !VERDICTS.contains(verdict)) {
+        throw new Failures.UsageException(
+            "--verdict %s: expected one of %s".formatted(verdict, String.join(", ", VERDICTS)));
+      }
+      if (!cause.isEmpty() && Cause.byId(cause).isEmpty()) {
+        throw new Failures.UsageException(
+            "--cause %s: no such cause ('vmcheck explain' lists them)".formatted(cause));
+      }
       return new Selection(
           verdict,
           cause,

@@ -131,6 +131,7 @@ final class CheckCommand implements Callable<Integer> {
           "--format html: one dump a page; for many, use 'vmcheck scan' and 'vmcheck catalogue"
               + " export --format html'");
     }
+    Streams.requireOutput(output, dumps);
     StringBuilder text = new StringBuilder();
     List<DumpReport> together = new ArrayList<>();
     int code = ExitCode.INTACT;

@@ -4,6 +4,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -98,6 +99,15 @@ final class CompareCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    if (output != null) {
+      List<Path> inputs = new ArrayList<>();
+      for (String side : List.of(base, next)) {
+        if (!side.contains("=")) {
+          inputs.add(Path.of(side));
+        }
+      }
+      Streams.requireOutput(output, inputs);
+    }
     Policy rules = policy == null ? Policy.DEFAULT : PolicyReader.read(policy);
     Comparison comparison =
         ComparisonRule.compare(side(base), side(next), rules, LocalDate.now(ZoneOffset.UTC));

@@ -115,6 +115,9 @@ final class DumpOptions {
   /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.
   static Duration duration(String text) {
     String lower = text.toLowerCase(Locale.ROOT);
+    if (!lower.matches("[0-9]*[1-9][0-9]*(ms|s|m|h)?")) {
+      throw new TypeConversionException("expected a duration such as 30s or 5m, got " + text);
+    }
     try {
       if (lower.endsWith("ms")) {
         return Duration.ofMillis(Long.parseLong(lower.substring(0, lower.length() - 2)));
@@ -131,6 +134,9 @@ final class DumpOptions {
   static long address(String text) {
     String digits = text.startsWith("0x") || text.startsWith("0X") ? text.substring(2) : text;
     try {
+      if (digits.startsWith("+")) {
+        throw new NumberFormatException(text);
+      }
       return Long.parseUnsignedLong(digits, 16);
     } catch (NumberFormatException _) {
       throw new TypeConversionException("expected a hexadecimal address, got " + text);

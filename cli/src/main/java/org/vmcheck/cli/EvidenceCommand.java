@@ -15,6 +15,7 @@ import org.vmcheck.evidence.Bundle;
 import org.vmcheck.evidence.BundleException;
 import org.vmcheck.evidence.Pem;
 import org.vmcheck.finding.DumpReport;
+import org.vmcheck.io.Printable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -71,6 +72,7 @@ final class EvidenceCommand implements Callable<Integer> {
     if ((key == null) != (certificate == null)) {
       throw new Failures.UsageException("--key and --cert belong together");
     }
+    Streams.requireOutput(output, dump);
     try {
       List<Bundle.Signing> signing = List.of();
       if (key != null) {
@@ -85,6 +87,14 @@ final class EvidenceCommand implements Callable<Integer> {
         zip = Bundle.make(analyzer, report, dump, signing, redact, Instant.now(), this::progress);
       }
       Streams.write(output, zip);
+      spec.commandLine()
+          .getOut()
+          .println(
+              "%s: %s (%s)"
+                  .formatted(
+                      Printable.of(output.toString()),
+                      signing.isEmpty() ? "not signed" : "signed",
+                      report.verdict().kind()));
       return ExitCode.of(report.verdict());
     } catch (BundleException refused) {
       throw new Failures.UsageException(refused.getMessage());

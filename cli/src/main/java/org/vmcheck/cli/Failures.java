@@ -2,8 +2,10 @@ package org.vmcheck.cli;
 
 import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
 import org.vmcheck.analysis.UnansweredException;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.Printable;
@@ -37,7 +39,7 @@ final class Failures {
       case UsageException _ -> ExitCode.USAGE;
       case MalformedFileException _, UnsupportedFormatException _ -> ExitCode.UNREADABLE;
       case UnansweredException _ -> ExitCode.UNDETERMINED;
-      case IOException _ -> ExitCode.IO;
+      case IOException _, UncheckedIOException _ -> ExitCode.IO;
       default -> ExitCode.BUG;
     };
   }
@@ -46,10 +48,13 @@ final class Failures {
     String text =
         switch (failure) {
           case AccessDeniedException denied -> denied.getFile() + ": permission denied";
+          case UncheckedIOException wrapped -> message(wrapped.getCause());
+          case NoSuchFileException gone when gone.getReason() == null ->
+              gone.getFile() + ": no such file or directory";
           case FileSystemException file ->
               file.getFile()
                   + ": "
-                  + (file.getReason() == null ? "no such file" : file.getReason());
+                  + (file.getReason() == null ? file.getClass().getSimpleName() : file.getReason());
           case FileNotFoundException notFound -> notFound.getMessage();
           default ->
               exitCode(failure) == ExitCode.BUG

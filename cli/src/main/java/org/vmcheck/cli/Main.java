@@ -2,6 +2,8 @@ package org.vmcheck.cli;
 
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.vmcheck.io.MappedFile;
@@ -120,6 +122,9 @@ public final class Main {
       return args;
     }
     List<String> all = new ArrayList<>(List.of(args));
+    if (args[0].matches("[a-z]+") && !Files.exists(Path.of(args[0]))) {
+      return args; // Rather a command with a typing error than a file: picocli says so.
+    }
     all.addFirst("check");
     return all.toArray(String[]::new);
   }

@@ -6,10 +6,12 @@ import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 import java.util.Set;
 import picocli.CommandLine.Model.CommandSpec;
 
@@ -63,8 +65,40 @@ final class Streams {
             : PosixFilePermissions.fromString("rw-------"));
   }
 
-  private static void write(Path file, byte[] bytes, Set<PosixFilePermission> permissions)
+  /// Refuses a file that cannot be written, or that is an input: before the work, not after it.
+  ///
+  /// @param inputs files that the command reads
+  static void requireOutput(Path file, List<Path> inputs)
+      throws IOException, Failures.UsageException {
+    if (file == null) {
+      return;
+    }
+    if (file.toString().isEmpty() || Files.isDirectory(file)) {
+      throw new Failures.UsageException(
+          "-o '%s': a directory, and no file to write to".formatted(file));
+    }
+    Path directory = file.toAbsolutePath().getParent();
+    if (directory == null || !Files.isDirectory(directory)) {
+      throw new NoSuchFileException(file.toString(), null, "its directory does not exist");
+    }
+    for (Path input : inputs) {
+      if (Files.exists(file) && Files.exists(input) && Files.isSameFile(file, input)) {
+        throw new Failures.UsageException(
+            "-o %s: it is an input, and would be overwritten".formatted(file));
+      }
+    }
+  }
+
+  private static void write(Path named, byte[] bytes, Set<PosixFilePermission> permissions)
       throws IOException {
+    if (Files.exists(named) && !Files.isRegularFile(named)) {
+      if (Files.isDirectory(named)) {
+        throw new FileSystemException(named.toString(), null, "is a directory");
+      }
+      Files.write(named, bytes); // A device or a pipe is written to and not replaced.
+      return;
+    }
+    Path file = Files.exists(named) ? named.toRealPath() : named;
     Path directory = file.toAbsolutePath().getParent();
     Path temporary =
         Files.createTempFile(

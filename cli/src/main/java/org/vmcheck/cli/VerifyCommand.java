@@ -57,7 +57,7 @@ final class VerifyCommand implements Callable<Integer> {
     PrintWriter out = spec.commandLine().getOut();
     try {
       Bundle.Verified verified = Bundle.verify(Bundle.read(bundle), trusted);
-      out.println("verified: " + bundle + " is as it was signed");
+      out.println("verified: " + Printable.of(bundle.toString()) + " is as it was signed");
       out.println("signer   " + Printable.of(verified.signer()));
       out.println("signed   " + verified.signedAt() + " (by the signer's clock)");
       out.println("dump     sha256 " + Printable.of(verified.dumpSha256()));
@@ -65,12 +65,17 @@ final class VerifyCommand implements Callable<Integer> {
           "files    " + verified.files().size() + (verified.redacted() ? ", redacted" : ""));
       if (dump != null) {
         boolean isSame = Bundle.sha256(dump, _ -> {}).equals(verified.dumpSha256());
-        out.println(dump + (isSame ? " is that dump" : " is another file"));
+        out.println(
+            Printable.of(dump.toString()) + (isSame ? " is that dump" : " is another file"));
         return isSame ? ExitCode.INTACT : REFUSED;
       }
       return ExitCode.INTACT;
     } catch (BundleException refused) {
-      out.println("refused: " + bundle + ": " + Printable.of(String.valueOf(refused.getMessage())));
+      out.println(
+          "refused: "
+              + Printable.of(bundle.toString())
+              + ": "
+              + Printable.of(String.valueOf(refused.getMessage())));
       return REFUSED;
     }
   }

@@ -10,7 +10,9 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
 
 /// One finding for one fault: where a check of the container says that pages are missing, the slabs
-/// that cannot be read for it are its evidence and no finding of their own.
+/// that cannot be read for it are its evidence and no finding of their own. Where the file's tables
+/// contradict each other, no page is known to be the one it is said to be: then whatever the slabs
+/// show rests on that.
 final class MissingPages {
   private static final Set<Cause> CAUSES =
       Set.of(
@@ -18,6 +20,8 @@ final class MissingPages {
           Cause.PAGE_EXCLUDED,
           Cause.DUMP_TRUNCATED,
           Cause.PAGE_UNDECODABLE);
+
+  private static final int MAX_EVIDENCE = 12;
 
   private MissingPages() {}
 
@@ -33,7 +37,7 @@ final class MissingPages {
       List<Finding> rest = new ArrayList<>();
       List<Note> notes = new ArrayList<>(slab.notes());
       for (Finding finding : slab.findings()) {
-        String owner = CAUSES.contains(finding.cause()) ? addTo(gathered, finding) : "";
+        String owner = addTo(gathered, finding);
         if (owner.isEmpty()) {
           rest.add(finding);
         } else {
@@ -65,7 +69,7 @@ final class MissingPages {
         List<Finding> findings = new ArrayList<>(container.findings());
         for (int j = 0; j < findings.size(); j++) {
           Finding cause = findings.get(j);
-          if (cause.cause() == symptom.cause()) {
+          if (accountsFor(cause, symptom)) {
             findings.set(j, with(cause, symptom));
             outcomes.set(
                 i,
@@ -84,9 +88,16 @@ final class MissingPages {
     return "";
   }
 
+  private static boolean accountsFor(Finding container, Finding symptom) {
+    return container.fingerprint().endsWith("/disorder")
+        || (CAUSES.contains(symptom.cause()) && container.cause() == symptom.cause());
+  }
+
   private static Finding with(Finding cause, Finding symptom) {
     List<Evidence> evidence = new ArrayList<>(cause.evidence());
-    evidence.add(new Evidence.WhatIf("walk of the slabs", symptom.claim()));
+    if (evidence.size() < MAX_EVIDENCE) {
+      evidence.add(new Evidence.WhatIf("walk of the slabs", symptom.claim()));
+    }
     return new Finding(
         cause.check(),
         cause.layer(),

@@ -112,7 +112,7 @@ final class Questions {
               slab.inuse(),
               slab.objects(),
               slab.frozen(),
-              caution(slab, caution),
+              caution(view, caution),
               slots));
     }
     return listings;
@@ -155,7 +155,7 @@ final class Questions {
     if (kernel.memory().read(object, bytes) instanceof MemoryRead.Bytes(ByteView bytesThere)) {
       hex.append(HexFormat.of().formatHex(bytesThere.bytes(0, bytes)));
     }
-    String spoiled = caution(slab, caution);
+    String spoiled = caution(view, caution);
     List<String> neighbours = new ArrayList<>();
     for (int other : new int[] {index - 1, index + 1}) {
       if (other >= 0 && other < slab.walkableObjects()) {
@@ -195,12 +195,21 @@ final class Questions {
     return caution.isEmpty() ? "allocated" : "cannot be told: " + caution;
   }
 
-  /// What is to be said of the first page of a slab of which something is; empty if nothing is.
-  private static String caution(Slab slab, LongFunction<String> caution) {
+  /// Why an object of the slab that no list holds need not be allocated: what is to be said of its
+  /// pages, or a list that cannot be followed to its end. Empty if it is allocated.
+  private static String caution(SlabView view, LongFunction<String> caution) {
+    Slab slab = view.slab();
     for (long i = 0; i < slab.byteCount() >>> 12; i++) {
       String words = caution.apply(slab.pfn() + i);
       if (!words.isEmpty()) {
         return words;
+      }
+    }
+    for (SlabView.FreeObjects list : view.lists()) {
+      if (!list.list().isClosed()) {
+        return list.objects().isEmpty()
+            ? "the head of %s leads astray".formatted(list.name())
+            : "%s breaks after object %d".formatted(list.name(), list.objects().getLast());
       }
     }
     return "";

@@ -43,7 +43,7 @@ final class PageRanges {
                           : "file offset 0x%x".formatted(defect.fileOffset()),
                       defect.pages() > 1 ? " on" : "",
                       defect.reason(),
-                      use.isEmpty() ? "" : "; they hold " + use)));
+                      use.isEmpty() ? "" : "; in use as: " + use)));
     }
     return evidence;
   }

@@ -64,7 +64,7 @@ final class SlabCountsCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? "all counters agree"
+            ? (survey.slabs() == 0 ? "no slab was seen" : "all counters agree")
             : Words.plural(findings.size(), "counter is wrong", "counters are wrong"),
         facts,
         findings,

@@ -105,6 +105,9 @@ final class SlabFreelistCheck implements Check {
           survey.unreadableDescriptors()
               + " page descriptors cannot be read: slabs there are not seen");
     }
+    if (survey.slabs() == 0) {
+      gaps.add("no slab was seen");
+    }
     FreelistDecoder.Vote vote = survey.vote();
     if (!vote.isClear()) {
       gaps.add("the encoding of free pointers is not certain: " + voteWords(vote));
@@ -150,9 +153,11 @@ final class SlabFreelistCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? (but.isEmpty()
-                ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
-                : "every freelist ends as it should but " + String.join(" and ", but))
+            ? (survey.slabs() == 0
+                ? "no slab was seen"
+                : but.isEmpty()
+                    ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
+                    : "every freelist ends as it should but " + String.join(" and ", but))
             : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
         facts,
         findings,

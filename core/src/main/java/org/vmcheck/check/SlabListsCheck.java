@@ -64,7 +64,20 @@ final class SlabListsCheck implements Check {
     List<String> gaps = new ArrayList<>();
     for (SlabFault fault : subjects.soundFaults()) {
       switch (fault) {
-        case SlabFault.Links links -> findings.add(links(kernel, links));
+        case SlabFault.Links links -> {
+          if (links.walk().end()
+              instanceof
+              ListWalk.End.Unreadable(
+                  long _,
+                  long to,
+                  MemoryRead.Missing(long _, long _, PageRead why))) {
+            gaps.add(
+                "the %s of cache %s cannot be followed to 0x%x: its page is %s"
+                    .formatted(links.list(), Words.name(links.cache()), to, why.words()));
+          } else {
+            findings.add(links(kernel, links));
+          }
+        }
         case SlabFault.Stray stray ->
             findings.add(
                 finding(
@@ -144,7 +157,9 @@ final class SlabListsCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? "all lists are whole"
+            ? gaps.isEmpty()
+                ? "all lists are whole"
+                : "the lists are whole as far as they are in the dump"
             : Words.plural(
                 findings.size(), "list or slab is out of place", "lists or slabs are out of place"),
         facts,
@@ -200,7 +215,7 @@ final class SlabListsCheck implements Check {
         switch (walk.end()) {
           case ListWalk.End.Closed() -> "is whole";
           case ListWalk.End.Unreadable(long from, long to, MemoryRead why) ->
-              "leads from 0x%x to 0x%x, which is %s".formatted(from, to, why.words());
+              "leads from 0x%x to 0x%x: %s".formatted(from, to, why.words());
           case ListWalk.End.PrevMismatch(long from, long to, long prev) ->
               "leads from 0x%x to 0x%x, whose prev is 0x%x".formatted(from, to, prev);
           case ListWalk.End.TooLong(long _, int bound) -> "has more than " + bound + " nodes";

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -60,7 +61,8 @@ public final class Dumps {
   /// that cannot be read stands alone, so that opening it says why.
   public static List<List<Path>> group(List<Path> paths) {
     Map<String, List<Path>> groups = new LinkedHashMap<>();
-    for (Path path : paths) {
+    // A file named twice, as overlapping patterns do, is one dump.
+    for (Path path : new LinkedHashSet<>(paths)) {
       groups.computeIfAbsent(groupKey(path), _ -> new ArrayList<>()).add(path);
     }
     return groups.values().stream().map(List::copyOf).toList();

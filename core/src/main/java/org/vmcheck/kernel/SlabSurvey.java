@@ -1003,6 +1003,9 @@ public record SlabSurvey(
           if (pfn >= kfenceStart && pfn < kfenceEnd) {
             continue;
           }
+          if (pfn >= 0 && memMap.state(pfn).kind() == PageState.Kind.UNKNOWN) {
+            continue; // Its descriptor is not in the dump: said as a gap, and no damage.
+          }
           faults.add(
               new SlabFault.Stray(
                   place.cache(),

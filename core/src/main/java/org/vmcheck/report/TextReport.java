@@ -19,6 +19,7 @@ import org.vmcheck.io.Printable;
 /// The report for a person at a terminal. The first line is the verdict.
 public final class TextReport {
   private static final int MAX_FINDINGS = 20;
+  private static final int MAX_GAPS = 8;
   private static final int CELLS_A_LINE = 64;
 
   private final boolean colour;
@@ -286,8 +287,12 @@ public final class TextReport {
       coverage.notRead().forEach((reason, count) -> missed.add("%,d %s".formatted(count, reason)));
       field("not read", String.join(", ", missed));
     }
-    for (String gap : coverage.gaps()) {
+    int shown = verbose ? coverage.gaps().size() : Math.min(MAX_GAPS, coverage.gaps().size());
+    for (String gap : coverage.gaps().subList(0, shown)) {
       field("gap", gap);
+    }
+    if (shown < coverage.gaps().size()) {
+      field("gap", "%d more (-v shows all)".formatted(coverage.gaps().size() - shown));
     }
     field("time", String.format(Locale.ROOT, "%.2f s", report.seconds()));
   }

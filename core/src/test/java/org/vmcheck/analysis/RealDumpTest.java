@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -149,5 +150,35 @@ class RealDumpTest {
       }
     }
     return out;
+  }
+
+  @Test
+  void aSoundDumpCutShortIsNeverADamagedKernel(@TempDir Path dir) throws Exception {
+    byte[] whole = Files.readAllBytes(TestData.named("healthy").dump());
+    Random random = new Random(7002);
+    Path cut = dir.resolve("cut");
+    for (int i = 0; i < 12; i++) {
+      // The last quarter holds the page descriptors and what the slabs' lists lead to.
+      int length = whole.length - 1 - random.nextInt(whole.length / 4);
+      Files.write(cut, Arrays.copyOf(whole, length));
+
+      assertThat(check(cut).verdict().kind())
+          .as("%d of %d bytes", length, whole.length)
+          .isEqualTo("dump-damaged");
+    }
+  }
+
+  @Test
+  void whatRestsOnTablesThatContradictEachOtherIsTheDumps(@TempDir Path dir) throws Exception {
+    byte[] bytes = Files.readAllBytes(TestData.named("use-after-free").dump());
+    // kdump_sub_header follows block 0; the first bitmap follows it (1 block here): frames that the
+    // second bitmap stores are taken from the first, so that descriptors count from another frame.
+    Arrays.fill(bytes, 8192 + 600, 8192 + 604, (byte) 0);
+    Path changed = Files.write(dir.resolve("changed"), bytes);
+
+    DumpReport report = check(changed);
+
+    assertThat(report.findings()).noneMatch(finding -> !finding.cause().isArtefact());
+    assertThat(report.verdict().kind()).isIn("dump-damaged", "undetermined");
   }
 }
