@@ -13,7 +13,7 @@ import picocli.CommandLine;
 public final class Main {
   /// 25.0.0 to 25.0.2 could move arrays while native code used them (JDK-8377811): no tool that
   /// judges integrity may run on these.
-  private static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");
+  static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");
 
   private static final List<String> COMMANDS =
       List.of(
@@ -29,7 +29,8 @@ public final class Main {
           "compare",
           "evidence",
           "verify",
-          "explain");
+          "explain",
+          "doctor");
 
   private Main() {}
 
@@ -109,6 +110,7 @@ public final class Main {
       case "evidence" -> new EvidenceCommand();
       case "verify" -> new VerifyCommand();
       case "explain" -> new ExplainCommand();
+      case "doctor" -> new DoctorCommand();
       default -> throw new IllegalArgumentException(name);
     };
   }

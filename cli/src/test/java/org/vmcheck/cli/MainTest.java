@@ -162,6 +162,39 @@ class MainTest {
     assertThat(run("check", "--only", "nothing", "x").code).isEqualTo(2);
   }
 
+  @Test
+  void doctorTriesEveryCodecAndWritesNothing(@TempDir Path dir) throws Exception {
+    Path catalogue = dir.resolve("state/catalogue.sqlite");
+
+    Result result = run("doctor", "--catalogue", catalogue, "--spool-dir", dir);
+
+    assertThat(result.code).isEqualTo(0);
+    assertThat(result.out)
+        .containsPattern("ok +java +25")
+        .containsPattern("ok +codec zlib +decodes")
+        .containsPattern("ok +codec lzo +decodes")
+        .containsPattern("ok +codec snappy +decodes")
+        .containsPattern("ok +codec zstd +decodes")
+        .contains("/usr/lib/debug", catalogue + ", not there yet")
+        .endsWith("vmcheck can run here\n");
+    assertThat(dir).isEmptyDirectory();
+  }
+
+  /// What only some dumps need is said and does not make the machine unfit.
+  @Test
+  void doctorNamesWhatIsLacking(@TempDir Path dir) throws Exception {
+    Path file = Files.writeString(dir.resolve("file"), "no directory");
+
+    Result result =
+        run("doctor", "--spool-dir", file, "--debug-dir", file, "--catalogue", file.resolve("x"));
+
+    assertThat(result.code).isEqualTo(0);
+    assertThat(result.out)
+        .containsPattern("lacking +spool +" + file + " is no directory")
+        .containsPattern("lacking +debug files +" + file + ": not there")
+        .containsPattern("lacking +catalogue +" + file + "/x cannot be made");
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"--help", "check --help", "info --help", "slabs --help", "read --help"})
   void helpIsNoError(String line) {

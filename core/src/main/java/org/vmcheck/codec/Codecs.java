@@ -1,5 +1,6 @@
 package org.vmcheck.codec;
 
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -17,6 +18,11 @@ public final class Codecs {
 
   public static List<PageCodec> all() {
     return ALL;
+  }
+
+  /// What [PageCodec#packedSample] decodes to.
+  public static byte[] sample() {
+    return "vmcheck ".repeat(8).getBytes(StandardCharsets.US_ASCII);
   }
 
   /// The codec that owns exactly this bit.

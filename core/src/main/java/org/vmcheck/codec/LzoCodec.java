@@ -1,5 +1,7 @@
 package org.vmcheck.codec;
 
+import java.util.HexFormat;
+
 /// LZO1X streams without a header, `DUMP_DH_COMPRESSED_LZO`.
 ///
 /// Format: Linux `Documentation/staging/lzo.rst`. An instruction byte is one of
@@ -21,6 +23,12 @@ final class LzoCodec implements PageCodec {
   @Override
   public int flag() {
     return 0x2;
+  }
+
+  /// Eight literals, a match of 56 bytes from 8 back, the end marker.
+  @Override
+  public byte[] packedSample() {
+    return HexFormat.of().parseHex("19766d636865636b2020171c00110000");
   }
 
   @Override

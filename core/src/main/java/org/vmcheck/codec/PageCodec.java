@@ -12,6 +12,10 @@ public interface PageCodec {
   /// The bit in `page_desc.flags` (makedumpfile, `diskdump_mod.h`).
   int flag();
 
+  /// A small stream that a foreign encoder would make of [Codecs#sample]: what shows that this
+  /// codec works on this machine.
+  byte[] packedSample();
+
   /// Decodes the page in the first `inLength` bytes of `in`.
   ///
   /// @throws CorruptPageException if they do not hold exactly one page of `outLength` bytes

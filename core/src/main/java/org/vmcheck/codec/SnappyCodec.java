@@ -1,5 +1,7 @@
 package org.vmcheck.codec;
 
+import java.util.HexFormat;
+
 /// Raw Snappy blocks (not the framed stream), `DUMP_DH_COMPRESSED_SNAPPY`.
 ///
 /// A block is the uncompressed length as a varint, then elements by the low two bits of their tag:
@@ -13,6 +15,12 @@ final class SnappyCodec implements PageCodec {
   @Override
   public int flag() {
     return 0x4;
+  }
+
+  /// 64 bytes: eight literals, a copy of 56 bytes from 8 back.
+  @Override
+  public byte[] packedSample() {
+    return HexFormat.of().parseHex("401c766d636865636b20de0800");
   }
 
   @Override

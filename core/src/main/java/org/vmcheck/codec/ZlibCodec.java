@@ -1,5 +1,6 @@
 package org.vmcheck.codec;
 
+import java.util.HexFormat;
 import java.util.zip.DataFormatException;
 import java.util.zip.Inflater;
 
@@ -16,6 +17,12 @@ final class ZlibCodec implements PageCodec {
   @Override
   public int flag() {
     return 0x1;
+  }
+
+  /// As zlib makes it.
+  @Override
+  public byte[] packedSample() {
+    return HexFormat.of().parseHex("789c2bcb4dce484dce562823930600170d1809");
   }
 
   @Override

@@ -2,6 +2,7 @@ package org.vmcheck.codec;
 
 import com.github.luben.zstd.ZstdDecompressCtx;
 import com.github.luben.zstd.ZstdException;
+import java.util.HexFormat;
 
 /// One zstd frame a page (RFC 8878), `DUMP_DH_COMPRESSED_ZSTD`.
 ///
@@ -22,6 +23,12 @@ final class ZstdCodec implements PageCodec {
   @Override
   public int flag() {
     return 0x20;
+  }
+
+  /// As the zstd command makes it, without a checksum.
+  @Override
+  public byte[] packedSample() {
+    return HexFormat.of().parseHex("28b52ffd005875000040766d636865636b200100dd59b8");
   }
 
   @Override

@@ -60,6 +60,18 @@ public final class DebugPlaces {
     return List.copyOf(found);
   }
 
+  /// The directories that are looked in, the first first, whether or not they are there.
+  public static List<Path> directories(DebugSources sources) {
+    List<Path> directories = new ArrayList<>(roots(sources));
+    if (!sources.ignores(DebugSources.Kind.PLACES)) {
+      for (String place : List.of("/lib/modules", "/usr/lib/modules", "/boot")) {
+        directories.add(Path.of(place));
+      }
+      directories.addAll(debuginfodCaches());
+    }
+    return List.copyOf(directories);
+  }
+
   /// The files that a build id names.
   static List<Path> byBuildId(DebugSources sources, String buildId) {
     Set<Path> found = new LinkedHashSet<>();

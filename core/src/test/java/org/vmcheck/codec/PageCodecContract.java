@@ -52,6 +52,12 @@ abstract class PageCodecContract {
   }
 
   @Test
+  void decodesItsOwnSample() throws CorruptPageException {
+    byte[] page = Codecs.sample();
+    assertThat(decoded(codec.packedSample(), page.length)).isEqualTo(page);
+  }
+
+  @Test
   void readsOnlyTheBytesItIsTold() throws CorruptPageException {
     byte[] page = Bytes.mixed(3);
     byte[] packed = packer.pack(page);
