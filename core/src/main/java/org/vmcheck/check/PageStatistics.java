@@ -3,6 +3,7 @@ package org.vmcheck.check;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.memory.PageMask;
 
@@ -50,7 +51,7 @@ record PageStatistics(
   static PageStatistics of(MemorySegment page) {
     int size = (int) page.byteSize();
     int[] counts = new int[256];
-    Blocks blocks = new Blocks(size / 16);
+    Blocks blocks = Blocks.of(size / 16);
     long products = 0;
     int addresses = 0;
     int previous = page.get(ValueLayout.JAVA_BYTE, size - 1L) & 0xff;
@@ -120,8 +121,26 @@ record PageStatistics(
     private int zero;
     private int best = -1;
 
-    Blocks(int blocks) {
-      places = Math.max(2, Integer.highestOneBit(Math.max(1, blocks)) * 4);
+    /// The table of the last page that this thread looked at: a scan looks at many.
+    private static final ThreadLocal<Blocks> LAST = new ThreadLocal<>();
+
+    static Blocks of(int blocks) {
+      int places = Math.max(2, Integer.highestOneBit(Math.max(1, blocks)) * 4);
+      Blocks table = LAST.get();
+      if (table == null || table.places != places) {
+        table = new Blocks(places);
+        LAST.set(table);
+      } else {
+        Arrays.fill(table.counts, 0);
+        table.distinct = 0;
+        table.zero = 0;
+        table.best = -1;
+      }
+      return table;
+    }
+
+    private Blocks(int places) {
+      this.places = places;
       low = new long[places];
       high = new long[places];
       counts = new int[places];

@@ -38,11 +38,7 @@ public record PageCensus(
   }
 
   /// Frames of one kind.
-  public record Count(long stored, long excluded, long notInDump) {
-    Count plus(long moreStored, long moreExcluded, long moreNotInDump) {
-      return new Count(stored + moreStored, excluded + moreExcluded, notInDump + moreNotInDump);
-    }
-  }
+  public record Count(long stored, long excluded, long notInDump) {}
 
   public Count count(PageState.Kind kind) {
     return kinds.getOrDefault(kind, new Count(0, 0, 0));
@@ -65,14 +61,21 @@ public record PageCensus(
       over = isOver.getAsBoolean();
     }
     return new PageCensus(
-        taker.kinds, taker.frames, over || step > RUN, taker.excludedSlabs, taker.firstSlab);
+        taker.kinds(), taker.frames, over || step > RUN, taker.excludedSlabs, taker.firstSlab);
   }
 
   private static final class Taker implements MemMap.Visitor {
     private final Kernel kernel;
     private final MemMap memMap;
     private final PhysicalMemory memory;
-    private final Map<PageState.Kind, Count> kinds = new EnumMap<>(PageState.Kind.class);
+
+    /// Frames by kind: stored, excluded, not in the dump. They are counted one by one, too often
+    /// for a new object each.
+    private final Map<PageState.Kind, long[]> tallies = new EnumMap<>(PageState.Kind.class);
+
+    /// The first stored frame at or after the last one met.
+    private long nextStored = -1;
+
     private final SortedMap<String, Long> excludedSlabs = new TreeMap<>();
     private long firstSlab = -1;
     private long frames;
@@ -96,12 +99,13 @@ public record PageCensus(
       if (!freeBlock && !memMap.isTail(bytes, at)) {
         head(pfn, bytes.asSlice(at, memMap.shape().size()));
       }
-      boolean isStored = memory.nextStored(pfn) == pfn;
+      if (nextStored < pfn) {
+        long next = memory.nextStored(pfn);
+        nextStored = next < 0 ? Long.MAX_VALUE : next;
+      }
+      boolean isStored = nextStored == pfn;
       boolean isExcluded = !isStored && memory.read(pfn) instanceof PageRead.Excluded;
-      kinds.merge(
-          blockKind,
-          new Count(isStored ? 1 : 0, isExcluded ? 1 : 0, isStored || isExcluded ? 0 : 1),
-          (a, b) -> a.plus(b.stored, b.excluded, b.notInDump));
+      tally(blockKind)[isStored ? 0 : isExcluded ? 1 : 2]++;
       if (isExcluded && blockKind == PageState.Kind.SLAB) {
         firstSlab = firstSlab < 0 ? pfn : firstSlab;
         if (excludedSlabs.size() < 4096 || excludedSlabs.containsKey(blockCache)) {
@@ -135,8 +139,17 @@ public record PageCensus(
     @Override
     public void unreadable(long firstPfn, long count) {
       frames += count;
-      kinds.merge(
-          PageState.Kind.UNKNOWN, new Count(0, 0, count), (a, b) -> a.plus(0, 0, b.notInDump));
+      tally(PageState.Kind.UNKNOWN)[2] += count;
+    }
+
+    private long[] tally(PageState.Kind kind) {
+      return tallies.computeIfAbsent(kind, _ -> new long[3]);
+    }
+
+    Map<PageState.Kind, Count> kinds() {
+      Map<PageState.Kind, Count> kinds = new EnumMap<>(PageState.Kind.class);
+      tallies.forEach((kind, of) -> kinds.put(kind, new Count(of[0], of[1], of[2])));
+      return kinds;
     }
   }
 }

@@ -9,6 +9,9 @@ import org.vmcheck.dump.PhysicalMemory;
 
 /// The bytes of one slab, page by page: each page is read once. One instance serves one thread and
 /// is pointed at slab after slab.
+///
+/// The pages are decoded into buffers of its own, past the cache of the dump: a walk over all slabs
+/// meets each page once, and would only fill the cache with what nobody asks for again.
 public final class SlabMemory {
   private static final ValueLayout.OfLong WORD =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
@@ -17,6 +20,7 @@ public final class SlabMemory {
   private final int pageShift;
   private PageRead[] pages = new PageRead[1];
   private MemorySegment[] segments = new MemorySegment[1];
+  private byte[][] buffers = new byte[1][];
   private Slab slab;
   private long firstPfn;
 
@@ -32,6 +36,7 @@ public final class SlabMemory {
     if (pages.length < count) {
       pages = new PageRead[count];
       segments = new MemorySegment[count];
+      buffers = Arrays.copyOf(buffers, count);
     } else {
       Arrays.fill(pages, 0, count, null);
       Arrays.fill(segments, 0, count, null);
@@ -39,12 +44,16 @@ public final class SlabMemory {
     firstPfn = newSlab.pfn();
   }
 
-  /// What reading the page that holds an address of the slab says.
+  /// What reading the page that holds an address of the slab says; the bytes of a page that is
+  /// present are good until the next [#set].
   public PageRead page(long address) {
     int index = (int) ((address - slab.base()) >>> pageShift);
     PageRead page = pages[index];
     if (page == null) {
-      page = physical.read(firstPfn + index);
+      if (buffers[index] == null) {
+        buffers[index] = new byte[1 << pageShift];
+      }
+      page = physical.readInto(firstPfn + index, buffers[index]);
       pages[index] = page;
       if (page instanceof PageRead.Present(MemorySegment bytes)) {
         segments[index] = bytes;
