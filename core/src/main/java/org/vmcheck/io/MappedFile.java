@@ -35,6 +35,11 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   private final Path path;
   private final String name;
   private final AtomicLong touched = new AtomicLong();
+
+  /// The range of [#TOUCHED_BY_A_FAULT] bytes that was touched last. Threads may overwrite each
+  /// other's: then a range counts twice.
+  private long lastTouched = -1;
+
   private final Arena arena;
   private final MemorySegment map;
 
@@ -127,14 +132,19 @@ public final class MappedFile implements ByteSource, AutoCloseable {
           "an end beyond it (file truncated?)");
     }
     if (map.byteSize() > RESIDENT_LIMIT) {
-      countTouched(byteCount);
+      countTouched(offset, byteCount);
     }
     return map.asSlice(offset, byteCount);
   }
 
   /// Gives the touched pages of the map back to the system every so often: they are read again on
   /// use, mostly from its cache.
-  private void countTouched(long byteCount) {
+  private void countTouched(long offset, long byteCount) {
+    long last = (offset + byteCount) / TOUCHED_BY_A_FAULT;
+    if (last == lastTouched && byteCount <= TOUCHED_BY_A_FAULT) {
+      return; // Its neighbours were mapped with the one before.
+    }
+    lastTouched = last;
     long more = Math.max(byteCount, TOUCHED_BY_A_FAULT);
     long before = touched.getAndAdd(more);
     if (before / RESIDENT_LIMIT != (before + more) / RESIDENT_LIMIT) {

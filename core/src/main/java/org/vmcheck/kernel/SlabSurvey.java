@@ -772,6 +772,9 @@ public record SlabSurvey(
       }
 
       private void checkPlace(Slab slab, List<SlabPlace> where, boolean cpuSlab) {
+        if (where.isEmpty()) {
+          return; // Most slabs are full and on no list.
+        }
         if (where.size() > 1) {
           report(
               new SlabFault.Place(
