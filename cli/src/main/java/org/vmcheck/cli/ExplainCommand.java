@@ -12,7 +12,8 @@ import picocli.CommandLine.Spec;
 /// What a check or a cause means.
 @Command(
     name = "explain",
-    description = "Explain a check or a cause; without ID, list them all.",
+    description =
+        "Explain a check or a cause, or list the known bad dumpers; without ID, name them all.",
     mixinStandardHelpOptions = true)
 final class ExplainCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;

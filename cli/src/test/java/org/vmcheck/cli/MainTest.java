@@ -207,6 +207,8 @@ class MainTest {
       assertThat(list.out).contains(id);
       assertThat(run("explain", id).code).isEqualTo(0);
     }
+    assertThat(run("explain", "known-bad-dumpers").out)
+        .contains("makedumpfile takes slab pages for user or free pages", "QEMU reads NUMBER");
     assertThat(run("explain", "nothing").code).isEqualTo(2);
     assertThat(run("check", "--only", "nothing", "x").code).isEqualTo(2);
   }

@@ -1,5 +1,6 @@
 package org.vmcheck.analysis;
 
+import java.util.List;
 import java.util.Optional;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
@@ -8,6 +9,9 @@ import org.vmcheck.finding.Cause;
 
 /// The texts behind the ids of checks and causes.
 public final class Explanations {
+  /// The id under which all known bad dumpers are listed.
+  private static final String KNOWN_BAD_DUMPERS = "known-bad-dumpers";
+
   private Explanations() {}
 
   public static boolean isCheck(String id) {
@@ -32,11 +36,18 @@ public final class Explanations {
         out.append("  %-24s %s%n".formatted(cause.id(), firstSentence(cause.explanation())));
       }
     }
-    return out.toString();
+    return out.append("\nTables\n")
+        .append(
+            "  %-24s %s%n"
+                .formatted(KNOWN_BAD_DUMPERS, "Programs that are known to write wrong dumps."))
+        .toString();
   }
 
   /// The whole text of one id; empty if there is none of that name.
   public static Optional<String> of(String id) {
+    if (id.equals(KNOWN_BAD_DUMPERS)) {
+      return Optional.of(KNOWN_BAD_DUMPERS + "\n" + knownDumpers(KnownDumpers.all()));
+    }
     Optional<Check> check = Checks.byId(id);
     if (check.isPresent()) {
       return Optional.of(
@@ -58,13 +69,13 @@ public final class Explanations {
                     + cause.whatToDo()
                     + "\n"
                     + (cause.reference().isEmpty() ? "" : "See: " + cause.reference() + "\n")
-                    + knownDumpers(cause));
+                    + knownDumpers(KnownDumpers.of(cause)));
   }
 
-  /// The known bad dumpers behind a cause; empty if there are none.
-  private static String knownDumpers(Cause cause) {
+  /// @return empty if there are none
+  private static String knownDumpers(List<KnownDumpers.KnownDumper> dumpers) {
     StringBuilder out = new StringBuilder();
-    for (KnownDumpers.KnownDumper dumper : KnownDumpers.of(cause)) {
+    for (KnownDumpers.KnownDumper dumper : dumpers) {
       out.append(out.isEmpty() ? "\nKnown bad dumpers\n" : "")
           .append("  %s%n".formatted(dumper.name()))
           .append("    recognised by: %s%n".formatted(dumper.recognisedBy()))
