@@ -215,7 +215,7 @@ public final class KernelFinder {
     if (info.symbol("kallsyms_names").isPresent()
         && !sources.ignores(DebugSources.Kind.KALLSYMS_KEYS)) {
       try {
-        return Optional.of(kallsyms(memory));
+        return Optional.of(Kallsyms.decode(kallsyms(info, memory), info.symbol("_stext")));
       } catch (MalformedFileException e) {
         reason = e.getMessage();
       }
@@ -229,10 +229,12 @@ public final class KernelFinder {
     return found;
   }
 
-  private Symbols kallsyms(VirtualMemory memory) throws MalformedFileException {
-    long names = needed("kallsyms_names");
-    long tokenTable = needed("kallsyms_token_table");
-    long tokenIndex = needed("kallsyms_token_index");
+  /// The tables of kallsyms where VMCOREINFO says that they are.
+  static Kallsyms.Tables kallsyms(Vmcoreinfo info, VirtualMemory memory)
+      throws MalformedFileException {
+    long names = needed(info, "kallsyms_names");
+    long tokenTable = needed(info, "kallsyms_token_table");
+    long tokenIndex = needed(info, "kallsyms_token_index");
     // 6.0 does not export the count: it stands before the names.
     long countAt = info.symbol("kallsyms_num_syms").orElse(names - 8);
     long count = bytes(memory, "kallsyms_num_syms", countAt, 4).u32(0);
@@ -259,24 +261,18 @@ public final class KernelFinder {
       }
     }
     int n = (int) count;
-    return Kallsyms.decode(
-        new Kallsyms.Tables(
-            n,
-            bytes(memory, "kallsyms_names", names, (int) (namesEnd - names)),
-            upTo(memory, "kallsyms_token_table", tokenTable, 1 << 14),
-            bytes(memory, "kallsyms_token_index", tokenIndex, 512),
-            offsets.isPresent()
-                ? bytes(memory, "kallsyms_offsets", offsets.getAsLong(), 4 * n)
-                : null,
-            offsets.orElse(0),
-            offsets.isEmpty()
-                ? bytes(memory, "kallsyms_addresses", absolute.getAsLong(), 8 * n)
-                : null,
-            relativeBase),
-        info.symbol("_stext"));
+    return new Kallsyms.Tables(
+        n,
+        bytes(memory, "kallsyms_names", names, (int) (namesEnd - names)),
+        upTo(memory, "kallsyms_token_table", tokenTable, 1 << 14),
+        bytes(memory, "kallsyms_token_index", tokenIndex, 512),
+        offsets.isPresent() ? bytes(memory, "kallsyms_offsets", offsets.getAsLong(), 4 * n) : null,
+        offsets.orElse(0),
+        offsets.isEmpty() ? bytes(memory, "kallsyms_addresses", absolute.getAsLong(), 8 * n) : null,
+        relativeBase);
   }
 
-  private long needed(String symbol) throws MalformedFileException {
+  private static long needed(Vmcoreinfo info, String symbol) throws MalformedFileException {
     return info.symbol(symbol)
         .orElseThrow(() -> new MalformedFileException("VMCOREINFO names no " + symbol));
   }

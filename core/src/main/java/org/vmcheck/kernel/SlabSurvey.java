@@ -55,7 +55,16 @@ public record SlabSurvey(
     long kfencePages,
     long pendingSlabs,
     boolean finished) {
-  private static final int CHUNK = 1 << 15;
+
+  /// Frames that a thread takes at once. The least is the page allocator's largest block, which no
+  /// slab crosses; the most bounds the steps through memory that a header merely claims.
+  private static final int MIN_CHUNK = 1 << 10;
+
+  private static final int MAX_CHUNK = 1 << 15;
+
+  /// Slabs crowd in a few places: only many small pieces share them evenly.
+  private static final int CHUNKS_PER_THREAD = 64;
+
   private static final int MAX_FAULTS = 20_000;
   private static final int MAX_PARTIAL_CHAIN = 1 << 16;
   private static final int MAX_NODE_LIST = 1 << 24;
@@ -183,10 +192,12 @@ public record SlabSurvey(
       vote = vote();
       onCpuPartial = frozenOnCpuPartial();
       List<Worker> workers = new ArrayList<>();
+      long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
+      long chunk = Math.clamp(Long.highestOneBit(share), MIN_CHUNK, MAX_CHUNK);
       AtomicLong nextPfn = new AtomicLong();
       List<Thread> started = new ArrayList<>();
       for (int i = 0; i < threads; i++) {
-        Worker worker = new Worker(nextPfn);
+        Worker worker = new Worker(nextPfn, chunk);
         workers.add(worker);
         if (i > 0) {
           started.add(Thread.ofPlatform().name("slab-walk-" + i).start(worker));
@@ -539,6 +550,7 @@ public record SlabSurvey(
     /// One thread's share of the stream; chunks are handed out by a common counter.
     private final class Worker implements Runnable, MemMap.Visitor {
       private final AtomicLong nextPfn;
+      private final long chunk;
       private final Freelist.Walker walker;
       private final SlabMemory slabMemory;
       private final Map<Long, Counts> counts = new HashMap<>();
@@ -563,8 +575,9 @@ public record SlabSurvey(
       private long kfencePages;
       private boolean finished = true;
 
-      Worker(AtomicLong nextPfn) {
+      Worker(AtomicLong nextPfn, long chunk) {
         this.nextPfn = nextPfn;
+        this.chunk = chunk;
         this.slabMemory = new SlabMemory(memory.physical());
         this.walker = new Freelist.Walker(vote.decoder(), slabMemory);
       }
@@ -572,7 +585,7 @@ public record SlabSurvey(
       @Override
       public void run() {
         while (true) {
-          long first = nextPfn.getAndAdd(CHUNK);
+          long first = nextPfn.getAndAdd(chunk);
           if (first >= memMap.endPfn()) {
             return;
           }
@@ -580,7 +593,7 @@ public record SlabSurvey(
             finished = false;
             return;
           }
-          memMap.stream(first, Math.min(first + CHUNK, memMap.endPfn()), this);
+          memMap.stream(first, Math.min(first + chunk, memMap.endPfn()), this);
         }
       }
 
