@@ -45,9 +45,7 @@ final class ErasedData {
                 && isErased(dump.memory(), finding.subject().physical(), nullified);
         findings.add(own ? erased(finding) : finding);
       }
-      attributed.add(
-          new CheckOutcome.Ran(
-              ran.id(), ran.answer(), ran.facts(), findings, ran.notes(), ran.coverage()));
+      attributed.add(ran.withFindings(findings));
     }
     return attributed;
   }

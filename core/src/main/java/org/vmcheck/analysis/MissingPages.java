@@ -47,13 +47,10 @@ final class MissingPages {
       if (rest.size() < slab.findings().size()) {
         gathered.set(
             from,
-            new CheckOutcome.Ran(
-                slab.id(),
-                rest.isEmpty() ? "nothing is broken in what the dump holds" : slab.answer(),
-                slab.facts(),
-                rest,
-                notes,
-                slab.coverage()));
+            rest.isEmpty()
+                ? slab.withFindings(rest, notes)
+                    .withAnswer("nothing is broken in what the dump holds")
+                : slab.withFindings(rest, notes));
       }
     }
     return gathered;
@@ -71,15 +68,7 @@ final class MissingPages {
           Finding cause = findings.get(j);
           if (accountsFor(cause, symptom)) {
             findings.set(j, with(cause, symptom));
-            outcomes.set(
-                i,
-                new CheckOutcome.Ran(
-                    container.id(),
-                    container.answer(),
-                    container.facts(),
-                    findings,
-                    container.notes(),
-                    container.coverage()));
+            outcomes.set(i, container.withFindings(findings));
             return container.id();
           }
         }
@@ -98,15 +87,6 @@ final class MissingPages {
     if (evidence.size() < MAX_EVIDENCE) {
       evidence.add(new Evidence.WhatIf("walk of the slabs", symptom.claim()));
     }
-    return new Finding(
-        cause.check(),
-        cause.layer(),
-        cause.severity(),
-        cause.cause(),
-        cause.claim(),
-        cause.subject(),
-        evidence,
-        cause.against(),
-        cause.fingerprint());
+    return cause.withEvidence(evidence);
   }
 }

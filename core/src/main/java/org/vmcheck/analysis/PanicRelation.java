@@ -58,13 +58,8 @@ final class PanicRelation {
     for (CheckOutcome outcome : outcomes) {
       attached.add(
           outcome instanceof CheckOutcome.Ran ran && !ran.findings().isEmpty()
-              ? new CheckOutcome.Ran(
-                  ran.id(),
-                  ran.answer(),
-                  ran.facts(),
-                  ran.findings().stream().map(f -> relate(f, words, kernel)).toList(),
-                  ran.notes(),
-                  ran.coverage())
+              ? ran.withFindings(
+                  ran.findings().stream().map(f -> relate(f, words, kernel)).toList())
               : outcome);
     }
     return attached;
@@ -135,7 +130,7 @@ final class PanicRelation {
                 Evidence.UNKNOWN,
                 Evidence.UNKNOWN,
                 "the panic is related: %s %s".formatted(word.getKey(), how)));
-        return with(finding, evidence);
+        return finding.withEvidence(evidence);
       }
     }
     if (!subject.cache().isEmpty()) {
@@ -147,7 +142,7 @@ final class PanicRelation {
                   line.timestampNanos(),
                   line.text(),
                   "the kernel's log reports this cache: " + line.text()));
-          return with(finding, evidence);
+          return finding.withEvidence(evidence);
         }
       }
     }
@@ -158,19 +153,6 @@ final class PanicRelation {
                 ? "whether the panic is related is not known: the dump has no registers"
                 : "no sign that the panic is related: no register and no stack word holds the bad"
                     + " word or the object"));
-    return with(finding, evidence);
-  }
-
-  private static Finding with(Finding finding, List<Evidence> evidence) {
-    return new Finding(
-        finding.check(),
-        finding.layer(),
-        finding.severity(),
-        finding.cause(),
-        finding.claim(),
-        finding.subject(),
-        evidence,
-        finding.against(),
-        finding.fingerprint());
+    return finding.withEvidence(evidence);
   }
 }

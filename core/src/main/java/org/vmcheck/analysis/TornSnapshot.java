@@ -68,8 +68,7 @@ final class TornSnapshot {
           new Note(
               "torn snapshot",
               "%d findings are put down to the torn snapshot".formatted(slab.size())));
-      gathered.add(
-          new CheckOutcome.Ran(ran.id(), ran.answer(), ran.facts(), rest, notes, ran.coverage()));
+      gathered.add(ran.withFindings(rest, notes));
     }
     return gathered;
   }

@@ -20,6 +20,7 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
@@ -167,7 +168,7 @@ public final class Catalogue implements AutoCloseable {
     try (InputStream in = Files.newInputStream(file)) {
       start = in.readNBytes(MAGIC.length);
     }
-    if (start.length > 0 && !java.util.Arrays.equals(start, MAGIC)) {
+    if (start.length > 0 && !Arrays.equals(start, MAGIC)) {
       throw refusal(file, "is not a catalogue; it is left as it is", null);
     }
   }

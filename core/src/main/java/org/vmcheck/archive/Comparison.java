@@ -1,6 +1,7 @@
 package org.vmcheck.archive;
 
 import java.util.List;
+import java.util.Locale;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
 
@@ -78,7 +79,7 @@ public record Comparison(
 
     /// The word in reports.
     public String word() {
-      return name().toLowerCase(java.util.Locale.ROOT);
+      return name().toLowerCase(Locale.ROOT);
     }
   }
 

@@ -1,6 +1,7 @@
 package org.vmcheck.archive;
 
 import java.util.List;
+import java.util.Locale;
 import org.vmcheck.finding.Note;
 
 /// One incident as the catalogue knows it.
@@ -80,7 +81,7 @@ public record Entry(
 
     /// The word in reports.
     public String word() {
-      return name().toLowerCase(java.util.Locale.ROOT).replace('_', '-');
+      return name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
     static State of(String word) {

@@ -17,6 +17,7 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.Deque;
 import java.util.EnumSet;
 import java.util.HexFormat;
@@ -267,10 +268,7 @@ public final class Incidents {
       alike.forEach(file -> byPath.put(file.path, file));
       for (List<Path> parts : Dumps.group(List.copyOf(byPath.keySet()))) {
         groups.add(
-            parts.stream()
-                .map(byPath::get)
-                .sorted(java.util.Comparator.comparing(Candidate::name))
-                .toList());
+            parts.stream().map(byPath::get).sorted(Comparator.comparing(Candidate::name)).toList());
       }
     }
     return groups;

@@ -1,6 +1,7 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -52,7 +53,7 @@ final class SlabDrawing {
     }
     Slab slab = view.slab();
     char[] cells = new char[slab.walkableObjects()];
-    java.util.Arrays.fill(cells, Evidence.SlabPicture.ALLOCATED);
+    Arrays.fill(cells, Evidence.SlabPicture.ALLOCATED);
     List<Integer> path = new ArrayList<>();
     for (SlabView.FreeObjects list : view.lists()) {
       boolean isThis = list.name().equals(broken.listName());

@@ -1,5 +1,6 @@
 package org.vmcheck.check;
 
+import java.util.Optional;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.memory.AddressMap;
 
@@ -54,7 +55,7 @@ record WordShape(String words, boolean known) {
 
   private static String target(Kernel kernel, long word) {
     long pfn = (word - kernel.memory().map().directMapStart()) >>> 12;
-    String role = LowMemory.role(java.util.Optional.of(kernel), pfn);
+    String role = LowMemory.role(Optional.of(kernel), pfn);
     return role.isEmpty() ? "page frame 0x%x".formatted(pfn) : role;
   }
 

@@ -37,6 +37,20 @@ public sealed interface CheckOutcome {
         Coverage coverage) {
       this(id, answer, new TreeMap<>(facts), findings, notes, coverage);
     }
+
+    /// The same run with other findings.
+    public Ran withFindings(List<Finding> others) {
+      return new Ran(id, answer, facts, others, notes, coverage);
+    }
+
+    /// The same run with other findings and notes, where findings became notes.
+    public Ran withFindings(List<Finding> others, List<Note> otherNotes) {
+      return new Ran(id, answer, facts, others, otherNotes, coverage);
+    }
+
+    public Ran withAnswer(String other) {
+      return new Ran(id, other, facts, findings, notes, coverage);
+    }
   }
 
   /// The check could not run.

@@ -1,5 +1,6 @@
 package org.vmcheck.finding;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
@@ -28,7 +29,7 @@ public record Coverage(
     other.lookedAt.forEach((kind, count) -> looked.merge(kind, count, Long::sum));
     SortedMap<String, Long> missed = new TreeMap<>(notRead);
     other.notRead.forEach((reason, count) -> missed.merge(reason, count, Long::sum));
-    List<String> allGaps = new java.util.ArrayList<>(gaps);
+    List<String> allGaps = new ArrayList<>(gaps);
     allGaps.addAll(other.gaps);
     return new Coverage(looked, missed, allGaps);
   }

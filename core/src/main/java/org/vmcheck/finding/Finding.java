@@ -1,5 +1,6 @@
 package org.vmcheck.finding;
 
+import java.util.ArrayList;
 import java.util.List;
 
 /// A claim with the evidence to check it again.
@@ -28,9 +29,14 @@ public record Finding(
     }
   }
 
+  /// The same claim on other evidence.
+  public Finding withEvidence(List<Evidence> other) {
+    return new Finding(check, layer, severity, cause, claim, subject, other, against, fingerprint);
+  }
+
   /// The same claim put down to another cause, with one more fact for it.
   public Finding withCause(Cause newCause, Evidence reason) {
-    List<Evidence> more = new java.util.ArrayList<>(evidence);
+    List<Evidence> more = new ArrayList<>(evidence);
     more.addFirst(reason);
     return new Finding(
         check,

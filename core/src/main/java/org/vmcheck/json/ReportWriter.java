@@ -2,6 +2,7 @@ package org.vmcheck.json;
 
 import java.io.StringWriter;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.CheckOutcome;
@@ -197,8 +198,8 @@ public final class ReportWriter {
     Subject subject = finding.subject();
     json.writeStartObject();
     text("cause", finding.cause().id());
-    text("layer", finding.layer().name().toLowerCase(java.util.Locale.ROOT));
-    text("severity", finding.severity().name().toLowerCase(java.util.Locale.ROOT));
+    text("layer", finding.layer().name().toLowerCase(Locale.ROOT));
+    text("severity", finding.severity().name().toLowerCase(Locale.ROOT));
     text("claim", finding.claim());
     text("cache", subject.cache());
     address("slab", subject.slab());

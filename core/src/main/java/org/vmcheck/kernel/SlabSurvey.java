@@ -5,9 +5,11 @@ import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
@@ -556,7 +558,7 @@ public record SlabSurvey(
       private final Map<Long, Counts> counts = new HashMap<>();
       private final Map<String, Long> unreadable = new TreeMap<>();
       private final List<SlabFault> found = new ArrayList<>();
-      private final java.util.Set<Long> placesSeen = new java.util.HashSet<>();
+      private final Set<Long> placesSeen = new HashSet<>();
       private final BitSet sheafEntriesSeen =
           sheaves.map(Sheaves::newMarks).orElseGet(() -> new BitSet(0));
       private long dropped;
@@ -857,7 +859,7 @@ public record SlabSurvey(
       BitSet sheafEntries = new BitSet();
       long dropped = 0;
       boolean finished = true;
-      java.util.Set<Long> seen = new java.util.HashSet<>();
+      Set<Long> seen = new HashSet<>();
       for (Worker worker : workers) {
         faults.addAll(worker.found);
         worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
@@ -1011,7 +1013,7 @@ public record SlabSurvey(
     }
 
     /// Slabs that a list names and that the stream did not meet as slabs.
-    private void strays(java.util.Set<Long> seen) {
+    private void strays(Set<Long> seen) {
       for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
         if (!seen.contains(entry.getKey())) {
           SlabPlace place = entry.getValue().getFirst();
