@@ -32,6 +32,11 @@ import org.vmcheck.finding.Verdict;
 final class Redaction {
   private static final Pattern WORD = Pattern.compile("0x([0-9a-f]{5,16})\\b|\\b([0-9a-f]{16})\\b");
   private static final Pattern QUOTED = Pattern.compile("\"(?:[^\"\\\\]|\\\\.)*\"?");
+
+  /// The directories of an absolute path; the file's own name stays.
+  private static final Pattern DIRECTORIES =
+      Pattern.compile("(?<![^\\s\"'(\\[=,])/(?:[^/\\s\"']+/)+(?=[^/\\s\"'])");
+
   private static final long KERNEL = 0xffff_8000_0000_0000L;
 
   /// A slab of the highest common order: 8 pages.
@@ -77,6 +82,7 @@ final class Redaction {
     for (Map.Entry<Pattern, String> name : names.entrySet()) {
       safe = name.getKey().matcher(safe).replaceAll(Matcher.quoteReplacement(name.getValue()));
     }
+    safe = DIRECTORIES.matcher(safe).replaceAll("(path)/");
     safe = QUOTED.matcher(safe).replaceAll("\"(text)\"");
     Matcher words = WORD.matcher(safe);
     return words.replaceAll(
@@ -155,9 +161,9 @@ final class Redaction {
         Evidence.UNKNOWN,
         kernel.pagingLevels(),
         kernel.smeMask(),
-        kernel.symbolSource(),
+        text(kernel.symbolSource()),
         kernel.symbolCount(),
-        kernel.typeSource(),
+        text(kernel.typeSource()),
         kernel.allocator(),
         kernel.slabVariant(),
         kernel.decoder(),
