@@ -5,8 +5,9 @@ import java.util.Map;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.io.Printable;
 
-/// A picture of memory in characters: a letter for the use of each page, a sign for its bytes, and an
-/// exclamation mark where something was found. All of ASCII: a console under `LC_ALL=C` shows it, too.
+/// A picture of memory in characters: a letter for the use of each page, a sign for its bytes, and
+/// an exclamation mark where something was found. All of ASCII: a console under `LC_ALL=C` shows
+/// it, too.
 public final class MapText {
   private static final int CELLS_PER_LINE = 16;
   private static final int CELLS_PER_LONG_LINE = 64;
