@@ -15,6 +15,7 @@ import org.vmcheck.report.HtmlReport;
 import org.vmcheck.report.JUnitReport;
 import org.vmcheck.report.SarifReport;
 import org.vmcheck.report.TextReport;
+import org.vmcheck.report.Unopened;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -133,7 +134,9 @@ final class CheckCommand implements Callable<Integer> {
     }
     Streams.requireOutput(output, dumps);
     StringBuilder text = new StringBuilder();
+    boolean inOneDocument = format == Format.SARIF || format == Format.JUNIT;
     List<DumpReport> together = new ArrayList<>();
+    List<Unopened> unopened = new ArrayList<>();
     int code = ExitCode.INTACT;
     List<List<Path>> groups = Analyzer.group(dumps);
     for (List<Path> dump : groups) {
@@ -149,16 +152,20 @@ final class CheckCommand implements Callable<Integer> {
               ExitCode.worse(
                   code, DumpOptions.exitCode(spec, analyzer, exitCode(report.verdict())));
         }
-        if (format == Format.SARIF || format == Format.JUNIT) {
+        if (inOneDocument) {
           together.add(report);
         } else {
           text.append(render(report));
         }
       } catch (Exception failure) {
-        if (groups.size() == 1) {
+        if ((groups.size() == 1 && !inOneDocument) || failure instanceof Failures.UsageException) {
           throw failure;
         }
         spec.commandLine().getErr().println("vmcheck: " + Failures.message(failure));
+        if (Failures.exitCode(failure) == ExitCode.BUG) {
+          failure.printStackTrace(spec.commandLine().getErr());
+        }
+        unopened.add(new Unopened(dump.getFirst().toString(), Failures.message(failure)));
         code = ExitCode.worse(code, Failures.exitCode(failure));
       }
       if (output == null) {
@@ -166,9 +173,11 @@ final class CheckCommand implements Callable<Integer> {
         text.setLength(0);
       }
     }
-    if (!together.isEmpty()) {
+    if (inOneDocument) {
       text.append(
-          format == Format.SARIF ? SarifReport.render(together) : JUnitReport.render(together));
+          format == Format.SARIF
+              ? SarifReport.render(together, unopened)
+              : JUnitReport.render(together, unopened));
       if (output == null) {
         Streams.write(spec, null, text.toString());
       }
@@ -185,8 +194,7 @@ final class CheckCommand implements Callable<Integer> {
       case JSON ->
           dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";
       case HTML -> HtmlReport.render(report, Optional.ofNullable(map));
-      case SARIF -> SarifReport.render(List.of(report));
-      case JUNIT -> JUnitReport.render(List.of(report));
+      case SARIF, JUNIT -> throw new IllegalStateException("one document for all dumps");
       case TEXT ->
           quiet
               ? TextReport.verdictLine(report, colour)

@@ -1,11 +1,15 @@
 package org.vmcheck.cli;
 
+import static java.util.Locale.ROOT;
+
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.vmcheck.analysis.UnansweredException;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.Printable;
@@ -15,6 +19,9 @@ import picocli.CommandLine;
 /// Turns exceptions into one clear line and the right exit code: no user ever sees a stack trace of
 /// bad input.
 final class Failures {
+  private static final Pattern VALUES =
+      Pattern.compile("(expected one of \\[[^]]*]) \\(case-insensitive\\)");
+
   private Failures() {}
 
   static int handle(Exception failure, CommandLine line, CommandLine.ParseResult result) {
@@ -27,7 +34,12 @@ final class Failures {
 
   static int handleUsage(CommandLine.ParameterException failure, String[] args) {
     CommandLine line = failure.getCommandLine();
-    line.getErr().println("vmcheck: " + Printable.of(String.valueOf(failure.getMessage())));
+    // Picocli lists the values of an enum by their names in Java.
+    String message =
+        VALUES
+            .matcher(String.valueOf(failure.getMessage()))
+            .replaceFirst(match -> Matcher.quoteReplacement(match.group(1).toLowerCase(ROOT)));
+    line.getErr().println("vmcheck: " + Printable.of(message));
     line.getErr()
         .println(
             "Try '" + line.getCommandSpec().qualifiedName() + " --help' for more information.");

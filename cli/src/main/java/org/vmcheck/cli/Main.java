@@ -1,5 +1,8 @@
 package org.vmcheck.cli;
 
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -44,10 +47,25 @@ public final class Main {
     int code = run(out, err, args);
     out.flush();
     err.flush();
-    if (out.checkError() && code == 0) {
+    if (out.checkError()) {
       code = ExitCode.IO;
+      // A reader that has seen enough (`| head`) is no news.
+      String reason = reasonOfLostOutput();
+      if (!reason.equals("Broken pipe")) {
+        System.err.println("vmcheck: not all of the output could be written: " + reason);
+      }
     }
     System.exit(code);
+  }
+
+  /// A writer keeps no reason for its failure: one more byte has it told.
+  private static String reasonOfLostOutput() {
+    try (FileOutputStream out = new FileOutputStream(FileDescriptor.out)) {
+      out.write('\n');
+      return "unknown reason";
+    } catch (IOException failure) {
+      return String.valueOf(failure.getMessage());
+    }
   }
 
   /// Runs a command line in this process.

@@ -68,6 +68,12 @@ final class ObjectCommand implements Callable<Integer> {
       for (String neighbour : object.neighbours()) {
         field("neighbour", neighbour);
       }
+      if (object.hex().length() / 2 > object.objectSize()) {
+        field(
+            "behind it",
+            "from 0x%x on: red zone, free pointer and tracking"
+                .formatted(object.object() + object.objectSize()));
+      }
       int mark = Math.clamp(object.offset(), 0, Integer.MAX_VALUE);
       HexDump.append(out, object.object(), object.hex(), mark, mark + 1, "");
       Streams.write(spec, null, out.toString());

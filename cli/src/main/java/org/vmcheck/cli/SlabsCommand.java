@@ -7,6 +7,9 @@ import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
 import org.vmcheck.io.Printable;
+import org.vmcheck.json.SlabListingWriter;
+import org.vmcheck.json.SlabUsageWriter;
+import org.vmcheck.report.Csv;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -49,7 +52,9 @@ final class SlabsCommand implements Callable<Integer> {
   @Option(names = "--unmask", description = DumpOptions.UNMASK)
   private boolean unmask;
 
-  @Option(names = "--objects", description = "With CACHE: list every object of every slab.")
+  @Option(
+      names = "--objects",
+      description = "With CACHE: list every object of every slab, in any --format.")
   private boolean objects;
 
   @Override
@@ -78,13 +83,24 @@ final class SlabsCommand implements Callable<Integer> {
                     + " lie on pages that are not as the kernel left them: their numbers are not"
                     + " right (see 'vmcheck check'; --unmask reads what can be recovered)");
       }
+      long missing = analyzer.missingDescriptors();
+      if (missing > 0) {
+        spec.commandLine()
+            .getErr()
+            .println(
+                "vmcheck: the descriptors of %,d page frames are not in the dump: slabs there are not counted"
+                    .formatted(missing));
+      }
       Streams.write(
           spec,
           null,
           switch (format) {
             case TEXT -> text(rows) + (cache == null ? "" : listing(analyzer.slabs(cache)));
-            case CSV -> csv(rows);
-            case JSON -> org.vmcheck.json.SlabUsageWriter.write(rows);
+            case CSV -> objects ? objectsCsv(analyzer.slabs(cache)) : csv(rows);
+            case JSON ->
+                objects
+                    ? SlabListingWriter.write(analyzer.slabs(cache))
+                    : SlabUsageWriter.write(rows);
           });
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
@@ -130,10 +146,31 @@ final class SlabsCommand implements Callable<Integer> {
                   .formatted(
                       slot.index(),
                       slot.address(),
-                      !slot.list().isEmpty()
-                          ? "free, on " + slot.list()
-                          : slab.caution().isEmpty() ? "allocated" : "cannot be told"));
+                      switch (slab.state(slot)) {
+                        case FREE -> "free, on " + slot.list();
+                        case ALLOCATED -> "allocated";
+                        case UNKNOWN -> "cannot be told";
+                      }));
         }
+      }
+    }
+    return out.toString();
+  }
+
+  private static String objectsCsv(List<SlabListing> slabs) {
+    StringBuilder out = new StringBuilder("slab,memory,place,index,object,state,list\r\n");
+    for (SlabListing slab : slabs) {
+      for (SlabListing.Slot slot : slab.objects()) {
+        out.append(
+            "0x%x,0x%x,%s,%d,0x%x,%s,%s\r\n"
+                .formatted(
+                    slab.slab(),
+                    slab.base(),
+                    Csv.cell(slab.place()),
+                    slot.index(),
+                    slot.address(),
+                    slab.state(slot).word(),
+                    Csv.cell(slot.list())));
       }
     }
     return out.toString();
@@ -151,7 +188,7 @@ final class SlabsCommand implements Callable<Integer> {
                   row.total(),
                   row.slabs(),
                   row.slabBytes(),
-                  org.vmcheck.report.Csv.cell(Printable.of(row.name()))));
+                  Csv.cell(Printable.of(row.name()))));
     }
     return out.toString();
   }

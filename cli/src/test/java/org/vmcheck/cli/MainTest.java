@@ -124,6 +124,55 @@ class MainTest {
     assertThat(run("slabs", "--format", "json", healthy()).out).contains("\"kmalloc-64\"");
   }
 
+  /// The same objects in every form.
+  @Test
+  void objectsOfOneCacheInEveryForm() throws Exception {
+    Result text = run("slabs", "--objects", healthy(), "kmalloc-64");
+    Result csv = run("slabs", "--objects", "--format", "csv", healthy(), "kmalloc-64");
+    Result json = run("slabs", "--objects", "--format", "json", healthy(), "kmalloc-64");
+
+    long free = text.out.lines().filter(line -> line.contains("  free, on ")).count();
+    long allocated = text.out.lines().filter(line -> line.endsWith("  allocated")).count();
+    assertThat(free).isPositive();
+    assertThat(csv.out).startsWith("slab,memory,place,index,object,state,list\r\n");
+    assertThat(csv.out.lines().filter(line -> line.contains(",free,"))).hasSize((int) free);
+    assertThat(csv.out.lines().filter(line -> line.endsWith(",allocated,")))
+        .hasSize((int) allocated);
+    assertThat(json.out.split("\"state\":\"free\"", -1)).hasSize((int) free + 1);
+    assertThat(json.out.split("\"state\":\"allocated\"", -1)).hasSize((int) allocated + 1);
+  }
+
+  /// The other end of a pipe may never come: nothing waits for it.
+  @Test
+  void aPipeIsRefusedAtOnce(@TempDir Path dir) throws Exception {
+    Path pipe = dir.resolve("pipe");
+    assumeTrue(new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor() == 0);
+
+    assertThat(run(pipe).err).contains("pipe: expected a regular file or a block device");
+    assertThat(run("info", "--vmlinux", pipe, healthy()).err).contains("pipe: expected a regular");
+    assertThat(run("/dev/zero").err).contains("/dev/zero: expected a regular file");
+  }
+
+  @Test
+  void valuesAreNamedAsTheyAreWritten() throws Exception {
+    assertThat(run("check", "--format", "pdf", healthy()).err)
+        .contains("expected one of [text, json, html, sarif, junit] but was 'pdf'");
+  }
+
+  /// In one document for CI systems a dump that cannot be opened is an error, not a gap.
+  @Test
+  void whatCannotBeOpenedIsInTheDocument(@TempDir Path dir) throws Exception {
+    Path text = Files.writeString(dir.resolve("text"), "not a dump at all, only some text");
+
+    for (String format : List.of("junit", "sarif")) {
+      Result result = run("check", "--format", format, text, healthy());
+
+      assertThat(result.code).isEqualTo(3);
+      assertThat(result.out).contains("no known dump format").contains("healthy");
+      assertThat(run("check", "--format", format, text).out).contains("no known dump format");
+    }
+  }
+
   @Test
   void dmesgPrintsTheLog() throws Exception {
     Result result = run("dmesg", healthy());

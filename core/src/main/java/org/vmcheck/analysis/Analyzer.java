@@ -270,6 +270,14 @@ public final class Analyzer implements AutoCloseable {
     return rows;
   }
 
+  /// Page frames whose descriptors are not in the dump: slabs there, if any, are not counted.
+  ///
+  /// @throws UnansweredException if the allocator's layout is not known
+  public long missingDescriptors() throws UnansweredException {
+    requireSlabs();
+    return subjects.survey().unreadableDescriptors();
+  }
+
   /// Every slab of one cache, object by object.
   ///
   /// @throws UnansweredException if the allocator's layout is not known

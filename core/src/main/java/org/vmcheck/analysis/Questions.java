@@ -19,6 +19,7 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.MemMap;
 import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.kernel.SlabView;
 import org.vmcheck.memory.MemoryRead;
@@ -151,7 +152,10 @@ final class Questions {
     long slot = slab.slot(index);
     long raw = kernel.word(slot).orElse(Evidence.UNKNOWN);
     StringBuilder hex = new StringBuilder();
-    int bytes = Math.min(slab.cache().objectSize(), MAX_OBJECT_BYTES);
+    SlabCache cache = slab.cache();
+    // With red zones the debugging data behind an object is shown too: the damage may lie there.
+    int own = cache.redLeftPad() > 0 ? cache.size() - cache.redLeftPad() : cache.objectSize();
+    int bytes = Math.min(Math.max(own, cache.objectSize()), MAX_OBJECT_BYTES);
     if (kernel.memory().read(object, bytes) instanceof MemoryRead.Bytes(ByteView bytesThere)) {
       hex.append(HexFormat.of().formatHex(bytesThere.bytes(0, bytes)));
     }

@@ -101,7 +101,23 @@ final class FreelistDiagnosis {
           cause, asFound.holder, asFound.slot, asFound.raw, asFound.decoded, evidence, against);
     }
     long raw = memory.word(slot);
-    return result(cause, target, slot, raw, decoder.decode(raw, slot, slab.cache().random()));
+    long decoded = decoder.decode(raw, slot, slab.cache().random());
+    int next = slab.index(decoded);
+    evidence.add(
+        new Evidence.WordAt(
+            slot,
+            physical(slot),
+            raw,
+            decoded,
+            "the free pointer of object %d, at 0x%x, is 0x%016x and leads to %s"
+                .formatted(
+                    target,
+                    slot,
+                    raw,
+                    decoded == 0
+                        ? "the list's end"
+                        : next >= 0 ? "object " + next : "0x%x".formatted(decoded))));
+    return result(cause, target, slot, raw, decoded);
   }
 
   private Result result(Cause cause, int holder, long slot, long raw, long decoded) {
@@ -464,7 +480,7 @@ final class FreelistDiagnosis {
             "after %s the list comes back to object %d, met at step %d"
                 .formatted(
                     Words.plural(fault.list().length(), "object", "objects"), target, firstStep)));
-    evidence.add(word(slot, raw, decoded));
+    evidence.add(leading(holder, slot, raw, decoded));
     replay();
     if (fault.cpu() < 0) {
       if (holder != Freelist.HEAD && flipExplainsCycle(slot, raw)) {
@@ -506,8 +522,22 @@ final class FreelistDiagnosis {
             fault.list().length(),
             "the list leads to object %d, which is on the CPU's freelist already"
                 .formatted(target)));
-    evidence.add(word(slot, raw, decoded));
+    evidence.add(leading(holder, slot, raw, decoded));
     return Cause.FREELIST_CROSSLINKED;
+  }
+
+  /// The word that leads to an object for the second time.
+  private Evidence leading(int holder, long slot, long raw, long decoded) {
+    return new Evidence.WordAt(
+        slot,
+        physical(slot),
+        raw,
+        decoded,
+        "what leads there is %s, 0x%016x at 0x%x"
+            .formatted(
+                holder == Freelist.HEAD ? "the head" : "the free pointer of object " + holder,
+                raw,
+                slot));
   }
 
   private Evidence word(long slot, long raw, long decoded) {

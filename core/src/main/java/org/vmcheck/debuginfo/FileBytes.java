@@ -5,12 +5,11 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileChannel.MapMode;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.MalformedFileException;
+import org.vmcheck.io.MappedFile;
 
 /// A file of debug information, mapped, or what was unpacked from one.
 ///
@@ -19,12 +18,7 @@ import org.vmcheck.io.MalformedFileException;
 record FileBytes(String name, MemorySegment bytes) implements ByteSource {
   @SuppressWarnings("MustBeClosedChecker") // released when no view of it is left
   static FileBytes map(Path file) throws IOException {
-    if (!Files.exists(file)) {
-      throw new NoSuchFileException(file.toString(), null, "no such file");
-    }
-    if (Files.isDirectory(file)) {
-      throw new IOException(file + ": is a directory, not a file");
-    }
+    MappedFile.requireMappable(file);
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       return new FileBytes(
           String.valueOf(file.getFileName()),

@@ -12,7 +12,8 @@ import java.util.List;
 /// @param slot address of its free pointer
 /// @param raw the word there
 /// @param decoded what it leads to
-/// @param hex the object's bytes, two digits each
+/// @param hex the object's bytes, two digits each; in a cache with red zones also what the
+///   allocator keeps behind them
 /// @param neighbours the objects before and behind it, a sentence each
 public record ObjectAnswer(
     long address,

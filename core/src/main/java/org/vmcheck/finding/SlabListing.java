@@ -23,6 +23,33 @@ public record SlabListing(
     objects = List.copyOf(objects);
   }
 
+  /// What is known of an object.
+  public enum State {
+    FREE("free"),
+    ALLOCATED("allocated"),
+    /// The slab's lists could not be followed.
+    UNKNOWN("unknown");
+
+    private final String word;
+
+    State(String word) {
+      this.word = word;
+    }
+
+    /// The word that machines read.
+    public String word() {
+      return word;
+    }
+  }
+
+  /// What is known of one of [#objects].
+  public State state(Slot slot) {
+    if (!slot.list().isEmpty()) {
+      return State.FREE;
+    }
+    return caution.isEmpty() ? State.ALLOCATED : State.UNKNOWN;
+  }
+
   /// @param address of the object as its users see it
   /// @param list the freelist that it is on; empty if no list holds it
   public record Slot(int index, long address, String list) {}

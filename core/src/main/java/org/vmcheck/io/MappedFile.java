@@ -30,6 +30,12 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   /// A fault maps 16 pages at once (Linux `fault_around_bytes`), so a small read costs as much.
   private static final long TOUCHED_BY_A_FAULT = 64 << 10;
 
+  /// `st_mode` of stat(2): `S_IFMT`, `S_IFREG` and `S_IFBLK`.
+  private static final int TYPE_OF_FILE = 0170000;
+
+  private static final int REGULAR_FILE = 0100000;
+  private static final int BLOCK_DEVICE = 0060000;
+
   private static final VarHandle BYTE = ValueLayout.JAVA_BYTE.varHandle();
 
   private final Path path;
@@ -64,12 +70,7 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   /// @param name what messages call the file
   @SuppressWarnings("MustBeClosedChecker") // the arena lives as long as the file, which closes it
   public static MappedFile open(Path path, String name) throws IOException {
-    if (!Files.exists(path)) {
-      throw new NoSuchFileException(path.toString(), null, "no such file");
-    }
-    if (Files.isDirectory(path)) {
-      throw new IOException(path + ": is a directory, not a file");
-    }
+    requireMappable(path);
     try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
       long size = channel.size();
       Arena arena = Arena.ofShared();
@@ -83,6 +84,24 @@ public final class MappedFile implements ByteSource, AutoCloseable {
       }
     } catch (AccessDeniedException denied) {
       throw new AccessDeniedException(path.toString(), null, "permission denied");
+    }
+  }
+
+  /// Refuses what has no bytes at offsets, before it is opened: the other end of a pipe may never
+  /// come.
+  ///
+  /// @throws IOException if the path is missing, or neither a regular file nor a block device
+  public static void requireMappable(Path path) throws IOException {
+    if (!Files.exists(path)) {
+      throw new NoSuchFileException(path.toString(), null, "no such file");
+    }
+    if (Files.isDirectory(path)) {
+      throw new IOException(path + ": is a directory, not a file");
+    }
+    int type = (int) Files.getAttribute(path, "unix:mode") & TYPE_OF_FILE;
+    if (type != REGULAR_FILE && type != BLOCK_DEVICE) {
+      throw new IOException(
+          path + ": expected a regular file or a block device, got a pipe, socket or other device");
     }
   }
 

@@ -24,6 +24,6 @@ public final class ComparisonSarif {
       results.add(
           new SarifReport.Result(change.report(), change.finding(), baseline, change.accepted()));
     }
-    return SarifReport.render(reports, results);
+    return SarifReport.render(reports, List.of(), results);
   }
 }

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
@@ -49,7 +50,22 @@ public final class JUnitReport {
   private JUnitReport() {}
 
   public static String render(List<DumpReport> reports) {
-    return xml(reports.stream().map(JUnitReport::suite).toList());
+    return render(reports, List.of());
+  }
+
+  /// @param unopened dumps without a report: each an error of its own suite
+  public static String render(List<DumpReport> reports, List<Unopened> unopened) {
+    return xml(
+        Stream.concat(
+                reports.stream().map(JUnitReport::suite), unopened.stream().map(JUnitReport::suite))
+            .toList());
+  }
+
+  private static Suite suite(Unopened dump) {
+    return new Suite(
+        dump.dump(),
+        0,
+        List.of(new Case(dump.dump(), "open", "error", "unreadable", dump.reason(), "")));
   }
 
   private static Suite suite(DumpReport report) {

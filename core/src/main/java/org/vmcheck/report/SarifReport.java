@@ -44,6 +44,11 @@ public final class SarifReport {
   }
 
   public static String render(List<DumpReport> reports) {
+    return render(reports, List.of());
+  }
+
+  /// @param unopened dumps without a report: each an invocation that failed
+  public static String render(List<DumpReport> reports, List<Unopened> unopened) {
     List<Result> results =
         reports.stream()
             .flatMap(
@@ -51,12 +56,13 @@ public final class SarifReport {
                     report.findings().stream()
                         .map(finding -> new Result(report, finding, Baseline.NONE, "")))
             .toList();
-    return render(reports, results);
+    return render(reports, unopened, results);
   }
 
   /// @param reports of the dumps that were checked
   /// @param results the findings to list
-  public static String render(List<DumpReport> reports, List<Result> results) {
+  public static String render(
+      List<DumpReport> reports, List<Unopened> unopened, List<Result> results) {
     StringWriter out = new StringWriter();
     ObjectWriteContext context =
         new ObjectWriteContext.Base() {
@@ -66,12 +72,12 @@ public final class SarifReport {
           }
         };
     try (JsonGenerator generator = new JsonFactory().createGenerator(context, out)) {
-      new SarifReport(generator).log(reports, results);
+      new SarifReport(generator).log(reports, unopened, results);
     }
     return out.append('\n').toString();
   }
 
-  private void log(List<DumpReport> reports, List<Result> results) {
+  private void log(List<DumpReport> reports, List<Unopened> unopened, List<Result> results) {
     results.forEach(result -> rules.putIfAbsent(result.finding().cause(), 0));
     int index = 0;
     for (Map.Entry<Cause, Integer> rule : rules.entrySet()) {
@@ -85,6 +91,7 @@ public final class SarifReport {
     driver(reports);
     json.writeArrayPropertyStart("invocations");
     reports.forEach(this::invocation);
+    unopened.forEach(this::invocation);
     json.writeEndArray();
     json.writeArrayPropertyStart("artifacts");
     for (DumpReport report : reports) {
@@ -106,7 +113,9 @@ public final class SarifReport {
     json.writeObjectPropertyStart("tool");
     json.writeObjectPropertyStart("driver");
     text("name", "vmcheck");
-    text("version", reports.isEmpty() ? "" : reports.getFirst().tool().replaceFirst("^\\S+ ", ""));
+    if (!reports.isEmpty()) {
+      text("version", reports.getFirst().tool().replaceFirst("^\\S+ ", ""));
+    }
     json.writeArrayPropertyStart("rules");
     for (Cause cause : rules.keySet()) {
       json.writeStartObject();
@@ -144,6 +153,18 @@ public final class SarifReport {
     text("dump", report.dump().path());
     text("verdict", report.verdict().kind());
     text("summary", report.verdict().summary());
+    json.writeEndObject();
+    json.writeEndObject();
+  }
+
+  private void invocation(Unopened dump) {
+    json.writeStartObject();
+    json.writeBooleanProperty("executionSuccessful", false);
+    json.writeArrayPropertyStart("toolExecutionNotifications");
+    notification("error", dump.reason());
+    json.writeEndArray();
+    json.writeObjectPropertyStart("properties");
+    text("dump", dump.dump());
     json.writeEndObject();
     json.writeEndObject();
   }

@@ -61,6 +61,24 @@ class RenderersTest {
     assertThat(run.at("/tool/driver/rules/0/id").asString()).isEqualTo("use-after-free-write");
   }
 
+  /// A dump that could not be opened is part of what was asked: a CI system must see it.
+  @Test
+  void dumpsThatCouldNotBeOpenedAreErrors() throws Exception {
+    List<Unopened> unopened = List.of(new Unopened("<bad>", "[bad] no known dump format"));
+    String sarif = SarifReport.render(List.of(), unopened);
+    String xml = JUnitReport.render(reports(), unopened);
+
+    assertThat(sarifSchema().validate(sarif, InputFormat.JSON)).isEmpty();
+    JsonNode invocation = JsonMapper.shared().readTree(sarif).at("/runs/0/invocations/0");
+    assertThat(invocation.get("executionSuccessful").asBoolean()).isFalse();
+    assertThat(invocation.at("/toolExecutionNotifications/0/message/text").asString())
+        .isEqualTo("[bad] no known dump format");
+    validateJUnit(xml);
+    assertThat(xml)
+        .contains("<testsuite name=\"&lt;bad&gt;\" tests=\"1\" failures=\"0\" errors=\"1\"")
+        .contains("<error message=\"[bad] no known dump format\" type=\"unreadable\">");
+  }
+
   @Test
   void sarifOfAComparisonFitsItsSchema() throws Exception {
     DumpReport report = SampleReports.damaged();
@@ -70,7 +88,7 @@ class RenderersTest {
           new SarifReport.Result(report, report.findings().getFirst(), baseline, "known, CASE-1"));
     }
 
-    String sarif = SarifReport.render(List.of(report), results);
+    String sarif = SarifReport.render(List.of(report), List.of(), results);
 
     assertThat(sarifSchema().validate(sarif, InputFormat.JSON)).isEmpty();
     assertThat(sarif).contains("\"baselineState\" : \"unchanged\"", "\"justification\"");
@@ -87,15 +105,19 @@ class RenderersTest {
   void junitFitsItsSchema() throws Exception {
     String xml = JUnitReport.render(reports());
 
-    SchemaFactory.newInstance(XMLConstants.W3C_XML_SCHEMA_NS_URI)
-        .newSchema(RenderersTest.class.getResource("/junit.xsd"))
-        .newValidator()
-        .validate(new StreamSource(new StringReader(xml)));
+    validateJUnit(xml);
     assertThat(xml)
         .contains("tests=\"4\" failures=\"2\" errors=\"1\" skipped=\"1\"")
         .contains("<failure message=\"a free object of cache =cmd|&#39;/c calc")
         .contains("<testcase classname=\"a/b c%.vmcore\" name=\"verdict\"/>")
         .contains("<skipped message=\"no kernel\"/>");
+  }
+
+  private static void validateJUnit(String xml) throws Exception {
+    SchemaFactory.newInstance(XMLConstants.W3C_XML_SCHEMA_NS_URI)
+        .newSchema(RenderersTest.class.getResource("/junit.xsd"))
+        .newValidator()
+        .validate(new StreamSource(new StringReader(xml)));
   }
 
   @Test
