@@ -1,11 +1,14 @@
 package org.vmcheck.cli;
 
+import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
+import java.io.UncheckedIOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.PrivateKey;
-import java.security.cert.X509Certificate;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -33,6 +36,7 @@ import picocli.CommandLine.Spec;
     },
     mixinStandardHelpOptions = true)
 final class EvidenceCommand implements Callable<Integer> {
+  private static final int MAX_PASS_PHRASE = 4096;
   private static final long STEP = 256L << 20;
 
   @Spec private CommandSpec spec;
@@ -51,7 +55,10 @@ final class EvidenceCommand implements Callable<Integer> {
   @Option(names = "--key", paramLabel = "PEM", description = "Private key to sign with.")
   private Path key;
 
-  @Option(names = "--cert", paramLabel = "PEM", description = "The key's certificate.")
+  @Option(
+      names = "--cert",
+      paramLabel = "PEM",
+      description = "The key's certificate, then in order those of who certifies it.")
   private Path certificate;
 
   @Option(
@@ -72,13 +79,15 @@ final class EvidenceCommand implements Callable<Integer> {
     if ((key == null) != (certificate == null)) {
       throw new Failures.UsageException("--key and --cert belong together");
     }
+    if (passPhraseFile != null && key == null) {
+      throw new Failures.UsageException("--passphrase-file opens a key: give --key and --cert");
+    }
     Streams.requireOutput(output, dump);
     try {
       List<Bundle.Signing> signing = List.of();
       if (key != null) {
         PrivateKey secret = Pem.key(key, this::passPhrase);
-        X509Certificate own = Pem.certificates(certificate).getFirst();
-        signing = List.of(new Bundle.Signing(secret, own));
+        signing = List.of(new Bundle.Signing(secret, Pem.certificates(certificate)));
       }
       DumpReport report;
       byte[] zip;
@@ -101,17 +110,28 @@ final class EvidenceCommand implements Callable<Integer> {
     }
   }
 
+  /// Asked only if the key is encrypted; empty if there is nothing to ask at.
   private char[] passPhrase() {
-    try {
-      if (passPhraseFile != null) {
-        String text = Files.readString(passPhraseFile, StandardCharsets.UTF_8);
-        return text.lines().findFirst().orElse("").toCharArray();
+    if (passPhraseFile != null) {
+      try (BufferedReader reader = Files.newBufferedReader(passPhraseFile)) {
+        char[] start = new char[MAX_PASS_PHRASE];
+        int count = Math.max(0, reader.read(start));
+        return new String(start, 0, count).lines().findFirst().orElse("").toCharArray();
+      } catch (FileSystemException failure) {
+        throw new UncheckedIOException(failure);
+      } catch (CharacterCodingException _) {
+        throw new UncheckedIOException(
+            new FileSystemException(passPhraseFile.toString(), null, "no text in UTF-8"));
+      } catch (IOException failure) {
+        // The JDK names no file, for a directory for example.
+        throw new UncheckedIOException(
+            new FileSystemException(passPhraseFile.toString(), null, failure.getMessage()));
       }
-    } catch (java.io.IOException failure) {
-      throw new java.io.UncheckedIOException(failure);
     }
-    char[] typed =
-        Streams.isTerminal() ? System.console().readPassword("Pass phrase of %s: ", key) : null;
+    if (!Streams.isTerminal()) {
+      return new char[0];
+    }
+    char[] typed = System.console().readPassword("Pass phrase of %s: ", key);
     return typed == null ? new char[0] : typed;
   }
 

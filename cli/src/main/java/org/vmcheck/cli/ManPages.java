@@ -8,6 +8,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import picocli.AutoComplete;
 import picocli.CommandLine;
 import picocli.CommandLine.Help;
@@ -20,6 +22,9 @@ import picocli.CommandLine.Model.UsageMessageSpec;
 /// Writes a manual page a command and the shell completions from the commands themselves, so that
 /// they cannot say anything else than `--help`. Run when the package is made, not by users.
 final class ManPages {
+  private static final Pattern VALUES =
+      Pattern.compile("(?m)^(  local \\w+_option_args=)(\\(.*\\))");
+
   private ManPages() {}
 
   /// @param args a directory: gets `man1`, `bash` and `zsh`
@@ -35,15 +40,34 @@ final class ManPages {
     String bash = AutoComplete.bash("vmcheck", line);
     // Picocli writes the date of the build in a comment.
     bash = bash.replaceAll("(?m)^# Date:.*\\R", "");
+    // Values as they are documented and typed: TEXT is text, KERNEL_DAMAGED is kernel-damaged.
+    bash =
+        VALUES
+            .matcher(bash)
+            .replaceAll(
+                match ->
+                    Matcher.quoteReplacement(
+                        match.group(1)
+                            + match.group(2).toLowerCase(Locale.ROOT).replace('_', '-')));
     Files.writeString(Files.createDirectories(directory.resolve("bash")).resolve("vmcheck"), bash);
     Files.writeString(
-        Files.createDirectories(directory.resolve("zsh")).resolve("_vmcheck"),
-        """
-        #compdef vmcheck
-        # zsh reads bash's completion.
-        autoload -U +X bashcompinit && bashcompinit
-        """
-            + bash);
+        Files.createDirectories(directory.resolve("zsh")).resolve("_vmcheck"), zsh(bash));
+  }
+
+  /// What zsh needs to read bash's completion: it has no `compopt`, and only `filenames` from the
+  /// start makes it go on behind a directory instead of ending the word there.
+  private static String zsh(String bash) {
+    return """
+    #compdef vmcheck
+    # zsh reads bash's completion.
+    autoload -U +X bashcompinit && bashcompinit
+    """
+        + bash.replaceAll("(?m)^.*\\bcompopt\\b.*\\R", "")
+            .replace("-o default vmcheck", "-o filenames -o default vmcheck")
+        + """
+        # zsh loads this file at the first TAB, which is to be answered, too.
+        [ "${funcstack[1]}" = _vmcheck ] && _bash_complete -o filenames -o default -F _complete_vmcheck
+        """;
   }
 
   private static List<CommandLine> all(CommandLine line) {

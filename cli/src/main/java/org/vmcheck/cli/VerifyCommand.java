@@ -3,8 +3,11 @@ package org.vmcheck.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.security.cert.X509Certificate;
+import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.vmcheck.evidence.Bundle;
 import org.vmcheck.evidence.BundleException;
 import org.vmcheck.evidence.Pem;
@@ -23,7 +26,7 @@ import picocli.CommandLine.Spec;
     exitCodeListHeading = "%nExit codes:%n",
     exitCodeList = {
       "  0:the bundle is as it was signed",
-      "  1:refused",
+      "  1:refused - not signed, changed, signed by one who is not trusted, or of another dump",
       "  2:usage - the command line is wrong, or there is no certificate",
       "  6:I/O, permission, resources: try again",
       " 70:a bug of vmcheck"
@@ -43,8 +46,11 @@ final class VerifyCommand implements Callable<Integer> {
       description = "Certificates of signers, or of who certifies them.")
   private Path trust;
 
-  @Option(names = "--dump", paramLabel = "DUMP", description = "Say whether it is of this dump.")
-  private Path dump;
+  @Option(
+      names = "--dump",
+      paramLabel = "DUMP",
+      description = "Refuse it if it is of another dump; once for each part of a split one.")
+  private List<Path> dump = List.of();
 
   @Override
   public Integer call() throws Exception {
@@ -54,29 +60,50 @@ final class VerifyCommand implements Callable<Integer> {
     } catch (BundleException wrong) {
       throw new Failures.UsageException(wrong.getMessage());
     }
-    PrintWriter out = spec.commandLine().getOut();
+    // What cannot be read fails before anything is called verified.
+    List<String> hashes = new ArrayList<>();
+    Bundle.Verified verified;
     try {
-      Bundle.Verified verified = Bundle.verify(Bundle.read(bundle), trusted);
-      out.println("verified: " + Printable.of(bundle.toString()) + " is as it was signed");
-      out.println("signer   " + Printable.of(verified.signer()));
-      out.println("signed   " + verified.signedAt() + " (by the signer's clock)");
-      out.println("dump     sha256 " + Printable.of(verified.dumpSha256()));
-      out.println(
-          "files    " + verified.files().size() + (verified.redacted() ? ", redacted" : ""));
-      if (dump != null) {
-        boolean isSame = Bundle.sha256(dump, _ -> {}).equals(verified.dumpSha256());
-        out.println(
-            Printable.of(dump.toString()) + (isSame ? " is that dump" : " is another file"));
-        return isSame ? ExitCode.INTACT : REFUSED;
-      }
-      return ExitCode.INTACT;
+      verified = Bundle.verify(Bundle.read(bundle), trusted);
     } catch (BundleException refused) {
-      out.println(
-          "refused: "
-              + Printable.of(bundle.toString())
-              + ": "
-              + Printable.of(String.valueOf(refused.getMessage())));
-      return REFUSED;
+      return refused(refused.getMessage());
     }
+    for (Path file : dump) {
+      hashes.add(Bundle.sha256(file, _ -> {}));
+    }
+    if (!dump.isEmpty() && !sorted(hashes).equals(sorted(verified.dumpSha256()))) {
+      return refused(
+          "it is of the dump with sha256 %s, and %s has %s"
+              .formatted(
+                  String.join(", ", verified.dumpSha256()),
+                  dump.stream().map(Path::toString).collect(Collectors.joining(", ")),
+                  String.join(", ", hashes)));
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    out.println("verified: " + Printable.of(bundle.toString()) + " is as it was signed");
+    out.println("signer   " + Printable.of(verified.signer()));
+    out.println("signed   " + verified.signedAt() + " (by the signer's clock)");
+    if (verified.validUntil().isBefore(Instant.now())) {
+      out.println(
+          "expired  %s: that it was signed before is the signer's word only"
+              .formatted(verified.validUntil()));
+    }
+    for (String hash : verified.dumpSha256()) {
+      out.println("dump     sha256 " + Printable.of(hash) + (dump.isEmpty() ? "" : ", as given"));
+    }
+    out.println("files    " + verified.files().size() + (verified.redacted() ? ", redacted" : ""));
+    return ExitCode.INTACT;
+  }
+
+  private int refused(String why) {
+    spec.commandLine()
+        .getOut()
+        .println("refused: " + Printable.of(bundle.toString()) + ": " + Printable.of(why));
+    return REFUSED;
+  }
+
+  /// The parts of a split dump may be given in any order.
+  private static List<String> sorted(List<String> hashes) {
+    return hashes.stream().sorted().toList();
   }
 }

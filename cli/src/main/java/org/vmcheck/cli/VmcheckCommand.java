@@ -26,7 +26,9 @@ import picocli.CommandLine.Spec;
       "  4:undetermined - something is missing, or stopped early",
       "  5:dump-damaged - only artefacts of the dump",
       "  6:I/O, permission, resources: try again",
-      " 70:a bug of vmcheck"
+      " 70:a bug of vmcheck",
+      "130:interrupted (SIGINT)",
+      "143:terminated (SIGTERM)"
     })
 final class VmcheckCommand implements Runnable {
   @Spec private CommandSpec spec;

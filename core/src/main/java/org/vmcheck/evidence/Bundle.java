@@ -3,6 +3,7 @@ package org.vmcheck.evidence;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
@@ -11,6 +12,7 @@ import java.security.PrivateKey;
 import java.security.cert.X509Certificate;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -36,23 +38,37 @@ import org.vmcheck.report.HtmlReport;
 public final class Bundle {
   private static final String MANIFEST = "manifest.txt";
   private static final String SIGNATURE = "manifest.p7s";
+  private static final String DUMP = "# dump sha256 ";
   private static final int PAGE_BYTES = 4096;
   private static final int MAX_PAGES = 256;
 
   private Bundle() {}
 
   /// Whose signature to make.
-  public record Signing(PrivateKey key, X509Certificate certificate) {}
+  ///
+  /// @param chain the key's certificate, then in order those of who certifies it
+  public record Signing(PrivateKey key, List<X509Certificate> chain) {
+    public Signing {
+      chain = List.copyOf(chain);
+    }
+  }
 
   /// What a bundle that was verified says.
   ///
   /// @param signer the subject of the certificate
   /// @param signedAt by the signer's own word
-  /// @param dumpSha256 of the dump, lower-case hexadecimal
+  /// @param validUntil when the signer's certificate expires
+  /// @param dumpSha256 of the dump's files in order, lower-case hexadecimal
   /// @param files names of what is in it
   public record Verified(
-      String signer, Instant signedAt, String dumpSha256, boolean redacted, List<String> files) {
+      String signer,
+      Instant signedAt,
+      Instant validUntil,
+      List<String> dumpSha256,
+      boolean redacted,
+      List<String> files) {
     public Verified {
+      dumpSha256 = List.copyOf(dumpSha256);
       files = List.copyOf(files);
     }
   }
@@ -91,7 +107,7 @@ public final class Bundle {
     manifest.append("# made by ").append(report.tool()).append('\n');
     for (int i = 0; i < parts.size(); i++) {
       manifest
-          .append("# dump sha256 ")
+          .append(DUMP)
           .append(sha256(parts.get(i), progress))
           .append(parts.size() == 1 ? "" : " part " + (i + 1))
           .append('\n');
@@ -113,10 +129,7 @@ public final class Bundle {
       files.put(
           SIGNATURE,
           Signature.sign(
-              files.get(MANIFEST),
-              by.key(),
-              by.certificate(),
-              now.truncatedTo(ChronoUnit.SECONDS)));
+              files.get(MANIFEST), by.key(), by.chain(), now.truncatedTo(ChronoUnit.SECONDS)));
     }
     return CanonicalZip.write(files);
   }
@@ -181,12 +194,12 @@ public final class Bundle {
       throw new BundleException("the bundle is not signed");
     }
     Signature.Signer signer = Signature.verify(manifest, signature, trusted);
-    String dump = "";
+    List<String> dump = new ArrayList<>();
     boolean redacted = false;
     Map<String, String> listed = new TreeMap<>();
     for (String line : new String(manifest, StandardCharsets.UTF_8).lines().toList()) {
-      if (line.startsWith("# dump sha256 ")) {
-        dump += (dump.isEmpty() ? "" : ", ") + line.substring("# dump sha256 ".length());
+      if (line.startsWith(DUMP)) {
+        dump.add(line.substring(DUMP.length()).split(" ", 2)[0]);
       } else if (line.startsWith("# redacted")) {
         redacted = true;
       } else if (!line.startsWith("#")) {
@@ -208,6 +221,7 @@ public final class Bundle {
     return new Verified(
         signer.certificate().getSubjectX500Principal().toString(),
         signer.time(),
+        signer.certificate().getNotAfter().toInstant(),
         dump,
         redacted,
         List.copyOf(files.keySet()));
@@ -215,10 +229,19 @@ public final class Bundle {
 
   /// Reads a file that may be a bundle.
   public static byte[] read(Path file) throws IOException, BundleException {
-    if (Files.size(file) > CanonicalZip.MAX_BYTES) {
-      throw new BundleException("[" + file + "] is larger than any bundle");
+    byte[] bytes;
+    try (InputStream in = Files.newInputStream(file)) {
+      bytes = in.readNBytes(CanonicalZip.MAX_BYTES + 1);
+    } catch (FileSystemException failure) {
+      throw failure;
+    } catch (IOException failure) {
+      // The JDK names no file, for a directory for example.
+      throw new FileSystemException(file.toString(), null, failure.getMessage());
     }
-    return Files.readAllBytes(file);
+    if (bytes.length > CanonicalZip.MAX_BYTES) {
+      throw new BundleException("larger than any bundle");
+    }
+    return bytes;
   }
 
   /// SHA-256 of a file, in lower-case hexadecimal.

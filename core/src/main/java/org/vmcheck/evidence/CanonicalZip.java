@@ -3,6 +3,7 @@ package org.vmcheck.evidence;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.time.LocalDateTime;
 import java.util.Arrays;
 import java.util.Map;
@@ -16,7 +17,9 @@ import java.util.zip.ZipOutputStream;
 /// A zip that has one form only: entries in order of name, stored, of one fixed time. Whoever knows
 /// its files knows each byte of it.
 final class CanonicalZip {
-  static final long MAX_BYTES = 256L << 20;
+  /// Far more than any bundle has (256 pages and the report), and little enough for the heap.
+  static final int MAX_BYTES = 32 << 20;
+
   private static final int MAX_FILES = 4096;
 
   /// The first time that the format can tell.
@@ -24,9 +27,19 @@ final class CanonicalZip {
 
   private CanonicalZip() {}
 
-  static byte[] write(SortedMap<String, byte[]> files) throws IOException {
+  static byte[] write(SortedMap<String, byte[]> files) throws IOException, BundleException {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (ZipOutputStream zip = new ZipOutputStream(bytes)) {
+    write(files, bytes);
+    if (bytes.size() > MAX_BYTES) {
+      throw new BundleException(
+          "the bundle would have %,d bytes, and %,d are the limit"
+              .formatted(bytes.size(), MAX_BYTES));
+    }
+    return bytes.toByteArray();
+  }
+
+  private static void write(SortedMap<String, byte[]> files, OutputStream to) throws IOException {
+    try (ZipOutputStream zip = new ZipOutputStream(to)) {
       for (Map.Entry<String, byte[]> file : files.entrySet()) {
         ZipEntry entry = new ZipEntry(file.getKey());
         CRC32 crc = new CRC32();
@@ -40,7 +53,35 @@ final class CanonicalZip {
         zip.closeEntry();
       }
     }
-    return bytes.toByteArray();
+  }
+
+  /// Compares what is written with what is there, instead of keeping it.
+  private static final class Comparing extends OutputStream {
+    private final byte[] expected;
+    private int at;
+    private boolean isSame = true;
+
+    Comparing(byte[] expected) {
+      this.expected = expected;
+    }
+
+    @Override
+    public void write(int value) {
+      write(new byte[] {(byte) value}, 0, 1);
+    }
+
+    @Override
+    public void write(byte[] bytes, int from, int count) {
+      isSame =
+          isSame
+              && count <= expected.length - at
+              && Arrays.equals(expected, at, at + count, bytes, from, from + count);
+      at += isSame ? count : 0;
+    }
+
+    boolean isWhole() {
+      return isSame && at == expected.length;
+    }
   }
 
   /// The files of a zip, if these bytes are what [#write] makes of them; else refuses it. Nothing
@@ -58,7 +99,11 @@ final class CanonicalZip {
           throw new BundleException("a file is in the bundle twice");
         }
       }
-      if (files.isEmpty() || !Arrays.equals(bytes, write(files))) {
+      Comparing comparing = new Comparing(bytes);
+      if (!files.isEmpty()) {
+        write(files, comparing);
+      }
+      if (!comparing.isWhole()) {
         throw new BundleException("the zip is not as vmcheck wrote it");
       }
     } catch (IOException | IllegalArgumentException broken) {

@@ -4,7 +4,7 @@ import java.nio.ByteBuffer;
 import java.security.GeneralSecurityException;
 import java.security.SecureRandom;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -32,6 +32,11 @@ import org.vmcheck.finding.Verdict;
 final class Redaction {
   private static final Pattern WORD = Pattern.compile("0x([0-9a-f]{5,16})\\b|\\b([0-9a-f]{16})\\b");
   private static final Pattern QUOTED = Pattern.compile("\"(?:[^\"\\\\]|\\\\.)*\"?");
+
+  /// The directories of an absolute path; the file's own name stays.
+  private static final Pattern DIRECTORIES =
+      Pattern.compile("(?<![^\\s\"'(\\[=,])/(?:[^/\\s\"']+/)+(?=[^/\\s\"'])");
+
   private static final long KERNEL = 0xffff_8000_0000_0000L;
 
   /// A slab of the highest common order: 8 pages.
@@ -40,7 +45,7 @@ final class Redaction {
   private static final long BLOCK_MASK = (1L << BLOCK_SHIFT) - 1;
 
   private final Mac mac;
-  private final Map<String, String> names = new HashMap<>();
+  private final Map<Pattern, String> names = new LinkedHashMap<>();
 
   Redaction() {
     byte[] key = new byte[32];
@@ -74,9 +79,10 @@ final class Redaction {
   /// Any text: its words, its quoted parts and the names that are known to be private.
   String text(String text) {
     String safe = text;
-    for (Map.Entry<String, String> name : names.entrySet()) {
-      safe = safe.replace(name.getKey(), name.getValue());
+    for (Map.Entry<Pattern, String> name : names.entrySet()) {
+      safe = name.getKey().matcher(safe).replaceAll(Matcher.quoteReplacement(name.getValue()));
     }
+    safe = DIRECTORIES.matcher(safe).replaceAll("(path)/");
     safe = QUOTED.matcher(safe).replaceAll("\"(text)\"");
     Matcher words = WORD.matcher(safe);
     return words.replaceAll(
@@ -86,7 +92,8 @@ final class Redaction {
                 : "0x%x".formatted(word(Long.parseUnsignedLong(match.group(1), 16))));
   }
 
-  /// The text of VMCOREINFO: every number of 5 digits or more goes.
+  /// The text of VMCOREINFO: where the kernel lay and when it crashed is left out, what types look
+  /// like stays.
   String vmcoreinfo(String text) {
     StringBuilder out = new StringBuilder();
     for (String line : text.split("\n", -1)) {
@@ -128,9 +135,10 @@ final class Redaction {
   }
 
   private void hide(String name, String other) {
-    // Too short a name would be found inside of words.
-    if (name.length() >= 4) {
-      names.put(name, other);
+    if (!name.isEmpty()) {
+      // A short name would be found inside of words.
+      String whole = name.length() >= 4 ? "" : "\\b";
+      names.put(Pattern.compile(whole + Pattern.quote(name) + whole), other);
     }
   }
 
@@ -150,12 +158,12 @@ final class Redaction {
         kernel.cpus(),
         kernel.memoryBytes(),
         Evidence.UNKNOWN,
-        0,
+        Evidence.UNKNOWN,
         kernel.pagingLevels(),
         kernel.smeMask(),
-        kernel.symbolSource(),
+        text(kernel.symbolSource()),
         kernel.symbolCount(),
-        kernel.typeSource(),
+        text(kernel.typeSource()),
         kernel.allocator(),
         kernel.slabVariant(),
         kernel.decoder(),
@@ -174,8 +182,15 @@ final class Redaction {
         text(ran.answer()),
         facts,
         ran.findings().stream().map(this::finding).toList(),
-        ran.notes().stream().map(n -> new Note(n.topic(), text(n.text()))).toList(),
+        ran.notes().stream().map(note -> new Note(note.topic(), note(ran.id(), note))).toList(),
         ran.coverage());
+  }
+
+  /// The witness's notes are lines of the log behind their topic, but for the one about the log.
+  private String note(String check, Note note) {
+    return check.equals("log.witness") && !note.topic().equals("log")
+        ? note.topic() + ": (log line)"
+        : text(note.text());
   }
 
   private Finding finding(Finding finding) {
@@ -229,8 +244,13 @@ final class Redaction {
       case Evidence.PageLooksLike page ->
           new Evidence.PageLooksLike(word(page.pfn() << 12) >>> 12, page.looks(), sentence);
       case Evidence.WhatIf whatIf -> new Evidence.WhatIf(text(whatIf.change()), sentence);
-      case Evidence.LogLineSays _ ->
-          new Evidence.LogLineSays(0, "(log line)", "a line of the kernel's log (left out)");
+      case Evidence.LogLineSays log ->
+          new Evidence.LogLineSays(
+              0,
+              "(log line)",
+              log.line().isEmpty()
+                  ? sentence
+                  : text(log.sentence().replace(log.line(), "(log line)")));
     };
   }
 

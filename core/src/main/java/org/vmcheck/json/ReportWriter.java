@@ -103,7 +103,7 @@ public final class ReportWriter {
     json.writeNumberProperty("cpus", kernel.cpus());
     json.writeNumberProperty("memoryBytes", kernel.memoryBytes());
     address("kaslrOffset", kernel.kaslrOffset());
-    hex("physBase", kernel.physBase());
+    address("physBase", kernel.physBase());
     json.writeNumberProperty("pagingLevels", kernel.pagingLevels());
     json.writeObjectPropertyStart("sme");
     hex("mask", kernel.smeMask());

@@ -5,8 +5,9 @@ import java.util.Map;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.io.Printable;
 
-/// A picture of memory in characters: a letter for the use of each page, a block for its bytes, and
-/// an exclamation mark where something was found.
+/// A picture of memory in characters: a letter for the use of each page, a sign for its bytes, and
+/// an exclamation mark where something was found. All of ASCII: a console under `LC_ALL=C` shows
+/// it, too.
 public final class MapText {
   private static final int CELLS_PER_LINE = 16;
   private static final int CELLS_PER_LONG_LINE = 64;
@@ -28,7 +29,7 @@ public final class MapText {
         boolean marked = !cell.marks().isEmpty();
         String text =
             small
-                ? " " + cell.use().letter() + block(cell.looks()) + (marked ? '!' : ' ')
+                ? " " + cell.use().letter() + sign(cell.looks()) + (marked ? '!' : ' ')
                 : String.valueOf(marked ? '!' : cell.use().letter());
         out.append(colour && marked ? "\u001b[1;31m" + text + "\u001b[0m" : text);
       }
@@ -45,7 +46,7 @@ public final class MapText {
             out.append("%c %s: %,d cells%n".formatted(use.letter(), use.words(), count)));
     if (small) {
       for (PageMap.Looks looks : PageMap.Looks.values()) {
-        out.append("%c %s%n".formatted(block(looks), looks.words()));
+        out.append("%c %s%n".formatted(sign(looks), looks.words()));
       }
     }
     int shown = 0;
@@ -86,15 +87,15 @@ public final class MapText {
     return end;
   }
 
-  private static char block(PageMap.Looks looks) {
+  private static char sign(PageMap.Looks looks) {
     return switch (looks) {
       case NOT_STORED -> ' ';
-      case ZERO -> '·';
-      case TEXT -> '≡';
-      case POINTERS -> '░';
-      case DATA -> '▒';
-      case FILLED -> '▤';
-      case RANDOM -> '█';
+      case ZERO -> '.';
+      case TEXT -> '"';
+      case POINTERS -> '>';
+      case DATA -> '%';
+      case FILLED -> '=';
+      case RANDOM -> '#';
     };
   }
 }

@@ -5,24 +5,22 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.io.ByteArrayInputStream;
-import java.math.BigInteger;
+import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.KeyPair;
-import java.security.KeyPairGenerator;
 import java.security.cert.X509Certificate;
+import java.time.Duration;
 import java.time.Instant;
-import java.util.Date;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
 import java.util.zip.ZipInputStream;
-import javax.security.auth.x500.X500Principal;
-import org.bouncycastle.cert.jcajce.JcaX509CertificateConverter;
-import org.bouncycastle.cert.jcajce.JcaX509v3CertificateBuilder;
-import org.bouncycastle.openssl.jcajce.JcaPEMWriter;
-import org.bouncycastle.operator.jcajce.JcaContentSignerBuilder;
+import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -30,51 +28,43 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.DumpReport;
+import org.vmcheck.testing.Identity;
 import org.vmcheck.testing.TestData;
 
 /// A bundle tells who signed it, and not one byte of it can be changed.
 class BundleTest {
   private static final Instant NOW = Instant.parse("2026-11-22T10:00:00Z");
 
-  private static Bundle.Signing signer(String algorithm, String name) throws Exception {
-    KeyPairGenerator generator = KeyPairGenerator.getInstance(algorithm);
-    generator.initialize(algorithm.equals("RSA") ? 2048 : 256);
-    KeyPair pair = generator.generateKeyPair();
-    X500Principal subject = new X500Principal("CN=" + name);
-    X509Certificate certificate =
-        new JcaX509CertificateConverter()
-            .getCertificate(
-                new JcaX509v3CertificateBuilder(
-                        subject,
-                        BigInteger.valueOf(7),
-                        Date.from(NOW.minusSeconds(60)),
-                        Date.from(NOW.plusSeconds(1L << 30)),
-                        subject,
-                        pair.getPublic())
-                    .build(
-                        new JcaContentSignerBuilder("SHA256with" + algorithm.replace("EC", "ECDSA"))
-                            .build(pair.getPrivate())));
-    return new Bundle.Signing(pair.getPrivate(), certificate);
+  private static Bundle.Signing signing(Identity... chain) {
+    return new Bundle.Signing(chain[0].key(), Stream.of(chain).map(Identity::certificate).toList());
   }
 
   private static byte[] small(List<Bundle.Signing> signing) throws Exception {
+    return small(signing, NOW);
+  }
+
+  private static byte[] small(List<Bundle.Signing> signing, Instant now) throws Exception {
     SortedMap<String, byte[]> files = new TreeMap<>();
     files.put("report.json", "{}".getBytes(StandardCharsets.UTF_8));
     files.put("pages/0.bin", new byte[] {1, 2, 3});
-    return Bundle.seal(files, new StringBuilder("# dump sha256 00ff\n"), signing, NOW);
+    return Bundle.seal(files, new StringBuilder("# dump sha256 00ff\n"), signing, now);
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"RSA", "EC"})
   void everyChangedByteIsRefused(String algorithm) throws Exception {
-    Bundle.Signing signing = signer(algorithm, "support");
-    List<X509Certificate> trusted = List.of(signing.certificate());
-    byte[] bundle = small(List.of(signing));
+    Identity support = Identity.of(algorithm, "support", NOW);
+    List<X509Certificate> trusted = List.of(support.certificate());
+    byte[] bundle = small(List.of(signing(support)));
 
     Bundle.Verified verified = Bundle.verify(bundle, trusted);
     assertThat(verified.signer()).isEqualTo("CN=support");
     assertThat(verified.signedAt()).isEqualTo(NOW);
-    assertThat(verified.dumpSha256()).isEqualTo("00ff");
+    assertThat(verified.dumpSha256()).containsExactly("00ff");
+    requireEveryByte(bundle, trusted);
+  }
+
+  private static void requireEveryByte(byte[] bundle, List<X509Certificate> trusted) {
     for (int at = 0; at < bundle.length; at++) {
       for (int flip : new int[] {0x01, 0x80}) {
         byte[] changed = bundle.clone();
@@ -87,10 +77,83 @@ class BundleTest {
   }
 
   @Test
+  void pathOfCertificatesLeadsToTheRootOnly() throws Exception {
+    Identity root = Identity.of("EC", "root", NOW);
+    Identity team = root.certifies("EC", "team", true, NOW);
+    Identity signer = team.certifies("EC", "signer", false, NOW);
+    byte[] bundle = small(List.of(signing(signer, team, root)));
+
+    for (Identity trusted : List.of(root, team, signer)) {
+      Bundle.Verified verified = Bundle.verify(bundle, List.of(trusted.certificate()));
+      assertThat(verified.signer()).isEqualTo("CN=signer");
+    }
+    // Of the same name, but another key.
+    Identity other = Identity.of("EC", "root", NOW);
+    refused(
+        bundle, other, "signed by CN=signer, who is neither trusted nor certified by one who is");
+    refused(small(List.of(signing(signer))), root, "neither trusted nor certified");
+    // What a signer certifies who may not certify.
+    Identity guest = signer.certifies("EC", "guest", false, NOW);
+    refused(small(List.of(signing(guest, signer, team))), root, "signed by CN=guest");
+    assertThatThrownBy(() -> small(List.of(signing(team, signer))))
+        .isInstanceOf(BundleException.class)
+        .hasMessageContaining("CN=signer did not certify CN=team");
+    // Who trusts the signer needs no other certificate, and still no byte of these may change.
+    requireEveryByte(bundle, List.of(signer.certificate()));
+  }
+
+  @Test
+  void certificatesCountAtTheTimeOfSigning() throws Exception {
+    Instant past = NOW.minus(Duration.ofDays(1000));
+    Identity expired = Identity.of("EC", "expired", past);
+
+    assertThatThrownBy(() -> small(List.of(signing(expired))))
+        .isInstanceOf(BundleException.class)
+        .hasMessageContaining("the certificate of CN=expired is valid from")
+        .hasMessageContaining("and the signature is of " + NOW);
+    Identity oldRoot = Identity.of("EC", "root", past);
+    Identity signer = oldRoot.certifies("EC", "signer", false, NOW);
+    refused(small(List.of(signing(signer))), oldRoot, "the certificate of CN=root is valid from");
+    // Signed while it was valid: an archive can be read for longer than a certificate lasts.
+    byte[] old = small(List.of(signing(expired)), past);
+    assertThat(Bundle.verify(old, List.of(expired.certificate())).validUntil())
+        .isEqualTo(expired.certificate().getNotAfter().toInstant());
+  }
+
+  private static void refused(byte[] bundle, Identity trusted, String why) {
+    assertThatThrownBy(() -> Bundle.verify(bundle, List.of(trusted.certificate())))
+        .isInstanceOf(BundleException.class)
+        .hasMessageContaining(why);
+  }
+
+  @Test
+  void whatTheFormatHasRoomForIsRefused() throws Exception {
+    Identity support = Identity.of("EC", "support", NOW);
+    List<X509Certificate> trusted = List.of(support.certificate());
+    byte[] bundle = small(List.of(signing(support)));
+    byte[] comment = Arrays.copyOf(bundle, bundle.length + 2);
+    comment[bundle.length - 2] = 2; // The comment's length ends the end record.
+    ByteArrayOutputStream before = new ByteArrayOutputStream();
+    before.write("#!/bin/sh\n".getBytes(StandardCharsets.US_ASCII));
+    before.write(bundle);
+    ByteArrayOutputStream deflated = new ByteArrayOutputStream();
+    try (ZipOutputStream zip = new ZipOutputStream(deflated)) {
+      for (Map.Entry<String, byte[]> file : CanonicalZip.read(bundle).entrySet()) {
+        zip.putNextEntry(new ZipEntry(file.getKey()));
+        zip.write(file.getValue());
+      }
+    }
+
+    for (byte[] other : List.of(comment, before.toByteArray(), deflated.toByteArray())) {
+      assertThatThrownBy(() -> Bundle.verify(other, trusted)).isInstanceOf(BundleException.class);
+    }
+  }
+
+  @Test
   void lengthenedShortenedAndUnsignedAreRefused() throws Exception {
-    Bundle.Signing signing = signer("EC", "support");
-    List<X509Certificate> trusted = List.of(signing.certificate());
-    byte[] bundle = small(List.of(signing));
+    Identity support = Identity.of("EC", "support", NOW);
+    List<X509Certificate> trusted = List.of(support.certificate());
+    byte[] bundle = small(List.of(signing(support)));
 
     for (int length : new int[] {0, 1, bundle.length - 1, bundle.length + 1}) {
       byte[] other = java.util.Arrays.copyOf(bundle, length);
@@ -98,28 +161,31 @@ class BundleTest {
     }
     assertThatThrownBy(() -> Bundle.verify(small(List.of()), trusted))
         .hasMessage("the bundle is not signed");
-    assertThatThrownBy(() -> Bundle.verify(bundle, List.of(signer("EC", "support").certificate())))
-        .hasMessageContaining("neither trusted nor certified");
+    refused(bundle, Identity.of("EC", "support", NOW), "neither trusted nor certified");
   }
 
   @Test
   void keyOfAnotherCertificateIsRefused() throws Exception {
-    Bundle.Signing mixed =
-        new Bundle.Signing(signer("EC", "a").key(), signer("EC", "b").certificate());
+    Identity a = Identity.of("EC", "a", NOW);
+    for (String algorithm : List.of("EC", "RSA")) {
+      Identity b = Identity.of(algorithm, "b", NOW);
+      Bundle.Signing mixed = new Bundle.Signing(a.key(), List.of(b.certificate()));
 
-    assertThatThrownBy(() -> small(List.of(mixed)))
-        .hasMessage("the key does not belong to the certificate");
+      assertThatThrownBy(() -> small(List.of(mixed)))
+          .isInstanceOf(BundleException.class)
+          .hasMessage("the key does not belong to the certificate");
+    }
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"RSA", "EC"})
   void opensslAgrees(String algorithm, @TempDir Path dir) throws Exception {
     assumeThat(Path.of("/usr/bin/openssl")).exists();
-    Bundle.Signing signing = signer(algorithm, "support");
-    try (JcaPEMWriter pem = new JcaPEMWriter(Files.newBufferedWriter(dir.resolve("cert.pem")))) {
-      pem.writeObject(signing.certificate());
-    }
-    SortedMap<String, byte[]> files = CanonicalZip.read(small(List.of(signing)));
+    Identity root = Identity.of(algorithm, "root", NOW);
+    Identity support = root.certifies(algorithm, "support", false, NOW);
+    Files.writeString(dir.resolve("cert.pem"), Identity.chain(List.of(root)));
+    List<Bundle.Signing> signing = List.of(signing(support, root));
+    SortedMap<String, byte[]> files = CanonicalZip.read(small(signing));
     Files.write(dir.resolve("manifest.txt"), files.get("manifest.txt"));
     Files.write(dir.resolve("manifest.p7s"), files.get("manifest.p7s"));
 
@@ -128,6 +194,7 @@ class BundleTest {
                 "/usr/bin/openssl",
                 "cms",
                 "-verify",
+                "-cades",
                 "-binary",
                 "-purpose",
                 "any",
@@ -174,8 +241,10 @@ class BundleTest {
           .as(name)
           .doesNotContain(Long.toHexString(data.slot()))
           .doesNotContain(Long.toHexString(data.object()))
-          .doesNotContain("tml HTTP", "50545448206c6d74", "lab.fault", data.dump().toString());
+          .doesNotContain("tml HTTP", "50545448206c6d74", "lab.fault", data.dump().toString())
+          .doesNotContain("out-of-tree module taints kernel");
     }
+    assertThat(text(files, "report.json")).contains("\"physBase\" : null");
     // Consistent: the address of the object stands in the claim and in its field.
     String object =
         text(files, "report.json").lines().filter(l -> l.contains("\"object\"")).findFirst().get();

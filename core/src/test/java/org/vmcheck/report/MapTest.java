@@ -68,7 +68,7 @@ class MapTest {
   void theTerminalShowsUseBytesAndFindings() {
     String text = MapText.render(map("slab dma-kmalloc-512"), false);
 
-    assertThat(text.lines().toList().get(7)).startsWith("000000070000  S█! R  ");
+    assertThat(text.lines().toList().get(7)).startsWith("000000070000  S#! R  ");
     assertThat(text).contains("! physical 0x70000 (slab dma-kmalloc-512): ciphertext");
   }
 }

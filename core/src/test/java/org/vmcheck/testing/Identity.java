@@ -1,0 +1,99 @@
+package org.vmcheck.testing;
+
+import java.io.StringWriter;
+import java.math.BigInteger;
+import java.security.KeyPair;
+import java.security.KeyPairGenerator;
+import java.security.PrivateKey;
+import java.security.cert.X509Certificate;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Date;
+import java.util.List;
+import javax.security.auth.x500.X500Principal;
+import org.bouncycastle.asn1.x509.BasicConstraints;
+import org.bouncycastle.asn1.x509.Extension;
+import org.bouncycastle.asn1.x509.KeyUsage;
+import org.bouncycastle.cert.jcajce.JcaX509CertificateConverter;
+import org.bouncycastle.cert.jcajce.JcaX509v3CertificateBuilder;
+import org.bouncycastle.openssl.jcajce.JcaPEMWriter;
+import org.bouncycastle.operator.jcajce.JcaContentSignerBuilder;
+
+/// A key and its certificate, made for a test.
+///
+/// @param certificate self-signed, or by the one that [#certifies] was called on
+public record Identity(PrivateKey key, X509Certificate certificate) {
+  private static final Duration YEAR = Duration.ofDays(365);
+
+  /// A certificate of its own, valid for a year around a time.
+  ///
+  /// @param algorithm `RSA` or `EC`
+  public static Identity of(String algorithm, String name, Instant around) throws Exception {
+    KeyPair pair = pair(algorithm);
+    return new Identity(
+        pair.getPrivate(),
+        certificate(pair, name, true, pair.getPrivate(), new X500Principal("CN=" + name), around));
+  }
+
+  /// One that this one certifies.
+  ///
+  /// @param isAuthority whether it may certify others
+  public Identity certifies(String algorithm, String name, boolean isAuthority, Instant around)
+      throws Exception {
+    KeyPair pair = pair(algorithm);
+    return new Identity(
+        pair.getPrivate(),
+        certificate(pair, name, isAuthority, key, certificate.getSubjectX500Principal(), around));
+  }
+
+  /// Keys and certificates as a PEM file.
+  public static String pem(Object... items) throws Exception {
+    StringWriter text = new StringWriter();
+    try (JcaPEMWriter pem = new JcaPEMWriter(text)) {
+      for (Object item : items) {
+        pem.writeObject(item);
+      }
+    }
+    return text.toString();
+  }
+
+  /// The certificates of some, as a PEM file.
+  public static String chain(List<Identity> identities) throws Exception {
+    return pem(identities.stream().map(Identity::certificate).toArray());
+  }
+
+  private static KeyPair pair(String algorithm) throws Exception {
+    KeyPairGenerator generator = KeyPairGenerator.getInstance(algorithm);
+    generator.initialize(algorithm.equals("RSA") ? 2048 : 256);
+    return generator.generateKeyPair();
+  }
+
+  private static X509Certificate certificate(
+      KeyPair pair,
+      String name,
+      boolean isAuthority,
+      PrivateKey issuerKey,
+      X500Principal issuer,
+      Instant around)
+      throws Exception {
+    return new JcaX509CertificateConverter()
+        .getCertificate(
+            new JcaX509v3CertificateBuilder(
+                    issuer,
+                    BigInteger.valueOf(7),
+                    Date.from(around.minus(YEAR.dividedBy(2))),
+                    Date.from(around.plus(YEAR.dividedBy(2))),
+                    new X500Principal("CN=" + name),
+                    pair.getPublic())
+                .addExtension(Extension.basicConstraints, true, new BasicConstraints(isAuthority))
+                .addExtension(
+                    Extension.keyUsage,
+                    true,
+                    new KeyUsage(
+                        KeyUsage.digitalSignature | (isAuthority ? KeyUsage.keyCertSign : 0)))
+                .build(
+                    new JcaContentSignerBuilder(
+                            "SHA256with" + issuerKey.getAlgorithm().replace("EC", "ECDSA"))
+                        .build(issuerKey)));
+  }
+}
