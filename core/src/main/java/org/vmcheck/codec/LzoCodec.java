@@ -143,7 +143,7 @@ final class LzoCodec implements PageCodec {
     if (count > outLength - op) {
       throw new CorruptPageException("lzo: more than " + outLength + " bytes come out");
     }
-    System.arraycopy(in, ip, out, op, count);
+    Runs.literals(in, ip, inLength, out, op, outLength, count);
     return op + count;
   }
 
@@ -155,14 +155,7 @@ final class LzoCodec implements PageCodec {
     if (length > outLength - op) {
       throw new CorruptPageException("lzo: more than " + outLength + " bytes come out");
     }
-    if (distance >= length) {
-      System.arraycopy(out, op - distance, out, op, length);
-    } else {
-      // The match overlaps what it writes: byte by byte, as the format means it.
-      for (int i = 0; i < length; i++) {
-        out[op + i] = out[op + i - distance];
-      }
-    }
+    Runs.match(out, op, outLength, distance, length);
     return op + length;
   }
 }

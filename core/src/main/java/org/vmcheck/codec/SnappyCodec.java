@@ -55,7 +55,7 @@ final class SnappyCodec implements PageCodec {
         if (length > inLength - ip || length > outLength - op) {
           throw new CorruptPageException("snappy: literal of " + length + " bytes at " + ip);
         }
-        System.arraycopy(in, ip, out, op, (int) length);
+        Runs.literals(in, ip, inLength, out, op, outLength, (int) length);
         ip += (int) length;
         op += (int) length;
         continue;
@@ -75,9 +75,7 @@ final class SnappyCodec implements PageCodec {
         throw new CorruptPageException(
             "snappy: copy of " + length + " bytes from " + distance + " back at " + op);
       }
-      for (int i = 0; i < length; i++) {
-        out[op + i] = out[op + i - (int) distance];
-      }
+      Runs.match(out, op, outLength, (int) distance, length);
       op += length;
     }
     if (op != outLength) {
