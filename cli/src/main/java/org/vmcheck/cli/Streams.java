@@ -17,6 +17,10 @@ import picocli.CommandLine.Model.CommandSpec;
 
 /// Where a command's text goes.
 final class Streams {
+  /// Reports hold kernel memory.
+  private static final Set<PosixFilePermission> OWNER_ONLY =
+      PosixFilePermissions.fromString("rw-------");
+
   private Streams() {}
 
   /// Colour only on a terminal, and never against NO_COLOR (https://no-color.org).
@@ -45,13 +49,12 @@ final class Streams {
       out.flush();
       return;
     }
-    write(
-        file, text.getBytes(StandardCharsets.UTF_8), PosixFilePermissions.fromString("rw-------"));
+    write(file, text.getBytes(StandardCharsets.UTF_8), OWNER_ONLY);
   }
 
   /// Writes a file that only its owner can read.
   static void write(Path file, byte[] bytes) throws IOException {
-    write(file, bytes, PosixFilePermissions.fromString("rw-------"));
+    write(file, bytes, OWNER_ONLY);
   }
 
   /// Replaces a file at once, and leaves it readable for whom it was: numbers without memory, for a
@@ -60,9 +63,7 @@ final class Streams {
     write(
         file,
         text.getBytes(StandardCharsets.UTF_8),
-        Files.exists(file)
-            ? Files.getPosixFilePermissions(file)
-            : PosixFilePermissions.fromString("rw-------"));
+        Files.exists(file) ? Files.getPosixFilePermissions(file) : OWNER_ONLY);
   }
 
   /// Refuses a file that cannot be written, or that is an input: before the work, not after it.
@@ -102,10 +103,7 @@ final class Streams {
     Path directory = file.toAbsolutePath().getParent();
     Path temporary =
         Files.createTempFile(
-            directory,
-            ".vmcheck",
-            ".tmp",
-            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+            directory, ".vmcheck", ".tmp", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
     try {
       Files.write(temporary, bytes);
       Files.setPosixFilePermissions(temporary, permissions);

@@ -98,11 +98,7 @@ public class ElfReadBenchmark {
 
   @Benchmark
   public byte[] vmcheck(Count count) throws IOException {
-    for (long pfn : frames) {
-      if (!(memory.readInto(pfn, page) instanceof PageRead.Present)) {
-        throw new IOException("frame " + pfn + " cannot be read");
-      }
-    }
+    StoredPages.read(memory, frames, page);
     count.pages += frames.length;
     return page;
   }

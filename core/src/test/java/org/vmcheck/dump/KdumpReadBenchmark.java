@@ -44,11 +44,7 @@ public class KdumpReadBenchmark {
 
   @Benchmark
   public byte[] vmcheck(Count count) throws IOException {
-    for (long pfn : frames) {
-      if (!(memory.readInto(pfn, page) instanceof PageRead.Present)) {
-        throw new IOException("frame " + pfn + " cannot be read");
-      }
-    }
+    StoredPages.read(memory, frames, page);
     count.pages += frames.length;
     return page;
   }

@@ -3,10 +3,8 @@ package org.vmcheck.dump;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -24,6 +22,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.vmcheck.testing.DumpCopy;
+import org.vmcheck.testing.ForeignTool;
 import org.vmcheck.testing.KdumpWriter;
 import org.vmcheck.testing.Packer;
 import org.vmcheck.testing.TestData;
@@ -74,7 +73,7 @@ class PeerPresenceTest {
   }
 
   private void compare(NavigableMap<Long, byte[]> pages, Path file) throws Exception {
-    assumeTrue(isInstalled("drgn"), "drgn is not installed");
+    assumeTrue(ForeignTool.isInstalled("drgn"), "drgn is not installed");
     List<Long> frames = sample(pages);
     Path list =
         Files.write(directory.resolve("frames"), frames.stream().map(String::valueOf).toList());
@@ -91,14 +90,15 @@ class PeerPresenceTest {
       }
     }
     List<String> theirs =
-        run(
-            "drgn",
-            "-q",
-            "--no-default-symbols",
-            "-c",
-            file.toString(),
-            program.toString(),
-            list.toString());
+        ForeignTool.run(
+            List.of(
+                "drgn",
+                "-q",
+                "--no-default-symbols",
+                "-c",
+                file.toString(),
+                program.toString(),
+                list.toString()));
     assertThat(theirs).isEqualTo(ours);
   }
 
@@ -126,22 +126,5 @@ class PeerPresenceTest {
       return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(page));
     }
     return "absent";
-  }
-
-  private static boolean isInstalled(String tool) {
-    return Stream.of(System.getenv("PATH").split(":", -1))
-        .anyMatch(folder -> Files.isExecutable(Path.of(folder, tool)));
-  }
-
-  /// The lines that a tool prints; it must succeed.
-  private static List<String> run(String... command) throws IOException, InterruptedException {
-    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
-    process.getOutputStream().close();
-    List<String> lines =
-        new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
-            .lines()
-            .toList();
-    assertThat(process.waitFor()).as(String.join("\n", lines)).isZero();
-    return lines;
   }
 }

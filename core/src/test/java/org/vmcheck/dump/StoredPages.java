@@ -30,6 +30,17 @@ public final class StoredPages {
         memory.nextStored(0), pfn -> pfn >= 0, pfn -> memory.nextStored(pfn + 1));
   }
 
+  /// Reads frames one after the other into one page.
+  ///
+  /// @throws IOException if one cannot be read
+  static void read(PhysicalMemory memory, long[] frames, byte[] page) throws IOException {
+    for (long pfn : frames) {
+      if (!(memory.readInto(pfn, page) instanceof PageRead.Present)) {
+        throw new IOException("frame " + pfn + " cannot be read");
+      }
+    }
+  }
+
   /// Copies the bytes of these frames.
   ///
   /// @throws IllegalStateException if the dump is not kdump-compressed, or one of the pages is not

@@ -4,8 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -36,7 +34,7 @@ class ForeignReadersTest {
   @MethodSource("layouts")
   void drgnReadsTheSameWordsThroughThePageTables(Layout layout, @TempDir Path directory)
       throws IOException {
-    assumeTrue(isInstalled("drgn"), "drgn is not installed");
+    assumeTrue(ForeignTool.isInstalled("drgn"), "drgn is not installed");
     FakeImage image = FakeKernel.of(layout).seed(5).build();
     List<Long> addresses = new ArrayList<>();
     addresses.add(image.symbol("linux_banner"));
@@ -60,7 +58,7 @@ class ForeignReadersTest {
           new ArrayList<>(
               List.of("drgn", "-q", "--no-default-symbols", "-c", dump.toString(), program + ""));
       addresses.forEach(address -> command.add(Long.toHexString(address)));
-      assertThat(run(command))
+      assertThat(ForeignTool.run(command))
           .as(dump.toString())
           .isEqualTo(
               addresses.stream().map(address -> Long.toHexString(image.word(address))).toList());
@@ -77,11 +75,11 @@ class ForeignReadersTest {
   @MethodSource("layouts")
   void paholeFindsEveryMemberWhereTheTableHasIt(Layout layout, @TempDir Path directory)
       throws IOException {
-    assumeTrue(isInstalled("pahole"), "pahole is not installed");
+    assumeTrue(ForeignTool.isInstalled("pahole"), "pahole is not installed");
     Path btf = Files.write(directory.resolve("btf"), LayoutBtf.of(layout));
     for (String struct : List.of("kmem_cache", "kmem_cache_node", layout.slabStruct(), "page")) {
       Map<String, String> found = new HashMap<>();
-      for (String line : run(List.of("pahole", "-C", struct, btf.toString()))) {
+      for (String line : ForeignTool.run(List.of("pahole", "-C", struct, btf.toString()))) {
         Matcher matcher = MEMBER.matcher(line);
         if (matcher.find()) {
           String bit = matcher.group(3) == null ? "" : ":" + matcher.group(3);
@@ -101,30 +99,6 @@ class ForeignReadersTest {
               .isEqualTo(expected);
         }
       }
-    }
-  }
-
-  private static boolean isInstalled(String tool) {
-    return Stream.of(System.getenv("PATH").split(":", -1))
-        .anyMatch(folder -> Files.isExecutable(Path.of(folder, tool)));
-  }
-
-  /// The lines that a tool prints; it must succeed.
-  private static List<String> run(List<String> command) {
-    try {
-      Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
-      process.getOutputStream().close();
-      List<String> lines =
-          new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
-              .lines()
-              .toList();
-      assertThat(process.waitFor()).as(String.join("\n", lines)).isZero();
-      return lines;
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new AssertionError(e);
     }
   }
 }
