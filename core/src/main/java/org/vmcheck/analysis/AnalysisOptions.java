@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import org.vmcheck.debuginfo.DebugSources;
+import org.vmcheck.debuginfo.KnownTables;
 import org.vmcheck.dump.OpenOptions;
 
 /// What the user asked for.
@@ -37,15 +38,21 @@ public record AnalysisOptions(
   /// @param vmlinux a file that the user names
   /// @param directories looked through before the places of the distributions
   /// @param force whether a named file of another kernel is used all the same
-  public record Debug(Optional<Path> vmlinux, List<Path> directories, boolean force) {
+  /// @param known tables of dumps read before this one
+  public record Debug(
+      Optional<Path> vmlinux, List<Path> directories, boolean force, KnownTables known) {
     public static final Debug DEFAULT = new Debug(Optional.empty(), List.of(), false);
+
+    public Debug(Optional<Path> vmlinux, List<Path> directories, boolean force) {
+      this(vmlinux, directories, force, KnownTables.NONE);
+    }
 
     public Debug {
       directories = List.copyOf(directories);
     }
 
     DebugSources sources() {
-      return new DebugSources(vmlinux, directories, force, Set.of());
+      return new DebugSources(vmlinux, directories, force, Set.of(), known);
     }
   }
 
@@ -77,5 +84,17 @@ public record AnalysisOptions(
 
   public AnalysisOptions withThreads(int newThreads) {
     return new AnalysisOptions(only, full, deadline, newThreads, debug, spool);
+  }
+
+  /// For the analyses of many dumps: what was read of a kernel's tables serves for the next dump
+  /// that has the same.
+  public AnalysisOptions forManyDumps() {
+    return new AnalysisOptions(
+        only,
+        full,
+        deadline,
+        threads,
+        new Debug(debug.vmlinux, debug.directories, debug.force, new KnownTables(2)),
+        spool);
   }
 }

@@ -92,7 +92,7 @@ public final class BatchScanner {
     this.listener = listener;
     this.judge =
         new Judge(
-            jobs() > 1 ? options.analysis().withThreads(1) : options.analysis(),
+            (jobs() > 1 ? options.analysis().withThreads(1) : options.analysis()).forManyDumps(),
             options.tool(),
             Clock.systemUTC());
   }

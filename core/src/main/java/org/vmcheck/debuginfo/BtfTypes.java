@@ -119,7 +119,12 @@ public final class BtfTypes implements Types {
   /// @throws MalformedFileException if a record breaks the format's rules, naming it
   /// @throws UnsupportedFormatException if the blob is big endian
   public static BtfTypes parse(ByteView blob) throws IOException {
-    return parse(blob, null);
+    return parse(blob, (BtfTypes) null);
+  }
+
+  /// [#parse], unless the same blob is among those read before.
+  public static BtfTypes parse(ByteView blob, KnownTables known) throws IOException {
+    return known.get(BtfTypes.class, List.of(blob), () -> parse(blob));
   }
 
   /// Reads a module's blob, whose ids and strings go on where those of the kernel end.

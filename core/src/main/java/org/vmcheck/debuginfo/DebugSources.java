@@ -13,8 +13,13 @@ import java.util.Set;
 ///   places of the distributions
 /// @param force whether a named file that belongs to another kernel is used all the same
 /// @param ignored what is not to be used although it is there
+/// @param known tables of dumps read before this one
 public record DebugSources(
-    Optional<Path> vmlinux, List<Path> directories, boolean force, Set<Kind> ignored) {
+    Optional<Path> vmlinux,
+    List<Path> directories,
+    boolean force,
+    Set<Kind> ignored,
+    KnownTables known) {
 
   /// What symbols and types are found in.
   public enum Kind {
@@ -30,7 +35,7 @@ public record DebugSources(
 
   /// The dump, and the places of the distributions.
   public static final DebugSources DEFAULT =
-      new DebugSources(Optional.empty(), List.of(), false, Set.of());
+      new DebugSources(Optional.empty(), List.of(), false, Set.of(), KnownTables.NONE);
 
   public DebugSources {
     directories = List.copyOf(directories);
@@ -38,19 +43,19 @@ public record DebugSources(
   }
 
   public DebugSources withVmlinux(Path file) {
-    return new DebugSources(Optional.of(file), directories, force, ignored);
+    return new DebugSources(Optional.of(file), directories, force, ignored, known);
   }
 
   public DebugSources withDirectories(List<Path> roots) {
-    return new DebugSources(vmlinux, roots, force, ignored);
+    return new DebugSources(vmlinux, roots, force, ignored, known);
   }
 
   public DebugSources withForce(boolean newForce) {
-    return new DebugSources(vmlinux, directories, newForce, ignored);
+    return new DebugSources(vmlinux, directories, newForce, ignored, known);
   }
 
   public DebugSources ignoring(Kind... kinds) {
-    return new DebugSources(vmlinux, directories, force, Set.of(kinds));
+    return new DebugSources(vmlinux, directories, force, Set.of(kinds), known);
   }
 
   public boolean ignores(Kind kind) {

@@ -63,20 +63,33 @@ public final class Kallsyms {
   /// @param stext run-time address of `_stext`; empty if not known, then it must lie in the image
   /// @throws MalformedFileException if no encoding gives a table that can be right
   public static Symbols decode(Tables tables, OptionalLong stext) throws MalformedFileException {
-    return decode(
+    return decode(tables, stext, KnownTables.NONE);
+  }
+
+  /// [#decode(Tables, OptionalLong)] with names that may have been read before.
+  public static Symbols decode(Tables tables, OptionalLong stext, KnownTables known)
+      throws MalformedFileException {
+    List<ByteView> read = List.of(tables.names, tables.tokenTable, tables.tokenIndex);
+    NameIndex names = known.get(NameIndex.class, read, () -> names(tables));
+    if (names.names().count() != tables.count) {
+      // The same bytes with another count.
+      names = names(tables);
+    }
+    return decode(names, tables, stext, "kallsyms");
+  }
+
+  private static NameIndex names(Tables tables) throws MalformedFileException {
+    return new NameIndex(
         TokenNames.read(
             new TokenNames.Tokens(tables.tokenTable, tables.tokenIndex),
             tables.names,
-            tables.count),
-        tables,
-        stext,
-        "kallsyms");
+            tables.count));
   }
 
   /// [#decode] with the names already read.
   ///
   /// @param source what reports call these symbols
-  static Symbols decode(TokenNames names, Tables tables, OptionalLong stext, String source)
+  static Symbols decode(NameIndex names, Tables tables, OptionalLong stext, String source)
       throws MalformedFileException {
     List<String> refused = new ArrayList<>();
     for (Encoding encoding : applicable(tables)) {

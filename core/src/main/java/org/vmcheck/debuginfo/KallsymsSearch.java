@@ -121,7 +121,7 @@ public final class KallsymsSearch {
     public Symbols symbols(long addressLessPosition, OptionalLong stext)
         throws MalformedFileException {
       return Kallsyms.decode(
-          names, at(tables, addressLessPosition), stext, "kallsyms by signature");
+          new NameIndex(names), at(tables, addressLessPosition), stext, "kallsyms by signature");
     }
 
     /// The symbols of a place-relative table, each with its position instead of its address.

@@ -14,44 +14,20 @@ import java.util.OptionalLong;
 public final class Symbols {
   private final String source;
   private final NamePool names;
+  private final NameIndex index;
   private final long[] addresses;
-
-  /// Open-addressing table: hash of the name → index + 1.
-  private final int[] slots;
 
   /// Indices in ascending order of address, made when first asked for.
   private volatile int[] byAddress;
 
   Symbols(String source, NamePool names, long[] addresses) {
+    this(source, new NameIndex(names), addresses);
+  }
+
+  Symbols(String source, NameIndex index, long[] addresses) {
     this.source = source;
-    this.names = names;
-    this.addresses = addresses;
-    int count = addresses.length;
-    int capacity = Integer.highestOneBit(Math.max(16, count)) * 2;
-    if (capacity - capacity / 4 < count) {
-      capacity *= 2;
-    }
-    int[] table = new int[capacity];
-    for (int i = 0; i < count; i++) {
-      insert(table, names.hash(i), i + 1);
-    }
-    this.slots = table;
-  }
-
-  /// A method for one entry, not a loop over all: it is compiled after a few hundred of them.
-  private static void insert(int[] table, int hash, int entry) {
-    int mask = table.length - 1;
-    int slot = spread(hash) & mask;
-    while (table[slot] != 0) {
-      slot = slot + 1 & mask;
-    }
-    table[slot] = entry;
-  }
-
-  private Symbols(Symbols other, long[] addresses) {
-    this.source = other.source;
-    this.names = other.names;
-    this.slots = other.slots;
+    this.names = index.names();
+    this.index = index;
     this.addresses = addresses;
   }
 
@@ -61,7 +37,7 @@ public final class Symbols {
     for (int i = 0; i < moved.length; i++) {
       moved[i] = addresses[i] + (Long.compareUnsigned(addresses[i], least) >= 0 ? offset : 0);
     }
-    return new Symbols(this, moved);
+    return new Symbols(source, index, moved);
   }
 
   /// Gathers symbols in any order.
@@ -138,12 +114,7 @@ public final class Symbols {
   public List<Symbol> all(String name) {
     byte[] wanted = name.getBytes(StandardCharsets.ISO_8859_1);
     List<Symbol> found = new ArrayList<>(1);
-    int slot = spread(NamePool.hash(wanted, 0, wanted.length)) & slots.length - 1;
-    for (; slots[slot] != 0; slot = slot + 1 & slots.length - 1) {
-      if (names.isEqual(slots[slot] - 1, wanted)) {
-        found.add(get(slots[slot] - 1));
-      }
-    }
+    index.forEach(wanted, i -> found.add(get(i)));
     return found;
   }
 
@@ -213,9 +184,5 @@ public final class Symbols {
     int[] order = new int[boxed.length];
     Arrays.setAll(order, i -> boxed[i]);
     return order;
-  }
-
-  private static int spread(int hash) {
-    return hash ^ hash >>> 15;
   }
 }

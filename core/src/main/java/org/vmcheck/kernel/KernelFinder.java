@@ -215,7 +215,8 @@ public final class KernelFinder {
     if (info.symbol("kallsyms_names").isPresent()
         && !sources.ignores(DebugSources.Kind.KALLSYMS_KEYS)) {
       try {
-        return Optional.of(Kallsyms.decode(kallsyms(info, memory), info.symbol("_stext")));
+        return Optional.of(
+            Kallsyms.decode(kallsyms(info, memory), info.symbol("_stext"), sources.known()));
       } catch (MalformedFileException e) {
         reason = e.getMessage();
       }
@@ -378,7 +379,8 @@ public final class KernelFinder {
       return Optional.empty();
     }
     try {
-      BtfTypes btf = BtfTypes.parse(bytes(memory, "btf", start.getAsLong(), (int) size));
+      BtfTypes btf =
+          BtfTypes.parse(bytes(memory, "btf", start.getAsLong(), (int) size), sources.known());
       String refusal = contradiction(btf);
       if (refusal != null) {
         missing.add("no types: " + refusal);
