@@ -38,6 +38,10 @@ final class ElfDump implements Dump, PhysicalMemory {
   private final List<ElfNote> notes;
   private final Optional<Vmcoreinfo> vmcoreinfo;
   private final int pageSize;
+
+  /// The last frame whose end is still a positive address. Kept, since the quotient of two longs
+  /// costs as much as the rest of a look-up where only the quick compiler runs.
+  private final long lastPfn;
   private final Container container;
 
   private final ReadFailures failures = new ReadFailures();
@@ -65,6 +69,7 @@ final class ElfDump implements Dump, PhysicalMemory {
     this.notes = List.copyOf(elf.notes());
     this.vmcoreinfo = KdumpDump.fromNotes(notes);
     this.pageSize = pageSize(vmcoreinfo, remarks);
+    this.lastPfn = Long.MAX_VALUE / pageSize - 1;
     int count = pieces.size();
     starts = new long[count];
     ends = new long[count];
@@ -372,7 +377,7 @@ final class ElfDump implements Dump, PhysicalMemory {
 
   @Override
   public long nextStored(long pfn) {
-    if (pfn < 0 || pfn > Long.MAX_VALUE / pageSize) {
+    if (pfn < 0 || pfn > lastPfn) {
       return pfn < 0 ? nextStored(0) : -1;
     }
     long paddr = pfn * pageSize;
@@ -403,7 +408,7 @@ final class ElfDump implements Dump, PhysicalMemory {
 
   /// @param into where to copy the page; null for a view of the file where that is possible
   private PageRead read(long pfn, byte[] into) {
-    if (pfn < 0 || pfn > Long.MAX_VALUE / pageSize - 1) {
+    if (pfn < 0 || pfn > lastPfn) {
       return new PageRead.NotInDump(pfn);
     }
     long paddr = pfn * pageSize;
@@ -481,7 +486,7 @@ final class ElfDump implements Dump, PhysicalMemory {
 
   @Override
   public Optional<PageRead> defect(long pfn) {
-    if (pfn < 0 || pfn > Long.MAX_VALUE / pageSize - 1) {
+    if (pfn < 0 || pfn > lastPfn) {
       return Optional.empty();
     }
     long paddr = pfn * pageSize;

@@ -25,10 +25,20 @@ import java.util.concurrent.atomic.AtomicLong;
 public final class MappedFile implements ByteSource, AutoCloseable {
   /// Touched bytes after which the resident pages are given back. Bounds what a walk over a dump of
   /// any size keeps in memory; a smaller file is never given back.
-  private static final long RESIDENT_LIMIT = 64L << 20;
+  private static final int RESIDENT_SHIFT = 26;
+
+  private static final long RESIDENT_LIMIT = 1L << RESIDENT_SHIFT;
 
   /// A fault maps 16 pages at once (Linux `fault_around_bytes`), so a small read costs as much.
-  private static final long TOUCHED_BY_A_FAULT = 64 << 10;
+  private static final int FAULT_SHIFT = 16;
+
+  private static final long TOUCHED_BY_A_FAULT = 1L << FAULT_SHIFT;
+
+  /// A file of 64 PiB has that many ranges.
+  private static final int RANGE_BITS = 40;
+
+  /// Several threads, each with descriptors and slabs of its own, keep their places apart.
+  private static final int COUNTED = 1 << 8;
 
   /// `st_mode` of stat(2): `S_IFMT`, `S_IFREG` and `S_IFBLK`.
   private static final int TYPE_OF_FILE = 0170000;
@@ -42,9 +52,10 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   private final String name;
   private final AtomicLong touched = new AtomicLong();
 
-  /// The range of [#TOUCHED_BY_A_FAULT] bytes that was touched last. Threads may overwrite each
-  /// other's: then a range counts twice.
-  private long lastTouched = -1;
+  /// Ranges of [#TOUCHED_BY_A_FAULT] bytes that are counted in [#touched] already, each at the place
+  /// that its number gives, with the round between two times of giving back in which it was. A range
+  /// that lost its place to another, or was written by two threads at once, counts twice.
+  private final long[] counted = new long[COUNTED];
 
   private final Arena arena;
   private final MemorySegment map;
@@ -159,14 +170,18 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   /// Gives the touched pages of the map back to the system every so often: they are read again on
   /// use, mostly from its cache.
   private void countTouched(long offset, long byteCount) {
-    long last = (offset + byteCount) / TOUCHED_BY_A_FAULT;
-    if (last == lastTouched && byteCount <= TOUCHED_BY_A_FAULT) {
-      return; // Its neighbours were mapped with the one before.
+    // Shifts: a division of longs is a call where only the quick compiler runs.
+    long last = (offset + byteCount - 1) >> FAULT_SHIFT;
+    int place = (int) last & (COUNTED - 1);
+    long round = touched.get() >> RESIDENT_SHIFT;
+    long stamp = ((round << RANGE_BITS) | last) + 1;
+    if (counted[place] == stamp && byteCount <= TOUCHED_BY_A_FAULT) {
+      return; // Its neighbours were mapped with it.
     }
-    lastTouched = last;
+    counted[place] = stamp;
     long more = Math.max(byteCount, TOUCHED_BY_A_FAULT);
     long before = touched.getAndAdd(more);
-    if (before / RESIDENT_LIMIT != (before + more) / RESIDENT_LIMIT) {
+    if (before >> RESIDENT_SHIFT != (before + more) >> RESIDENT_SHIFT) {
       map.unload();
     }
   }

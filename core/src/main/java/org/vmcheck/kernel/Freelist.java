@@ -107,14 +107,17 @@ public record Freelist(int length, End end) {
     /// what such a word says is a hint and never a proof.
     public Unmet readUnmet(Slab slab) {
       long random = slab.cache().random();
+      int objects = slab.walkableObjects();
+      int size = slab.cache().size();
       int read = 0;
       int unread = 0;
       int leading = 0;
-      for (int i = 0; i < slab.walkableObjects(); i++) {
+      long slot = slab.slot(0) - size;
+      for (int i = 0; i < objects; i++) {
+        slot += size;
         if (metAt[i] != 0) {
           continue;
         }
-        long slot = slab.slot(i);
         if (memory.isReadable(slot)) {
           long pointer = decoder.decode(memory.word(slot), slot, random);
           leading += pointer == 0 || slab.index(pointer) >= 0 ? 1 : 0;

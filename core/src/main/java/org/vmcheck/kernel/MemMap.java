@@ -2,6 +2,8 @@ package org.vmcheck.kernel;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -19,6 +21,11 @@ public final class MemMap {
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   private static final ValueLayout.OfInt HALF =
       ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  private static final VarHandle WORD_OF_ARRAY =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+  private static final VarHandle HALF_OF_ARRAY =
+      MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
 
   private final Kernel kernel;
   private final VirtualMemory memory;
@@ -113,8 +120,20 @@ public final class MemMap {
   /// Streams the descriptors of a range of frames in order. Ranges that the kernel never mapped
   /// (holes) are passed over in silence.
   void stream(long firstPfn, long endOfRange, Visitor visitor) {
+    stream(firstPfn, endOfRange, visitor, false);
+  }
+
+  /// The same, but shows only descriptors that carry the mark of a slab: most frames do not.
+  void streamMarkedAsSlab(long firstPfn, long endOfRange, Visitor visitor) {
+    stream(firstPfn, endOfRange, visitor, true);
+  }
+
+  private void stream(long firstPfn, long endOfRange, Visitor visitor, boolean onlySlabs) {
     int pageSize = memory.physical().pageSize();
     byte[] straddling = new byte[shape.size()];
+    // Words of an array are read ten times as fast as those of the map where only the quick
+    // compiler runs, so that one copy pays for the 64 descriptors of a page.
+    byte[] copy = new byte[onlySlabs ? pageSize : 0];
     long pfn = firstPfn;
     while (pfn < endOfRange) {
       long endOfRun = endOfRange;
@@ -137,9 +156,15 @@ public final class MemMap {
         pfn = gapEnd;
         continue;
       }
+      if (onlySlabs) {
+        MemorySegment.copy(page, ValueLayout.JAVA_BYTE, 0, copy, 0, pageSize);
+      }
       int at = inPage;
       for (; at + shape.size() <= pageSize && pfn < endOfRun; at += shape.size()) {
-        visitor.page(pfn++, page, at);
+        if (!onlySlabs || isMarkedAsSlab(copy, at)) {
+          visitor.page(pfn, page, at);
+        }
+        pfn++;
       }
       if (at < pageSize && pfn < endOfRun) {
         // A descriptor that lies across two pages (sizes that are no power of two).
@@ -166,6 +191,14 @@ public final class MemMap {
             : pageSize;
     long end = (vaddr & -span) + span;
     return (end - vaddr + shape.size() - 1) / shape.size();
+  }
+
+  private boolean isMarkedAsSlab(byte[] bytes, int at) {
+    return shape
+        .slab()
+        .matches(
+            (long) WORD_OF_ARRAY.get(bytes, at + shape.flagsAt()),
+            shape.typeAt() < 0 ? -1 : (int) HALF_OF_ARRAY.get(bytes, at + shape.typeAt()));
   }
 
   static long word(MemorySegment bytes, long at) {

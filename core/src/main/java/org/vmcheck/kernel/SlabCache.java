@@ -163,6 +163,9 @@ public record SlabCache(
     if (allocator == Allocator.SLAB) {
       return objects;
     }
-    return (int) Math.min((4096L << slabOrder) / size, 32767);
+    // No order above 11 counts as sane; up to there the quotient is one of ints.
+    return slabOrder <= 18
+        ? Math.min((4096 << slabOrder) / size, 32767)
+        : (int) Math.min((4096L << slabOrder) / size, 32767);
   }
 }

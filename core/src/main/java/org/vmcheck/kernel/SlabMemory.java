@@ -1,7 +1,7 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.vmcheck.dump.PageRead;
@@ -13,13 +13,14 @@ import org.vmcheck.dump.PhysicalMemory;
 /// The pages are decoded into buffers of its own, past the cache of the dump: a walk over all slabs
 /// meets each page once, and would only fill the cache with what nobody asks for again.
 public final class SlabMemory {
-  private static final ValueLayout.OfLong WORD =
-      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  /// A view of arrays, not of memory segments: the walk reads one word of each object, most of it in
+  /// code of the quick compiler, where this is ten times as fast.
+  private static final VarHandle WORD =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
   private final PhysicalMemory physical;
   private final int pageShift;
   private PageRead[] pages = new PageRead[1];
-  private MemorySegment[] segments = new MemorySegment[1];
   private byte[][] buffers = new byte[1][];
   private Slab slab;
   private long firstPfn;
@@ -35,11 +36,9 @@ public final class SlabMemory {
     int count = 1 << newSlab.order();
     if (pages.length < count) {
       pages = new PageRead[count];
-      segments = new MemorySegment[count];
       buffers = Arrays.copyOf(buffers, count);
     } else {
       Arrays.fill(pages, 0, count, null);
-      Arrays.fill(segments, 0, count, null);
     }
     firstPfn = newSlab.pfn();
   }
@@ -55,9 +54,6 @@ public final class SlabMemory {
       }
       page = physical.readInto(firstPfn + index, buffers[index]);
       pages[index] = page;
-      if (page instanceof PageRead.Present(MemorySegment bytes)) {
-        segments[index] = bytes;
-      }
     }
     return page;
   }
@@ -84,7 +80,7 @@ public final class SlabMemory {
     int index = (int) ((address - slab.base()) >>> pageShift);
     int at = (int) address & ((1 << pageShift) - 1);
     if (at <= (1 << pageShift) - 8) {
-      return segments[index].get(WORD, at);
+      return (long) WORD.get(buffers[index], at);
     }
     long value = 0;
     for (int i = 7; i >= 0; i--) {
@@ -97,6 +93,6 @@ public final class SlabMemory {
   public int u8(long address) {
     page(address);
     int index = (int) ((address - slab.base()) >>> pageShift);
-    return segments[index].get(ValueLayout.JAVA_BYTE, address & ((1 << pageShift) - 1)) & 0xff;
+    return buffers[index][(int) address & ((1 << pageShift) - 1)] & 0xff;
   }
 }

@@ -595,7 +595,7 @@ public record SlabSurvey(
             finished = false;
             return;
           }
-          memMap.stream(first, Math.min(first + chunk, memMap.endPfn()), this);
+          memMap.streamMarkedAsSlab(first, Math.min(first + chunk, memMap.endPfn()), this);
         }
       }
 

@@ -64,11 +64,6 @@ public final class CopiedMemory implements PhysicalMemory {
   }
 
   @Override
-  public PageRead readInto(long pfn, byte[] page) {
-    return read(pfn);
-  }
-
-  @Override
   public long nextStored(long pfn) {
     return memory.nextStored(pfn);
   }

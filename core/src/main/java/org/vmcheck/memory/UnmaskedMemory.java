@@ -38,7 +38,9 @@ public final class UnmaskedMemory implements PhysicalMemory {
 
   @Override
   public PageRead readInto(long pfn, byte[] page) {
-    return masks.containsKey(pfn) ? read(pfn) : memory.readInto(pfn, page);
+    return masks.containsKey(pfn)
+        ? PhysicalMemory.super.readInto(pfn, page)
+        : memory.readInto(pfn, page);
   }
 
   @Override
