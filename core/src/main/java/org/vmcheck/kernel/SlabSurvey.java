@@ -281,7 +281,10 @@ public record SlabSurvey(
       if (!caches.list().isClosed()) {
         faults.add(
             new SlabFault.Links(
-                null, "slab_caches", kernel.symbol("slab_caches").orElse(0), caches.list()));
+                null,
+                "slab_caches",
+                caches.list().blamed(kernel.symbol("slab_caches").orElse(0)),
+                caches.list()));
       }
       for (StructRead.Unread unread : caches.unread()) {
         faults.add(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
