@@ -37,7 +37,8 @@ final class SlabCountsCheck implements Check {
     with the length of the list, nr_slabs and total_objects with the slabs found through the page
     descriptors.
 
-    It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind.
+    It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind; which
+    such states count as legal is said at slab.lists.
     Next: look at the freelist of the same slab; alone, a wrong counter points to a damaged page
     descriptor.\
     """;

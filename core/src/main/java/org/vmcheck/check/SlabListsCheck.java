@@ -43,10 +43,14 @@ final class SlabListsCheck implements Check {
     the pages around it. A list with one bad link is read from the other side, so that the slabs
     behind it are not lost.
 
-    Legal for an instant, and so notes: with list_lock held, nr_partial one off and one node linked
-    half; with a slab's page locked, inuse one off; per cache, no more slabs with free objects on no
-    list than the machine has CPUs. Anything beyond that is a finding, and a bad free pointer,
-    a cycle or an object on two lists always is.
+    Legal for an instant, and so notes: with list_lock held, nr_partial one off, more if as many
+    slabs are on no list, and one node linked half; with a slab's page locked, inuse one off; one
+    slab a CPU that a cache's nr_slabs does not count and that no list keeps, whatever its words say
+    (it is built or given back); empty slabs on no list; slabs carried between lists, up to 64 a CPU
+    (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs
+    that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches.
+    Anything beyond that is a finding, and so is a bad free pointer, a cycle or an object on two
+    lists in a slab that is counted.
     Next: compare the bad word with list poison and with its neighbours.\
     """;
   }

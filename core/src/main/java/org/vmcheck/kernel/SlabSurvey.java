@@ -6,11 +6,14 @@ import java.util.BitSet;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
 import java.util.function.Predicate;
@@ -67,12 +70,12 @@ public record SlabSurvey(
   /// Slabs crowd in a few places: only many small pieces share them evenly.
   private static final int CHUNKS_PER_THREAD = 64;
 
+  /// Slabs on nodes' lists that must be there before the flag that all of them carry means something.
+  private static final int MIN_MARKED = 4;
+
   private static final int MAX_FAULTS = 20_000;
   private static final int MAX_PARTIAL_CHAIN = 1 << 16;
   private static final int MAX_NODE_LIST = 1 << 24;
-
-  /// KFENCE's default pool: 255 objects, two pages each, and a first pair.
-  private static final long KFENCE_POOL_BYTES = 2L << 20;
 
   public SlabSurvey {
     tallies = List.copyOf(tallies);
@@ -94,8 +97,9 @@ public record SlabSurvey(
     }
   }
 
-  /// Something that breaks a rule and is legal for an instant: the lock that guards it was held.
+  /// Something that breaks a rule and is legal for an instant: a CPU was stopped in the middle.
   ///
+  /// @param cache null if it is not known
   /// @param what the state, a clause
   /// @param why what allows it, a clause
   public record Instant(SlabCache cache, String what, String why) {}
@@ -156,12 +160,17 @@ public record SlabSurvey(
     private final List<SlabFault> faults = new ArrayList<>();
     private final List<Instant> instants = new ArrayList<>();
     private final Optional<NodeSpans> nodeSpans;
-    private final long kfenceStart;
-    private final long kfenceEnd;
+    private final KfencePool kfence;
+
+    /// Caches that are on `slab_caches` no more, by address; empty for addresses that are none.
+    private final Map<Long, Optional<SlabCache>> destroyed = new ConcurrentHashMap<>();
+
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
+    private final List<LockedCount> lockedCounts = new ArrayList<>();
     private FreelistDecoder.Vote vote;
     private Frozen onCpuPartial = Frozen.UNKNOWN;
+    private UnlistedSlabs.Marks marks = new UnlistedSlabs.Marks(false, 0);
 
     /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from
     /// 6.8 on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the
@@ -172,6 +181,10 @@ public record SlabSurvey(
       UNKNOWN
     }
 
+    /// A node's `nr_partial` that is more than one off while its lock is held: slabs that are moved
+    /// in bulk (`__kmem_cache_do_shrink`) must be found on no list.
+    private record LockedCount(SlabFault.Count fault, long missing) {}
+
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
       this.memory = kernel.memory();
@@ -181,10 +194,7 @@ public record SlabSurvey(
       this.isOver = isOver;
       this.patterns = SlabPatterns.of(kernel);
       this.nodeSpans = NodeSpans.of(kernel);
-      long pool = kernel.variable64("__kfence_pool").orElse(0);
-      boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
-      kfenceStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
-      kfenceEnd = hasPool ? kfenceStart + (KFENCE_POOL_BYTES >>> 12) : 0;
+      this.kfence = KfencePool.of(kernel, memMap);
       this.sheaves = layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches()));
       sheaves.ifPresent(all -> faults.addAll(all.faults()));
     }
@@ -193,6 +203,9 @@ public record SlabSurvey(
       gatherPlaces();
       vote = vote();
       onCpuPartial = frozenOnCpuPartial();
+      marks =
+          new UnlistedSlabs.Marks(
+              onCpuPartial != Frozen.NONE && layout.cpu().isPresent(), markOfPartial());
       List<Worker> workers = new ArrayList<>();
       long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
       long chunk = Math.clamp(Long.highestOneBit(share), MIN_CHUNK, MAX_CHUNK);
@@ -410,7 +423,7 @@ public record SlabSurvey(
                       .formatted(node.id(), node.nrPartial(), met),
                   "list_lock is held"));
         } else {
-          faults.add(
+          SlabFault.Count fault =
               new SlabFault.Count(
                   cache,
                   null,
@@ -418,7 +431,12 @@ public record SlabSurvey(
                   node.address() + offset("nr_partial"),
                   met,
                   node.nrPartial(),
-                  "slabs on the " + name));
+                  "slabs on the " + name);
+          if (node.isLocked() && node.nrPartial() > met) {
+            lockedCounts.add(new LockedCount(fault, node.nrPartial() - met));
+          } else {
+            faults.add(fault);
+          }
         }
       }
       if (node.fullHead() != 0 && layout.flags().hasTracking(cache)) {
@@ -524,6 +542,32 @@ public record SlabSurvey(
           : frozen * 3 <= slabs ? Frozen.NONE : Frozen.UNKNOWN;
     }
 
+    /// The flag that slabs on a node's list carry and those on a CPU's do not (Linux 8a399e2f6003
+    /// "slub: Keep track of whether slub is on the per-node partial list", later named SL_partial);
+    /// 0 where the slabs do not show it.
+    private long markOfPartial() {
+      OptionalLong bit = kernel.types().orElseThrow().enumerator("slab_flags", "SL_partial");
+      if (bit.isEmpty()) {
+        bit = kernel.types().get().enumerator("pageflags", "PG_workingset");
+      }
+      if (bit.isEmpty() || bit.getAsLong() < 0 || bit.getAsLong() > 63) {
+        return 0;
+      }
+      long mask = 1L << bit.getAsLong();
+      int marked = 0;
+      int slabs = 0;
+      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
+        if (entry.getValue().getFirst().kind() == SlabPlace.Kind.NODE_PARTIAL) {
+          Slab slab = readSlab(entry.getKey());
+          if (slab != null) {
+            slabs++;
+            marked += (slab.flags() & mask) != 0 ? 1 : 0;
+          }
+        }
+      }
+      return slabs >= MIN_MARKED && marked * 10 >= slabs * 9 ? mask : 0;
+    }
+
     private static boolean makesSense(Slab slab, long pointer) {
       return pointer == 0 || slab.index(pointer) >= 0;
     }
@@ -567,8 +611,8 @@ public record SlabSurvey(
       private long objects;
       private long slots;
       private long freePointers;
-      private final Map<Long, Integer> orphans = new HashMap<>();
-      private final Map<Long, Slab> firstOrphan = new HashMap<>();
+      private final UnlistedSlabs unlisted = new UnlistedSlabs(layout);
+      private final Map<SlabCache, Long> ofDestroyed = new HashMap<>();
       private final List<Instant> allowed = new ArrayList<>();
       private long firstOfSlab;
       private long endOfSlab;
@@ -609,7 +653,7 @@ public record SlabSurvey(
         if (!memMap.isSlabHead(pfn, bytes, at)) {
           return;
         }
-        if (pfn >= kfenceStart && pfn < kfenceEnd) {
+        if (kfence.has(pfn)) {
           kfencePages++;
           return;
         }
@@ -638,6 +682,12 @@ public record SlabSurvey(
                   "the slab is on the " + where.getFirst().words()));
           cache = keeper;
         } else if (cache == null) {
+          cache = destroyed.computeIfAbsent(owner, one -> caches.destroyed(kernel, memMap, one)).orElse(null);
+          if (cache != null) {
+            ofDestroyed.merge(cache, 1L, Long::sum);
+          }
+        }
+        if (cache == null) {
           report(
               new SlabFault.Owner(
                   null,
@@ -658,6 +708,7 @@ public record SlabSurvey(
       }
 
       private void slab(Slab slab, List<SlabPlace> where) {
+        long faultsBefore = found.size() + dropped;
         boolean pending = isPending(slab, where);
         if (pending) {
           pendingSlabs++;
@@ -722,9 +773,8 @@ public record SlabSurvey(
           sheaves.get().check(slab, walker, sheafEntriesSeen, this::report);
         }
         checkPlace(slab, where, cpuSlab);
-        if (where.isEmpty() && !pending && own.isClosed() && slab.inuse() < slab.objects()) {
-          orphans.merge(slab.cache().address(), 1, Integer::sum);
-          firstOrphan.putIfAbsent(slab.cache().address(), slab);
+        if (where.isEmpty() && !pending) {
+          unlisted.add(slab, own.isClosed(), found.size() + dropped > faultsBefore, marks);
         }
       }
 
@@ -764,7 +814,10 @@ public record SlabSurvey(
         if (list.end() instanceof Freelist.End.Unreadable(int _, long _, PageRead why)) {
           unreadable.merge(why.words(), 1L, Long::sum);
         }
-        if (!list.isClosed()) {
+        boolean atHwPoison =
+            list.end() instanceof Freelist.End.Unreadable(int _, long slot, PageRead _)
+                && isHwPoison(slab, slot);
+        if (!list.isClosed() && !atHwPoison) {
           report(new SlabFault.Broken(slab, cpu, head, list));
         }
       }
@@ -860,7 +913,13 @@ public record SlabSurvey(
       long dropped = 0;
       boolean finished = true;
       Set<Long> seen = new HashSet<>();
+      UnlistedSlabs unlisted = new UnlistedSlabs(layout);
+      Set<Long> excused = new HashSet<>();
+      Map<SlabCache, Long> missing = new LinkedHashMap<>();
+      Map<SlabCache, Long> ofDestroyed = new LinkedHashMap<>();
       for (Worker worker : workers) {
+        unlisted.merge(worker.unlisted);
+        worker.ofDestroyed.forEach((cache, count) -> ofDestroyed.merge(cache, count, Long::sum));
         faults.addAll(worker.found);
         worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
         slabs += worker.slabs;
@@ -897,16 +956,28 @@ public record SlabSurvey(
                 sum.onCpuFreelists,
                 sheaves.map(all -> all.freeObjects(cache)).orElse(0L)));
         if (finished && descriptors == 0 && cache.isSane()) {
-          checkTotals(cache, sum);
+          checkTotals(cache, sum, unlisted, excused, missing);
         }
       }
       if (finished) {
+        faults.removeIf(fault -> excused.contains(slabOf(fault)));
+        strangers(missing, descriptors == 0);
         strays(seen);
-        orphans(workers);
+        unlisted(unlisted);
       }
       if (finished && descriptors == 0 && sheaves.isPresent()) {
         sheaves.get().strays(memMap, sheafEntries, faults::add);
       }
+      ofDestroyed.forEach(
+          (cache, count) ->
+              instants.add(
+                  new Instant(
+                      cache,
+                      count == 1
+                          ? "a slab of it is there"
+                          : count + " slabs of it are there",
+                      "kmem_cache_destroy took the cache off slab_caches: it waits for a grace"
+                          + " period, or objects of it were still in use")));
       faults.sort(
           Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())
               .thenComparing(SlabFault::address, Long::compareUnsigned)
@@ -933,7 +1004,12 @@ public record SlabSurvey(
       return layout.node().member(nodeMember).map(m -> m.offset()).orElse(0);
     }
 
-    private void checkTotals(SlabCache cache, Counts sum) {
+    private void checkTotals(
+        SlabCache cache,
+        Counts sum,
+        UnlistedSlabs unlisted,
+        Set<Long> excused,
+        Map<SlabCache, Long> missing) {
       long slabs = 0;
       long objects = 0;
       for (SlabCache.Node node : cache.nodes()) {
@@ -944,7 +1020,19 @@ public record SlabSurvey(
         objects += node.totalObjects();
       }
       long address = cache.nodes().isEmpty() ? cache.address() : cache.nodes().getFirst().address();
-      if (slabs != sum.slabs) {
+      long uncounted = sum.slabs - slabs;
+      int cpus = kernel.perCpu().cpus().size();
+      if (unlisted.explains(cache, uncounted, cpus)) {
+        excused.addAll(unlisted.excused(cache, uncounted));
+        instants.add(
+            new Instant(
+                cache,
+                "nr_slabs is %d and %d slabs are there".formatted(slabs, sum.slabs),
+                "a CPU builds a slab or gives it back: it is on no list and in no counter"));
+      } else if (uncounted != 0) {
+        if (uncounted < 0) {
+          missing.put(cache, -uncounted);
+        }
         faults.add(
             new SlabFault.Count(
                 cache,
@@ -955,6 +1043,14 @@ public record SlabSurvey(
                 slabs,
                 "slabs found through the page descriptors"));
       } else if (objects != sum.objects) {
+        if (sum.objects - objects == cache.objects() && unlisted.explains(cache, 1, cpus)) {
+          instants.add(
+              new Instant(
+                  cache,
+                  "total_objects is one slab behind",
+                  "a CPU has counted the slab and not yet its objects"));
+          return;
+        }
         faults.add(
             new SlabFault.Count(
                 cache,
@@ -967,33 +1063,64 @@ public record SlabSurvey(
       }
     }
 
-    /// Slabs with free objects that nothing keeps. A CPU holds at most a few between two lists;
-    /// more than the machine has CPUs are lost, unless a broken list of the cache explains them.
-    private void orphans(List<Worker> workers) {
-      for (SlabCache cache : caches.caches()) {
-        int count = 0;
-        Slab first = null;
-        for (Worker worker : workers) {
-          count += worker.orphans.getOrDefault(cache.address(), 0);
-          Slab one = worker.firstOrphan.get(cache.address());
-          first = first == null || (one != null && one.pfn() < first.pfn()) ? one : first;
+    /// Slabs of no known cache: under construction, or of the one cache that misses as many, and
+    /// then one fault and not two.
+    private void strangers(Map<SlabCache, Long> missing, boolean isComplete) {
+      List<SlabFault.Owner> strangers = new ArrayList<>();
+      for (SlabFault fault : faults) {
+        if (fault instanceof SlabFault.Owner owner && owner.cache() == null) {
+          strangers.add(owner);
         }
-        if (count == 0) {
-          continue;
-        }
-        String words =
-            count == 1
-                ? "a slab with free objects is on no list"
-                : count + " slabs with free objects are on no list";
-        if (faults.stream().anyMatch(fault -> explainsOrphans(fault, cache))) {
-          instants.add(new Instant(cache, words, "a list of the cache is broken before them"));
-        } else if (count <= Math.max(1, kernel.perCpu().cpus().size())) {
-          instants.add(new Instant(cache, words, "a CPU holds one between two lists"));
+      }
+      boolean isCounted =
+          isComplete
+              && caches.caches().stream()
+                  .flatMap(cache -> cache.nodes().stream())
+                  .allMatch(node -> node.slabs() >= 0);
+      List<SlabFault.Owner> settled =
+          UnlistedSlabs.settle(
+              strangers, missing, isCounted, kernel.perCpu().cpus().size(), instants::add);
+      if (settled.equals(strangers)) {
+        return;
+      }
+      faults.removeAll(Set.copyOf(strangers));
+      faults.addAll(settled);
+      faults.removeIf(
+          fault ->
+              fault instanceof SlabFault.Count count
+                  && count.counter().equals("kmem_cache_node.nr_slabs")
+                  && settled.stream().anyMatch(one -> one.cache().equals(count.cache())));
+    }
+
+    /// The slab that a fault is about; 0 if it is about none.
+    private static long slabOf(SlabFault fault) {
+      return switch (fault) {
+        case SlabFault.Broken broken -> broken.slab().address();
+        case SlabFault.Pattern pattern -> pattern.slab().address();
+        case SlabFault.Count count when count.slab() != null -> count.slab().address();
+        default -> 0;
+      };
+    }
+
+    /// Slabs that no list keeps, unless a broken list of the cache explains them.
+    private void unlisted(UnlistedSlabs unlisted) {
+      for (LockedCount count : lockedCounts) {
+        SlabCache cache = count.fault().cache();
+        if (unlisted.notFull(cache) >= count.missing()) {
+          instants.add(
+              new Instant(
+                  cache,
+                  "nr_partial is %d and %d slabs are on the list"
+                      .formatted(count.fault().actual(), count.fault().expected()),
+                  "list_lock is held, and the others are on no list: they are moved"));
         } else {
-          faults.add(
-              new SlabFault.Place(
-                  first, List.of(), first.address() + layout.listAt(), first.next(), words));
+          faults.add(count.fault());
         }
+      }
+      for (SlabCache cache : caches.caches()) {
+        boolean isExplained = faults.stream().anyMatch(fault -> explainsOrphans(fault, cache));
+        unlisted.judge(
+            cache, kernel.perCpu().cpus().size(), isExplained, instants::add, faults::add);
       }
     }
 
@@ -1018,7 +1145,7 @@ public record SlabSurvey(
         if (!seen.contains(entry.getKey())) {
           SlabPlace place = entry.getValue().getFirst();
           long pfn = memMap.pfn(entry.getKey());
-          if (pfn >= kfenceStart && pfn < kfenceEnd) {
+          if (kfence.has(pfn)) {
             continue;
           }
           if (pfn >= 0 && memMap.state(pfn).kind() == PageState.Kind.UNKNOWN) {
