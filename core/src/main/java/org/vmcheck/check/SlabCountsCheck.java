@@ -55,7 +55,7 @@ final class SlabCountsCheck implements Check {
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
     for (SlabFault fault : subjects.soundFaults()) {
-      if (fault instanceof SlabFault.Count count) {
+      if (fault instanceof SlabFault.Count count && !subjects.wrongLengths().containsKey(count)) {
         findings.add(finding(kernel, count));
       }
     }

@@ -1,10 +1,12 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
@@ -73,6 +75,7 @@ final class SlabFreelistCheck implements Check {
         byCache.computeIfAbsent(broken.cache().address(), _ -> new ArrayList<>()).add(broken);
       }
     }
+    Set<Long> wipedPages = new HashSet<>();
     SlabDrawing drawing = SlabDrawing.of(kernel, subjects.soundFaults());
     for (List<SlabFault.Broken> broken : byCache.values()) {
       Optional<CacheDiagnosis> whole =
@@ -80,9 +83,31 @@ final class SlabFreelistCheck implements Check {
       if (whole.isPresent()) {
         found.add(whole.get().finding(kernel, id()));
       } else {
-        broken.forEach(one -> found.add(finding(kernel, survey, drawing, one)));
+        for (SlabFault.Broken one : broken) {
+          for (FreelistDiagnosis.Result result :
+              FreelistDiagnosis.of(kernel, survey.vote().decoder(), one)) {
+            // A slab has two lists, and one page of it that was wiped breaks both.
+            if (result.cause() != Cause.PAGE_WIPED || wipedPages.add(result.slot() >>> 12)) {
+              found.add(finding(kernel, drawing, one, result));
+            }
+          }
+        }
       }
     }
+    subjects
+        .wrongLengths()
+        .forEach(
+            (count, result) ->
+                found.add(
+                    finding(
+                        kernel,
+                        drawing,
+                        new SlabFault.Broken(
+                            count.slab(),
+                            -1,
+                            count.slab().freelist(),
+                            new Freelist(0, new Freelist.End.Closed())),
+                        result)));
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Absent absent) {
         if (mayLeaveOutZeros && absent.why() instanceof PageRead.Excluded) {
@@ -225,9 +250,11 @@ final class SlabFreelistCheck implements Check {
   }
 
   private Finding finding(
-      Kernel kernel, SlabSurvey survey, SlabDrawing drawing, SlabFault.Broken broken) {
+      Kernel kernel,
+      SlabDrawing drawing,
+      SlabFault.Broken broken,
+      FreelistDiagnosis.Result result) {
     Slab slab = broken.slab();
-    FreelistDiagnosis.Result result = FreelistDiagnosis.of(kernel, survey.vote().decoder(), broken);
     boolean head = result.holder() == Freelist.HEAD;
     List<Evidence> evidence = new ArrayList<>(result.evidence());
     evidence.add(
