@@ -122,9 +122,10 @@ public final class Analyzer implements AutoCloseable {
     doubts.addAll(problems);
     outcomes = MissingPages.gather(outcomes);
     if (kernel.isPresent()) {
-      outcomes = TornSnapshot.gather(outcomes, kernel.get());
+      Kernel found = subjects.kernel().orElseThrow();
+      outcomes = TornSnapshot.gather(outcomes, kernel.get(), found);
       outcomes = ErasedData.attribute(outcomes, dump);
-      outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
+      outcomes = PanicRelation.attach(outcomes, found);
     }
     return new DumpReport(
         tool,
