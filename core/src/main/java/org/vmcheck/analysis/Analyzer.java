@@ -125,7 +125,8 @@ public final class Analyzer implements AutoCloseable {
       Kernel found = subjects.kernel().orElseThrow();
       outcomes = TornSnapshot.gather(outcomes, kernel.get(), found);
       outcomes = ErasedData.attribute(outcomes, dump);
-      outcomes = PanicRelation.attach(outcomes, found);
+      List<LogBuffer.Line> log = found.log().records();
+      outcomes = PanicRelation.attach(outcomes, found, log, kernel.get().panic());
     }
     return new DumpReport(
         tool,
