@@ -127,6 +127,7 @@ public final class Analyzer implements AutoCloseable {
       outcomes = ErasedData.attribute(outcomes, dump);
       List<LogBuffer.Line> log = found.log().records();
       outcomes = PanicRelation.attach(outcomes, found, log, kernel.get().panic());
+      outcomes = LogQuotes.attach(outcomes, found, log);
     }
     return new DumpReport(
         tool,

@@ -34,6 +34,11 @@ public record Finding(
     return new Finding(check, layer, severity, cause, claim, subject, other, against, fingerprint);
   }
 
+  /// The same claim with other facts against its cause.
+  public Finding withAgainst(List<Evidence> other) {
+    return new Finding(check, layer, severity, cause, claim, subject, evidence, other, fingerprint);
+  }
+
   /// The same claim put down to another cause, with one more fact for it.
   public Finding withCause(Cause newCause, Evidence reason) {
     List<Evidence> more = new ArrayList<>(evidence);
