@@ -126,6 +126,7 @@ public final class Analyzer implements AutoCloseable {
       outcomes = TornSnapshot.gather(outcomes, kernel.get(), found);
       outcomes = ErasedData.attribute(outcomes, dump);
       List<LogBuffer.Line> log = found.log().records();
+      outcomes = ObjectHistory.attach(outcomes, found);
       outcomes = PanicRelation.attach(outcomes, found, log, kernel.get().panic());
       outcomes = LogQuotes.attach(outcomes, found, log);
     }

@@ -140,9 +140,12 @@ public enum Cause {
   POISON_OVERWRITTEN(
       "poison-overwritten",
       Kind.REAL,
-      "The pattern that fills a free object was changed: it was written to after it was freed.",
-      "The tracking data names who freed it.",
-      "mm/slub.c, check_object \"Poison\""),
+      "A pattern was changed that the allocator's debugging puts where nobody may write: over a free"
+          + " object, which was then written to after it was freed, or into the padding behind an"
+          + " object or a slab, which a write past an object's end reaches.",
+      "Of a free object, see in the tracking data who freed it; of padding, see who allocated the"
+          + " object before it.",
+      "mm/slub.c, check_object \"Poison\", check_pad_bytes, slab_pad_check"),
   TRACKING_OVERWRITTEN(
       "tracking-overwritten",
       Kind.REAL,
