@@ -1,6 +1,7 @@
 package org.vmcheck.finding;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 
 /// A claim with the evidence to check it again.
@@ -21,6 +22,13 @@ public record Finding(
     List<Evidence> evidence,
     List<Evidence> against,
     String fingerprint) {
+  /// The weightiest first: corruption before what is only suspect, the kernel's before the dump's,
+  /// and causes that say what happened before symptoms.
+  public static final Comparator<Finding> BY_IMPORTANCE =
+      Comparator.comparing(Finding::severity)
+          .thenComparing(finding -> finding.cause().isArtefact())
+          .thenComparingInt(finding -> finding.cause().strength());
+
   public Finding {
     evidence = List.copyOf(evidence);
     against = List.copyOf(against);
