@@ -194,6 +194,7 @@ final class LogQuotes {
   private static Evidence says(String words, LogBuffer.Line line) {
     String text =
         line.text().length() <= MAX_CHARS ? line.text() : line.text().substring(0, MAX_CHARS);
-    return new Evidence.LogLineSays(line.timestampNanos(), line.text(), words + ": " + text);
+    // What a redacted report leaves out of the sentence is the line as it stands here.
+    return new Evidence.LogLineSays(line.timestampNanos(), text, words + ": " + text);
   }
 }

@@ -168,6 +168,21 @@ class LogQuotesTest {
         .isEmpty();
   }
 
+  /// A redacted report takes the line out of the sentence.
+  @Test
+  void aLongLineIsCutInTheSentenceAndBesideItAlike() {
+    Finding finding =
+        quoted(Cause.DOUBLE_FREE, "module " + "x".repeat(600) + " taints kernel.");
+
+    assertThat(finding.evidence().getLast())
+        .isInstanceOfSatisfying(
+            Evidence.LogLineSays.class,
+            says -> {
+              assertThat(says.line()).hasSize(200);
+              assertThat(says.sentence()).endsWith(says.line());
+            });
+  }
+
   @Test
   void aFloodIsBounded() {
     String[] log = new String[3000];
