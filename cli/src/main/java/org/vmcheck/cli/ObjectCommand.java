@@ -65,6 +65,9 @@ final class ObjectCommand implements Callable<Integer> {
             "at 0x%x: 0x%016x, leads to 0x%x"
                 .formatted(object.slot(), object.raw(), object.decoded()));
       }
+      for (String event : object.history()) {
+        field("history", event);
+      }
       for (String neighbour : object.neighbours()) {
         field("neighbour", neighbour);
       }

@@ -17,6 +17,7 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.ObjectTrack;
 import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.Slab;
 import org.vmcheck.kernel.SlabCache;
@@ -187,6 +188,7 @@ final class Questions {
             ? Evidence.UNKNOWN
             : decoder.decode(raw, slot, slab.cache().random()),
         hex.toString(),
+        ObjectTrack.of(kernel, cache, object).stream().map(t -> t.words(kernel)).toList(),
         neighbours);
   }
 

@@ -42,7 +42,9 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
     SlabCache cache = broken.getFirst().cache();
     if (decoder != FreelistDecoder.PLAIN) {
       for (long random : secrets(kernel, decoder, broken)) {
-        if (allClose(kernel, decoder, broken, c -> c.withRandom(random))) {
+        // Lists that close with the secret as it is are broken by each other, not by it.
+        if (random != cache.random()
+            && allClose(kernel, decoder, broken, c -> c.withRandom(random))) {
           return Optional.of(
               new CacheDiagnosis(cache, "random", cache.random(), random, broken.size()));
         }
@@ -96,7 +98,10 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
     for (SlabFault.Broken fault : broken) {
       Slab slab = fault.slab().withCache(change.apply(fault.cache()));
       walker.start(slab);
-      if (!walker.walk(slab, fault.head(), slab.address()).isClosed()) {
+      Freelist list = walker.walk(slab, fault.head(), slab.address());
+      // A plain word of zero ends any list: it must be the right end.
+      boolean isRight = fault.cpu() >= 0 || list.length() == slab.objects() - slab.inuse();
+      if (!list.isClosed() || !isRight) {
         return false;
       }
     }

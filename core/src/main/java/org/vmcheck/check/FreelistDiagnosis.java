@@ -459,12 +459,10 @@ final class FreelistDiagnosis {
     if (leadsIntoAnotherSlab(slot, raw, decoded)) {
       return Cause.FREELIST_CROSSLINKED;
     }
-    if (flip != null) {
+    if (flip != null && Long.bitCount(flip.bits) == 1) {
       evidence.addFirst(flipEvidence(slot, raw, flip));
-      if (Long.bitCount(flip.bits) == 1) {
-        flippedSlot = slot;
-        flippedTo = raw ^ flip.bits;
-      }
+      flippedSlot = slot;
+      flippedTo = raw ^ flip.bits;
       return Cause.BIT_FLIP;
     }
     if (comesFromNeighbour(holder, slot)) {

@@ -38,7 +38,12 @@ final class SlabCountsCheck implements Check {
     descriptors.
 
     It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind; which
-    such states count as legal is said at slab.lists.
+    such states count as legal is said at slab.lists. In a dump of a running kernel whose parts are
+    from different moments the slab checks disagree in many caches: in at least 8 of a kernel that
+    had not panicked, each in a run of pages of its own, and
+    in counters or lists as well as in pointers, that is torn-snapshot. A flipped bit, a member of a
+    kmem_cache whose right value is known, and a page that holds one value, if it is not a slab's
+    page of zeros, are never put down to it.
     Next: look at the freelist of the same slab; alone, a wrong counter points to a damaged page
     descriptor.\
     """;

@@ -183,11 +183,23 @@ final class SlabFreelistCheck implements Check {
                 : but.isEmpty()
                     ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
                     : "every freelist ends as it should but " + String.join(" and ", but))
-            : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
+            : answer(findings),
         facts,
         findings,
         notes(findings, leftOut),
         new Coverage(looked, notRead, gaps));
+  }
+
+  /// Slabs of which pages are missing are one finding, and no freelist of theirs is known to be
+  /// broken.
+  private static String answer(List<Finding> findings) {
+    List<String> parts = new ArrayList<>();
+    long broken = findings.stream().filter(finding -> !MissingSlabs.isOf(finding)).count();
+    if (broken > 0) {
+      parts.add(Words.plural(broken, "freelist is broken", "freelists are broken"));
+    }
+    findings.stream().filter(MissingSlabs::isOf).map(Finding::claim).forEach(parts::add);
+    return String.join("; ", parts);
   }
 
   private static List<Note> notes(List<Finding> findings, long leftOut) {

@@ -38,10 +38,10 @@ final class SlabListsCheck implements Check {
   @Override
   public String explanation() {
     return """
-    Follows slab_caches, the nodes' partial and full lists and the CPUs' partial chains in both
-    directions, and compares each slab's place with its own account: slab_cache, frozen, its node,
-    the pages around it. A list with one bad link is read from the other side, so that the slabs
-    behind it are not lost.
+    Follows slab_caches and the nodes' partial and full lists in both directions, and the CPUs'
+    partial chains, which have only one, and compares each slab's place with its own account:
+    slab_cache, frozen, its node, the pages around it. A list with one bad link is read from the
+    other side, so that the slabs behind it are not lost.
 
     Legal for an instant, and so notes: with list_lock held, nr_partial one off, more if as many
     slabs are on no list, and one node linked half; with a slab's page locked, inuse one off; one

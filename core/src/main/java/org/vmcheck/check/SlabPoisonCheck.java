@@ -141,12 +141,15 @@ final class SlabPoisonCheck implements Check {
         Layer.KERNEL,
         Severity.CORRUPT,
         cause,
-        "the %s of %s object %d of cache %s is overwritten"
-            .formatted(
-                fault.zone().words(),
-                fault.free() ? "free" : "allocated",
-                fault.index(),
-                Words.name(slab.cache())),
+        fault.index() < 0
+            ? "the %s at 0x%x of cache %s is overwritten"
+                .formatted(fault.zone().words(), slab.base(), Words.name(slab.cache()))
+            : "the %s of %s object %d of cache %s is overwritten"
+                .formatted(
+                    fault.zone().words(),
+                    fault.free() ? "free" : "allocated",
+                    fault.index(),
+                    Words.name(slab.cache())),
         Subject.cache(Words.name(slab.cache()))
             .withSlab(slab.address())
             .withObject(object)

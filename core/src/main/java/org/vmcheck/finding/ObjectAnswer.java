@@ -14,6 +14,7 @@ import java.util.List;
 /// @param decoded what it leads to
 /// @param hex the object's bytes, two digits each; in a cache with red zones also what the
 ///   allocator keeps behind them
+/// @param history who allocated and who freed it, a sentence each, where the cache keeps that
 /// @param neighbours the objects before and behind it, a sentence each
 public record ObjectAnswer(
     long address,
@@ -32,8 +33,10 @@ public record ObjectAnswer(
     long raw,
     long decoded,
     String hex,
+    List<String> history,
     List<String> neighbours) {
   public ObjectAnswer {
+    history = List.copyOf(history);
     neighbours = List.copyOf(neighbours);
   }
 }
