@@ -291,6 +291,7 @@ public record SlabSurvey(
       Freelist own = walker.walk(slab, slab.freelist(), headSlot);
       lists.add(
           SlabView.FreeObjects.chain(slab, "slab.freelist", headSlot, walker.lastMet(own), own));
+      sheaves.ifPresent(all -> lists.addAll(all.in(slab)));
       return new SlabView(slab, where, lists);
     }
 

@@ -4,9 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -25,12 +27,15 @@ import org.vmcheck.testing.SlabImage;
 /// What is told of slabs and objects is what was built, for every allocator.
 class SlabQuestionsTest {
   static Stream<Layout> layouts() {
-    return Stream.concat(
-        Layout.ALL.stream().filter(layout -> !layout.has("kmem_cache", "cpu_sheaves")), oldSlab());
+    return Stream.concat(Layout.ALL.stream(), oldSlab());
   }
 
   static Stream<Layout> oldSlab() {
     return Layout.OLD_SLAB.stream();
+  }
+
+  static Stream<Layout> withSheaves() {
+    return Layout.ALL.stream().filter(layout -> layout.has("kmem_cache", "cpu_sheaves"));
   }
 
   private static FakeKernel kernel(Layout layout) {
@@ -173,6 +178,71 @@ class SlabQuestionsTest {
       try (Analyzer analyzer = open(image, directory)) {
         assertThat(analyzer.object(slab.object(0)).state())
             .isEqualTo("cannot be told: the head of array of free indices leads astray");
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void anObjectInASheafIsFreeAndTheSheafIsNamed(Layout layout, @TempDir Path directory)
+      throws Exception {
+    Set<SheafImage.Place> told = EnumSet.noneOf(SheafImage.Place.class);
+    for (int seed = 11; seed < 15; seed++) {
+      FakeImage image = kernel(layout).seed(seed).build();
+    try (Analyzer analyzer = open(image, directory)) {
+      for (SheafImage sheaf : image.cache("victim").sheaves()) {
+        if (sheaf.objects().isEmpty()) {
+          continue;
+        }
+        told.add(sheaf.place());
+        ObjectAnswer answer = analyzer.object(sheaf.objects().getFirst());
+        assertThat(answer.state())
+            .isEqualTo(
+                switch (sheaf.place()) {
+                  case MAIN -> "free, in the main sheaf of cpu " + sheaf.cpu();
+                  case SPARE -> "free, in the spare sheaf of cpu " + sheaf.cpu();
+                  case RCU_FREE ->
+                      "waiting for a grace period, in the rcu_free sheaf of cpu " + sheaf.cpu();
+                  default ->
+                      "free, in the sheaf on sheaves_full of the barn of node " + sheaf.cpu();
+                });
+        assertThat(answer.pointedBy()).isEqualTo(sheaf.entry(0));
+        assertThat(answer.slot()).isEqualTo(Evidence.UNKNOWN);
+      }
+    }
+    }
+    assertThat(told).contains(SheafImage.Place.MAIN, SheafImage.Place.RCU_FREE);
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void thePictureOfABrokenListShowsWhatSheavesHold(Layout layout, @TempDir Path directory)
+      throws Exception {
+    FakeImage image = kernel(layout).build();
+    CacheImage cache = image.cache("victim");
+    Map<Long, SheafImage> holders = inArrays(cache);
+    // A slab of which sheaves hold some objects gets a head that leads astray.
+    SlabImage slab =
+        cache.slabs(SlabImage.Place.FULL).stream()
+            .filter(s -> holders.keySet().stream().anyMatch(o -> o >= s.base() && o < s.base() + 4096))
+            .findFirst()
+            .orElseThrow();
+    image.corruptWord(image.member(slab, "freelist"), 0x4141_4141_4141_4141L);
+    try (Analyzer analyzer = open(image, directory)) {
+      Evidence.SlabPicture picture =
+          analyzer.check("test").findings().stream()
+              .flatMap(finding -> finding.evidence().stream())
+              .filter(Evidence.SlabPicture.class::isInstance)
+              .map(Evidence.SlabPicture.class::cast)
+              .findFirst()
+              .orElseThrow();
+      for (int i = 0; i < slab.objects(); i++) {
+        SheafImage holder = holders.get(slab.object(i));
+        assertThat(picture.cells().charAt(i))
+            .isEqualTo(
+                holder == null || holder.place() == SheafImage.Place.RCU_FREE
+                    ? Evidence.SlabPicture.ALLOCATED
+                    : Evidence.SlabPicture.ELSEWHERE);
       }
     }
   }
