@@ -11,6 +11,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
+import java.util.function.Predicate;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
@@ -23,6 +25,7 @@ final class OldSlabSurvey {
   private static final int CHUNK = 1 << 15;
   private static final int MAX_FAULTS = 20_000;
   private static final int MAX_LIST = 1 << 24;
+  private static final String FREE_INDICES = "array of free indices";
 
   /// array_cache.avail of the largest tunable; real ones are at most a few hundred.
   private static final int MAX_AVAIL = 1 << 16;
@@ -69,14 +72,16 @@ final class OldSlabSurvey {
 
   /// The lists of a node, each with what it says of the slabs on it.
   private enum SlabList {
-    PARTIAL("slabs_partial"),
-    FULL("slabs_full"),
-    FREE("slabs_free");
+    PARTIAL("slabs_partial", SlabPlace.Kind.NODE_PARTIAL),
+    FULL("slabs_full", SlabPlace.Kind.NODE_FULL),
+    FREE("slabs_free", SlabPlace.Kind.NODE_FREE);
 
     private final String member;
+    private final SlabPlace.Kind place;
 
-    SlabList(String member) {
+    SlabList(String member, SlabPlace.Kind place) {
       this.member = member;
+      this.place = place;
     }
   }
 
@@ -285,16 +290,26 @@ final class OldSlabSurvey {
 
   private void entry(int index, Slab slab, int object, boolean isTwiceFree, String why) {
     ArrayCache array = arrays.get(holders[index]);
-    long address = array.address + layout.entryAt();
-    for (int i = array.avail - 1; i >= 0; i--) {
-      if (array.entries[i] == cached[index]) {
-        address += 8L * i;
-        break;
-      }
-    }
     report(
         new SlabFault.Entry(
-            array.cache, slab, object, array.place, address, cached[index], isTwiceFree, why));
+            array.cache,
+            slab,
+            object,
+            array.place,
+            wordOf(index),
+            cached[index],
+            isTwiceFree,
+            why));
+  }
+
+  /// Address of the word of its array that holds an entry: the last, if it is there twice.
+  private long wordOf(int index) {
+    ArrayCache array = arrays.get(holders[index]);
+    int at = array.avail - 1;
+    while (at > 0 && array.entries[at] != cached[index]) {
+      at--;
+    }
+    return array.address + layout.entryAt() + 8L * at;
   }
 
   // ---- slabs
@@ -389,24 +404,10 @@ final class OldSlabSurvey {
               "the slab is on " + listName));
     }
     long start = memory.map().directMapAddress(pfn << 12);
-    long firstObject = MemMap.word(bytes, layout.firstObjectAt());
-    int active = (int) MemMap.word(bytes, layout.activeAt());
-    long freelist = MemMap.word(bytes, layout.freelistAt());
-    long byteCount = 4096L << cache.order();
-    Slab slab =
-        new Slab(
-            cache,
-            address,
-            pfn,
-            firstObject,
-            cache.order(),
-            cache.objects(),
-            active,
-            false,
-            freelist,
-            MemMap.word(bytes, layout.listAt()),
-            MemMap.word(bytes, layout.listAt() + 8),
-            MemMap.word(bytes, 0));
+    Slab slab = read(cache, address, pfn, bytes, 0);
+    long firstObject = slab.base();
+    int active = slab.inuse();
+    long byteCount = slab.byteCount();
     slabs++;
     objects += cache.objects();
     Counts count = countsOf(cache);
@@ -448,6 +449,23 @@ final class OldSlabSurvey {
     return cache.objects() - (long) active;
   }
 
+  /// The slab that the descriptor at `at` tells of; its base is its first object.
+  private Slab read(SlabCache cache, long address, long pfn, MemorySegment bytes, long at) {
+    return new Slab(
+        cache,
+        address,
+        pfn,
+        MemMap.word(bytes, at + layout.firstObjectAt()),
+        cache.order(),
+        cache.objects(),
+        (int) MemMap.word(bytes, at + layout.activeAt()),
+        false,
+        MemMap.word(bytes, at + layout.freelistAt()),
+        MemMap.word(bytes, at + layout.listAt()),
+        MemMap.word(bytes, at + layout.listAt() + 8),
+        MemMap.word(bytes, at));
+  }
+
   private static boolean contradicts(SlabList list, int active, SlabCache cache) {
     return switch (list) {
       case PARTIAL -> active == 0 || active == cache.objects();
@@ -485,7 +503,7 @@ final class OldSlabSurvey {
       if (read instanceof MemoryRead.Missing(long _, long _, var why)) {
         unreadable.merge(why.words(), 1L, Long::sum);
       }
-      report(new SlabFault.Unread(cache, "array of free indices", from, read));
+      report(new SlabFault.Unread(cache, FREE_INDICES, from, read));
       return null;
     }
     for (int i = 0; i < count; i++) {
@@ -514,7 +532,7 @@ final class OldSlabSurvey {
   private void index(Slab slab, int object, long at, int raw, boolean isTwiceFree, String why) {
     report(
         new SlabFault.Entry(
-            slab.cache(), slab, object, "array of free indices", at, raw, isTwiceFree, why));
+            slab.cache(), slab, object, FREE_INDICES, at, raw, isTwiceFree, why));
   }
 
   /// Entries of array caches that point into a slab: each an active object of it, none twice.
@@ -534,6 +552,119 @@ final class OldSlabSurvey {
         entry(i, slab, index, true, "the object is also free in its slab");
       }
     }
+  }
+
+  // ---- views
+
+  /// The slabs whose first page lies in a range of frames, of the caches asked for.
+  List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
+    SlabCaches caches = kernel.slabCaches();
+    Map<Long, List<SlabPlace>> places = new HashMap<>();
+    for (SlabCache cache : caches.caches()) {
+      if (cache.isSane() && wanted.test(cache)) {
+        arrayCaches(cache);
+        places(cache, places);
+      }
+    }
+    sortArrays();
+    List<SlabView> views = new ArrayList<>();
+    memMap.stream(
+        firstPfn,
+        endPfn,
+        new MemMap.Visitor() {
+          @Override
+          public void page(long pfn, MemorySegment bytes, long at) {
+            if (views.size() >= most || !memMap.isSlabHead(pfn, bytes, at)) {
+              return;
+            }
+            SlabCache cache =
+                caches.byAddress().get(MemMap.word(bytes, at + layout.slabCacheAt()));
+            if (cache != null && cache.isSane() && wanted.test(cache)) {
+              Slab slab = read(cache, memMap.descriptor(pfn), pfn, bytes, at);
+              views.add(view(slab, places.getOrDefault(slab.address(), List.of())));
+            }
+          }
+
+          @Override
+          public void unreadable(long first, long count) {}
+        });
+    return views;
+  }
+
+  private void places(SlabCache cache, Map<Long, List<SlabPlace>> places) {
+    for (SlabCache.Node node : cache.nodes()) {
+      if (StructRef.read(memory, layout.node(), node.address()) instanceof StructRef lists) {
+        for (SlabList list : SlabList.values()) {
+          if (lists.has(list.member)) {
+            SlabPlace place = new SlabPlace(list.place, cache, -1, node.id(), 0, 0);
+            for (long link :
+                ListWalk.walk(memory, lists.addressOf(list.member), MAX_LIST).nodes()) {
+              places.computeIfAbsent(link - layout.listAt(), _ -> new ArrayList<>(1)).add(place);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  private SlabView view(Slab slab, List<SlabPlace> places) {
+    List<SlabView.FreeObjects> lists = new ArrayList<>();
+    lists.add(indices(slab));
+    Map<Integer, SlabView.Held> held = new TreeMap<>();
+    for (int i = first(slab.base()); i < cached.length && slab.index(cached[i]) >= 0; i++) {
+      if (arrays.get(holders[i]).cache.address() == slab.cache().address()) {
+        held.computeIfAbsent(holders[i], _ -> new SlabView.Held())
+            .add(slab.index(cached[i]), wordOf(i));
+      }
+    }
+    held.forEach(
+        (holder, objects) ->
+            lists.add(objects.in(SlabView.Kind.ARRAY, arrays.get(holder).place)));
+    return new SlabView(slab, places, lists);
+  }
+
+  /// The free objects by the slab's array of indices, up to the first index that cannot be.
+  private SlabView.FreeObjects indices(Slab slab) {
+    List<Integer> objects = new ArrayList<>();
+    List<Long> words = new ArrayList<>();
+    Freelist.End end = new Freelist.End.Closed();
+    int active = slab.inuse();
+    long headSlot = slab.address() + layout.freelistAt();
+    if (active < 0 || active > slab.objects()) {
+      end = new Freelist.End.BadPointer(Freelist.HEAD, headSlot, slab.freelist(), slab.freelist());
+    } else if (active < slab.objects()) {
+      int size = layout.indexSize();
+      long from = slab.freelist() + (long) size * active;
+      boolean[] free = new boolean[slab.objects()];
+      int count = slab.objects() - active;
+      int holder = Freelist.HEAD;
+      switch (memory.read(from, count * size)) {
+        case MemoryRead.Bytes(ByteView read) -> {
+          for (int i = 0; i < count && end instanceof Freelist.End.Closed; i++) {
+            int index = size == 1 ? read.u8(i) : read.u16(2L * i);
+            long word = from + (long) i * size;
+            if (index >= slab.objects() || free[index]) {
+              end = new Freelist.End.BadPointer(holder, word, index, index);
+            } else {
+              free[index] = true;
+              objects.add(index);
+              words.add(word);
+              holder = index;
+            }
+          }
+        }
+        case MemoryRead.Missing(long _, long _, PageRead why) ->
+            end = new Freelist.End.Unreadable(holder, from, why);
+        case MemoryRead.NotMapped _ ->
+            end = new Freelist.End.BadPointer(holder, headSlot, slab.freelist(), slab.freelist());
+      }
+    }
+    return new SlabView.FreeObjects(
+        SlabView.Kind.LIST,
+        FREE_INDICES,
+        objects,
+        words,
+        new Freelist(objects.size(), end));
   }
 
   // ---- the page descriptors
@@ -596,20 +727,7 @@ final class OldSlabSurvey {
       return;
     }
     if (cache.isSane()) {
-      Slab slab =
-          new Slab(
-              cache,
-              address,
-              pfn,
-              MemMap.word(bytes, at + layout.firstObjectAt()),
-              cache.order(),
-              cache.objects(),
-              active,
-              false,
-              MemMap.word(bytes, at + layout.freelistAt()),
-              MemMap.word(bytes, at + layout.listAt()),
-              MemMap.word(bytes, at + layout.listAt() + 8),
-              MemMap.word(bytes, at));
+      Slab slab = read(cache, address, pfn, bytes, at);
       report(
           new SlabFault.Place(
               slab, List.of(), address + layout.listAt(), slab.next(), "it is on no list"));

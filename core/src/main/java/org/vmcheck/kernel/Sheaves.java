@@ -6,6 +6,7 @@ import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.io.ByteView;
@@ -161,7 +162,7 @@ final class Sheaves {
               "sheaves on " + name));
     }
     for (long link : walk.nodes()) {
-      sheaf(cache, "a sheaf on " + name, link - barnLinkAt, link, kind);
+      sheaf(cache, "sheaf on " + name, link - barnLinkAt, link, kind);
     }
   }
 
@@ -302,6 +303,28 @@ final class Sheaves {
     }
   }
 
+  /// The objects of a slab that sheaves of its cache hold, by sheaf.
+  List<SlabView.FreeObjects> in(Slab slab) {
+    Map<Integer, SlabView.Held> held = new TreeMap<>();
+    for (int i = first(objects, slab.base());
+        i < objects.length && objects[i] < slab.base() + slab.byteCount();
+        i++) {
+      int index = slab.index(objects[i]);
+      if (index >= 0 && sheaves.get(holders[i]).cache.address() == slab.cache().address()) {
+        held.computeIfAbsent(holders[i], _ -> new SlabView.Held()).add(index, wordOf(i));
+      }
+    }
+    List<SlabView.FreeObjects> lists = new ArrayList<>();
+    held.forEach(
+        (holder, in) -> {
+          Sheaf sheaf = sheaves.get(holder);
+          lists.add(
+              in.in(
+                  sheaf.isFree ? SlabView.Kind.ARRAY : SlabView.Kind.WAITING, sheaf.place));
+        });
+    return lists;
+  }
+
   /// Entries that point into no slab at all.
   void strays(MemMap memMap, BitSet marks, Consumer<SlabFault> report) {
     for (int i = marks.nextClearBit(0); i < count; i = marks.nextClearBit(i + 1)) {
@@ -315,17 +338,21 @@ final class Sheaves {
 
   private SlabFault fault(int entry, Slab slab, int index, boolean isTwiceFree, String why) {
     Sheaf sheaf = sheaves.get(holders[entry]);
-    // Which of the sheaf's entries it is: the last, if it is there twice.
+    return new SlabFault.Entry(
+        sheaf.cache, slab, index, sheaf.place, wordOf(entry), objects[entry], isTwiceFree, why);
+  }
+
+  /// Address of the word of its sheaf that holds an entry: the last, if it is there twice.
+  private long wordOf(int entry) {
+    Sheaf sheaf = sheaves.get(holders[entry]);
     long address = sheaf.address + layout.objectsAt();
     if (memory.read(address, 8 * sheaf.size) instanceof MemoryRead.Bytes(ByteView words)) {
       for (int i = sheaf.size - 1; i >= 0; i--) {
         if (words.u64(8L * i) == objects[entry]) {
-          address += 8L * i;
-          break;
+          return address + 8L * i;
         }
       }
     }
-    return new SlabFault.Entry(
-        sheaf.cache, slab, index, sheaf.place, address, objects[entry], isTwiceFree, why);
+    return address;
   }
 }

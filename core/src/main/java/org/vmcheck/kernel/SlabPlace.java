@@ -13,7 +13,9 @@ public record SlabPlace(
     CPU_SLAB("CPU slab"),
     CPU_PARTIAL("CPU partial list"),
     NODE_PARTIAL("node partial list"),
-    NODE_FULL("node full list");
+    NODE_FULL("node full list"),
+    /// Of slabs without an object in use, which only SLAB keeps apart.
+    NODE_FREE("node free list");
 
     private final String words;
 
@@ -28,7 +30,7 @@ public record SlabPlace(
 
   /// Whether a node keeps it; `index` then names the node.
   public boolean isOfNode() {
-    return kind == Kind.NODE_PARTIAL || kind == Kind.NODE_FULL;
+    return kind == Kind.NODE_PARTIAL || kind == Kind.NODE_FULL || kind == Kind.NODE_FREE;
   }
 
   /// For example `CPU slab of cpu 1`.

@@ -124,12 +124,16 @@ public record SlabSurvey(
       long endPfn,
       Predicate<SlabCache> wanted,
       int most) {
+    if (kernel.slabCaches().detection() instanceof SlabLayout.Detection.Old(OldSlabLayout old)) {
+      return new OldSlabSurvey(kernel, memMap, old, () -> false)
+          .views(firstPfn, endPfn, wanted, most);
+    }
     Run run = new Run(kernel, memMap, () -> false);
     run.prepareViews();
     return run.views(firstPfn, endPfn, wanted, most);
   }
 
-  /// The slabs whose first pages are these frames; fewer where a frame is the first of none.
+  /// The slabs of SLUB whose first pages are these frames; fewer where a frame is the first of none.
   public static List<SlabView> views(Kernel kernel, MemMap memMap, List<Long> pfns) {
     Run run = new Run(kernel, memMap, () -> false);
     run.prepareViews();
@@ -275,7 +279,8 @@ public record SlabSurvey(
         if (place.kind() == SlabPlace.Kind.CPU_SLAB) {
           Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
           lists.add(
-              new SlabView.FreeObjects(
+              SlabView.FreeObjects.chain(
+                  slab,
                   "kmem_cache_cpu.freelist of cpu " + place.cpu(),
                   place.cpuFreelistSlot(),
                   walker.lastMet(list),
@@ -284,7 +289,9 @@ public record SlabSurvey(
       }
       long headSlot = slab.address() + layout.freelistAt();
       Freelist own = walker.walk(slab, slab.freelist(), headSlot);
-      lists.add(new SlabView.FreeObjects("slab.freelist", headSlot, walker.lastMet(own), own));
+      lists.add(
+          SlabView.FreeObjects.chain(slab, "slab.freelist", headSlot, walker.lastMet(own), own));
+      sheaves.ifPresent(all -> lists.addAll(all.in(slab)));
       return new SlabView(slab, where, lists);
     }
 
