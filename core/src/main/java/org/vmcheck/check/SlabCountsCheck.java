@@ -20,6 +20,9 @@ import org.vmcheck.memory.MemoryRead;
 
 /// Do the counters of slabs, nodes and caches agree with what they count?
 final class SlabCountsCheck implements Check {
+  /// A difference that lost updates of a counter do not reach.
+  private static final long MIN_FLIP = 256;
+
   @Override
   public String id() {
     return "slab.counts";
@@ -88,14 +91,24 @@ final class SlabCountsCheck implements Check {
             .withSlab(count.slab() == null ? Evidence.UNKNOWN : count.slab().address())
             .withAddress(count.address(), kernel.memory().physicalAddress(count.address()))
             .withWord(raw, Evidence.UNKNOWN);
+    boolean isFlipped = isFlipped(count);
+    Cause cause = isFlipped ? Cause.BIT_FLIP : Cause.COUNTER_MISMATCH;
     return new Finding(
         id(),
         Layer.KERNEL,
         Severity.CORRUPT,
-        Cause.COUNTER_MISMATCH,
-        "%s of cache %s is %d where %d is right"
+        cause,
+        "%s of cache %s is %s and disagrees with %d: %s%s"
             .formatted(
-                count.counter(), Words.name(count.cache()), count.actual(), count.expected()),
+                count.counter(),
+                Words.name(count.cache()),
+                Long.toUnsignedString(count.actual()),
+                count.expected(),
+                count.why(),
+                isFlipped
+                    ? "; they differ by bit %d of the counter"
+                        .formatted(Long.numberOfTrailingZeros(count.actual() ^ count.expected()))
+                    : ""),
         subject,
         List.of(
             new Evidence.CountMismatch(
@@ -103,5 +116,13 @@ final class SlabCountsCheck implements Check {
             HexWindow.around(kernel, count.address(), 8, "the word that holds the counter")),
         List.of(),
         "%s/%s/%s".formatted(id(), Words.name(count.cache()), Words.place(count.counter())));
+  }
+
+  /// Whether a flipped bit is what made the counter wrong: one bit of a number that nothing changes
+  /// once the slab is made, or one so high that no lost update explains it.
+  private static boolean isFlipped(SlabFault.Count count) {
+    return FlippedBit.isOne(count.actual(), count.expected())
+        && (count.counter().equals("slab.objects")
+            || Math.abs(count.actual() - count.expected()) >= MIN_FLIP);
   }
 }

@@ -39,6 +39,7 @@ public final class Subjects {
   private LowMemoryReading lowMemory;
   private CaptureKernel captureKernel;
   private Map<SlabFault.Count, FreelistDiagnosis.Result> wrongLengths;
+  private Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers;
 
   /// @param threads how many threads a check may use
   /// @param full whether every stored page is to be decoded
@@ -128,6 +129,24 @@ public final class Subjects {
         .filter(fault -> !isOn(captureKernel().overwritten(), fault))
         .filter(fault -> !isUnread(fault))
         .toList();
+  }
+
+  /// Members of caches that cannot be right, of the caches that have such and lie on sound pages;
+  /// found out when first asked for.
+  synchronized Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers() {
+    if (wrongMembers == null) {
+      wrongMembers = new LinkedHashMap<>();
+      Kernel kernel = kernel().orElseThrow();
+      for (SlabCache cache : kernel.slabCaches().caches()) {
+        long paddr = kernel.memory().physicalAddress(cache.address());
+        List<CacheMembers.Wrong> wrong =
+            paddr < 0 || isSpoiled(paddr >>> 12) ? List.of() : CacheMembers.wrong(kernel, cache);
+        if (!wrong.isEmpty()) {
+          wrongMembers.put(cache, wrong);
+        }
+      }
+    }
+    return wrongMembers;
   }
 
   /// Whether it rests on a page that the system could not deliver: nothing is known of it then.

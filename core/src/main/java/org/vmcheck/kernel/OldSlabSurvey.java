@@ -98,7 +98,14 @@ final class OldSlabSurvey {
     if (!caches.list().isClosed()) {
       report(
           new SlabFault.Links(
-              null, "slab_caches", kernel.symbol("slab_caches").orElse(0), caches.list()));
+              null,
+              "slab_caches",
+              caches
+                  .list()
+                  .bad()
+                  .map(ListWalk.BadLink::address)
+                  .orElseGet(() -> kernel.symbol("slab_caches").orElse(0)),
+              caches.list()));
     }
     for (StructRead.Unread unread : caches.unread()) {
       report(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));

@@ -301,7 +301,14 @@ public record SlabSurvey(
       if (!caches.list().isClosed()) {
         faults.add(
             new SlabFault.Links(
-                null, "slab_caches", kernel.symbol("slab_caches").orElse(0), caches.list()));
+                null,
+                "slab_caches",
+                caches
+                    .list()
+                    .bad()
+                    .map(ListWalk.BadLink::address)
+                    .orElseGet(() -> kernel.symbol("slab_caches").orElse(0)),
+                caches.list()));
       }
       for (StructRead.Unread unread : caches.unread()) {
         faults.add(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
@@ -461,6 +468,9 @@ public record SlabSurvey(
     private ListWalk nodeList(
         SlabCache cache, SlabCache.Node node, long head, String name, SlabPlace.Kind kind) {
       ListWalk walk = ListWalk.walk(memory, head, MAX_NODE_LIST);
+      if (kind == SlabPlace.Kind.NODE_PARTIAL && !node.isLocked()) {
+        walk = asCounted(walk, head, node.nrPartial());
+      }
       for (long link : walk.nodes()) {
         place(link - layout.listAt(), new SlabPlace(kind, cache, -1, node.id(), 0, 0));
       }
@@ -479,6 +489,38 @@ public record SlabSurvey(
                 cache, name, walk.bad().map(ListWalk.BadLink::address).orElse(head), walk));
       }
       return walk;
+    }
+
+    /// Where `next` leads home and `prev` does too, by other ways, one of the two is wrong: the one
+    /// with which the list has not as many slabs as `nr_partial` says, if the other has.
+    private ListWalk asCounted(ListWalk walk, long head, long count) {
+      if (!(walk.end() instanceof ListWalk.End.PrevMismatch(long from, long to, long _))
+          || !walk.isRecovered()
+          || walk.nodes().size() == count
+          || count < 0
+          || count > MAX_NODE_LIST) {
+        return walk;
+      }
+      List<Long> nodes = new ArrayList<>();
+      long at = kernel.word(head + 8).orElse(0);
+      while (at != head) {
+        OptionalLong prev = (at & 7) == 0 ? kernel.word(at + 8) : OptionalLong.empty();
+        if (nodes.size() == count || prev.isEmpty()) {
+          return walk;
+        }
+        nodes.addFirst(at);
+        at = prev.getAsLong();
+      }
+      int step = from == head ? 0 : nodes.indexOf(from) + 1;
+      if (nodes.size() != count || (from != head && step == 0)) {
+        return walk;
+      }
+      return new ListWalk(
+          nodes,
+          walk.end(),
+          Optional.of(
+              new ListWalk.BadLink(
+                  from, "next", to, step == nodes.size() ? head : nodes.get(step), step)));
     }
 
     private boolean isListOfSlab(long link, long head) {
