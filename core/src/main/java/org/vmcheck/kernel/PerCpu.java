@@ -11,7 +11,7 @@ import org.vmcheck.memory.MemoryRead;
 ///
 /// @param cpus the possible CPUs, ascending
 /// @param offsets `__per_cpu_offset` of each of these
-/// @param onlineCpus those of all CPUs that are online; empty if not known
+/// @param onlineCpus those that are online; empty if not known
 public record PerCpu(List<Integer> cpus, List<Long> offsets, List<Integer> onlineCpus) {
   private static final int MAX_CPUS = 8192;
 
@@ -40,9 +40,14 @@ public record PerCpu(List<Integer> cpus, List<Long> offsets, List<Integer> onlin
     return new PerCpu(known, offsets, mask(kernel, "__cpu_online_mask"));
   }
 
-  /// How many CPUs are online; -1 if not known.
+  /// How many CPUs are online; -1 if it is not known.
   public int online() {
     return onlineCpus.isEmpty() ? -1 : onlineCpus.size();
+  }
+
+  /// Whether a CPU is known not to run.
+  boolean isOffline(int cpu) {
+    return !onlineCpus.isEmpty() && !onlineCpus.contains(cpu);
   }
 
   /// The set bits of a `struct cpumask` variable, up to `nr_cpu_ids`.

@@ -170,19 +170,9 @@ class LedAstrayTest {
   void oneWipedPageIsOneFindingThoughTwoListsBreak() throws Exception {
     SlabImage slab =
         image.cache("victim").slabs(SlabImage.Place.CPU_SLAB).stream()
-            .filter(one -> one.cpuFreelist().size() > 1 && one.freelist().isEmpty())
+            .filter(one -> !one.cpuFreelist().isEmpty() && !one.freelist().isEmpty())
             .findFirst()
             .orElseThrow();
-    List<Integer> onCpu = slab.cpuFreelist();
-    // One object of the CPU's list goes to the slab's own.
-    int moved = onCpu.getLast();
-    int last = onCpu.get(onCpu.size() - 2);
-    image.corruptWord(slab.slot(last), image.encoded(slab, last, 0));
-    image.corruptWord(slab.slot(moved), image.encoded(slab, moved, 0));
-    image.corruptWord(image.member(slab, "freelist"), slab.object(moved));
-    long counters = image.member(slab, "counters");
-    image.corruptWord(counters, image.word(counters) - 1);
-    assertThat(findings()).isEmpty();
     image.fill(slab.base(), 0, 4096 << slab.order());
     assertThat(only().cause()).isEqualTo(Cause.PAGE_WIPED);
   }
