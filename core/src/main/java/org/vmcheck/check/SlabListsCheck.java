@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -127,12 +128,15 @@ final class SlabListsCheck implements Check {
                     kernel,
                     place,
                     Cause.METADATA_OVERWRITTEN,
-                    "a slab of cache %s contradicts its place: %s (%s)"
+                    "a slab of cache %s contradicts its place: %s%s"
                         .formatted(
                             Words.name(place.cache()),
                             place.why(),
-                            String.join(
-                                ", ", place.places().stream().map(SlabPlace::words).toList())),
+                            place.places().isEmpty()
+                                ? ""
+                                : place.places().stream()
+                                    .map(SlabPlace::words)
+                                    .collect(Collectors.joining(", ", " (", ")"))),
                     place.raw(),
                     place.slab().address()));
         case SlabFault.Insane insane -> {
@@ -214,8 +218,14 @@ final class SlabListsCheck implements Check {
       notes.add(
           new Note(
               "instant",
-              "cache %s: %s; no damage: %s"
-                  .formatted(Words.name(instant.cache()), instant.what(), instant.why())));
+              "%s%s; %s%s"
+                  .formatted(
+                      instant.cache() == null
+                          ? ""
+                          : "cache " + Words.name(instant.cache()) + ": ",
+                      instant.what(),
+                      instant.isLegal() ? "legal for an instant: " : "",
+                      instant.why())));
     }
     return notes;
   }

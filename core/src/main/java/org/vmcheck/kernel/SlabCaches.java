@@ -253,7 +253,7 @@ public record SlabCaches(
       return new SlabCache.Node(
           id,
           node.vaddr(),
-          type.has("nr_partial") ? node.get("nr_partial") : -1,
+          type.has("nr_partial") ? counted(node.get("nr_partial")) : SlabCache.Node.NOT_COUNTED,
           counter(node, "nr_slabs"),
           counter(node, "total_objects"),
           node.addressOf("partial"),
@@ -276,9 +276,14 @@ public record SlabCaches(
 
     private static long counter(StructRef node, String name) {
       if (node.has(name + ".counter")) {
-        return node.get(name + ".counter");
+        return counted(node.get(name + ".counter"));
       }
-      return node.has(name) ? node.get(name) : -1;
+      return node.has(name) ? counted(node.get(name)) : SlabCache.Node.NOT_COUNTED;
+    }
+
+    /// Whatever a counter holds, it is there.
+    private static long counted(long value) {
+      return value == SlabCache.Node.NOT_COUNTED ? value + 1 : value;
     }
   }
 }

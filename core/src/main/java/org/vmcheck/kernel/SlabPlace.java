@@ -6,8 +6,15 @@ package org.vmcheck.kernel;
 /// @param index which of the possible CPUs, or which node
 /// @param cpuFreelist first object of the CPU's own freelist of a CPU slab; 0 elsewhere
 /// @param cpuFreelistSlot address of the word that holds it
+/// @param wordAt address of the word that names the slab; 0 for a node's list, where two do
 public record SlabPlace(
-    Kind kind, SlabCache cache, int cpu, int index, long cpuFreelist, long cpuFreelistSlot) {
+    Kind kind,
+    SlabCache cache,
+    int cpu,
+    int index,
+    long cpuFreelist,
+    long cpuFreelistSlot,
+    long wordAt) {
   /// Kinds of places.
   public enum Kind {
     CPU_SLAB("CPU slab"),

@@ -102,7 +102,12 @@ public record SlabSurvey(
   /// @param cache null if it is not known
   /// @param what the state, a clause
   /// @param why what allows it, a clause
-  public record Instant(SlabCache cache, String what, String why) {}
+  /// @param isLegal false for what a fault that is reported has led to
+  public record Instant(SlabCache cache, String what, String why, boolean isLegal) {
+    Instant(SlabCache cache, String what, String why) {
+      this(cache, what, why, true);
+    }
+  }
 
   /// Runs the pass.
   ///
@@ -172,6 +177,8 @@ public record SlabSurvey(
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
     private final List<LockedCount> lockedCounts = new ArrayList<>();
+    private final List<CutChain> cutChains = new ArrayList<>();
+    private final List<Adrift> adrift = new ArrayList<>();
     private FreelistDecoder.Vote vote;
     private Frozen onCpuPartial = Frozen.UNKNOWN;
     private UnlistedSlabs.Marks marks = new UnlistedSlabs.Marks(false, 0);
@@ -188,6 +195,18 @@ public record SlabSurvey(
     /// A node's `nr_partial` that is more than one off while its lock is held: slabs that are moved
     /// in bulk (`__kmem_cache_do_shrink`) must be found on no list.
     private record LockedCount(SlabFault.Count fault, long missing) {}
+
+    /// A chain of partial slabs that ends before its counts say so: where slabs of the cache are on
+    /// no list, the `next` of the last one is the bad word, and not all of the counts.
+    ///
+    /// @param next address of that `next`
+    /// @param missing slabs that should follow
+    private record CutChain(SlabFault.Count fault, String list, long next, long missing) {}
+
+    /// A CPU whose freelist does not lie in the slab that it names.
+    ///
+    /// @param slab address of the descriptor that it names, 0 for none
+    private record Adrift(SlabPlace place, long slab) {}
 
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
@@ -326,6 +345,7 @@ public record SlabSurvey(
           nodePlaces(cache, node);
         }
       }
+      settleAdrift();
     }
 
     private void cpuPlaces(SlabCache cache, PerCpu perCpu, int index) {
@@ -340,86 +360,181 @@ public record SlabSurvey(
       }
       long slab = cpuSlab.get(layout.cpuSlabMember());
       long freelist = cpuSlab.get("freelist");
+      SlabPlace place =
+          new SlabPlace(
+              SlabPlace.Kind.CPU_SLAB,
+              cache,
+              cpu,
+              index,
+              freelist,
+              cpuSlab.addressOf("freelist"),
+              cpuSlab.addressOf(layout.cpuSlabMember()));
       if (slab != 0) {
-        place(
-            slab,
-            new SlabPlace(
-                SlabPlace.Kind.CPU_SLAB,
-                cache,
-                cpu,
-                index,
-                freelist,
-                cpuSlab.addressOf("freelist")));
-      } else if (freelist != 0) {
-        faults.add(
-            new SlabFault.Insane(
-                cache,
-                address,
-                "kmem_cache_cpu of cpu %d has freelist 0x%x and no slab".formatted(cpu, freelist)));
+        place(slab, place);
+      }
+      if (freelist != 0 && !isInPagesOf(slab, cache, freelist)) {
+        adrift.add(new Adrift(place, slab));
       }
       if (cpuSlab.has("partial")) {
         cpuPartial(cache, cpu, index, cpuSlab.get("partial"), cpuSlab.addressOf("partial"));
       }
     }
 
-    /// The chain of a CPU's partial slabs: each element counts down to 1.
-    private void cpuPartial(SlabCache cache, int cpu, int index, long first, long headSlot) {
-      SlabPlace place = new SlabPlace(SlabPlace.Kind.CPU_PARTIAL, cache, cpu, index, 0, headSlot);
-      String name = "CPU partial list of cpu " + cpu;
-      long expected = -1;
-      long from = headSlot;
-      int steps = 0;
-      for (long at = first; at != 0; steps++) {
-        long pfn = memMap.pfn(at);
-        if (pfn < 0) {
-          faults.add(
-              new SlabFault.Stray(
-                  cache, name, from, at, -1, "0x%x is no page descriptor".formatted(at)));
-          return;
+    private boolean isInPagesOf(long slab, SlabCache cache, long object) {
+      long distance = object - base(Math.max(0, memMap.pfn(slab)));
+      return memMap.pfn(slab) >= 0 && distance >= 0 && distance < 4096L << cache.maxOrder();
+    }
+
+    /// Where a CPU's freelist lies outside the slab that the CPU names, and in one that is frozen,
+    /// of the cache and on no list, the freelist is right and the word that names the slab is not.
+    /// A CPU that names none may be between its two stores of deactivation (`c->slab = NULL`, then
+    /// `c->freelist = NULL`, interrupts off): one a CPU over all caches, for it does one at a time.
+    private void settleAdrift() {
+      Set<Integer> deactivating = new HashSet<>();
+      for (Adrift one : adrift) {
+        SlabPlace place = one.place();
+        Slab home = slabHolding(place.cpuFreelist());
+        boolean isHome =
+            home != null
+                && home.cache().equals(place.cache())
+                && home.index(place.cpuFreelist()) >= 0
+                && home.frozen()
+                && !places.containsKey(home.address());
+        if (isHome) {
+          places.computeIfPresent(
+              one.slab(), (_, where) -> where.remove(place) && where.isEmpty() ? null : where);
+          place(home.address(), place);
         }
-        if (steps == MAX_PARTIAL_CHAIN || isPlacedHere(at, place)) {
+        if (isHome && one.slab() == 0 && deactivating.add(place.index())) {
+          instants.add(
+              new Instant(
+                  place.cache(),
+                  "cpu %d has a freelist and no slab".formatted(place.cpu()),
+                  "it may be letting go of the slab at 0x%x, whose objects these are"
+                      .formatted(home.address())));
+        } else if (isHome || (one.slab() == 0 && home != null && home.cache().equals(place.cache()))) {
           faults.add(
               new SlabFault.Stray(
-                  cache, name, from, at, pfn, "the chain comes back to a slab on it"));
+                  place.cache(),
+                  place.words(),
+                  place.wordAt(),
+                  one.slab(),
+                  memMap.pfn(one.slab()),
+                  "the CPU's freelist begins at 0x%x, in the slab at 0x%x of the cache%s"
+                      .formatted(
+                          place.cpuFreelist(),
+                          home.address(),
+                          isHome ? ", which is frozen and on no list" : "")));
+        } else if (one.slab() == 0) {
+          faults.add(
+              new SlabFault.Stray(
+                  place.cache(),
+                  "kmem_cache_cpu.freelist of cpu " + place.cpu(),
+                  place.cpuFreelistSlot(),
+                  place.cpuFreelist(),
+                  -1,
+                  "the CPU has no slab of the cache, and no slab of the cache is there"));
+        }
+      }
+    }
+
+    /// The slab in whose pages an address of the direct map lies; null if there is none.
+    private Slab slabHolding(long vaddr) {
+      if (!memory.map().isDirectMap(vaddr)) {
+        return null;
+      }
+      PageState page = memMap.state(memory.physicalAddress(vaddr) >>> 12);
+      return page.kind() == PageState.Kind.SLAB
+          ? readSlab(memMap.descriptor(page.headPfn()))
+          : null;
+    }
+
+    /// The chain of a CPU's partial slabs: each counts those from itself on, the last one 1.
+    private void cpuPartial(SlabCache cache, int cpu, int index, long first, long headSlot) {
+      String name = "CPU partial list of cpu " + cpu;
+      List<Chained> chain = new ArrayList<>();
+      SlabPlace.Kind kind = SlabPlace.Kind.CPU_PARTIAL;
+      long from = headSlot;
+      for (long at = first; at != 0; ) {
+        SlabPlace place = new SlabPlace(kind, cache, cpu, index, 0, 0, from);
+        long pfn = memMap.pfn(at);
+        String why =
+            pfn < 0
+                ? "0x%x is no page descriptor".formatted(at)
+                : chain.size() == MAX_PARTIAL_CHAIN || isPlacedHere(at, place)
+                    ? "the chain comes back to a slab on it"
+                    : "";
+        if (!why.isEmpty()) {
+          faults.add(new SlabFault.Stray(cache, name, from, at, pfn, why));
           return;
         }
         if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
           faults.add(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
           return;
         }
-        place(at, place);
-        int count = layout.partialCountAt() < 0 ? -1 : page.i32(layout.partialCountAt());
-        if (expected >= 0 && count != expected) {
+        int count = layout.partialCountAt() < 0 ? 0 : page.i32(layout.partialCountAt());
+        SlabCache owner = caches.byAddress().get(page.u64(layout.slabCacheAt()));
+        if (owner != null
+            && !owner.equals(cache)
+            && !chain.isEmpty()
+            && layout.partialCountAt() >= 0
+            && count != chain.getLast().count() - 1) {
+          // Its words agree neither with the cache nor with the slab before: the chain left itself.
           faults.add(
-              new SlabFault.Count(
-                  cache,
-                  null,
-                  "slab.slabs on the " + name,
-                  at + layout.partialCountAt(),
-                  expected,
-                  count,
-                  "the count falls by one from slab to slab"));
+              new SlabFault.Stray(
+                  cache, name, from, at, pfn, "it is a slab of cache " + owner.name()));
           return;
         }
-        expected = count < 0 ? -1 : count - 1L;
+        place(at, place);
+        chain.add(new Chained(at, count));
         from = at + layout.partialNextAt();
         at = page.u64(layout.partialNextAt());
       }
-      if (expected > 0) {
-        faults.add(
+      if (layout.partialCountAt() >= 0 && !chain.isEmpty()) {
+        chainCounts(cache, name, chain);
+      }
+    }
+
+    /// A slab on a CPU's partial chain.
+    ///
+    /// @param count how many there are from it on, as it says
+    private record Chained(long slab, int count) {}
+
+    private void chainCounts(SlabCache cache, String name, List<Chained> chain) {
+      int length = chain.size();
+      int beyond = chain.getLast().count() - 1;
+      for (int i = 0; i < length; i++) {
+        Chained one = chain.get(i);
+        if (one.count() == length - i) {
+          continue;
+        }
+        SlabFault.Count fault =
             new SlabFault.Count(
                 cache,
                 null,
                 "slab.slabs on the " + name,
-                from - layout.partialNextAt() + layout.partialCountAt(),
-                1,
-                expected + 1,
-                "the last slab of the chain counts 1"));
+                one.slab() + layout.partialCountAt(),
+                length - i,
+                one.count(),
+                "the count falls by one from slab to slab, and the last counts 1");
+        if (i == 0 && beyond > 0 && chain.getFirst().count() == length + (long) beyond) {
+          cutChains.add(
+              new CutChain(
+                  fault, name, chain.getLast().slab() + layout.partialNextAt(), beyond));
+        } else {
+          faults.add(fault);
+        }
+        return;
       }
     }
 
     private boolean isPlacedHere(long slab, SlabPlace place) {
-      return places.getOrDefault(slab, List.of()).contains(place);
+      return places.getOrDefault(slab, List.of()).stream()
+          .anyMatch(
+              other ->
+                  other.kind() == place.kind()
+                      && other.cache().equals(place.cache())
+                      && other.index() == place.index());
     }
 
     private void nodePlaces(SlabCache cache, SlabCache.Node node) {
@@ -427,7 +542,7 @@ public record SlabSurvey(
       ListWalk walk = nodeList(cache, node, node.partialHead(), name, SlabPlace.Kind.NODE_PARTIAL);
       int met = walk.nodes().size();
       if ((walk.isClosed() || walk.isRecovered())
-          && node.nrPartial() >= 0
+          && node.nrPartial() != SlabCache.Node.NOT_COUNTED
           && node.nrPartial() != met) {
         if (node.isLocked() && Math.abs(node.nrPartial() - met) == 1) {
           instants.add(
@@ -472,7 +587,7 @@ public record SlabSurvey(
         walk = asCounted(walk, head, node.nrPartial());
       }
       for (long link : walk.nodes()) {
-        place(link - layout.listAt(), new SlabPlace(kind, cache, -1, node.id(), 0, 0));
+        place(link - layout.listAt(), new SlabPlace(kind, cache, -1, node.id(), 0, 0, 0));
       }
       if (walk.isClosed()) {
         return walk;
@@ -636,6 +751,11 @@ public record SlabSurvey(
           : Slab.of(layout, cache, address, pfn, base(pfn), bytes, 0);
     }
 
+    /// The word at an address; 0 if it cannot be read.
+    private long word(long vaddr) {
+      return memory.read(vaddr, 8) instanceof MemoryRead.Bytes(ByteView view) ? view.u64(0) : 0;
+    }
+
     private long base(long pfn) {
       return memory.map().directMapAddress(pfn << 12);
     }
@@ -663,6 +783,9 @@ public record SlabSurvey(
       private final UnlistedSlabs unlisted = new UnlistedSlabs(layout);
       private final Map<SlabCache, Long> ofDestroyed = new HashMap<>();
       private final List<Instant> allowed = new ArrayList<>();
+
+      /// Slabs on a node's partial list whose freelist was taken.
+      private final List<SlabFault.Place> taken = new ArrayList<>();
       private long firstOfSlab;
       private long endOfSlab;
       private long patternObjects;
@@ -821,7 +944,9 @@ public record SlabSurvey(
         if (sheaves.isPresent()) {
           sheaves.get().check(slab, walker, sheafEntriesSeen, this::report);
         }
-        checkPlace(slab, where, cpuSlab);
+        boolean isFull =
+            slab.inuse() == slab.objects() && slab.freelist() == 0 && countsFit && own.isClosed();
+        checkPlace(slab, where, cpuSlab, isFull);
         if (where.isEmpty() && !pending) {
           unlisted.add(slab, own.isClosed(), found.size() + dropped > faultsBefore, marks);
         }
@@ -888,7 +1013,8 @@ public record SlabSurvey(
         return false;
       }
 
-      private void checkPlace(Slab slab, List<SlabPlace> where, boolean cpuSlab) {
+      private void checkPlace(
+          Slab slab, List<SlabPlace> where, boolean cpuSlab, boolean isFull) {
         if (where.isEmpty()) {
           return; // Most slabs are full and on no list.
         }
@@ -911,14 +1037,19 @@ public record SlabSurvey(
           }
         }
         boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
-        if (cpuSlab != slab.frozen() && (cpuSlab || onNodeList)) {
+        long counters = slab.address() + layout.countersAt();
+        if (cpuSlab && !slab.frozen()) {
           report(
               new SlabFault.Place(
-                  slab,
-                  where,
-                  slab.address() + layout.countersAt(),
-                  slab.frozen() ? 1 : 0,
-                  cpuSlab ? "a CPU's slab is not frozen" : "a slab on a node's list is frozen"));
+                  slab, where, counters, word(counters), "a CPU's slab is not frozen"));
+        } else if (onNodeList && !cpuSlab && slab.frozen()) {
+          taken.add(
+              new SlabFault.Place(
+                  slab, where, counters, word(counters), "a slab on a node's list is frozen"));
+        } else if (onNodeList && isFull) {
+          taken.add(
+              new SlabFault.Place(
+                  slab, where, counters, word(counters), "a slab on a node's partial list is full"));
         }
         boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
         if (onCpuList
@@ -929,8 +1060,8 @@ public record SlabSurvey(
               new SlabFault.Place(
                   slab,
                   where,
-                  slab.address() + layout.countersAt(),
-                  slab.frozen() ? 1 : 0,
+                  counters,
+                  word(counters),
                   "a slab on a CPU's partial list is %s, unlike the others"
                       .formatted(slab.frozen() ? "frozen" : "not frozen")));
         }
@@ -963,6 +1094,7 @@ public record SlabSurvey(
       boolean finished = true;
       Set<Long> seen = new HashSet<>();
       UnlistedSlabs unlisted = new UnlistedSlabs(layout);
+      List<SlabFault.Place> taken = new ArrayList<>();
       Set<Long> excused = new HashSet<>();
       Map<SlabCache, Long> missing = new LinkedHashMap<>();
       Map<SlabCache, Long> ofDestroyed = new LinkedHashMap<>();
@@ -976,6 +1108,7 @@ public record SlabSurvey(
         slots += worker.slots;
         freePointers += worker.freePointers;
         instants.addAll(worker.allowed);
+        taken.addAll(worker.taken);
         patternObjects += worker.patternObjects;
         descriptors += worker.unreadableDescriptors;
         kfence += worker.kfencePages;
@@ -1008,11 +1141,14 @@ public record SlabSurvey(
           checkTotals(cache, sum, unlisted, excused, missing);
         }
       }
+      taken(taken);
       if (finished) {
         faults.removeIf(fault -> excused.contains(slabOf(fault)));
         strangers(missing, descriptors == 0);
         strays(seen);
         unlisted(unlisted);
+      } else {
+        cutChains.forEach(cut -> faults.add(cut.fault()));
       }
       if (finished && descriptors == 0 && sheaves.isPresent()) {
         sheaves.get().strays(memMap, sheafEntries, faults::add);
@@ -1063,7 +1199,7 @@ public record SlabSurvey(
       long slabs = 0;
       long objects = 0;
       for (SlabCache.Node node : cache.nodes()) {
-        if (node.slabs() < 0) {
+        if (node.slabs() == SlabCache.Node.NOT_COUNTED) {
           return;
         }
         slabs += node.slabs();
@@ -1113,6 +1249,33 @@ public record SlabSurvey(
       }
     }
 
+    /// Slabs that are full or frozen on a node's partial list: the kernel takes a slab's freelist
+    /// first and the slab off the list next, both under list_lock (`get_partial_node`,
+    /// `alloc_single_from_partial`, and from 7.0 on `get_from_partial_node`), so that there may be
+    /// one while the lock is held.
+    private void taken(List<SlabFault.Place> taken) {
+      Map<SlabCache.Node, List<SlabFault.Place>> byNode = new LinkedHashMap<>();
+      for (SlabFault.Place one : taken) {
+        int id = one.places().stream().filter(SlabPlace::isOfNode).findFirst().orElseThrow().index();
+        for (SlabCache.Node node : one.cache().nodes()) {
+          if (node.id() == id) {
+            byNode.computeIfAbsent(node, _ -> new ArrayList<>()).add(one);
+          }
+        }
+      }
+      byNode.forEach(
+          (node, ofNode) -> {
+            SlabFault.Place first = ofNode.getFirst();
+            if (node.isLocked() && ofNode.size() == 1) {
+              instants.add(
+                  new Instant(
+                      first.cache(), first.why(), "list_lock is held: it may be taken off"));
+            } else {
+              faults.addAll(ofNode);
+            }
+          });
+    }
+
     /// Slabs of no known cache: under construction, or of the one cache that misses as many, and
     /// then one fault and not two.
     private void strangers(Map<SlabCache, Long> missing, boolean isComplete) {
@@ -1126,7 +1289,7 @@ public record SlabSurvey(
           isComplete
               && caches.caches().stream()
                   .flatMap(cache -> cache.nodes().stream())
-                  .allMatch(node -> node.slabs() >= 0);
+                  .allMatch(node -> node.slabs() != SlabCache.Node.NOT_COUNTED);
       List<SlabFault.Owner> settled =
           UnlistedSlabs.settle(
               strangers, missing, isCounted, kernel.perCpu().cpus().size(), instants::add);
@@ -1167,6 +1330,20 @@ public record SlabSurvey(
           faults.add(count.fault());
         }
       }
+      for (CutChain cut : cutChains) {
+        SlabCache cache = cut.fault().cache();
+        faults.add(
+            unlisted.notFull(cache) >= cut.missing()
+                ? new SlabFault.Stray(
+                    cache,
+                    cut.list(),
+                    cut.next(),
+                    0,
+                    -1,
+                    "the chain ends where .slabs counts %d more, and %d slabs of the cache with free objects are on no list"
+                        .formatted(cut.missing(), unlisted.notFull(cache)))
+                : cut.fault());
+      }
       for (SlabCache cache : caches.caches()) {
         boolean isExplained = faults.stream().anyMatch(fault -> explainsOrphans(fault, cache));
         unlisted.judge(
@@ -1201,12 +1378,13 @@ public record SlabSurvey(
           if (pfn >= 0 && memMap.state(pfn).kind() == PageState.Kind.UNKNOWN) {
             continue; // Its descriptor is not in the dump: said as a gap, and no damage.
           }
+          // On a node's list the link lies in the descriptor that is no slab's.
           faults.add(
               new SlabFault.Stray(
                   place.cache(),
                   place.words(),
-                  place.cpuFreelistSlot() != 0 ? place.cpuFreelistSlot() : entry.getKey(),
-                  entry.getKey(),
+                  place.wordAt() != 0 ? place.wordAt() : entry.getKey() + layout.listAt(),
+                  place.wordAt() != 0 ? entry.getKey() : word(entry.getKey() + layout.listAt()),
                   pfn,
                   pfn < 0
                       ? "0x%x is no page descriptor".formatted(entry.getKey())

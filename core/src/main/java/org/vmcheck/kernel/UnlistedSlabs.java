@@ -161,7 +161,7 @@ final class UnlistedSlabs {
     if (isExplained && counts.notFull() > 0) {
       instants.accept(
           new SlabSurvey.Instant(
-              cache, words(counts.notFull()), "a list of the cache is broken before them"));
+              cache, words(counts.notFull()), "a list of the cache is broken before them", false));
     } else {
       judgeNotFull(cache, counts, cpus, instants, faults);
     }
@@ -172,7 +172,7 @@ final class UnlistedSlabs {
               : counts.frozenFull + " full slabs are frozen and no CPU's";
       if (counts.frozenFull <= cpus) {
         instants.accept(
-            new SlabSurvey.Instant(cache, what, "a CPU takes one up or gives it back"));
+            new SlabSurvey.Instant(cache, what, "a CPU may take one up or give it back"));
       } else {
         Slab first = counts.firstFrozen;
         faults.accept(place(first, first.address() + layout.countersAt(), 1, what));
@@ -197,7 +197,7 @@ final class UnlistedSlabs {
               words(counts.marked) + " and marked as being on a node's"));
     } else if (counts.marked > 0) {
       instants.accept(
-          new SlabSurvey.Instant(cache, words(counts.marked), "list_lock is held: it is moved"));
+          new SlabSurvey.Instant(cache, words(counts.marked), "list_lock is held: it may be moved"));
     }
     if (counts.carried > cpus * MAX_CARRIED || counts.other > cpus) {
       Slab first = counts.first;
@@ -212,7 +212,9 @@ final class UnlistedSlabs {
           new SlabSurvey.Instant(
               cache,
               words(counts.carried + counts.other),
-              counts.other == 0 ? "a CPU carries them between two lists" : "a CPU holds one between two lists"));
+              counts.other == 0
+                  ? "a CPU may carry them between two lists"
+                  : "a CPU may hold one between two lists"));
     }
     if (counts.empty > 0) {
       instants.accept(
@@ -221,7 +223,7 @@ final class UnlistedSlabs {
               counts.empty == 1
                   ? "an empty slab is on no list"
                   : counts.empty + " empty slabs are on no list",
-              "they wait to be given back"));
+              "they may wait to be given back"));
     }
   }
 
@@ -259,7 +261,7 @@ final class UnlistedSlabs {
             new SlabSurvey.Instant(
                 null,
                 "slab_cache of the slab at 0x%x is not set".formatted(one.slab()),
-                "a CPU builds it: it is on no list and in no counter"));
+                "a CPU may build it: it is on no list and in no counter"));
       }
       return List.of();
     }
