@@ -60,10 +60,15 @@ final class ObjectCommand implements Callable<Integer> {
       field("state", object.state());
       if (object.pointedBy() != Evidence.UNKNOWN) {
         field("pointed by", "the word at 0x%x".formatted(object.pointedBy()));
+      }
+      if (object.pointedBy() != Evidence.UNKNOWN && object.slot() != Evidence.UNKNOWN) {
         field(
             "free ptr",
             "at 0x%x: 0x%016x, leads to 0x%x"
                 .formatted(object.slot(), object.raw(), object.decoded()));
+      }
+      for (String event : object.history()) {
+        field("history", event);
       }
       for (String neighbour : object.neighbours()) {
         field("neighbour", neighbour);

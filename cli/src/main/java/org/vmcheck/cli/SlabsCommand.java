@@ -146,11 +146,7 @@ final class SlabsCommand implements Callable<Integer> {
                   .formatted(
                       slot.index(),
                       slot.address(),
-                      switch (slab.state(slot)) {
-                        case FREE -> "free, on " + slot.list();
-                        case ALLOCATED -> "allocated";
-                        case UNKNOWN -> "cannot be told";
-                      }));
+                      slot.words()));
         }
       }
     }
@@ -169,7 +165,7 @@ final class SlabsCommand implements Callable<Integer> {
                     Csv.cell(slab.place()),
                     slot.index(),
                     slot.address(),
-                    slab.state(slot).word(),
+                    slot.state().word(),
                     Csv.cell(slot.list())));
       }
     }

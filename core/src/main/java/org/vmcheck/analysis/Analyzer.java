@@ -122,9 +122,13 @@ public final class Analyzer implements AutoCloseable {
     doubts.addAll(problems);
     outcomes = MissingPages.gather(outcomes);
     if (kernel.isPresent()) {
-      outcomes = TornSnapshot.gather(outcomes, kernel.get());
+      Kernel found = subjects.kernel().orElseThrow();
+      outcomes = TornSnapshot.gather(outcomes, kernel.get(), found);
       outcomes = ErasedData.attribute(outcomes, dump);
-      outcomes = PanicRelation.attach(outcomes, subjects.kernel().orElseThrow());
+      List<LogBuffer.Line> log = found.log().records();
+      outcomes = ObjectHistory.attach(outcomes, found);
+      outcomes = PanicRelation.attach(outcomes, found, log, kernel.get().panic());
+      outcomes = LogQuotes.attach(outcomes, found, log);
     }
     return new DumpReport(
         tool,

@@ -4,6 +4,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.KernelFacts;
@@ -12,6 +14,7 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.kernel.Modules;
 import org.vmcheck.kernel.OldSlabLayout;
+import org.vmcheck.kernel.Oops;
 import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFlags;
 import org.vmcheck.kernel.SlabLayout;
@@ -20,16 +23,13 @@ import org.vmcheck.kernel.SlabSurvey;
 /// Gathers what is known of a kernel into the words of a report.
 final class KernelDescription {
   /// What the kernel says when it dies, in order of preference.
-  private static final List<String> PANIC_LINES =
-      List.of(
-          "Kernel panic - not syncing",
-          "BUG: kernel NULL pointer dereference",
-          "BUG: unable to handle",
-          "kernel BUG at ",
-          "general protection fault",
-          "Oops: ",
-          "sysrq: Trigger a crash",
-          "watchdog: BUG: soft lockup");
+  private static final List<Pattern> PANIC_LINES =
+      Stream.of(
+              List.of(Pattern.compile("(?m)^Kernel panic - not syncing")),
+              Oops.HEADS,
+              List.of(Pattern.compile("(?m)^(sysrq: |SysRq : )Trigger a crash")))
+          .flatMap(List::stream)
+          .toList();
 
   private KernelDescription() {}
 
@@ -101,12 +101,19 @@ final class KernelDescription {
   }
 
   private static KernelFacts.PanicFacts panic(Kernel kernel) {
+    return panic(
+        kernel.log().records(),
+        kernel.identity().panicCpu(),
+        kernel.vmcoreinfo().crashTime().orElse(0));
+  }
+
+  static KernelFacts.PanicFacts panic(List<LogBuffer.Line> log, int cpu, long crashTime) {
     String best = "";
     int bestRank = PANIC_LINES.size();
     List<String> context = new ArrayList<>();
-    for (LogBuffer.Line line : kernel.log().records()) {
+    for (LogBuffer.Line line : log) {
       for (int rank = 0; rank < PANIC_LINES.size(); rank++) {
-        if (line.text().contains(PANIC_LINES.get(rank))) {
+        if (PANIC_LINES.get(rank).matcher(line.text()).find()) {
           context.add(line.text());
           if (rank < bestRank) {
             best = line.text();
@@ -118,8 +125,8 @@ final class KernelDescription {
     }
     return new KernelFacts.PanicFacts(
         best,
-        kernel.identity().panicCpu(),
-        kernel.vmcoreinfo().crashTime().orElse(0),
+        cpu,
+        crashTime,
         context.subList(0, Math.min(8, context.size())));
   }
 }

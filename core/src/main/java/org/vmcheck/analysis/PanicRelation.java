@@ -1,21 +1,34 @@
 package org.vmcheck.analysis;
 
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.regex.Pattern;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.Oops;
 import org.vmcheck.memory.MemoryRead;
 
-/// Says of each finding whether the panic had to do with it: registers and stack words of the CPUs
-/// are matched with the bad word, the object and its slot, and log lines with the cache's name.
+/// Says of each finding whether the panic had to do with it. The words that are compared are the
+/// registers of the last oops in the log with the address that faulted, and each CPU's registers
+/// and stack; those of the CPU that panicked come first and alone make a finding related.
+///
+/// Related: a word that is the address of the bad word or of its object, points into the object, or
+/// is the bad word or what it decodes to; or a fault within a page behind the latter, which is how a
+/// structure's member is reached through a bad pointer. Maybe related: the same on another CPU; a
+/// word that points only into the slab, to its descriptor or the kmem_cache; a fault in the
+/// allocator's own code.
 final class PanicRelation {
   /// `struct elf_prstatus` of x86_64: the registers start at 112 in this order.
   private static final List<String> REGISTERS =
@@ -41,118 +54,359 @@ final class PanicRelation {
           "eflags",
           "rsp");
 
+  private static final int PID_AT = 32;
   private static final int REGISTERS_AT = 112;
+  private static final int PRSTATUS_BYTES = 336;
   private static final int RSP = 19;
-  private static final int STACK_WORDS = 1024;
-  private static final int MAX_CPUS = 512;
 
-  private PanicRelation() {}
+  /// `QEMUCPUState` version 1: CR0 to CR4 (QEMU, `target/i386/arch_dump.c`).
+  private static final int QEMU_CR2 = 392 + 2 * 8;
+
+  private static final int QEMU_BYTES = 432;
+
+  private static final long STACK_BYTES = 16 << 10;
+  private static final int MAX_CPUS = 512;
+  private static final int MAX_WORDS = 1 << 17;
+
+  /// Words that point into one thing, of which the best is named: a stack holds a few.
+  private static final int MAX_WORDS_INTO = 256;
+
+  /// Functions of mm/slub.c, mm/slab.c and mm/slab_common.c that follow freelists and lists.
+  private static final Pattern ALLOCATOR =
+      Pattern.compile(
+          "_*(slab_|kmem_cache_|kmalloc|kfree|kzalloc|kvfree|get_freepointer|deactivate_slab"
+              + "|(un)?freeze_|put_cpu_partial|get_partial|get_any_partial|new_slab|alloc_single"
+              + "|free_block|cache_|refill_|transfer_objects|drain_|list_(add|del)|check_slab"
+              + "|check_object|on_freelist|free_debug|alloc_debug|setup_object|discard_slab).*");
+
+  private final Kernel kernel;
+  private final Extents extents;
+
+  /// Words by value, each with its best place.
+  private final TreeMap<Long, Place> words = new TreeMap<>(Long::compareUnsigned);
+
+  private final List<Place> faults = new ArrayList<>();
+  private final Optional<Oops> oops;
+
+  /// Where a word stands.
+  ///
+  /// @param register empty for a word of the stack
+  /// @param offset of that from rsp
+  /// @param who the CPU in words, or the oops
+  /// @param isPanicking whether it is the panicking task's
+  private record Place(
+      long word, String register, int offset, String who, boolean isPanicking) {
+    String words() {
+      return (register.isEmpty() ? "the stack word at rsp+0x%x".formatted(offset) : register)
+          + " of "
+          + who;
+    }
+  }
+
+  /// How one finding relates.
+  ///
+  /// @param strength 0 is the strongest; under [#WEAK] related
+  private record Relation(int strength, Place place, String how) {
+    static final int WEAK = 4;
+
+    boolean isRelated() {
+      return strength < WEAK && place.isPanicking;
+    }
+
+    /// The panicking task's weak words come before another's strong ones.
+    int rank() {
+      return strength + (place.isPanicking ? 0 : 16);
+    }
+  }
+
+  private PanicRelation(Kernel kernel, List<LogBuffer.Line> log) {
+    this.kernel = kernel;
+    this.extents = new Extents(kernel);
+    List<Oops> all = Oops.of(log);
+    this.oops = all.isEmpty() ? Optional.empty() : Optional.of(all.getLast());
+    oops.ifPresent(this::readOops);
+    readNotes();
+  }
 
   /// The outcomes with one more piece of evidence a finding: how the panic relates to it.
-  static List<CheckOutcome> attach(List<CheckOutcome> outcomes, Kernel kernel) {
+  static List<CheckOutcome> attach(
+      List<CheckOutcome> outcomes,
+      Kernel kernel,
+      List<LogBuffer.Line> log,
+      KernelFacts.PanicFacts panic) {
     if (outcomes.stream().allMatch(outcome -> outcome.findingsIfRan().isEmpty())) {
       return outcomes;
     }
-    Map<String, Long> words = words(kernel);
+    PanicRelation relation = panic.hasPanicked() ? new PanicRelation(kernel, log) : null;
     List<CheckOutcome> attached = new ArrayList<>();
     for (CheckOutcome outcome : outcomes) {
       attached.add(
           outcome instanceof CheckOutcome.Ran ran && !ran.findings().isEmpty()
               ? ran.withFindings(
-                  ran.findings().stream().map(f -> relate(f, words, kernel)).toList())
+                  ran.findings().stream()
+                      .map(f -> f.cause().isArtefact() ? f : with(f, relation))
+                      .toList())
               : outcome);
     }
     return attached;
   }
 
-  /// Registers by name and stack words by place, those that are no kernel addresses left out.
-  private static Map<String, Long> words(Kernel kernel) {
-    Map<String, Long> words = new LinkedHashMap<>();
-    int cpu = -1;
-    for (ElfNote note : kernel.dump().notes()) {
-      if (!note.name().equals("CORE")
-          || note.type() != ElfNote.NT_PRSTATUS
-          || note.desc().size() < 336
-          || cpu >= MAX_CPUS) {
-        continue;
-      }
-      cpu++;
-      for (int i = 0; i < REGISTERS.size(); i++) {
-        put(
-            words,
-            REGISTERS.get(i) + " of register note " + cpu,
-            note.desc().u64(REGISTERS_AT + 8L * i));
-      }
-      long stack = note.desc().u64(REGISTERS_AT + 8L * RSP);
-      for (int i = 0; i < STACK_WORDS && stack < 0; i++) {
-        if (!(kernel.memory().read(stack + 8L * i, 8) instanceof MemoryRead.Bytes(ByteView word))) {
-          break;
-        }
-        put(
-            words,
-            "the stack word at rsp+0x%x of register note %d".formatted(8 * i, cpu),
-            word.u64(0));
-        if ((stack + 8L * (i + 1) & 0x3fff) == 0) {
-          break;
-        }
-      }
-    }
-    return words;
-  }
-
-  private static void put(Map<String, Long> words, String place, long word) {
-    if (word < 0 && word != -1) {
-      words.put(place, word);
-    }
-  }
-
-  private static Finding relate(Finding finding, Map<String, Long> words, Kernel kernel) {
-    if (finding.cause().isArtefact()) {
-      return finding; // What happened to the dump happened after the panic.
-    }
+  /// What happened to the dump happened after the panic: only real damage comes here.
+  private static Finding with(Finding finding, PanicRelation relation) {
     List<Evidence> evidence = new ArrayList<>(finding.evidence());
-    Subject subject = finding.subject();
-    boolean isPointer = subject.raw() < 0 && subject.raw() != -1;
-    for (Map.Entry<String, Long> word : words.entrySet()) {
-      String how = null;
-      if (word.getValue() == subject.address()) {
-        how = "holds the address of the bad word";
-      } else if (isPointer && word.getValue() == subject.raw()) {
-        how = "holds the bad word itself";
-      } else if (subject.object() != Evidence.UNKNOWN && word.getValue() == subject.object()) {
-        how = "holds the address of the object";
-      }
-      if (how != null) {
-        evidence.add(
-            new Evidence.WordAt(
-                word.getValue(),
-                Evidence.UNKNOWN,
-                Evidence.UNKNOWN,
-                Evidence.UNKNOWN,
-                "the panic is related: %s %s".formatted(word.getKey(), how)));
-        return finding.withEvidence(evidence);
+    evidence.add(
+        relation == null
+            ? new Evidence.WhatIf(
+                "panic", "the kernel had not panicked: there is no panic to be related to")
+            : relation.relate(finding));
+    return finding.withEvidence(evidence);
+  }
+
+  // ---- the words
+
+  private void readOops(Oops last) {
+    last.registers()
+        .forEach(
+            (name, word) -> {
+              Place place =
+                  new Place(
+                      word, name.equals("CR2") ? "the address that faulted" : name, 0, "the oops", true);
+              put(place);
+              if (name.equals("CR2")) {
+                faults.add(place);
+              }
+            });
+  }
+
+  private void readNotes() {
+    List<ElfNote> notes = new ArrayList<>();
+    List<ElfNote> qemu = new ArrayList<>();
+    for (ElfNote note : kernel.dump().notes()) {
+      boolean isStatus =
+          note.name().equals("CORE")
+              && note.type() == ElfNote.NT_PRSTATUS
+              && note.desc().size() >= PRSTATUS_BYTES;
+      boolean isQemu =
+          note.name().equals("QEMU") && note.desc().size() >= QEMU_BYTES && note.desc().u32(0) == 1;
+      (isStatus ? notes : qemu).addAll(isStatus || isQemu ? List.of(note) : List.of());
+    }
+    List<Integer> cpus = cpus(notes.size());
+    int panicking = panicking(notes, cpus);
+    List<Integer> order = new ArrayList<>();
+    if (panicking >= 0) {
+      order.add(panicking);
+    }
+    for (int i = 0; i < Math.min(notes.size(), MAX_CPUS); i++) {
+      if (i != panicking) {
+        order.add(i);
       }
     }
-    if (!subject.cache().isEmpty()) {
-      for (LogBuffer.Line line : kernel.log().records()) {
-        if (line.text().contains("BUG " + subject.cache() + " ")
-            || line.text().contains("Slab corruption: " + subject.cache())) {
-          evidence.add(
-              new Evidence.LogLineSays(
-                  line.timestampNanos(),
-                  line.text(),
-                  "the kernel's log reports this cache: " + line.text()));
-          return finding.withEvidence(evidence);
+    for (int i : order) {
+      String who =
+          (cpus.isEmpty() ? "register note " + i : "cpu " + cpus.get(i))
+              + (i == panicking ? ", which panicked," : "");
+      read(notes.get(i).desc(), who, i == panicking);
+      if (qemu.size() == notes.size()) {
+        Place cr2 = new Place(qemu.get(i).desc().u64(QEMU_CR2), "cr2", 0, who, i == panicking);
+        put(cr2);
+        faults.add(cr2);
+      }
+    }
+  }
+
+  /// The CPUs that wrote the notes, which stand in their order without those that are offline; empty
+  /// if that does not fit.
+  private List<Integer> cpus(int notes) {
+    List<Integer> online = kernel.perCpu().onlineCpus();
+    List<Integer> possible = kernel.perCpu().cpus();
+    return online.size() == notes ? online : possible.size() == notes ? possible : List.of();
+  }
+
+  /// Index of the note of the CPU that panicked: by its number, else by the task of the oops; -1 if
+  /// neither tells.
+  private int panicking(List<ElfNote> notes, List<Integer> cpus) {
+    int cpu = kernel.identity().panicCpu();
+    int found = cpus.indexOf(cpu >= 0 ? cpu : oops.map(Oops::cpu).orElse(-1));
+    if (found >= 0) {
+      return found;
+    }
+    // Every idle CPU's task is 0.
+    int pid = oops.map(Oops::pid).orElse(0);
+    for (int i = 0; i < notes.size() && pid > 0; i++) {
+      if ((int) notes.get(i).desc().u32(PID_AT) == pid) {
+        return i;
+      }
+    }
+    return notes.size() == 1 ? 0 : -1;
+  }
+
+  private void read(ByteView status, String who, boolean isPanicking) {
+    for (int i = 0; i < REGISTERS.size(); i++) {
+      put(new Place(status.u64(REGISTERS_AT + 8L * i), REGISTERS.get(i), 0, who, isPanicking));
+    }
+    long stack = status.u64(REGISTERS_AT + 8L * RSP);
+    if (stack >= 0 || (stack & 7) != 0) {
+      return; // The user's, or none.
+    }
+    long end = (stack | (STACK_BYTES - 1)) + 1;
+    for (long page = stack; page != end && words.size() < MAX_WORDS; ) {
+      long next = Math.min(end, (page | 4095) + 1);
+      if (!(kernel.memory().read(page, (int) (next - page)) instanceof MemoryRead.Bytes(
+          ByteView view))) {
+        return;
+      }
+      for (long at = 0; at < next - page; at += 8) {
+        put(
+            new Place(view.u64(at), "", (int) (page + at - stack), who, isPanicking));
+      }
+      page = next;
+    }
+  }
+
+  private void put(Place place) {
+    if (isTelling(place.word) && words.size() < MAX_WORDS) {
+      words.putIfAbsent(place.word, place);
+    }
+  }
+
+  /// Whether a word stands for something: small numbers, -1 and error numbers are everywhere.
+  private static boolean isTelling(long word) {
+    return word >>> 32 != 0 && (word >= 0 || word < -(1 << 16));
+  }
+
+  // ---- one finding
+
+  private Evidence relate(Finding finding) {
+    if (words.isEmpty()) {
+      return new Evidence.WhatIf(
+          "panic", "whether the panic is related is not known: the dump has no registers");
+    }
+    Relation best = best(finding);
+    if (best != null) {
+      String words =
+          best.place.words() + " " + best.how;
+      return new Evidence.WordAt(
+          best.place.word,
+          Evidence.UNKNOWN,
+          Evidence.UNKNOWN,
+          Evidence.UNKNOWN,
+          (best.isRelated()
+                  ? "the panic is related: "
+                  : best.place.isPanicking
+                      ? "the panic may be related, but only this says so: "
+                      : "the panic may be related, but not by the task that panicked: ")
+              + words);
+    }
+    if (finding.check().startsWith("slab.")
+        && oops.isPresent()
+        && ALLOCATOR.matcher(oops.get().function().replaceFirst("\\+.*", "")).matches()) {
+      return new Evidence.LogLineSays(
+          oops.get().line().timestampNanos(),
+          oops.get().line().text(),
+          "the panic may be related: it is a fault in %s, which works on the allocator's lists"
+              .formatted(oops.get().function()));
+    }
+    return new Evidence.WhatIf(
+        "panic",
+        "no sign that the panic is related: no register and no stack word holds the bad word or"
+            + " points to the object, its slab or its cache");
+  }
+
+  private Relation best(Finding finding) {
+    Subject subject = finding.subject();
+    Extents.Of extent = extents.of(subject);
+    List<Relation> found = new ArrayList<>();
+    exact(found, subject.address(), 0, "holds the address of the bad word");
+    Set<Long> values = new HashSet<>();
+    if (isTelling(subject.raw())) {
+      values.add(subject.raw());
+      // One byte over and over is what buffers are filled with.
+      boolean isFiller = subject.raw() == (subject.raw() & 0xff) * 0x0101010101010101L;
+      exact(found, subject.raw(), isFiller ? Relation.WEAK : 1, "holds the bad word itself");
+    }
+    if (subject.decoded() != Evidence.UNKNOWN && isTelling(subject.decoded())) {
+      values.add(subject.decoded());
+      exact(found, subject.decoded(), 1, "holds what the bad word decodes to");
+      exact(
+          found,
+          subject.decoded() + extent.freePointerAt(),
+          1,
+          "is where the free pointer of what the bad word decodes to would be");
+    }
+    for (Place fault : faults) {
+      for (long value : values) {
+        if (fault.word - value > 0 && fault.word - value < 4096) {
+          found.add(
+              new Relation(
+                  2,
+                  fault,
+                  "is 0x%x bytes behind what the bad word points to".formatted(fault.word - value)));
         }
       }
     }
-    evidence.add(
-        new Evidence.WhatIf(
-            "panic",
-            words.isEmpty()
-                ? "whether the panic is related is not known: the dump has no registers"
-                : "no sign that the panic is related: no register and no stack word holds the bad"
-                    + " word or the object"));
-    return finding.withEvidence(evidence);
+    into(found, extent.object(), 3, "holds the address of the object", "points into the object");
+    into(
+        found,
+        extent.slab(),
+        Relation.WEAK,
+        "points to the slab, not to the object",
+        "points into the slab, not into the object");
+    into(
+        found,
+        extent.descriptor(),
+        Relation.WEAK + 1,
+        "holds the address of the slab's descriptor",
+        "points into the slab's descriptor");
+    into(
+        found,
+        extent.cache(),
+        Relation.WEAK + 2,
+        "holds the address of the cache's kmem_cache, as for any use of the cache",
+        "points into the cache's kmem_cache");
+    Relation best = null;
+    for (Relation relation : found) {
+      // What another CPU holds of the slab or the cache says nothing: all CPUs use them.
+      if ((relation.place.isPanicking || relation.strength < Relation.WEAK)
+          && (best == null || relation.rank() < best.rank())) {
+        best = relation;
+      }
+    }
+    return best;
+  }
+
+  private void exact(List<Relation> found, long word, int strength, String how) {
+    Place place = word == Evidence.UNKNOWN ? null : words.get(word);
+    if (place != null) {
+      found.add(new Relation(strength, place, how));
+    }
+  }
+
+  /// The first word of the panicking task, else of any other, that points into a range; one to its
+  /// start before the rest.
+  private void into(
+      List<Relation> found, Extents.Range range, int strength, String start, String within) {
+    if (range.isEmpty()) {
+      return;
+    }
+    Place other = null;
+    int seen = 0;
+    for (Map.Entry<Long, Place> entry : words.subMap(range.from(), range.to()).entrySet()) {
+      Place place = entry.getValue();
+      if (place.isPanicking || other == null) {
+        other = place;
+      }
+      if (place.isPanicking || ++seen == MAX_WORDS_INTO) {
+        break;
+      }
+    }
+    if (other != null) {
+      found.add(
+          new Relation(
+              strength,
+              other,
+              other.word == range.from()
+                  ? start
+                  : within + " at +0x%x".formatted(other.word - range.from())));
+    }
   }
 }

@@ -17,6 +17,7 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.ObjectTrack;
 import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.Slab;
 import org.vmcheck.kernel.SlabCache;
@@ -99,12 +100,8 @@ final class Questions {
     for (SlabView view :
         SlabSurvey.views(
             kernel, memMap, 0, memMap.endPfn(), c -> c.name().equals(cache), MAX_SLABS)) {
-      List<SlabListing.Slot> slots = new ArrayList<>();
-      for (int i = 0; i < view.slab().walkableObjects(); i++) {
-        SlabView.FreeObjects list = view.listOf(i);
-        slots.add(new SlabListing.Slot(i, view.slab().object(i), list == null ? "" : list.name()));
-      }
       Slab slab = view.slab();
+      String spoiled = caution(view, caution);
       listings.add(
           new SlabListing(
               slab.address(),
@@ -113,10 +110,37 @@ final class Questions {
               slab.inuse(),
               slab.objects(),
               slab.frozen(),
-              caution(view, caution),
-              slots));
+              spoiled,
+              slots(view, spoiled)));
     }
     return listings;
+  }
+
+  private static List<SlabListing.Slot> slots(SlabView view, String caution) {
+    Slab slab = view.slab();
+    SlabListing.Slot[] slots = new SlabListing.Slot[slab.walkableObjects()];
+    for (SlabView.FreeObjects list : view.lists()) {
+      SlabListing.State state =
+          switch (list.kind()) {
+            case LIST, ARRAY -> SlabListing.State.FREE;
+            case WAITING -> SlabListing.State.WAITING;
+          };
+      String words = list.stateWords();
+      for (int i : list.objects()) {
+        if (slots[i] == null) {
+          slots[i] = new SlabListing.Slot(i, slab.object(i), state, list.name(), words);
+        }
+      }
+    }
+    SlabListing.State rest =
+        caution.isEmpty() ? SlabListing.State.ALLOCATED : SlabListing.State.UNKNOWN;
+    String words = caution.isEmpty() ? "allocated" : "cannot be told";
+    for (int i = 0; i < slots.length; i++) {
+      if (slots[i] == null) {
+        slots[i] = new SlabListing.Slot(i, slab.object(i), rest, "", words);
+      }
+    }
+    return List.of(slots);
   }
 
   /// The object that holds an address.
@@ -146,11 +170,21 @@ final class Questions {
     int index = slab.indexHolding(address);
     if (index < 0) {
       throw new UnansweredException(
-          "0x%x lies behind the last object of its slab".formatted(address));
+          "0x%x lies in a slab of cache %s and in none of its objects"
+              .formatted(address, slab.cache().name()));
     }
     long object = slab.object(index);
-    long slot = slab.slot(index);
-    long raw = kernel.word(slot).orElse(Evidence.UNKNOWN);
+    SlabView.FreeObjects list = view.listOf(index);
+    // Only what is on a chain holds a free pointer; SLAB's objects never do.
+    boolean isChained =
+        list != null
+            && list.kind() == SlabView.Kind.LIST
+            && slab.cache().allocator() == SlabCache.Allocator.SLUB;
+    long slot = list != null && !isChained ? Evidence.UNKNOWN : slab.slot(index);
+    long raw =
+        slot == Evidence.UNKNOWN
+            ? Evidence.UNKNOWN
+            : kernel.word(slot).orElse(Evidence.UNKNOWN);
     StringBuilder hex = new StringBuilder();
     SlabCache cache = slab.cache();
     // With red zones the debugging data behind an object is shown too: the damage may lie there.
@@ -180,13 +214,12 @@ final class Questions {
         slab.cache().objectSize(),
         address - object,
         stateWords(view, index, spoiled),
-        pointedBy(view, index),
+        list == null ? Evidence.UNKNOWN : list.pointerTo(index),
         slot,
         raw,
-        view.listOf(index) == null
-            ? Evidence.UNKNOWN
-            : decoder.decode(raw, slot, slab.cache().random()),
+        isChained ? decoder.decode(raw, slot, slab.cache().random()) : Evidence.UNKNOWN,
         hex.toString(),
+        ObjectTrack.of(kernel, cache, object).stream().map(t -> t.words(kernel)).toList(),
         neighbours);
   }
 
@@ -194,7 +227,7 @@ final class Questions {
   private static String stateWords(SlabView view, int index, String caution) {
     SlabView.FreeObjects list = view.listOf(index);
     if (list != null) {
-      return "free, on " + list.name();
+      return list.stateWords();
     }
     return caution.isEmpty() ? "allocated" : "cannot be told: " + caution;
   }
@@ -217,14 +250,5 @@ final class Questions {
       }
     }
     return "";
-  }
-
-  private static long pointedBy(SlabView view, int index) {
-    SlabView.FreeObjects list = view.listOf(index);
-    if (list == null) {
-      return Evidence.UNKNOWN;
-    }
-    int position = list.objects().indexOf(index);
-    return position == 0 ? list.headSlot() : view.slab().slot(list.objects().get(position - 1));
   }
 }

@@ -33,16 +33,21 @@ import org.vmcheck.memory.MemoryRead;
 record CacheDiagnosis(SlabCache cache, String member, long value, long expected, int closed) {
   private static final int MIN_BROKEN = 2;
 
+  /// Objects that one list alone must have for its closing to be no chance.
+  private static final int MIN_OBJECTS = 3;
+
   /// Looks for one value that makes all broken freelists of a cache close.
   static Optional<CacheDiagnosis> ofBroken(
       Kernel kernel, FreelistDecoder decoder, List<SlabFault.Broken> broken) {
-    if (broken.size() < MIN_BROKEN) {
+    if (broken.size() < MIN_BROKEN && freeObjects(broken.getFirst()) < MIN_OBJECTS) {
       return Optional.empty();
     }
     SlabCache cache = broken.getFirst().cache();
     if (decoder != FreelistDecoder.PLAIN) {
       for (long random : secrets(kernel, decoder, broken)) {
-        if (allClose(kernel, decoder, broken, c -> c.withRandom(random))) {
+        // Lists that close with the secret as it is are broken by each other, not by it.
+        if (random != cache.random()
+            && allClose(kernel, decoder, broken, c -> c.withRandom(random))) {
           return Optional.of(
               new CacheDiagnosis(cache, "random", cache.random(), random, broken.size()));
         }
@@ -58,11 +63,11 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
     return Optional.empty();
   }
 
-  /// Secrets under which the first pointers of two broken lists both make sense.
+  /// Secrets under which the first pointers of two broken lists, or of the only one, make sense.
   private static Set<Long> secrets(
       Kernel kernel, FreelistDecoder decoder, List<SlabFault.Broken> broken) {
     Set<Long> common = null;
-    for (SlabFault.Broken fault : broken.subList(0, MIN_BROKEN)) {
+    for (SlabFault.Broken fault : broken.subList(0, Math.min(MIN_BROKEN, broken.size()))) {
       Slab slab = fault.slab();
       int first = slab.index(fault.head());
       SlabMemory memory = new SlabMemory(kernel.memory().physical());
@@ -86,6 +91,19 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
     return common;
   }
 
+  /// How many objects the list can have: by the slab's counters, or, as nothing counts a CPU's own
+  /// list, all.
+  private static int freeObjects(SlabFault.Broken fault) {
+    Slab slab = fault.slab();
+    return fault.cpu() >= 0 ? slab.walkableObjects() : slab.objects() - slab.inuse();
+  }
+
+  /// Whether a list that closes is all of it.
+  private static boolean isWhole(SlabFault.Broken fault, Freelist list) {
+    return list.length() >= MIN_OBJECTS
+        && (fault.cpu() >= 0 || list.length() == freeObjects(fault));
+  }
+
   private static boolean allClose(
       Kernel kernel,
       FreelistDecoder decoder,
@@ -96,36 +114,16 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
     for (SlabFault.Broken fault : broken) {
       Slab slab = fault.slab().withCache(change.apply(fault.cache()));
       walker.start(slab);
-      if (!walker.walk(slab, fault.head(), slab.address()).isClosed()) {
+      Freelist list = walker.walk(slab, fault.head(), slab.address());
+      // A plain word of zero ends any list: it must be the right end.
+      boolean isRight = fault.cpu() >= 0 || list.length() == slab.objects() - slab.inuse();
+      if (!list.isClosed()
+          || !isRight
+          || (broken.size() < MIN_BROKEN && !isWhole(fault, list))) {
         return false;
       }
     }
     return true;
-  }
-
-  /// Looks for one member whose change by a single bit makes a cache's numbers agree again; empty
-  /// if none or several do.
-  static Optional<CacheDiagnosis> ofInsane(Kernel kernel, SlabFault.Insane fault) {
-    SlabCache cache = fault.cache();
-    if (cache == null
-        || cache.allocator() != SlabCache.Allocator.SLUB
-        || fault.address() != cache.address()) {
-      return Optional.empty();
-    }
-    List<CacheDiagnosis> found = new ArrayList<>();
-    for (int bit = 0; bit < 32; bit++) {
-      int size = cache.size() ^ 1 << bit;
-      if (cache.withSize(size).isSane()) {
-        found.add(new CacheDiagnosis(cache, "size", cache.size(), size, 0));
-      }
-      int offset = cache.offset() ^ 1 << bit;
-      if (cache.withOffset(offset).isSane()) {
-        found.add(new CacheDiagnosis(cache, "offset", cache.offset(), offset, 0));
-      }
-    }
-    // The free pointer lies in the middle of the object or behind it: the nearer to that, the
-    // likelier.
-    return found.size() == 1 ? Optional.of(found.getFirst()) : Optional.empty();
   }
 
   /// The finding at the member.
@@ -139,19 +137,14 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
     int bits = Long.bitCount(value ^ expected);
     Cause cause = bits == 1 ? Cause.BIT_FLIP : Cause.METADATA_OVERWRITTEN;
     List<Evidence> evidence = new ArrayList<>();
-    if (closed > 0) {
-      evidence.add(
-          new Evidence.WhatIf(
-              "kmem_cache." + member,
-              "with %s = 0x%x all %d broken freelists of the cache close"
-                  .formatted(member, expected, closed)));
-    } else {
-      evidence.add(
-          new Evidence.WhatIf(
-              "kmem_cache." + member,
-              "with %s = %d the numbers of the cache agree: %s"
-                  .formatted(member, expected, cache.insanity() + " otherwise")));
-    }
+    evidence.add(
+        new Evidence.WhatIf(
+            "kmem_cache." + member,
+            closed == 1
+                ? "with %s = 0x%x the one broken freelist of the cache closes"
+                    .formatted(member, expected)
+                : "with %s = 0x%x all %d broken freelists of the cache close"
+                    .formatted(member, expected, closed)));
     evidence.add(
         new Evidence.WordAt(
             address,

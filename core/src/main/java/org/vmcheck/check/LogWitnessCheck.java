@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Pattern;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Note;
@@ -15,41 +14,6 @@ import org.vmcheck.kernel.LogBuffer;
 final class LogWitnessCheck implements Check {
   private static final int MAX_NOTES = 12;
   private static final int MAX_LINE = 160;
-
-  /// A kind of line that bears on the integrity of memory.
-  private record Witness(String topic, Pattern pattern) {}
-
-  private static final List<Witness> WITNESSES =
-      List.of(
-          // mm/slub.c: object_err, slab_bug, check_bytes_and_report
-          new Witness(
-              "SLUB report",
-              Pattern.compile(
-                  "^BUG [^ ]+ \\(.*\\): |Object already free|Freechain corrupt|Freepointer corrupt"
-                      + "|Redzone overwritten|Poison overwritten|Padding overwritten"
-                      + "|Freelist cycle detected|Slab .* objects=")),
-          new Witness(
-              "list debugging", Pattern.compile("list_(add|del) corruption|list_add double add")),
-          new Witness(
-              "machine check",
-              Pattern.compile("mce: \\[Hardware Error\\]|Machine check|\\[Hardware Error\\]")),
-          new Witness("EDAC", Pattern.compile("EDAC .*(CE|UE|error)", Pattern.CASE_INSENSITIVE)),
-          new Witness(
-              "bad page", Pattern.compile("BUG: Bad page (state|map)|BUG: Bad rss-counter")),
-          new Witness(
-              "fault on a poison-like address",
-              Pattern.compile(
-                  "(general protection fault|unable to"
-                      + " handle).*(6b6b6b6b|dead0000|5a5a5a5a|a5a5a5a5)")),
-          new Witness("KASAN or KFENCE", Pattern.compile("BUG: (KASAN|KFENCE):")),
-          new Witness(
-              "memory encryption",
-              Pattern.compile("Memory Encryption.*active", Pattern.CASE_INSENSITIVE)),
-          new Witness(
-              "low 1M reserved", Pattern.compile("Reserving the low 1M of memory for crashkernel")),
-          new Witness(
-              "module taint",
-              Pattern.compile("module .*taints kernel|loading out-of-tree module")));
 
   @Override
   public String id() {
@@ -66,7 +30,9 @@ final class LogWitnessCheck implements Check {
     return """
     Reads the log as a witness: SLUB's own reports, list debugging, machine checks and EDAC, bad
     pages, faults on poison-like addresses, KASAN and KFENCE, memory encryption, tainting modules.
-    It makes no finding of its own; lines that name a damaged cache are quoted with the finding.
+    It makes no finding of its own. Lines that name a damaged object, its page or its cache, that
+    tell of memory errors or of a module that taints the kernel, are quoted with the findings that
+    they support or contradict.
 
     It can mislead: the kernel repairs what it reports, so a report may have no trace left.
     Next: read the whole log with vmcheck dmesg.\
@@ -82,21 +48,16 @@ final class LogWitnessCheck implements Check {
   public CheckOutcome.Ran run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     LogBuffer log = kernel.log();
-    Map<String, Integer> counts = new LinkedHashMap<>();
+    LogTestimony testimony = LogTestimony.of(log.records());
     List<Note> notes = new ArrayList<>();
-    for (LogBuffer.Line line : log.records()) {
-      for (Witness witness : WITNESSES) {
-        if (witness.pattern.matcher(line.text()).find()) {
-          counts.merge(witness.topic, 1, Integer::sum);
-          if (notes.size() < MAX_NOTES) {
-            notes.add(new Note(witness.topic, witness.topic + ": " + cut(line.text())));
-          }
-          break;
-        }
+    for (LogTestimony.Report report : testimony.reports()) {
+      if (notes.size() < MAX_NOTES) {
+        String topic = report.topic().words();
+        notes.add(new Note(topic, topic + ": " + cut(report.first().text())));
       }
     }
     Map<String, String> facts = new LinkedHashMap<>();
-    counts.forEach((topic, count) -> facts.put(topic, count.toString()));
+    testimony.counts().forEach((topic, count) -> facts.put(topic.words(), count.toString()));
     if (!kernel.identity().taint().isEmpty()) {
       facts.put("taint", kernel.identity().taint());
     }
@@ -105,9 +66,11 @@ final class LogWitnessCheck implements Check {
     }
     return new CheckOutcome.Ran(
         id(),
-        counts.isEmpty()
+        testimony.counts().isEmpty()
             ? "nothing about memory in %d lines".formatted(log.records().size())
-            : String.join(", ", counts.keySet()),
+            : String.join(
+                ", ",
+                testimony.counts().keySet().stream().map(LogTestimony.Topic::words).toList()),
         facts,
         List.of(),
         notes,

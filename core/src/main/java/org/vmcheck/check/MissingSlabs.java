@@ -77,6 +77,14 @@ final class MissingSlabs {
     };
   }
 
+  /// Whether a finding says that slabs cannot be read, and not that one is wrong.
+  static boolean isOf(Finding finding) {
+    return switch (finding.cause()) {
+      case PAGE_EXCLUDED, DUMPER_EXCLUDED_SLAB, DUMP_TRUNCATED, PAGE_UNDECODABLE -> true;
+      default -> false;
+    };
+  }
+
   private static Finding folded(Cause cause, List<Finding> same, Container container) {
     Finding first = same.getFirst();
     List<Evidence> evidence = new ArrayList<>();

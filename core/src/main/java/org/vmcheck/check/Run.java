@@ -26,13 +26,36 @@ final class Run {
       }
     }
     if (isText(memory, slot)) {
-      long at = slot;
-      while (at > limit && present(memory, at - 1) && isText(memory.u8(at - 1))) {
-        at--;
-      }
-      best = Math.min(best, at);
+      best = Math.min(best, startOfText(memory, slot, limit));
     }
     return best;
+  }
+
+  /// The first byte, not below `limit`, of the text that ends right before `end`.
+  static long startOfText(SlabMemory memory, long end, long limit) {
+    long at = end;
+    while (at > limit && present(memory, at - 1) && isText(memory.u8(at - 1))) {
+      at--;
+    }
+    return at;
+  }
+
+  /// The end (exclusive), not above `limit`, of the text from `start` on.
+  static long endOfText(SlabMemory memory, long start, long limit) {
+    long end = start;
+    while (end < limit && present(memory, end) && isText(memory.u8(end))) {
+      end++;
+    }
+    return end;
+  }
+
+  /// Bytes as text, escaped.
+  static String text(SlabMemory memory, long start, long end) {
+    StringBuilder text = new StringBuilder();
+    for (long at = start; at < end; at++) {
+      text.append((char) memory.u8(at));
+    }
+    return org.vmcheck.io.Printable.of(text.toString());
   }
 
   /// The end (exclusive), not above `limit`, of that run.
@@ -46,10 +69,7 @@ final class Run {
         return end;
       }
     }
-    while (isText(memory, slot) && end < limit && present(memory, end) && isText(memory.u8(end))) {
-      end++;
-    }
-    return end;
+    return isText(memory, slot) ? endOfText(memory, end, limit) : end;
   }
 
   /// What the run consists of.
@@ -58,11 +78,7 @@ final class Run {
       return "byte 0x%02x".formatted(memory.u8(slot));
     }
     if (isText(memory, slot)) {
-      StringBuilder text = new StringBuilder();
-      for (int i = 0; i < 8; i++) {
-        text.append((char) memory.u8(slot + i));
-      }
-      return "text, \"" + org.vmcheck.io.Printable.of(text.toString()) + "\"";
+      return "text, \"%s\"".formatted(text(memory, slot, slot + 8));
     }
     return "a repeated pattern";
   }

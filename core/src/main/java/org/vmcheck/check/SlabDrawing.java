@@ -57,8 +57,13 @@ final class SlabDrawing {
     List<Integer> path = new ArrayList<>();
     for (SlabView.FreeObjects list : view.lists()) {
       boolean isThis = list.name().equals(broken.listName());
+      if (list.kind() == SlabView.Kind.WAITING) {
+        continue; // Nobody gets these before a grace period has ended: they count as held.
+      }
       for (int index : list.objects()) {
-        cells[index] = isThis ? Evidence.SlabPicture.FREE : Evidence.SlabPicture.ELSEWHERE;
+        if (isThis || cells[index] == Evidence.SlabPicture.ALLOCATED) {
+          cells[index] = isThis ? Evidence.SlabPicture.FREE : Evidence.SlabPicture.ELSEWHERE;
+        }
       }
       if (isThis) {
         path.addAll(list.objects());

@@ -1,10 +1,12 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
@@ -73,6 +75,7 @@ final class SlabFreelistCheck implements Check {
         byCache.computeIfAbsent(broken.cache().address(), _ -> new ArrayList<>()).add(broken);
       }
     }
+    Set<Long> wipedPages = new HashSet<>();
     SlabDrawing drawing = SlabDrawing.of(kernel, subjects.soundFaults());
     for (List<SlabFault.Broken> broken : byCache.values()) {
       Optional<CacheDiagnosis> whole =
@@ -80,9 +83,31 @@ final class SlabFreelistCheck implements Check {
       if (whole.isPresent()) {
         found.add(whole.get().finding(kernel, id()));
       } else {
-        broken.forEach(one -> found.add(finding(kernel, survey, drawing, one)));
+        for (SlabFault.Broken one : broken) {
+          for (FreelistDiagnosis.Result result :
+              FreelistDiagnosis.of(kernel, survey.vote().decoder(), one)) {
+            // A slab has two lists, and one page of it that was wiped breaks both.
+            if (result.cause() != Cause.PAGE_WIPED || wipedPages.add(result.slot() >>> 12)) {
+              found.add(finding(kernel, drawing, one, result));
+            }
+          }
+        }
       }
     }
+    subjects
+        .wrongLengths()
+        .forEach(
+            (count, result) ->
+                found.add(
+                    finding(
+                        kernel,
+                        drawing,
+                        new SlabFault.Broken(
+                            count.slab(),
+                            -1,
+                            count.slab().freelist(),
+                            new Freelist(0, new Freelist.End.Closed())),
+                        result)));
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Absent absent) {
         if (mayLeaveOutZeros && absent.why() instanceof PageRead.Excluded) {
@@ -158,11 +183,23 @@ final class SlabFreelistCheck implements Check {
                 : but.isEmpty()
                     ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
                     : "every freelist ends as it should but " + String.join(" and ", but))
-            : Words.plural(findings.size(), "freelist is broken", "freelists are broken"),
+            : answer(findings),
         facts,
         findings,
         notes(findings, leftOut),
         new Coverage(looked, notRead, gaps));
+  }
+
+  /// Slabs of which pages are missing are one finding, and no freelist of theirs is known to be
+  /// broken.
+  private static String answer(List<Finding> findings) {
+    List<String> parts = new ArrayList<>();
+    long broken = findings.stream().filter(finding -> !MissingSlabs.isOf(finding)).count();
+    if (broken > 0) {
+      parts.add(Words.plural(broken, "freelist is broken", "freelists are broken"));
+    }
+    findings.stream().filter(MissingSlabs::isOf).map(Finding::claim).forEach(parts::add);
+    return String.join("; ", parts);
   }
 
   private static List<Note> notes(List<Finding> findings, long leftOut) {
@@ -225,9 +262,11 @@ final class SlabFreelistCheck implements Check {
   }
 
   private Finding finding(
-      Kernel kernel, SlabSurvey survey, SlabDrawing drawing, SlabFault.Broken broken) {
+      Kernel kernel,
+      SlabDrawing drawing,
+      SlabFault.Broken broken,
+      FreelistDiagnosis.Result result) {
     Slab slab = broken.slab();
-    FreelistDiagnosis.Result result = FreelistDiagnosis.of(kernel, survey.vote().decoder(), broken);
     boolean head = result.holder() == Freelist.HEAD;
     List<Evidence> evidence = new ArrayList<>(result.evidence());
     evidence.add(

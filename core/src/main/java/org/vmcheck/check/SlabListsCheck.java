@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -16,6 +17,7 @@ import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListWalk;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabPlace;
 import org.vmcheck.kernel.SlabSurvey;
@@ -38,15 +40,31 @@ final class SlabListsCheck implements Check {
   @Override
   public String explanation() {
     return """
-    Follows slab_caches, the nodes' partial and full lists and the CPUs' partial chains in both
-    directions, and compares each slab's place with its own account: slab_cache, frozen, its node,
-    the pages around it. A list with one bad link is read from the other side, so that the slabs
-    behind it are not lost.
+    Follows slab_caches and the nodes' partial and full lists in both directions, and the CPUs'
+    partial chains, which have only one, and compares each slab's place with its own account:
+    slab_cache, frozen, its node, the pages around it. A list with one bad link is read from the
+    other side, so that the slabs behind it are not lost. The members of each cache that the
+    allocator computes from one another must agree: size, object_size, inuse, offset, oo, min,
+    reciprocal_size, align, red_left_pad and the debugging flags; name must be readable, and ctor be
+    code.
 
-    Legal for an instant, and so notes: with list_lock held, nr_partial one off and one node linked
-    half; with a slab's page locked, inuse one off; per cache, no more slabs with free objects on no
-    list than the machine has CPUs. Anything beyond that is a finding, and a bad free pointer,
-    a cycle or an object on two lists always is.
+    Legal for an instant, and so notes: with list_lock held, nr_partial one off, more if as many
+    slabs are on no list, and one node linked half; with a slab's page locked, inuse one off; one
+    slab a CPU that a cache's nr_slabs does not count and that no list keeps, whatever its words say
+    (it is built or given back); a cache with refcount 0 (destroyed, or kept for leaked objects);
+    empty slabs on no list; slabs carried between lists, up to 64 a CPU (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs
+    that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches.
+    With a barn's lock held, nr_full and nr_empty one off (or as many as there are, with an empty
+    list) and one sheaf linked half; with the lock of a CPU's sheaves held, rcu_free full, a sheaf in
+    two places, and the last entry of main free elsewhere; of a CPU that is offline, one sheaf whose
+    objects are free in their slabs already.
+    With SLAB and list_lock held: one slab on slabs_partial that is full, or on slabs_free that is
+    not empty; one node linked half; total_slabs, free_slabs one off, free_objects by a slab and an
+    array cache; the first entries of one array cache that are free in another place too (a whole
+    batch of them also without the lock); empty slabs on no list; and one slab a CPU on no list with
+    list poison.
+    Anything beyond that is a finding, and so is a bad free pointer, a cycle or an object on two
+    lists in a slab that is counted.
     Next: compare the bad word with list poison and with its neighbours.\
     """;
   }
@@ -62,6 +80,7 @@ final class SlabListsCheck implements Check {
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
     List<String> gaps = new ArrayList<>();
+    Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers = subjects.wrongMembers();
     for (SlabFault fault : subjects.soundFaults()) {
       switch (fault) {
         case SlabFault.Links links -> {
@@ -94,10 +113,14 @@ final class SlabListsCheck implements Check {
                 finding(
                     kernel,
                     owner,
-                    Cause.METADATA_OVERWRITTEN,
+                    owner.cache() != null
+                            && FlippedBit.isOne(owner.slabCache(), owner.cache().address())
+                        ? Cause.BIT_FLIP
+                        : Cause.METADATA_OVERWRITTEN,
                     "slab_cache of the slab at 0x%x is 0x%x: %s"
                         .formatted(owner.slab(), owner.slabCache(), owner.why()),
                     owner.slabCache(),
+                    owner.cache() == null ? Evidence.UNKNOWN : owner.cache().address(),
                     owner.slab()));
         case SlabFault.Place place ->
             findings.add(
@@ -105,28 +128,32 @@ final class SlabListsCheck implements Check {
                     kernel,
                     place,
                     Cause.METADATA_OVERWRITTEN,
-                    "a slab of cache %s contradicts its place: %s (%s)"
+                    "a slab of cache %s contradicts its place: %s%s"
                         .formatted(
                             Words.name(place.cache()),
                             place.why(),
-                            String.join(
-                                ", ", place.places().stream().map(SlabPlace::words).toList())),
+                            place.places().isEmpty()
+                                ? ""
+                                : place.places().stream()
+                                    .map(SlabPlace::words)
+                                    .collect(Collectors.joining(", ", " (", ")"))),
                     place.raw(),
                     place.slab().address()));
-        case SlabFault.Insane insane ->
+        case SlabFault.Insane insane -> {
+          // Which member of the cache it is, is said below.
+          if (insane.address() != insane.cache().address()
+              || !wrongMembers.containsKey(insane.cache())) {
             findings.add(
-                CacheDiagnosis.ofInsane(kernel, insane)
-                    .map(diagnosis -> diagnosis.finding(kernel, id()))
-                    .orElseGet(
-                        () ->
-                            finding(
-                                kernel,
-                                insane,
-                                Cause.METADATA_OVERWRITTEN,
-                                "cache %s cannot be right: %s"
-                                    .formatted(Words.name(insane.cache()), insane.why()),
-                                Evidence.UNKNOWN,
-                                Evidence.UNKNOWN)));
+                finding(
+                    kernel,
+                    insane,
+                    Cause.METADATA_OVERWRITTEN,
+                    "cache %s cannot be right: %s"
+                        .formatted(Words.name(insane.cache()), insane.why()),
+                    Evidence.UNKNOWN,
+                    Evidence.UNKNOWN));
+          }
+        }
         case SlabFault.Entry entry ->
             findings.add(
                 finding(
@@ -152,6 +179,8 @@ final class SlabListsCheck implements Check {
         case SlabFault.Broken _, SlabFault.Count _, SlabFault.Pattern _, SlabFault.Absent _ -> {}
       }
     }
+    wrongMembers.forEach(
+        (cache, wrong) -> wrong.forEach(one -> findings.add(member(kernel, cache, one))));
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("caches", Integer.toString(survey.tallies().size()));
     return new CheckOutcome.Ran(
@@ -164,13 +193,23 @@ final class SlabListsCheck implements Check {
                 findings.size(), "list or slab is out of place", "lists or slabs are out of place"),
         facts,
         findings,
-        notes(survey),
+        notes(kernel, survey),
         new Coverage(Map.of("caches", (long) survey.tallies().size()), Map.of(), gaps));
   }
 
   /// One note a kind of state, not one a slab.
-  private static List<Note> notes(SlabSurvey survey) {
+  private static List<Note> notes(Kernel kernel, SlabSurvey survey) {
     List<Note> notes = new ArrayList<>();
+    for (SlabCache cache : kernel.slabCaches().caches()) {
+      if (cache.refcount() == 0 && notes.size() < MAX_NOTES) {
+        notes.add(
+            new Note(
+                "instant",
+                "cache %s: refcount is 0; no damage: kmem_cache_destroy is at it, or gave up on it"
+                        .formatted(Words.name(cache))
+                    + " for objects that were still in use"));
+      }
+    }
     for (SlabSurvey.Instant instant : survey.instants()) {
       if (notes.size() == MAX_NOTES) {
         notes.add(new Note("instant", "%d more".formatted(survey.instants().size() - MAX_NOTES)));
@@ -179,8 +218,14 @@ final class SlabListsCheck implements Check {
       notes.add(
           new Note(
               "instant",
-              "cache %s: %s; no damage: %s"
-                  .formatted(Words.name(instant.cache()), instant.what(), instant.why())));
+              "%s%s; %s%s"
+                  .formatted(
+                      instant.cache() == null
+                          ? ""
+                          : "cache " + Words.name(instant.cache()) + ": ",
+                      instant.what(),
+                      instant.isLegal() ? "legal for an instant: " : "",
+                      instant.why())));
     }
     return notes;
   }
@@ -207,6 +252,47 @@ final class SlabListsCheck implements Check {
                     unread.why().words()),
             Evidence.UNKNOWN,
             Evidence.UNKNOWN));
+  }
+
+  /// A member of a cache that cannot be right.
+  private Finding member(Kernel kernel, SlabCache cache, CacheMembers.Wrong wrong) {
+    Cause cause = wrong.isOneBit() ? Cause.BIT_FLIP : Cause.METADATA_OVERWRITTEN;
+    long physical = kernel.memory().physicalAddress(wrong.address());
+    String value = CacheMembers.number(wrong.name(), wrong.value());
+    List<Evidence> evidence = new ArrayList<>();
+    evidence.add(
+        new Evidence.WordAt(
+            wrong.address(),
+            physical,
+            wrong.value(),
+            wrong.expected().orElse(Evidence.UNKNOWN),
+            "kmem_cache.%s at 0x%x is %s: %s"
+                .formatted(wrong.name(), wrong.address(), value, wrong.why())));
+    if (wrong.expected().isPresent()) {
+      long right = wrong.expected().getAsLong();
+      evidence.add(
+          new Evidence.WhatIf(
+              "kmem_cache." + wrong.name(),
+              "with %s nothing contradicts; %s"
+                  .formatted(
+                      CacheMembers.number(wrong.name(), right),
+                      FlippedBit.words(wrong.value(), right, physical))));
+    }
+    evidence.add(
+        HexWindow.around(kernel, wrong.address(), wrong.byteCount(), "the cache's members"));
+    return new Finding(
+        id(),
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        cause,
+        "kmem_cache.%s of cache %s cannot be right: it is %s"
+            .formatted(wrong.name(), Words.name(cache), value),
+        Subject.cache(Words.name(cache))
+            .withAddress(wrong.address(), physical)
+            .withWord(wrong.value(), Evidence.UNKNOWN),
+        evidence,
+        List.of(),
+        "%s/%s/%s/kmem_cache.%s".formatted(id(), cause.id(), Words.name(cache), wrong.name()));
   }
 
   private Finding links(Kernel kernel, SlabFault.Links links) {
@@ -236,10 +322,12 @@ final class SlabListsCheck implements Check {
                     "; the word %s at 0x%x must be 0x%x for the list to be whole"
                         .formatted(bad.member(), bad.address(), bad.expected()))
             .orElse("");
+    long right = walk.bad().map(ListWalk.BadLink::expected).orElse(0L);
+    boolean isOneBit = right != 0 && FlippedBit.isOne(raw, right);
     return finding(
         kernel,
         links,
-        Cause.LIST_BROKEN,
+        isOneBit ? Cause.BIT_FLIP : Cause.LIST_BROKEN,
         "%s%s %s%s"
             .formatted(
                 links.list(),
@@ -247,11 +335,18 @@ final class SlabListsCheck implements Check {
                 end,
                 blame),
         raw,
+        right == 0 ? Evidence.UNKNOWN : right,
         Evidence.UNKNOWN);
   }
 
   private Finding finding(
       Kernel kernel, SlabFault fault, Cause cause, String claim, long raw, long slab) {
+    return finding(kernel, fault, cause, claim, raw, Evidence.UNKNOWN, slab);
+  }
+
+  /// @param right what the word must hold, if that is known
+  private Finding finding(
+      Kernel kernel, SlabFault fault, Cause cause, String claim, long raw, long right, long slab) {
     List<Evidence> evidence = new ArrayList<>();
     if (raw != Evidence.UNKNOWN) {
       evidence.add(
@@ -259,9 +354,21 @@ final class SlabListsCheck implements Check {
               fault.address(),
               kernel.memory().physicalAddress(fault.address()),
               raw,
-              Evidence.UNKNOWN,
-              "the word at 0x%x is 0x%016x (%s)"
-                  .formatted(fault.address(), raw, WordShape.of(kernel, raw).words())));
+              right,
+              "the word at 0x%x is 0x%016x (%s)%s"
+                  .formatted(
+                      fault.address(),
+                      raw,
+                      WordShape.of(kernel, raw).words(),
+                      right == Evidence.UNKNOWN
+                          ? ""
+                          : "; 0x%x belongs there, %s"
+                              .formatted(
+                                  right,
+                                  FlippedBit.words(
+                                      raw,
+                                      right,
+                                      kernel.memory().physicalAddress(fault.address()))))));
     }
     evidence.add(HexWindow.around(kernel, fault.address(), 8, "the bytes around it"));
     return new Finding(

@@ -18,6 +18,7 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.memory.MemoryRead;
@@ -68,9 +69,11 @@ final class SlabPoisonCheck implements Check {
         brokenObjects.add(broken.slab().object(bad.holder()));
       }
     }
+    Map<SlabCache, String> misplaced = MisplacedPatterns.of(subjects);
     List<SlabFault.Pattern> faults = new ArrayList<>();
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Pattern pattern
+          && !misplaced.containsKey(pattern.cache())
           && (pattern.zone() != SlabFault.Zone.ZEROED
               || !brokenObjects.contains(pattern.slab().object(pattern.index())))) {
         faults.add(pattern);
@@ -102,7 +105,9 @@ final class SlabPoisonCheck implements Check {
         findings,
         List.of(),
         new Coverage(
-            Map.of("objects with fixed bytes", survey.patternObjects()), Map.of(), List.of()));
+            Map.of("objects with fixed bytes", survey.patternObjects()),
+            Map.of(),
+            List.copyOf(misplaced.values())));
   }
 
   private Finding finding(Kernel kernel, SlabFault.Pattern fault) {
@@ -141,12 +146,15 @@ final class SlabPoisonCheck implements Check {
         Layer.KERNEL,
         Severity.CORRUPT,
         cause,
-        "the %s of %s object %d of cache %s is overwritten"
-            .formatted(
-                fault.zone().words(),
-                fault.free() ? "free" : "allocated",
-                fault.index(),
-                Words.name(slab.cache())),
+        fault.index() < 0
+            ? "the %s at 0x%x of cache %s is overwritten"
+                .formatted(fault.zone().words(), slab.base(), Words.name(slab.cache()))
+            : "the %s of %s object %d of cache %s is overwritten"
+                .formatted(
+                    fault.zone().words(),
+                    fault.free() ? "free" : "allocated",
+                    fault.index(),
+                    Words.name(slab.cache())),
         Subject.cache(Words.name(slab.cache()))
             .withSlab(slab.address())
             .withObject(object)

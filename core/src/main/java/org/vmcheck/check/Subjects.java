@@ -1,5 +1,8 @@
 package org.vmcheck.check;
 
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -17,12 +20,16 @@ import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.kernel.SlabView;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.PageMask;
 
 /// What the checks look at: one open dump, the kernel in it, and the one pass over its slabs that
 /// several checks share.
 public final class Subjects {
+  /// Beyond these a counter that disagrees is reported as it stands.
+  private static final int MAX_WRONG_LENGTHS = 256;
+
   private final Dump dump;
   private final KernelSearch search;
   private final int threads;
@@ -31,6 +38,8 @@ public final class Subjects {
   private SlabSurvey survey;
   private LowMemoryReading lowMemory;
   private CaptureKernel captureKernel;
+  private Map<SlabFault.Count, FreelistDiagnosis.Result> wrongLengths;
+  private Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers;
 
   /// @param threads how many threads a check may use
   /// @param full whether every stored page is to be decoded
@@ -122,6 +131,24 @@ public final class Subjects {
         .toList();
   }
 
+  /// Members of caches that cannot be right, of the caches that have such and lie on sound pages;
+  /// found out when first asked for.
+  synchronized Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers() {
+    if (wrongMembers == null) {
+      wrongMembers = new LinkedHashMap<>();
+      Kernel kernel = kernel().orElseThrow();
+      for (SlabCache cache : kernel.slabCaches().caches()) {
+        long paddr = kernel.memory().physicalAddress(cache.address());
+        List<CacheMembers.Wrong> wrong =
+            paddr < 0 || isSpoiled(paddr >>> 12) ? List.of() : CacheMembers.wrong(kernel, cache);
+        if (!wrong.isEmpty()) {
+          wrongMembers.put(cache, wrong);
+        }
+      }
+    }
+    return wrongMembers;
+  }
+
   /// Whether it rests on a page that the system could not deliver: nothing is known of it then.
   private boolean isUnread(SlabFault fault) {
     Set<Long> unreadable = dump.unreadablePages();
@@ -131,6 +158,46 @@ public final class Subjects {
             || (fault instanceof SlabFault.Links links
                 && links.walk().end() instanceof ListWalk.End.Unreadable(_, _, MemoryRead why)
                 && isUnreadable(why)));
+  }
+
+  /// Slabs whose `inuse` disagrees with a list that ends well, of which the list is wrong: the
+  /// counters are right if one word of it leads elsewhere. By the fault of the counter.
+  synchronized Map<SlabFault.Count, FreelistDiagnosis.Result> wrongLengths() {
+    if (wrongLengths == null) {
+      wrongLengths = new LinkedHashMap<>();
+      List<SlabFault.Count> counts = new ArrayList<>();
+      for (SlabFault fault : soundFaults()) {
+        if (fault instanceof SlabFault.Count count
+            && count.slab() != null
+            && count.counter().equals("slab.inuse")
+            && counts.size() < MAX_WRONG_LENGTHS) {
+          counts.add(count);
+        }
+      }
+      Kernel kernel = kernel().orElseThrow();
+      if (counts.isEmpty() || kernel.slabCaches().layout().isEmpty()) {
+        return wrongLengths;
+      }
+      Set<Long> listed = new HashSet<>();
+      for (SlabView view :
+          SlabSurvey.views(
+              kernel,
+              kernel.memMap().orElseThrow(),
+              counts.stream().map(count -> count.slab().pfn()).toList())) {
+        if (!view.places().isEmpty()) {
+          listed.add(view.slab().address());
+        }
+      }
+      for (SlabFault.Count count : counts) {
+        FreelistDiagnosis.ofLength(
+                kernel,
+                survey().vote().decoder(),
+                count.slab(),
+                listed.contains(count.slab().address()))
+            .ifPresent(result -> wrongLengths.put(count, result));
+      }
+    }
+    return wrongLengths;
   }
 
   private static boolean isUnreadable(MemoryRead read) {

@@ -140,9 +140,12 @@ public enum Cause {
   POISON_OVERWRITTEN(
       "poison-overwritten",
       Kind.REAL,
-      "The pattern that fills a free object was changed: it was written to after it was freed.",
-      "The tracking data names who freed it.",
-      "mm/slub.c, check_object \"Poison\""),
+      "A pattern was changed that the allocator's debugging puts where nobody may write: over a free"
+          + " object, which was then written to after it was freed, or into the padding behind an"
+          + " object or a slab, which a write past an object's end reaches.",
+      "Of a free object, see in the tracking data who freed it; of padding, see who allocated the"
+          + " object before it.",
+      "mm/slub.c, check_object \"Poison\", check_pad_bytes, slab_pad_check"),
   TRACKING_OVERWRITTEN(
       "tracking-overwritten",
       Kind.REAL,
@@ -216,6 +219,28 @@ public enum Cause {
 
   public boolean isArtefact() {
     return kind == Kind.ARTEFACT;
+  }
+
+  /// How much the cause tells of what happened, 0 the most: chance imitates a wiped page or a flipped
+  /// bit least, a counter or a link is what other damage leaves behind too, and `unknown` tells
+  /// nothing. Artefacts are ordered by how much of the dump they concern.
+  public int strength() {
+    return switch (this) {
+      case ENCRYPTED_MEMORY, PAGE_WIPED -> 0;
+      case DUMP_TRUNCATED, BIT_FLIP -> 1;
+      case SME_CIPHERTEXT, DOUBLE_FREE -> 2;
+      case LOW_MEMORY_OVERWRITTEN, OVERFLOW_FROM_NEIGHBOUR -> 3;
+      case DUMPER_EXCLUDED_SLAB, OBJECT_ZEROED -> 4;
+      case PAGE_EXCLUDED, USE_AFTER_FREE_WRITE -> 5;
+      case PAGE_UNDECODABLE, REDZONE_OVERWRITTEN -> 6;
+      case TORN_SNAPSHOT, POISON_OVERWRITTEN -> 7;
+      case WRONG_DEBUGINFO, TRACKING_OVERWRITTEN -> 8;
+      case ERASED_BY_FILTER, FREELIST_CROSSLINKED -> 9;
+      case METADATA_OVERWRITTEN -> 10;
+      case LIST_BROKEN -> 11;
+      case COUNTER_MISMATCH -> 12;
+      case UNKNOWN -> 13;
+    };
   }
 
   public String explanation() {

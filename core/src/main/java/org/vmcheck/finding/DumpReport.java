@@ -19,7 +19,12 @@ public record DumpReport(
     checks = List.copyOf(checks);
   }
 
+  /// The findings of all checks, the most important first; where nothing tells two apart, in the
+  /// order of the checks.
   public List<Finding> findings() {
-    return checks.stream().flatMap(outcome -> outcome.findingsIfRan().stream()).toList();
+    return checks.stream()
+        .flatMap(outcome -> outcome.findingsIfRan().stream())
+        .sorted(Finding.BY_IMPORTANCE)
+        .toList();
   }
 }

@@ -1,6 +1,7 @@
 package org.vmcheck.finding;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 
 /// A claim with the evidence to check it again.
@@ -21,6 +22,13 @@ public record Finding(
     List<Evidence> evidence,
     List<Evidence> against,
     String fingerprint) {
+  /// The weightiest first: corruption before what is only suspect, the kernel's before the dump's,
+  /// and causes that say what happened before symptoms.
+  public static final Comparator<Finding> BY_IMPORTANCE =
+      Comparator.comparing(Finding::severity)
+          .thenComparing(finding -> finding.cause().isArtefact())
+          .thenComparingInt(finding -> finding.cause().strength());
+
   public Finding {
     evidence = List.copyOf(evidence);
     against = List.copyOf(against);
@@ -32,6 +40,11 @@ public record Finding(
   /// The same claim on other evidence.
   public Finding withEvidence(List<Evidence> other) {
     return new Finding(check, layer, severity, cause, claim, subject, other, against, fingerprint);
+  }
+
+  /// The same claim with other facts against its cause.
+  public Finding withAgainst(List<Evidence> other) {
+    return new Finding(check, layer, severity, cause, claim, subject, evidence, other, fingerprint);
   }
 
   /// The same claim put down to another cause, with one more fact for it.

@@ -126,5 +126,10 @@ public record KernelFacts(
     public PanicFacts {
       context = List.copyOf(context);
     }
+
+    /// Whether the kernel had panicked or faulted; else it ran when it was dumped.
+    public boolean hasPanicked() {
+      return !message.isEmpty() || cpu >= 0 || crashTime != 0;
+    }
   }
 }

@@ -7,13 +7,16 @@ import java.util.List;
 /// @param address as asked
 /// @param object address of the object that holds it
 /// @param offset of the address in the object; negative in its left red zone
-/// @param state `allocated`, or `free` with the list
-/// @param pointedBy address of the word on the freelist that leads here; [Evidence#UNKNOWN] if none
-/// @param slot address of its free pointer
+/// @param state `allocated`, or `free` with the list or the array
+/// @param pointedBy address of the word of the list or array that leads here; [Evidence#UNKNOWN] if
+///   none
+/// @param slot address of its free pointer; [Evidence#UNKNOWN] for a free object that is on no chain
+///   of free pointers
 /// @param raw the word there
 /// @param decoded what it leads to
 /// @param hex the object's bytes, two digits each; in a cache with red zones also what the
 ///   allocator keeps behind them
+/// @param history who allocated and who freed it, a sentence each, where the cache keeps that
 /// @param neighbours the objects before and behind it, a sentence each
 public record ObjectAnswer(
     long address,
@@ -32,8 +35,10 @@ public record ObjectAnswer(
     long raw,
     long decoded,
     String hex,
+    List<String> history,
     List<String> neighbours) {
   public ObjectAnswer {
+    history = List.copyOf(history);
     neighbours = List.copyOf(neighbours);
   }
 }

@@ -26,6 +26,8 @@ public record SlabListing(
   /// What is known of an object.
   public enum State {
     FREE("free"),
+    /// Given back by its user, and nobody's before a grace period has ended.
+    WAITING("waiting"),
     ALLOCATED("allocated"),
     /// The slab's lists could not be followed.
     UNKNOWN("unknown");
@@ -42,15 +44,8 @@ public record SlabListing(
     }
   }
 
-  /// What is known of one of [#objects].
-  public State state(Slot slot) {
-    if (!slot.list().isEmpty()) {
-      return State.FREE;
-    }
-    return caution.isEmpty() ? State.ALLOCATED : State.UNKNOWN;
-  }
-
   /// @param address of the object as its users see it
-  /// @param list the freelist that it is on; empty if no list holds it
-  public record Slot(int index, long address, String list) {}
+  /// @param list the freelist that it is on or the array that it is in; empty if none holds it
+  /// @param words the state, with the list, as a person reads it
+  public record Slot(int index, long address, State state, String list, String words) {}
 }

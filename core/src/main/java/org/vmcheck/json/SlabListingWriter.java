@@ -31,7 +31,7 @@ public final class SlabListingWriter {
           json.writeStartObject();
           json.writeNumberProperty("index", slot.index());
           json.writeStringProperty("address", "0x" + Long.toHexString(slot.address()));
-          json.writeStringProperty("state", slab.state(slot).word());
+          json.writeStringProperty("state", slot.state().word());
           json.writeStringProperty("list", Printable.of(slot.list()));
           json.writeEndObject();
         }

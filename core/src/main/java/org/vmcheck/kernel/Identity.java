@@ -1,5 +1,6 @@
 package org.vmcheck.kernel;
 
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.debuginfo.KernelIdentity;
@@ -32,7 +33,19 @@ public record Identity(
         buildId(kernel),
         commandLine(kernel),
         taint(kernel),
-        kernel.variable32("panic_cpu").stream().mapToInt(cpu -> (int) cpu).findFirst().orElse(-1));
+        panicCpu(kernel));
+  }
+
+  /// `panic_cpu` from 4.5 on; `crashing_cpu` of the CPU that stops the others for kdump. Both are -1
+  /// while all is well.
+  private static int panicCpu(Kernel kernel) {
+    for (String variable : List.of("panic_cpu", "crashing_cpu")) {
+      int cpu = (int) kernel.variable32(variable).orElse(-1);
+      if (cpu >= 0) {
+        return cpu;
+      }
+    }
+    return -1;
   }
 
   /// `init_uts_ns.name`: six strings of 65 bytes.

@@ -59,9 +59,9 @@ final class OldSlabCaches {
             new SlabCache.Node(
                 id,
                 pointer,
-                -1,
-                node.has("total_slabs") ? node.get("total_slabs") : -1,
-                -1,
+                SlabCache.Node.NOT_COUNTED,
+                node.has("total_slabs") ? node.get("total_slabs") : SlabCache.Node.NOT_COUNTED,
+                SlabCache.Node.NOT_COUNTED,
                 node.addressOf("slabs_partial"),
                 0,
                 node.bytes().u32(0),

@@ -11,13 +11,14 @@ import org.vmcheck.memory.MemoryRead;
 ///
 /// @param cpus the possible CPUs, ascending
 /// @param offsets `__per_cpu_offset` of each of these
-/// @param online how many are online; -1 if not known
-public record PerCpu(List<Integer> cpus, List<Long> offsets, int online) {
+/// @param onlineCpus those that are online; empty if not known
+public record PerCpu(List<Integer> cpus, List<Long> offsets, List<Integer> onlineCpus) {
   private static final int MAX_CPUS = 8192;
 
   public PerCpu {
     cpus = List.copyOf(cpus);
     offsets = List.copyOf(offsets);
+    onlineCpus = List.copyOf(onlineCpus);
   }
 
   static PerCpu of(Kernel kernel) {
@@ -36,8 +37,17 @@ public record PerCpu(List<Integer> cpus, List<Long> offsets, int online) {
                 });
       }
     }
-    List<Integer> online = mask(kernel, "__cpu_online_mask");
-    return new PerCpu(known, offsets, online.isEmpty() ? -1 : online.size());
+    return new PerCpu(known, offsets, mask(kernel, "__cpu_online_mask"));
+  }
+
+  /// How many CPUs are online; -1 if it is not known.
+  public int online() {
+    return onlineCpus.isEmpty() ? -1 : onlineCpus.size();
+  }
+
+  /// Whether a CPU is known not to run.
+  boolean isOffline(int cpu) {
+    return !onlineCpus.isEmpty() && !onlineCpus.contains(cpu);
   }
 
   /// The set bits of a `struct cpumask` variable, up to `nr_cpu_ids`.

@@ -56,8 +56,9 @@ public record SlabCache(
 
   /// One `kmem_cache_node`.
   ///
-  /// @param slabs `nr_slabs`, -1 where the kernel does not count (no SLUB_DEBUG)
-  /// @param totalObjects `total_objects`, -1 where the kernel does not count
+  /// @param nrPartial `nr_partial`, NOT_COUNTED where there is none
+  /// @param slabs `nr_slabs`, NOT_COUNTED where the kernel does not count (no SLUB_DEBUG)
+  /// @param totalObjects `total_objects`, NOT_COUNTED where the kernel does not count
   /// @param partialHead address of the list_head of partial slabs
   /// @param fullHead address of the list_head of full slabs, which only debug caches use; 0 where
   ///   there is none
@@ -73,6 +74,9 @@ public record SlabCache(
       long fullHead,
       long listLock,
       long barn) {
+    /// Stands for a counter that the kernel does not have. A negative counter is a wrong one.
+    static final long NOT_COUNTED = Long.MIN_VALUE;
+
     /// Whether a CPU was stopped between taking and giving back the lock of the lists: then one
     /// step of an update may be done and the next not.
     public boolean isLocked() {

@@ -9,6 +9,8 @@ import java.util.OptionalLong;
 import java.util.function.LongFunction;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
 /// Every cache on `slab_caches`.
@@ -89,6 +91,42 @@ public record SlabCaches(
   public Optional<SlabLayout> layout() {
     return detection instanceof SlabLayout.Detection.Known(SlabLayout layout)
         ? Optional.of(layout)
+        : Optional.empty();
+  }
+
+  /// A cache that `kmem_cache_destroy` has taken off `slab_caches`: its slabs stay until a grace
+  /// period is over, and for good if objects are still in use. It is an object of the cache
+  /// `kmem_cache`, and `list_del` has left its poison in the links.
+  ///
+  /// @param address what a slab names as its cache
+  /// @return empty if there is no such cache
+  Optional<SlabCache> destroyed(Kernel kernel, MemMap memMap, long address) {
+    Optional<SlabCache> home =
+        caches.stream().filter(cache -> cache.name().equals("kmem_cache")).findFirst();
+    if (layout().isEmpty()
+        || home.isEmpty()
+        || !home.get().isSane()
+        || !kernel.memory().map().isDirectMap(address)) {
+      return Optional.empty();
+    }
+    PageState page = memMap.state(kernel.memory().physicalAddress(address) >>> 12);
+    long inSlab =
+        address
+            - kernel.memory().map().directMapAddress(page.headPfn() << 12)
+            - home.get().redLeftPad();
+    if (page.kind() != PageState.Kind.SLAB
+        || page.slabCache() != home.get().address()
+        || inSlab < 0
+        || inSlab % home.get().size() != 0
+        || !(new Reader(kernel, layout().get()).read(address)
+            instanceof CacheRead.Ok(SlabCache cache))) {
+      return Optional.empty();
+    }
+    long link = address + layout().get().cache().member("list").orElseThrow().offset();
+    return kernel.memory().read(link, 16) instanceof MemoryRead.Bytes(ByteView links)
+            && ListPoison.isIn(links.u64(0), links.u64(8))
+            && cache.isSane()
+        ? Optional.of(cache)
         : Optional.empty();
   }
 
@@ -215,20 +253,37 @@ public record SlabCaches(
       return new SlabCache.Node(
           id,
           node.vaddr(),
-          type.has("nr_partial") ? node.get("nr_partial") : -1,
+          type.has("nr_partial") ? counted(node.get("nr_partial")) : SlabCache.Node.NOT_COUNTED,
           counter(node, "nr_slabs"),
           counter(node, "total_objects"),
           node.addressOf("partial"),
           type.has("full") ? node.addressOf("full") : 0,
-          type.member("list_lock").map(lock -> node.bytes().u32(lock.offset())).orElse(0L),
+          heldBy(node),
           barn);
+    }
+
+    /// Not 0 while list_lock is held. With PREEMPT_RT a spinlock is an rt_mutex, whose first word
+    /// guards its waiters; bit 0 of the owner says that there are some.
+    private static long heldBy(StructRef node) {
+      if (node.has("list_lock.lock.owner")) {
+        return node.get("list_lock.lock.owner") & ~1L;
+      }
+      return node.layout()
+          .member("list_lock")
+          .map(lock -> node.bytes().u32(lock.offset()))
+          .orElse(0L);
     }
 
     private static long counter(StructRef node, String name) {
       if (node.has(name + ".counter")) {
-        return node.get(name + ".counter");
+        return counted(node.get(name + ".counter"));
       }
-      return node.has(name) ? node.get(name) : -1;
+      return node.has(name) ? counted(node.get(name)) : SlabCache.Node.NOT_COUNTED;
+    }
+
+    /// Whatever a counter holds, it is there.
+    private static long counted(long value) {
+      return value == SlabCache.Node.NOT_COUNTED ? value + 1 : value;
     }
   }
 }

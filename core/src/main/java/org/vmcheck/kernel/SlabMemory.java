@@ -89,6 +89,18 @@ public final class SlabMemory {
     return value;
   }
 
+  /// Puts another word in the place of one, for a walk that asks what would be; until the next
+  /// [#set].
+  public void put(long address, long word) {
+    if (isReadable(address)) {
+      for (int i = 0; i < 8; i++) {
+        long at = address + i - slab.base();
+        buffers[(int) (at >>> pageShift)][(int) at & ((1 << pageShift) - 1)] =
+            (byte) (word >>> (8 * i));
+      }
+    }
+  }
+
   /// The byte at an address whose page is present.
   public int u8(long address) {
     page(address);

@@ -6,11 +6,14 @@ import java.util.BitSet;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
 import java.util.function.Predicate;
@@ -67,12 +70,12 @@ public record SlabSurvey(
   /// Slabs crowd in a few places: only many small pieces share them evenly.
   private static final int CHUNKS_PER_THREAD = 64;
 
+  /// Slabs on nodes' lists that must be there before the flag that all of them carry means something.
+  private static final int MIN_MARKED = 4;
+
   private static final int MAX_FAULTS = 20_000;
   private static final int MAX_PARTIAL_CHAIN = 1 << 16;
   private static final int MAX_NODE_LIST = 1 << 24;
-
-  /// KFENCE's default pool: 255 objects, two pages each, and a first pair.
-  private static final long KFENCE_POOL_BYTES = 2L << 20;
 
   public SlabSurvey {
     tallies = List.copyOf(tallies);
@@ -94,11 +97,17 @@ public record SlabSurvey(
     }
   }
 
-  /// Something that breaks a rule and is legal for an instant: the lock that guards it was held.
+  /// Something that breaks a rule and is legal for an instant: a CPU was stopped in the middle.
   ///
+  /// @param cache null if it is not known
   /// @param what the state, a clause
   /// @param why what allows it, a clause
-  public record Instant(SlabCache cache, String what, String why) {}
+  /// @param isLegal false for what a fault that is reported has led to
+  public record Instant(SlabCache cache, String what, String why, boolean isLegal) {
+    Instant(SlabCache cache, String what, String why) {
+      this(cache, what, why, true);
+    }
+  }
 
   /// Runs the pass.
   ///
@@ -120,12 +129,16 @@ public record SlabSurvey(
       long endPfn,
       Predicate<SlabCache> wanted,
       int most) {
+    if (kernel.slabCaches().detection() instanceof SlabLayout.Detection.Old(OldSlabLayout old)) {
+      return new OldSlabSurvey(kernel, memMap, old, () -> false)
+          .views(firstPfn, endPfn, wanted, most);
+    }
     Run run = new Run(kernel, memMap, () -> false);
     run.prepareViews();
     return run.views(firstPfn, endPfn, wanted, most);
   }
 
-  /// The slabs whose first pages are these frames; fewer where a frame is the first of none.
+  /// The slabs of SLUB whose first pages are these frames; fewer where a frame is the first of none.
   public static List<SlabView> views(Kernel kernel, MemMap memMap, List<Long> pfns) {
     Run run = new Run(kernel, memMap, () -> false);
     run.prepareViews();
@@ -156,12 +169,19 @@ public record SlabSurvey(
     private final List<SlabFault> faults = new ArrayList<>();
     private final List<Instant> instants = new ArrayList<>();
     private final Optional<NodeSpans> nodeSpans;
-    private final long kfenceStart;
-    private final long kfenceEnd;
+    private final KfencePool kfence;
+
+    /// Caches that are on `slab_caches` no more, by address; empty for addresses that are none.
+    private final Map<Long, Optional<SlabCache>> destroyed = new ConcurrentHashMap<>();
+
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
+    private final List<LockedCount> lockedCounts = new ArrayList<>();
+    private final List<CutChain> cutChains = new ArrayList<>();
+    private final List<Adrift> adrift = new ArrayList<>();
     private FreelistDecoder.Vote vote;
     private Frozen onCpuPartial = Frozen.UNKNOWN;
+    private UnlistedSlabs.Marks marks = new UnlistedSlabs.Marks(false, 0);
 
     /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from
     /// 6.8 on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the
@@ -172,6 +192,22 @@ public record SlabSurvey(
       UNKNOWN
     }
 
+    /// A node's `nr_partial` that is more than one off while its lock is held: slabs that are moved
+    /// in bulk (`__kmem_cache_do_shrink`) must be found on no list.
+    private record LockedCount(SlabFault.Count fault, long missing) {}
+
+    /// A chain of partial slabs that ends before its counts say so: where slabs of the cache are on
+    /// no list, the `next` of the last one is the bad word, and not all of the counts.
+    ///
+    /// @param next address of that `next`
+    /// @param missing slabs that should follow
+    private record CutChain(SlabFault.Count fault, String list, long next, long missing) {}
+
+    /// A CPU whose freelist does not lie in the slab that it names.
+    ///
+    /// @param slab address of the descriptor that it names, 0 for none
+    private record Adrift(SlabPlace place, long slab) {}
+
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
       this.memory = kernel.memory();
@@ -181,10 +217,7 @@ public record SlabSurvey(
       this.isOver = isOver;
       this.patterns = SlabPatterns.of(kernel);
       this.nodeSpans = NodeSpans.of(kernel);
-      long pool = kernel.variable64("__kfence_pool").orElse(0);
-      boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
-      kfenceStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
-      kfenceEnd = hasPool ? kfenceStart + (KFENCE_POOL_BYTES >>> 12) : 0;
+      this.kfence = KfencePool.of(kernel, memMap);
       this.sheaves = layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches()));
       sheaves.ifPresent(all -> faults.addAll(all.faults()));
     }
@@ -193,6 +226,9 @@ public record SlabSurvey(
       gatherPlaces();
       vote = vote();
       onCpuPartial = frozenOnCpuPartial();
+      marks =
+          new UnlistedSlabs.Marks(
+              onCpuPartial != Frozen.NONE && layout.cpu().isPresent(), markOfPartial());
       List<Worker> workers = new ArrayList<>();
       long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
       long chunk = Math.clamp(Long.highestOneBit(share), MIN_CHUNK, MAX_CHUNK);
@@ -263,7 +299,8 @@ public record SlabSurvey(
         if (place.kind() == SlabPlace.Kind.CPU_SLAB) {
           Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
           lists.add(
-              new SlabView.FreeObjects(
+              SlabView.FreeObjects.chain(
+                  slab,
                   "kmem_cache_cpu.freelist of cpu " + place.cpu(),
                   place.cpuFreelistSlot(),
                   walker.lastMet(list),
@@ -272,7 +309,9 @@ public record SlabSurvey(
       }
       long headSlot = slab.address() + layout.freelistAt();
       Freelist own = walker.walk(slab, slab.freelist(), headSlot);
-      lists.add(new SlabView.FreeObjects("slab.freelist", headSlot, walker.lastMet(own), own));
+      lists.add(
+          SlabView.FreeObjects.chain(slab, "slab.freelist", headSlot, walker.lastMet(own), own));
+      sheaves.ifPresent(all -> lists.addAll(all.in(slab)));
       return new SlabView(slab, where, lists);
     }
 
@@ -309,6 +348,7 @@ public record SlabSurvey(
           nodePlaces(cache, node);
         }
       }
+      settleAdrift();
     }
 
     private void cpuPlaces(SlabCache cache, PerCpu perCpu, int index) {
@@ -323,86 +363,181 @@ public record SlabSurvey(
       }
       long slab = cpuSlab.get(layout.cpuSlabMember());
       long freelist = cpuSlab.get("freelist");
+      SlabPlace place =
+          new SlabPlace(
+              SlabPlace.Kind.CPU_SLAB,
+              cache,
+              cpu,
+              index,
+              freelist,
+              cpuSlab.addressOf("freelist"),
+              cpuSlab.addressOf(layout.cpuSlabMember()));
       if (slab != 0) {
-        place(
-            slab,
-            new SlabPlace(
-                SlabPlace.Kind.CPU_SLAB,
-                cache,
-                cpu,
-                index,
-                freelist,
-                cpuSlab.addressOf("freelist")));
-      } else if (freelist != 0) {
-        faults.add(
-            new SlabFault.Insane(
-                cache,
-                address,
-                "kmem_cache_cpu of cpu %d has freelist 0x%x and no slab".formatted(cpu, freelist)));
+        place(slab, place);
+      }
+      if (freelist != 0 && !isInPagesOf(slab, cache, freelist)) {
+        adrift.add(new Adrift(place, slab));
       }
       if (cpuSlab.has("partial")) {
         cpuPartial(cache, cpu, index, cpuSlab.get("partial"), cpuSlab.addressOf("partial"));
       }
     }
 
-    /// The chain of a CPU's partial slabs: each element counts down to 1.
-    private void cpuPartial(SlabCache cache, int cpu, int index, long first, long headSlot) {
-      SlabPlace place = new SlabPlace(SlabPlace.Kind.CPU_PARTIAL, cache, cpu, index, 0, headSlot);
-      String name = "CPU partial list of cpu " + cpu;
-      long expected = -1;
-      long from = headSlot;
-      int steps = 0;
-      for (long at = first; at != 0; steps++) {
-        long pfn = memMap.pfn(at);
-        if (pfn < 0) {
-          faults.add(
-              new SlabFault.Stray(
-                  cache, name, from, at, -1, "0x%x is no page descriptor".formatted(at)));
-          return;
+    private boolean isInPagesOf(long slab, SlabCache cache, long object) {
+      long distance = object - base(Math.max(0, memMap.pfn(slab)));
+      return memMap.pfn(slab) >= 0 && distance >= 0 && distance < 4096L << cache.maxOrder();
+    }
+
+    /// Where a CPU's freelist lies outside the slab that the CPU names, and in one that is frozen,
+    /// of the cache and on no list, the freelist is right and the word that names the slab is not.
+    /// A CPU that names none may be between its two stores of deactivation (`c->slab = NULL`, then
+    /// `c->freelist = NULL`, interrupts off): one a CPU over all caches, for it does one at a time.
+    private void settleAdrift() {
+      Set<Integer> deactivating = new HashSet<>();
+      for (Adrift one : adrift) {
+        SlabPlace place = one.place();
+        Slab home = slabHolding(place.cpuFreelist());
+        boolean isHome =
+            home != null
+                && home.cache().equals(place.cache())
+                && home.index(place.cpuFreelist()) >= 0
+                && home.frozen()
+                && !places.containsKey(home.address());
+        if (isHome) {
+          places.computeIfPresent(
+              one.slab(), (_, where) -> where.remove(place) && where.isEmpty() ? null : where);
+          place(home.address(), place);
         }
-        if (steps == MAX_PARTIAL_CHAIN || isPlacedHere(at, place)) {
+        if (isHome && one.slab() == 0 && deactivating.add(place.index())) {
+          instants.add(
+              new Instant(
+                  place.cache(),
+                  "cpu %d has a freelist and no slab".formatted(place.cpu()),
+                  "it may be letting go of the slab at 0x%x, whose objects these are"
+                      .formatted(home.address())));
+        } else if (isHome || (one.slab() == 0 && home != null && home.cache().equals(place.cache()))) {
           faults.add(
               new SlabFault.Stray(
-                  cache, name, from, at, pfn, "the chain comes back to a slab on it"));
+                  place.cache(),
+                  place.words(),
+                  place.wordAt(),
+                  one.slab(),
+                  memMap.pfn(one.slab()),
+                  "the CPU's freelist begins at 0x%x, in the slab at 0x%x of the cache%s"
+                      .formatted(
+                          place.cpuFreelist(),
+                          home.address(),
+                          isHome ? ", which is frozen and on no list" : "")));
+        } else if (one.slab() == 0) {
+          faults.add(
+              new SlabFault.Stray(
+                  place.cache(),
+                  "kmem_cache_cpu.freelist of cpu " + place.cpu(),
+                  place.cpuFreelistSlot(),
+                  place.cpuFreelist(),
+                  -1,
+                  "the CPU has no slab of the cache, and no slab of the cache is there"));
+        }
+      }
+    }
+
+    /// The slab in whose pages an address of the direct map lies; null if there is none.
+    private Slab slabHolding(long vaddr) {
+      if (!memory.map().isDirectMap(vaddr)) {
+        return null;
+      }
+      PageState page = memMap.state(memory.physicalAddress(vaddr) >>> 12);
+      return page.kind() == PageState.Kind.SLAB
+          ? readSlab(memMap.descriptor(page.headPfn()))
+          : null;
+    }
+
+    /// The chain of a CPU's partial slabs: each counts those from itself on, the last one 1.
+    private void cpuPartial(SlabCache cache, int cpu, int index, long first, long headSlot) {
+      String name = "CPU partial list of cpu " + cpu;
+      List<Chained> chain = new ArrayList<>();
+      SlabPlace.Kind kind = SlabPlace.Kind.CPU_PARTIAL;
+      long from = headSlot;
+      for (long at = first; at != 0; ) {
+        SlabPlace place = new SlabPlace(kind, cache, cpu, index, 0, 0, from);
+        long pfn = memMap.pfn(at);
+        String why =
+            pfn < 0
+                ? "0x%x is no page descriptor".formatted(at)
+                : chain.size() == MAX_PARTIAL_CHAIN || isPlacedHere(at, place)
+                    ? "the chain comes back to a slab on it"
+                    : "";
+        if (!why.isEmpty()) {
+          faults.add(new SlabFault.Stray(cache, name, from, at, pfn, why));
           return;
         }
         if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
           faults.add(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
           return;
         }
-        place(at, place);
-        int count = layout.partialCountAt() < 0 ? -1 : page.i32(layout.partialCountAt());
-        if (expected >= 0 && count != expected) {
+        int count = layout.partialCountAt() < 0 ? 0 : page.i32(layout.partialCountAt());
+        SlabCache owner = caches.byAddress().get(page.u64(layout.slabCacheAt()));
+        if (owner != null
+            && !owner.equals(cache)
+            && !chain.isEmpty()
+            && layout.partialCountAt() >= 0
+            && count != chain.getLast().count() - 1) {
+          // Its words agree neither with the cache nor with the slab before: the chain left itself.
           faults.add(
-              new SlabFault.Count(
-                  cache,
-                  null,
-                  "slab.slabs on the " + name,
-                  at + layout.partialCountAt(),
-                  expected,
-                  count,
-                  "the count falls by one from slab to slab"));
+              new SlabFault.Stray(
+                  cache, name, from, at, pfn, "it is a slab of cache " + owner.name()));
           return;
         }
-        expected = count < 0 ? -1 : count - 1L;
+        place(at, place);
+        chain.add(new Chained(at, count));
         from = at + layout.partialNextAt();
         at = page.u64(layout.partialNextAt());
       }
-      if (expected > 0) {
-        faults.add(
+      if (layout.partialCountAt() >= 0 && !chain.isEmpty()) {
+        chainCounts(cache, name, chain);
+      }
+    }
+
+    /// A slab on a CPU's partial chain.
+    ///
+    /// @param count how many there are from it on, as it says
+    private record Chained(long slab, int count) {}
+
+    private void chainCounts(SlabCache cache, String name, List<Chained> chain) {
+      int length = chain.size();
+      int beyond = chain.getLast().count() - 1;
+      for (int i = 0; i < length; i++) {
+        Chained one = chain.get(i);
+        if (one.count() == length - i) {
+          continue;
+        }
+        SlabFault.Count fault =
             new SlabFault.Count(
                 cache,
                 null,
                 "slab.slabs on the " + name,
-                from - layout.partialNextAt() + layout.partialCountAt(),
-                1,
-                expected + 1,
-                "the last slab of the chain counts 1"));
+                one.slab() + layout.partialCountAt(),
+                length - i,
+                one.count(),
+                "the count falls by one from slab to slab, and the last counts 1");
+        if (i == 0 && beyond > 0 && chain.getFirst().count() == length + (long) beyond) {
+          cutChains.add(
+              new CutChain(
+                  fault, name, chain.getLast().slab() + layout.partialNextAt(), beyond));
+        } else {
+          faults.add(fault);
+        }
+        return;
       }
     }
 
     private boolean isPlacedHere(long slab, SlabPlace place) {
-      return places.getOrDefault(slab, List.of()).contains(place);
+      return places.getOrDefault(slab, List.of()).stream()
+          .anyMatch(
+              other ->
+                  other.kind() == place.kind()
+                      && other.cache().equals(place.cache())
+                      && other.index() == place.index());
     }
 
     private void nodePlaces(SlabCache cache, SlabCache.Node node) {
@@ -410,7 +545,7 @@ public record SlabSurvey(
       ListWalk walk = nodeList(cache, node, node.partialHead(), name, SlabPlace.Kind.NODE_PARTIAL);
       int met = walk.nodes().size();
       if ((walk.isClosed() || walk.isRecovered())
-          && node.nrPartial() >= 0
+          && node.nrPartial() != SlabCache.Node.NOT_COUNTED
           && node.nrPartial() != met) {
         if (node.isLocked() && Math.abs(node.nrPartial() - met) == 1) {
           instants.add(
@@ -420,7 +555,7 @@ public record SlabSurvey(
                       .formatted(node.id(), node.nrPartial(), met),
                   "list_lock is held"));
         } else {
-          faults.add(
+          SlabFault.Count fault =
               new SlabFault.Count(
                   cache,
                   null,
@@ -428,7 +563,12 @@ public record SlabSurvey(
                   node.address() + offset("nr_partial"),
                   met,
                   node.nrPartial(),
-                  "slabs on the " + name));
+                  "slabs on the " + name);
+          if (node.isLocked() && node.nrPartial() > met) {
+            lockedCounts.add(new LockedCount(fault, node.nrPartial() - met));
+          } else {
+            faults.add(fault);
+          }
         }
       }
       if (node.fullHead() != 0 && layout.flags().hasTracking(cache)) {
@@ -446,8 +586,11 @@ public record SlabSurvey(
     private ListWalk nodeList(
         SlabCache cache, SlabCache.Node node, long head, String name, SlabPlace.Kind kind) {
       ListWalk walk = ListWalk.walk(memory, head, MAX_NODE_LIST);
+      if (kind == SlabPlace.Kind.NODE_PARTIAL && !node.isLocked()) {
+        walk = asCounted(walk, head, node.nrPartial());
+      }
       for (long link : walk.nodes()) {
-        place(link - layout.listAt(), new SlabPlace(kind, cache, -1, node.id(), 0, 0));
+        place(link - layout.listAt(), new SlabPlace(kind, cache, -1, node.id(), 0, 0, 0));
       }
       if (walk.isClosed()) {
         return walk;
@@ -464,6 +607,38 @@ public record SlabSurvey(
                 cache, name, walk.bad().map(ListWalk.BadLink::address).orElse(head), walk));
       }
       return walk;
+    }
+
+    /// Where `next` leads home and `prev` does too, by other ways, one of the two is wrong: the one
+    /// with which the list has not as many slabs as `nr_partial` says, if the other has.
+    private ListWalk asCounted(ListWalk walk, long head, long count) {
+      if (!(walk.end() instanceof ListWalk.End.PrevMismatch(long from, long to, long _))
+          || !walk.isRecovered()
+          || walk.nodes().size() == count
+          || count < 0
+          || count > MAX_NODE_LIST) {
+        return walk;
+      }
+      List<Long> nodes = new ArrayList<>();
+      long at = kernel.word(head + 8).orElse(0);
+      while (at != head) {
+        OptionalLong prev = (at & 7) == 0 ? kernel.word(at + 8) : OptionalLong.empty();
+        if (nodes.size() == count || prev.isEmpty()) {
+          return walk;
+        }
+        nodes.addFirst(at);
+        at = prev.getAsLong();
+      }
+      int step = from == head ? 0 : nodes.indexOf(from) + 1;
+      if (nodes.size() != count || (from != head && step == 0)) {
+        return walk;
+      }
+      return new ListWalk(
+          nodes,
+          walk.end(),
+          Optional.of(
+              new ListWalk.BadLink(
+                  from, "next", to, step == nodes.size() ? head : nodes.get(step), step)));
     }
 
     private boolean isListOfSlab(long link, long head) {
@@ -534,6 +709,32 @@ public record SlabSurvey(
           : frozen * 3 <= slabs ? Frozen.NONE : Frozen.UNKNOWN;
     }
 
+    /// The flag that slabs on a node's list carry and those on a CPU's do not (Linux 8a399e2f6003
+    /// "slub: Keep track of whether slub is on the per-node partial list", later named SL_partial);
+    /// 0 where the slabs do not show it.
+    private long markOfPartial() {
+      OptionalLong bit = kernel.types().orElseThrow().enumerator("slab_flags", "SL_partial");
+      if (bit.isEmpty()) {
+        bit = kernel.types().get().enumerator("pageflags", "PG_workingset");
+      }
+      if (bit.isEmpty() || bit.getAsLong() < 0 || bit.getAsLong() > 63) {
+        return 0;
+      }
+      long mask = 1L << bit.getAsLong();
+      int marked = 0;
+      int slabs = 0;
+      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
+        if (entry.getValue().getFirst().kind() == SlabPlace.Kind.NODE_PARTIAL) {
+          Slab slab = readSlab(entry.getKey());
+          if (slab != null) {
+            slabs++;
+            marked += (slab.flags() & mask) != 0 ? 1 : 0;
+          }
+        }
+      }
+      return slabs >= MIN_MARKED && marked * 10 >= slabs * 9 ? mask : 0;
+    }
+
     private static boolean makesSense(Slab slab, long pointer) {
       return pointer == 0 || slab.index(pointer) >= 0;
     }
@@ -551,6 +752,11 @@ public record SlabSurvey(
       return cache == null || !cache.isSane() || !memMap.isSlabHead(pfn, bytes, 0)
           ? null
           : Slab.of(layout, cache, address, pfn, base(pfn), bytes, 0);
+    }
+
+    /// The word at an address; 0 if it cannot be read.
+    private long word(long vaddr) {
+      return memory.read(vaddr, 8) instanceof MemoryRead.Bytes(ByteView view) ? view.u64(0) : 0;
     }
 
     private long base(long pfn) {
@@ -577,9 +783,12 @@ public record SlabSurvey(
       private long objects;
       private long slots;
       private long freePointers;
-      private final Map<Long, Integer> orphans = new HashMap<>();
-      private final Map<Long, Slab> firstOrphan = new HashMap<>();
+      private final UnlistedSlabs unlisted = new UnlistedSlabs(layout);
+      private final Map<SlabCache, Long> ofDestroyed = new HashMap<>();
       private final List<Instant> allowed = new ArrayList<>();
+
+      /// Slabs on a node's partial list whose freelist was taken.
+      private final List<SlabFault.Place> taken = new ArrayList<>();
       private long firstOfSlab;
       private long endOfSlab;
       private long patternObjects;
@@ -640,7 +849,7 @@ public record SlabSurvey(
         if (!memMap.isSlabHead(pfn, bytes, at)) {
           return;
         }
-        if (pfn >= kfenceStart && pfn < kfenceEnd) {
+        if (kfence.has(pfn)) {
           kfencePages++;
           return;
         }
@@ -669,6 +878,12 @@ public record SlabSurvey(
                   "the slab is on the " + where.getFirst().words()));
           cache = keeper;
         } else if (cache == null) {
+          cache = destroyed.computeIfAbsent(owner, one -> caches.destroyed(kernel, memMap, one)).orElse(null);
+          if (cache != null) {
+            ofDestroyed.merge(cache, 1L, Long::sum);
+          }
+        }
+        if (cache == null) {
           report(
               new SlabFault.Owner(
                   null,
@@ -689,6 +904,7 @@ public record SlabSurvey(
       }
 
       private void slab(Slab slab, List<SlabPlace> where) {
+        long faultsBefore = found.size() + dropped;
         boolean pending = isPending(slab, where);
         if (pending) {
           pendingSlabs++;
@@ -752,10 +968,11 @@ public record SlabSurvey(
         if (sheaves.isPresent()) {
           sheaves.get().check(slab, walker, sheafEntriesSeen, this::report);
         }
-        checkPlace(slab, where, cpuSlab);
-        if (where.isEmpty() && !pending && own.isClosed() && slab.inuse() < slab.objects()) {
-          orphans.merge(slab.cache().address(), 1, Integer::sum);
-          firstOrphan.putIfAbsent(slab.cache().address(), slab);
+        boolean isFull =
+            slab.inuse() == slab.objects() && slab.freelist() == 0 && countsFit && own.isClosed();
+        checkPlace(slab, where, cpuSlab, isFull);
+        if (where.isEmpty() && !pending) {
+          unlisted.add(slab, own.isClosed(), found.size() + dropped > faultsBefore, marks);
         }
       }
 
@@ -795,7 +1012,10 @@ public record SlabSurvey(
         if (list.end() instanceof Freelist.End.Unreadable(int _, long _, PageRead why)) {
           unreadable.merge(why.words(), 1L, Long::sum);
         }
-        if (!list.isClosed()) {
+        boolean atHwPoison =
+            list.end() instanceof Freelist.End.Unreadable(int _, long slot, PageRead _)
+                && isHwPoison(slab, slot);
+        if (!list.isClosed() && !atHwPoison) {
           report(new SlabFault.Broken(slab, cpu, head, list));
         }
       }
@@ -817,7 +1037,8 @@ public record SlabSurvey(
         return false;
       }
 
-      private void checkPlace(Slab slab, List<SlabPlace> where, boolean cpuSlab) {
+      private void checkPlace(
+          Slab slab, List<SlabPlace> where, boolean cpuSlab, boolean isFull) {
         if (where.isEmpty()) {
           return; // Most slabs are full and on no list.
         }
@@ -840,14 +1061,19 @@ public record SlabSurvey(
           }
         }
         boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
-        if (cpuSlab != slab.frozen() && (cpuSlab || onNodeList)) {
+        long counters = slab.address() + layout.countersAt();
+        if (cpuSlab && !slab.frozen()) {
           report(
               new SlabFault.Place(
-                  slab,
-                  where,
-                  slab.address() + layout.countersAt(),
-                  slab.frozen() ? 1 : 0,
-                  cpuSlab ? "a CPU's slab is not frozen" : "a slab on a node's list is frozen"));
+                  slab, where, counters, word(counters), "a CPU's slab is not frozen"));
+        } else if (onNodeList && !cpuSlab && slab.frozen()) {
+          taken.add(
+              new SlabFault.Place(
+                  slab, where, counters, word(counters), "a slab on a node's list is frozen"));
+        } else if (onNodeList && isFull) {
+          taken.add(
+              new SlabFault.Place(
+                  slab, where, counters, word(counters), "a slab on a node's partial list is full"));
         }
         boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
         if (onCpuList
@@ -858,8 +1084,8 @@ public record SlabSurvey(
               new SlabFault.Place(
                   slab,
                   where,
-                  slab.address() + layout.countersAt(),
-                  slab.frozen() ? 1 : 0,
+                  counters,
+                  word(counters),
                   "a slab on a CPU's partial list is %s, unlike the others"
                       .formatted(slab.frozen() ? "frozen" : "not frozen")));
         }
@@ -891,7 +1117,14 @@ public record SlabSurvey(
       long dropped = 0;
       boolean finished = true;
       Set<Long> seen = new HashSet<>();
+      UnlistedSlabs unlisted = new UnlistedSlabs(layout);
+      List<SlabFault.Place> taken = new ArrayList<>();
+      Set<Long> excused = new HashSet<>();
+      Map<SlabCache, Long> missing = new LinkedHashMap<>();
+      Map<SlabCache, Long> ofDestroyed = new LinkedHashMap<>();
       for (Worker worker : workers) {
+        unlisted.merge(worker.unlisted);
+        worker.ofDestroyed.forEach((cache, count) -> ofDestroyed.merge(cache, count, Long::sum));
         faults.addAll(worker.found);
         worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
         slabs += worker.slabs;
@@ -899,6 +1132,7 @@ public record SlabSurvey(
         slots += worker.slots;
         freePointers += worker.freePointers;
         instants.addAll(worker.allowed);
+        taken.addAll(worker.taken);
         patternObjects += worker.patternObjects;
         descriptors += worker.unreadableDescriptors;
         kfence += worker.kfencePages;
@@ -928,16 +1162,32 @@ public record SlabSurvey(
                 sum.onCpuFreelists,
                 sheaves.map(all -> all.freeObjects(cache)).orElse(0L)));
         if (finished && descriptors == 0 && cache.isSane()) {
-          checkTotals(cache, sum);
+          checkTotals(cache, sum, unlisted, excused, missing);
         }
       }
+      taken(taken);
       if (finished) {
+        faults.removeIf(fault -> excused.contains(slabOf(fault)));
+        strangers(missing, descriptors == 0);
         strays(seen);
-        orphans(workers);
+        unlisted(unlisted);
+      } else {
+        cutChains.forEach(cut -> faults.add(cut.fault()));
       }
       if (finished && descriptors == 0 && sheaves.isPresent()) {
         sheaves.get().strays(memMap, sheafEntries, faults::add);
       }
+      sheaves.ifPresent(all -> all.settle(faults::add, instants::add));
+      ofDestroyed.forEach(
+          (cache, count) ->
+              instants.add(
+                  new Instant(
+                      cache,
+                      count == 1
+                          ? "a slab of it is there"
+                          : count + " slabs of it are there",
+                      "kmem_cache_destroy took the cache off slab_caches: it waits for a grace"
+                          + " period, or objects of it were still in use")));
       faults.sort(
           Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())
               .thenComparing(SlabFault::address, Long::compareUnsigned)
@@ -964,18 +1214,35 @@ public record SlabSurvey(
       return layout.node().member(nodeMember).map(m -> m.offset()).orElse(0);
     }
 
-    private void checkTotals(SlabCache cache, Counts sum) {
+    private void checkTotals(
+        SlabCache cache,
+        Counts sum,
+        UnlistedSlabs unlisted,
+        Set<Long> excused,
+        Map<SlabCache, Long> missing) {
       long slabs = 0;
       long objects = 0;
       for (SlabCache.Node node : cache.nodes()) {
-        if (node.slabs() < 0) {
+        if (node.slabs() == SlabCache.Node.NOT_COUNTED) {
           return;
         }
         slabs += node.slabs();
         objects += node.totalObjects();
       }
       long address = cache.nodes().isEmpty() ? cache.address() : cache.nodes().getFirst().address();
-      if (slabs != sum.slabs) {
+      long uncounted = sum.slabs - slabs;
+      int cpus = kernel.perCpu().cpus().size();
+      if (unlisted.explains(cache, uncounted, cpus)) {
+        excused.addAll(unlisted.excused(cache, uncounted));
+        instants.add(
+            new Instant(
+                cache,
+                "nr_slabs is %d and %d slabs are there".formatted(slabs, sum.slabs),
+                "a CPU builds a slab or gives it back: it is on no list and in no counter"));
+      } else if (uncounted != 0) {
+        if (uncounted < 0) {
+          missing.put(cache, -uncounted);
+        }
         faults.add(
             new SlabFault.Count(
                 cache,
@@ -986,6 +1253,14 @@ public record SlabSurvey(
                 slabs,
                 "slabs found through the page descriptors"));
       } else if (objects != sum.objects) {
+        if (sum.objects - objects == cache.objects() && unlisted.explains(cache, 1, cpus)) {
+          instants.add(
+              new Instant(
+                  cache,
+                  "total_objects is one slab behind",
+                  "a CPU has counted the slab and not yet its objects"));
+          return;
+        }
         faults.add(
             new SlabFault.Count(
                 cache,
@@ -998,33 +1273,105 @@ public record SlabSurvey(
       }
     }
 
-    /// Slabs with free objects that nothing keeps. A CPU holds at most a few between two lists;
-    /// more than the machine has CPUs are lost, unless a broken list of the cache explains them.
-    private void orphans(List<Worker> workers) {
-      for (SlabCache cache : caches.caches()) {
-        int count = 0;
-        Slab first = null;
-        for (Worker worker : workers) {
-          count += worker.orphans.getOrDefault(cache.address(), 0);
-          Slab one = worker.firstOrphan.get(cache.address());
-          first = first == null || (one != null && one.pfn() < first.pfn()) ? one : first;
+    /// Slabs that are full or frozen on a node's partial list: the kernel takes a slab's freelist
+    /// first and the slab off the list next, both under list_lock (`get_partial_node`,
+    /// `alloc_single_from_partial`, and from 7.0 on `get_from_partial_node`), so that there may be
+    /// one while the lock is held.
+    private void taken(List<SlabFault.Place> taken) {
+      Map<SlabCache.Node, List<SlabFault.Place>> byNode = new LinkedHashMap<>();
+      for (SlabFault.Place one : taken) {
+        int id = one.places().stream().filter(SlabPlace::isOfNode).findFirst().orElseThrow().index();
+        for (SlabCache.Node node : one.cache().nodes()) {
+          if (node.id() == id) {
+            byNode.computeIfAbsent(node, _ -> new ArrayList<>()).add(one);
+          }
         }
-        if (count == 0) {
-          continue;
+      }
+      byNode.forEach(
+          (node, ofNode) -> {
+            SlabFault.Place first = ofNode.getFirst();
+            if (node.isLocked() && ofNode.size() == 1) {
+              instants.add(
+                  new Instant(
+                      first.cache(), first.why(), "list_lock is held: it may be taken off"));
+            } else {
+              faults.addAll(ofNode);
+            }
+          });
+    }
+
+    /// Slabs of no known cache: under construction, or of the one cache that misses as many, and
+    /// then one fault and not two.
+    private void strangers(Map<SlabCache, Long> missing, boolean isComplete) {
+      List<SlabFault.Owner> strangers = new ArrayList<>();
+      for (SlabFault fault : faults) {
+        if (fault instanceof SlabFault.Owner owner && owner.cache() == null) {
+          strangers.add(owner);
         }
-        String words =
-            count == 1
-                ? "a slab with free objects is on no list"
-                : count + " slabs with free objects are on no list";
-        if (faults.stream().anyMatch(fault -> explainsOrphans(fault, cache))) {
-          instants.add(new Instant(cache, words, "a list of the cache is broken before them"));
-        } else if (count <= Math.max(1, kernel.perCpu().cpus().size())) {
-          instants.add(new Instant(cache, words, "a CPU holds one between two lists"));
+      }
+      boolean isCounted =
+          isComplete
+              && caches.caches().stream()
+                  .flatMap(cache -> cache.nodes().stream())
+                  .allMatch(node -> node.slabs() != SlabCache.Node.NOT_COUNTED);
+      List<SlabFault.Owner> settled =
+          UnlistedSlabs.settle(
+              strangers, missing, isCounted, kernel.perCpu().cpus().size(), instants::add);
+      if (settled.equals(strangers)) {
+        return;
+      }
+      faults.removeAll(Set.copyOf(strangers));
+      faults.addAll(settled);
+      faults.removeIf(
+          fault ->
+              fault instanceof SlabFault.Count count
+                  && count.counter().equals("kmem_cache_node.nr_slabs")
+                  && settled.stream().anyMatch(one -> one.cache().equals(count.cache())));
+    }
+
+    /// The slab that a fault is about; 0 if it is about none.
+    private static long slabOf(SlabFault fault) {
+      return switch (fault) {
+        case SlabFault.Broken broken -> broken.slab().address();
+        case SlabFault.Pattern pattern -> pattern.slab().address();
+        case SlabFault.Count count when count.slab() != null -> count.slab().address();
+        default -> 0;
+      };
+    }
+
+    /// Slabs that no list keeps, unless a broken list of the cache explains them.
+    private void unlisted(UnlistedSlabs unlisted) {
+      for (LockedCount count : lockedCounts) {
+        SlabCache cache = count.fault().cache();
+        if (unlisted.notFull(cache) >= count.missing()) {
+          instants.add(
+              new Instant(
+                  cache,
+                  "nr_partial is %d and %d slabs are on the list"
+                      .formatted(count.fault().actual(), count.fault().expected()),
+                  "list_lock is held, and the others are on no list: they are moved"));
         } else {
-          faults.add(
-              new SlabFault.Place(
-                  first, List.of(), first.address() + layout.listAt(), first.next(), words));
+          faults.add(count.fault());
         }
+      }
+      for (CutChain cut : cutChains) {
+        SlabCache cache = cut.fault().cache();
+        faults.add(
+            unlisted.notFull(cache) >= cut.missing()
+                ? new SlabFault.Stray(
+                    cache,
+                    cut.list(),
+                    cut.next(),
+                    0,
+                    -1,
+                    "the chain ends where .slabs counts %d more, and %d slabs of the cache with free objects are on no list"
+                        .formatted(cut.missing(), unlisted.notFull(cache)))
+                : cut.fault());
+      }
+      for (SlabCache cache : caches.caches()) {
+        boolean isExplained = faults.stream().anyMatch(fault -> explainsOrphans(fault, cache));
+        unlisted.judge(
+            cache, kernel.perCpu().cpus().size(), isExplained, instants::add, faults::add);
       }
     }
 
@@ -1049,18 +1396,19 @@ public record SlabSurvey(
         if (!seen.contains(entry.getKey())) {
           SlabPlace place = entry.getValue().getFirst();
           long pfn = memMap.pfn(entry.getKey());
-          if (pfn >= kfenceStart && pfn < kfenceEnd) {
+          if (kfence.has(pfn)) {
             continue;
           }
           if (pfn >= 0 && memMap.state(pfn).kind() == PageState.Kind.UNKNOWN) {
             continue; // Its descriptor is not in the dump: said as a gap, and no damage.
           }
+          // On a node's list the link lies in the descriptor that is no slab's.
           faults.add(
               new SlabFault.Stray(
                   place.cache(),
                   place.words(),
-                  place.cpuFreelistSlot() != 0 ? place.cpuFreelistSlot() : entry.getKey(),
-                  entry.getKey(),
+                  place.wordAt() != 0 ? place.wordAt() : entry.getKey() + layout.listAt(),
+                  place.wordAt() != 0 ? entry.getKey() : word(entry.getKey() + layout.listAt()),
                   pfn,
                   pfn < 0
                       ? "0x%x is no page descriptor".formatted(entry.getKey())

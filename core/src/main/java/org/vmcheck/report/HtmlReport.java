@@ -25,8 +25,12 @@ public final class HtmlReport {
 
   private final Markup page;
 
-  private HtmlReport(Markup page) {
+  /// The structure that describes a slab in this kernel.
+  private final String descriptor;
+
+  private HtmlReport(Markup page, DumpReport report) {
     this.page = page;
+    this.descriptor = NextSteps.descriptor(report);
   }
 
   /// Without a picture of memory.
@@ -37,7 +41,7 @@ public final class HtmlReport {
   /// @param map the picture of the low 1 MiB
   public static String render(DumpReport report, Optional<PageMap> map) {
     Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
-    HtmlReport html = new HtmlReport(page);
+    HtmlReport html = new HtmlReport(page, report);
     html.verdict(report);
     html.findings(report.findings());
     html.facts(report);
@@ -101,7 +105,24 @@ public final class HtmlReport {
     if (!finding.cause().reference().isEmpty()) {
       page.element("p", "See: " + finding.cause().reference(), "class", "faint");
     }
-    page.newline().close("section").newline();
+    page.newline();
+    next(finding);
+    page.close("section").newline();
+  }
+
+  /// Lines to be pasted, the twins for crash and drgn behind each.
+  private void next(Finding finding) {
+    List<NextSteps> steps = NextSteps.of(finding, descriptor);
+    if (steps.isEmpty()) {
+      return;
+    }
+    page.open("pre", "class", "next");
+    for (NextSteps step : steps) {
+      page.text("$ ").element("b", step.command()).newline();
+      page.element("span", "  crash> " + step.crash(), "class", "faint").newline();
+      page.element("span", "  drgn>>> " + step.drgn(), "class", "faint").newline();
+    }
+    page.close("pre").newline();
   }
 
   private void subject(Subject subject) {

@@ -3,7 +3,6 @@ package org.vmcheck.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
@@ -12,7 +11,6 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
-import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.io.Printable;
 
@@ -41,10 +39,7 @@ public final class TextReport {
     text.verdict(report);
     text.dump(report.dump());
     report.kernel().ifPresent(text::kernel);
-    text.descriptor =
-        report.kernel().map(KernelFacts::slabVariant).orElse("").startsWith("struct page")
-            ? "struct page"
-            : "struct slab";
+    text.descriptor = NextSteps.descriptor(report);
     text.findings(report.findings());
     text.checks(report.checks());
     text.coverage(report);
@@ -164,42 +159,11 @@ public final class TextReport {
       }
       line("  = " + finding.cause().explanation());
       line("  > " + finding.cause().whatToDo());
-      if (finding.subject().address() != Evidence.UNKNOWN) {
+      for (NextSteps step : NextSteps.of(finding, descriptor)) {
         line(
-            "  $ vmcheck read DUMP 0x%x 64%s    (crash: rd %x 8)"
-                .formatted(
-                    finding.subject().address(), unmask(finding), finding.subject().address()));
+            "  $ %s    (crash: %s; drgn: %s)".formatted(step.command(), step.crash(), step.drgn()));
       }
-      next(finding);
     }
-  }
-
-  /// What to ask next, with the same question to crash.
-  private void next(Finding finding) {
-    Subject subject = finding.subject();
-    if (subject.object() != Evidence.UNKNOWN) {
-      line(
-          "  $ vmcheck object DUMP 0x%x%s    (crash: kmem %x)"
-              .formatted(subject.object(), unmask(finding), subject.object()));
-    }
-    if (subject.slab() != Evidence.UNKNOWN && !subject.cache().isEmpty()) {
-      line(
-          "  $ vmcheck slabs DUMP %s%s    (crash: %s %x)"
-              .formatted(
-                  Printable.of(subject.cache()), unmask(finding), descriptor, subject.slab()));
-    }
-  }
-
-  /// The option that reads the lost bytes through their mask, where it was recovered.
-  private static String unmask(Finding finding) {
-    boolean isRecovered =
-        finding.cause() == Cause.SME_CIPHERTEXT
-            && finding.evidence().stream()
-                .anyMatch(
-                    evidence ->
-                        evidence instanceof Evidence.WhatIf(String change, String _)
-                            && change.equals(Evidence.MASK_REMOVED));
-    return isRecovered ? " --unmask" : "";
   }
 
   private void evidence(String prefix, Evidence evidence) {

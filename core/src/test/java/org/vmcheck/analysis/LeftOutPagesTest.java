@@ -3,9 +3,12 @@ package org.vmcheck.analysis;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.testing.FakeCache;
@@ -41,6 +44,29 @@ class LeftOutPagesTest {
     assertThat(report.findings())
         .extracting(Finding::cause)
         .containsExactly(Cause.DUMPER_EXCLUDED_SLAB);
+  }
+
+  @Test
+  void noFreelistIsSaidToBeBrokenWherePagesAreMissing(@TempDir Path dir) throws Exception {
+    AnalysisOptions only =
+        new AnalysisOptions(
+            List.of("slab.freelist"),
+            false,
+            Optional.empty(),
+            1,
+            AnalysisOptions.Debug.DEFAULT,
+            AnalysisOptions.Spool.DEFAULT);
+    try (Analyzer analyzer = Analyzer.open(image().writeKdump(dir), only)) {
+      assertThat(analyzer.check("test").checks())
+          .singleElement()
+          .isInstanceOfSatisfying(
+              CheckOutcome.Ran.class,
+              ran ->
+                  assertThat(ran.answer())
+                      .isEqualTo(
+                          "1 slab of the kernel cannot be read whole: pages of them were left out"
+                              + " of the dump"));
+    }
   }
 
   @Test

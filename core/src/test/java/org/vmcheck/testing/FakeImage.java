@@ -1,7 +1,10 @@
 package org.vmcheck.testing;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -21,6 +24,7 @@ public final class FakeImage {
   private final String vmcoreinfo;
   private final Map<String, Long> symbols;
   private final List<CacheImage> caches;
+  private final List<byte[]> prstatus = new ArrayList<>();
 
   FakeImage(
       FakeKernel config,
@@ -109,6 +113,17 @@ public final class FakeImage {
     return corrupt(vaddr, bytes);
   }
 
+  /// Adds the note of a CPU to ELF cores: `struct elf_prstatus` of x86_64.
+  ///
+  /// @param registers by their index in `struct user_regs_struct`
+  public FakeImage cpuNote(int pid, Map<Integer, Long> registers) {
+    ByteBuffer note = ByteBuffer.allocate(336).order(ByteOrder.LITTLE_ENDIAN);
+    note.putInt(32, pid);
+    registers.forEach((index, value) -> note.putLong(112 + 8 * index, value));
+    prstatus.add(note.array());
+    return this;
+  }
+
   /// Leaves a page out of the dump.
   public FakeImage exclude(long pfn) {
     space.memory().exclude(pfn << 12);
@@ -193,6 +208,7 @@ public final class FakeImage {
     if (config.isVmcoreinfoInFile()) {
       writer.vmcoreinfo(vmcoreinfo);
     }
+    prstatus.forEach(note -> writer.note("CORE", 1, note));
     long image = symbol("_text");
     long imageBytes = symbol("_end") - image;
     load(writer, image, space.paddr(image) >>> 12, imageBytes >>> 12);

@@ -49,6 +49,7 @@ public final class FakeKernel {
   private boolean initOnFree;
   private boolean lowMemoryReserved;
   private boolean genuine;
+  private boolean running;
   private boolean vmcoreinfoInFile = true;
   private Contents contents = Contents.MIXED;
 
@@ -156,6 +157,12 @@ public final class FakeKernel {
     return this;
   }
 
+  /// Dumped while it ran: VMCOREINFO has no time of a crash.
+  public FakeKernel running() {
+    running = true;
+    return this;
+  }
+
   /// VMCOREINFO lies in memory only, not in the file.
   public FakeKernel noVmcoreinfoInFile() {
     vmcoreinfoInFile = false;
@@ -257,6 +264,10 @@ public final class FakeKernel {
 
   boolean isLowMemoryReserved() {
     return lowMemoryReserved;
+  }
+
+  boolean isRunning() {
+    return running;
   }
 
   boolean isKallsymsNamed() {

@@ -534,7 +534,9 @@ final class ImageBuilder {
     line(text, "KERNELOFFSET=%x", kernelOffset);
     line(text, "NUMBER(KERNEL_IMAGE_SIZE)=1073741824");
     line(text, "NUMBER(sme_mask)=%d", config.encryptionMask());
-    line(text, "CRASHTIME=1700000000");
+    if (!config.isRunning()) {
+      line(text, "CRASHTIME=1700000000");
+    }
     return text.toString();
   }
 

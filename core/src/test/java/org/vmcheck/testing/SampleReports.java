@@ -126,7 +126,16 @@ public final class SampleReports {
         true);
   }
 
+  /// A kernel that ended, or did not end, like that.
+  public static KernelFacts kernel(KernelFacts.PanicFacts panic) {
+    return kernel("6.1.192", panic);
+  }
+
   private static KernelFacts kernel(String release, String panic) {
+    return kernel(release, new KernelFacts.PanicFacts(panic, 1, 1_790_000_000, List.of()));
+  }
+
+  private static KernelFacts kernel(String release, KernelFacts.PanicFacts panic) {
     return new KernelFacts(
         release,
         "#1 SMP",
@@ -147,6 +156,6 @@ public final class SampleReports {
         "SLUB",
         "struct slab",
         "hardened",
-        new KernelFacts.PanicFacts(panic, 1, 1_790_000_000, List.of()));
+        panic);
   }
 }

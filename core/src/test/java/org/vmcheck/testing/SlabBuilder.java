@@ -1,5 +1,6 @@
 package org.vmcheck.testing;
 
+import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -508,6 +509,20 @@ final class SlabBuilder implements AllocatorBuilder {
     image.putStruct("track", at, "when", 0x1_0000_0000L + (allocation ? 1000 : 2000));
   }
 
+  /// `reciprocal_value()` of the kernel: m, then the shifts sh1 and sh2, a byte each.
+  private static long reciprocal(int divisor) {
+    int log = 32 - Integer.numberOfLeadingZeros(divisor - 1);
+    BigInteger m =
+        BigInteger.ONE
+            .shiftLeft(32)
+            .multiply(BigInteger.ONE.shiftLeft(log).subtract(BigInteger.valueOf(divisor)))
+            .divide(BigInteger.valueOf(divisor))
+            .add(BigInteger.ONE);
+    return (m.longValue() & 0xffff_ffffL)
+        | (long) Math.min(log, 1) << 32
+        | (long) Math.max(log - 1, 0) << 40;
+  }
+
   private void writeCache(CacheImage cache) {
     FakeCache spec = cache.spec;
     String struct = "kmem_cache";
@@ -525,6 +540,10 @@ final class SlabBuilder implements AllocatorBuilder {
     image.putStruct(struct, cache.address, "min_partial", 5);
     image.putStruct(struct, cache.address, "size", cache.size);
     image.putStruct(struct, cache.address, "object_size", spec.objectSize());
+    if (layout.has(struct, "reciprocal_size")) {
+      space.u64(
+          cache.address + layout.offset(struct, "reciprocal_size"), reciprocal(cache.size));
+    }
     image.putStruct(struct, cache.address, "offset", cache.offset);
     image.putIfThere(struct, cache.address, "cpu_partial", 30);
     image.putIfThere(struct, cache.address, "cpu_partial_slabs", 4);

@@ -1,0 +1,21 @@
+package org.vmcheck.check;
+
+/// A word that differs from the right one by one bit.
+final class FlippedBit {
+  private FlippedBit() {}
+
+  static boolean isOne(long word, long right) {
+    return Long.bitCount(word ^ right) == 1;
+  }
+
+  /// How two words differ: where the bit is, if it is one.
+  ///
+  /// @param physical address of the word
+  static String words(long word, long right, long physical) {
+    int bit = Long.numberOfTrailingZeros(word ^ right);
+    return isOne(word, right)
+        ? "bit %d is flipped (bit %d of the byte at physical 0x%x)"
+            .formatted(bit, bit & 7, physical + bit / 8)
+        : Words.plural(Long.bitCount(word ^ right), "bit differs", "bits differ");
+  }
+}

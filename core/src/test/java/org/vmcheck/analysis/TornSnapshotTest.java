@@ -1,0 +1,224 @@
+package org.vmcheck.analysis;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Severity;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.testing.FakeImage;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.SampleReports;
+
+/// What is put down to a copy made while the kernel ran, and what never is.
+class TornSnapshotTest {
+  /// Every page is by itself and holds this and that.
+  private static final TornSnapshot.Pages ORDINARY = pages(pfn -> pfn, -1);
+
+  private interface Heads {
+    long head(long pfn);
+  }
+
+  private static TornSnapshot.Pages pages(Heads heads, int onlyByte) {
+    return new TornSnapshot.Pages() {
+      @Override
+      public long head(long pfn) {
+        return heads.head(pfn);
+      }
+
+      @Override
+      public int onlyByte(long physical) {
+        return onlyByte;
+      }
+    };
+  }
+
+  private static KernelFacts kernel(String panic, int cpu, long crashTime) {
+    KernelFacts.PanicFacts facts =
+        new KernelFacts.PanicFacts(panic, cpu, crashTime, List.of());
+    return SampleReports.kernel(facts);
+  }
+
+  private static final KernelFacts RUNNING = kernel("", -1, 0);
+
+  private static Finding finding(String check, Cause cause, String cache, long pfn) {
+    return new Finding(
+        check,
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        cause,
+        "of " + cache,
+        Subject.cache(cache).withAddress(0xffff888000000000L + (pfn << 12), pfn << 12),
+        List.of(new Evidence.CountMismatch("x", 1, 2, "x")),
+        List.of(),
+        check + "/" + cache);
+  }
+
+  private static CheckOutcome ran(String check, List<Finding> findings) {
+    return new CheckOutcome.Ran(check, "", Map.of(), findings, List.of(), Coverage.NONE);
+  }
+
+  /// One broken list in each of some caches, on frames that lie so far from each other, and a wrong
+  /// counter in the first.
+  private static List<CheckOutcome> broken(int caches, int distance) {
+    List<Finding> lists = new ArrayList<>();
+    for (int i = 0; i < caches; i++) {
+      lists.add(
+          finding(
+              "slab.freelist", Cause.USE_AFTER_FREE_WRITE, "c" + i, 1000 + (long) i * distance));
+    }
+    return List.of(
+        ran("slab.freelist", lists),
+        ran(
+            "slab.counts",
+            List.of(finding("slab.counts", Cause.COUNTER_MISMATCH, "c0", 9_000))));
+  }
+
+  private static List<Cause> causes(List<CheckOutcome> outcomes) {
+    return outcomes.stream()
+        .flatMap(outcome -> outcome.findingsIfRan().stream())
+        .map(Finding::cause)
+        .distinct()
+        .toList();
+  }
+
+  @Test
+  void manyCachesFarApartAreTorn() {
+    assertThat(causes(TornSnapshot.gather(broken(8, 2), RUNNING, ORDINARY)))
+        .containsExactly(Cause.TORN_SNAPSHOT);
+  }
+
+  @Test
+  void fewerAreNot() {
+    List<CheckOutcome> outcomes = broken(7, 2);
+
+    assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+  }
+
+  @Test
+  void pointersAloneAreNot() {
+    List<CheckOutcome> outcomes = broken(20, 2).subList(0, 1);
+
+    assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+  }
+
+  @Test
+  void whatLiesOnOnePageOrInARunOfPagesIsOneFault() {
+    for (int distance : new int[] {0, 1}) {
+      List<CheckOutcome> outcomes = broken(64, distance);
+
+      assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+    }
+  }
+
+  @Test
+  void whatLiesInOneBlockOfPagesIsOneFault() {
+    List<CheckOutcome> outcomes = broken(16, 2);
+
+    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn & ~63, -1)))
+        .isSameAs(outcomes);
+  }
+
+  @Test
+  void manyPlacesOfFewCachesAreNotTorn() {
+    List<Finding> lists = new ArrayList<>();
+    for (int i = 0; i < 64; i++) {
+      lists.add(finding("slab.lists", Cause.LIST_BROKEN, "c" + i, 500));
+      lists.add(finding("slab.freelist", Cause.USE_AFTER_FREE_WRITE, "c1", 1000 + 2L * i));
+    }
+    List<CheckOutcome> outcomes = List.of(ran("slab.lists", lists));
+
+    assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+  }
+
+  @Test
+  void aKernelThatHadPanickedIsNeverTorn() {
+    List<CheckOutcome> outcomes = broken(20, 2);
+    for (KernelFacts kernel :
+        List.of(kernel("Kernel panic", -1, 0), kernel("", 0, 0), kernel("", -1, 1))) {
+      assertThat(TornSnapshot.gather(outcomes, kernel, ORDINARY)).isSameAs(outcomes);
+    }
+  }
+
+  @Test
+  void whatNoTwoMomentsExplainStays() {
+    List<Finding> lists = new ArrayList<>(broken(20, 2).getFirst().findingsIfRan());
+    Finding flip = finding("slab.freelist", Cause.BIT_FLIP, "c0", 1000);
+    Finding member =
+        finding("slab.freelist", Cause.METADATA_OVERWRITTEN, "c1", 1000)
+            .withEvidence(List.of(new Evidence.WhatIf("kmem_cache.random", "all close")));
+    lists.add(flip);
+    lists.add(member);
+    List<CheckOutcome> outcomes = List.of(ran("slab.freelist", lists), broken(1, 0).get(1));
+
+    List<Finding> left =
+        TornSnapshot.gather(outcomes, RUNNING, ORDINARY).getFirst().findingsIfRan();
+
+    assertThat(left).hasSize(3).startsWith(flip, member);
+    assertThat(left.getLast().cause()).isEqualTo(Cause.TORN_SNAPSHOT);
+  }
+
+  @Test
+  void aPageOfOneValueIsTornOnlyIfItMayBeCleared() {
+    List<CheckOutcome> outcomes = broken(20, 2);
+
+    // The counter's page of zeros is the allocator's own: then pointers alone are left.
+    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn, 0))).isSameAs(outcomes);
+    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn, 0x41)))
+        .isSameAs(outcomes);
+  }
+
+  private static FakeKernel withCaches() {
+    FakeKernel kernel = FakeKernel.of(Layout.V6_1).seed(5).running();
+    for (int i = 0; i < 16; i++) {
+      kernel.cache("cache-" + i, 64 + 8 * i);
+    }
+    return kernel;
+  }
+
+  private static DumpReport check(Path dump) throws Exception {
+    try (Analyzer analyzer = Analyzer.open(dump, AnalysisOptions.DEFAULT)) {
+      return analyzer.check("test");
+    }
+  }
+
+  /// The nodes of many caches lie on one page: it breaks their lists and sets their counters to 0.
+  @Test
+  void aWipedPageOfNodesIsTheKernelsFault(@TempDir Path dir) throws Exception {
+    FakeImage image = withCaches().build();
+    image.fill(image.cache("cache-3").node(0) & -4096L, 0, 4096);
+
+    DumpReport report = check(image.writeKdump(dir));
+
+    assertThat(report.kernel().map(KernelFacts::panic).map(KernelFacts.PanicFacts::hasPanicked))
+        .isEqualTo(Optional.of(false));
+    assertThat(report.findings().stream().map(f -> f.subject().cache()).distinct().count())
+        .isGreaterThanOrEqualTo(8);
+    assertThat(report.findings().stream().map(Finding::check).distinct().count())
+        .isGreaterThanOrEqualTo(2);
+    assertThat(report.verdict().kind()).isEqualTo("kernel-damaged");
+    assertThat(report.findings()).extracting(Finding::cause).doesNotContain(Cause.TORN_SNAPSHOT);
+  }
+
+  @Test
+  void theSameKernelUnharmedIsIntact(@TempDir Path dir) throws Exception {
+    DumpReport report = check(withCaches().build().writeKdump(dir));
+
+    assertThat(report.findings()).isEmpty();
+    assertThat(report.verdict().kind()).isEqualTo("intact");
+  }
+}

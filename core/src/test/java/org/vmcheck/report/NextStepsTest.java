@@ -1,0 +1,89 @@
+package org.vmcheck.report;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.io.Printable;
+import org.vmcheck.testing.SampleReports;
+
+/// The lines to be pasted, and that a name from a dump stays one argument.
+class NextStepsTest {
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '"',
+      value = {
+        "kmalloc-64|kmalloc-64",
+        "vmcheck_lab:1024|vmcheck_lab:1024",
+        "dentry(12:x.service)|'dentry(12:x.service)'",
+        "two words|'two words'",
+        "$(reboot)|'$(reboot)'",
+        "-rf|-- -rf",
+        "-- x|-- '-- x'"
+      })
+  void namesAreQuotedWhereTheyMust(String name, String expected) {
+    assertThat(NextSteps.argument(name)).isEqualTo(expected);
+  }
+
+  /// The shell itself says what it makes of a word.
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "kmalloc-64",
+        "dentry(12:x.service)",
+        "it's $HOME `id` \"q\" \\ ; & | > < * ? ! # ~",
+        "'",
+        "a''b",
+        "-rf",
+        SampleReports.HOSTILE
+      })
+  void aShellReadsOneWord(String name) throws Exception {
+    Process shell =
+        new ProcessBuilder("/bin/sh", "-c", "printf '%s\\n' " + NextSteps.argument(name))
+            .redirectErrorStream(true)
+            .start();
+    String said = new String(shell.getInputStream().readAllBytes(), StandardCharsets.US_ASCII).stripTrailing();
+    assertThat(shell.waitFor(10, TimeUnit.SECONDS)).isTrue();
+
+    // The shell's printf takes no `--` behind its format and repeats the format for it.
+    assertThat(said).isEqualTo((name.startsWith("-") ? "--\n" : "") + Printable.of(name));
+  }
+
+  @Test
+  void bothReportsHaveTheSameLines() {
+    DumpReport report = SampleReports.damaged();
+    String text = TextReport.render(report, false, false);
+    String html = HtmlReport.render(report);
+    List<NextSteps> steps =
+        NextSteps.of(report.findings().getFirst(), NextSteps.descriptor(report));
+
+    assertThat(steps)
+        .extracting(NextSteps::command)
+        .containsExactly(
+            "vmcheck read DUMP 0xffff888000001040 64",
+            "vmcheck object DUMP 0xffff888000001000",
+            "vmcheck slabs DUMP kmalloc-64");
+    for (NextSteps step : steps) {
+      assertThat(text).contains("$ " + step.command(), step.crash(), step.drgn());
+      assertThat(html)
+          .contains(
+              Markup.escape(step.command()),
+              Markup.escape(step.crash()),
+              Markup.escape(step.drgn()));
+    }
+    assertThat(text).contains("drgn: Object(prog, \"struct slab *\", 0xffffea0000000040)[0]");
+  }
+
+  @Test
+  void aReportWithoutFindingsHasNone() {
+    assertThat(TextReport.render(SampleReports.intact("x"), false, false)).doesNotContain("  $ ");
+    assertThat(HtmlReport.render(SampleReports.intact("x"))).doesNotContain("crash&gt;");
+  }
+}
