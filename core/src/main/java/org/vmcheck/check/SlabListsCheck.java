@@ -49,6 +49,11 @@ final class SlabListsCheck implements Check {
     (it is built or given back); empty slabs on no list; slabs carried between lists, up to 64 a CPU
     (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs
     that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches.
+    With SLAB and list_lock held: one slab on slabs_partial that is full, or on slabs_free that is
+    not empty; one node linked half; total_slabs, free_slabs one off, free_objects by a slab and an
+    array cache; the first entries of one array cache that are free in another place too (a whole
+    batch of them also without the lock); empty slabs on no list; and one slab a CPU on no list with
+    list poison.
     Anything beyond that is a finding, and so is a bad free pointer, a cycle or an object on two
     lists in a slab that is counted.
     Next: compare the bad word with list poison and with its neighbours.\

@@ -21,6 +21,10 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// Every slab is on one of three lists of its node; the array caches of CPUs and nodes hold objects
 /// that are free for their users and that the slab counts as active. Source: Linux `mm/slab.c`.
+///
+/// A CPU may be stopped while it moves objects between a slab and an array cache, with list_lock
+/// held (`cache_alloc_refill`, `free_block`, `cache_grow_end`, `drain_freelist`): what is then
+/// behind for one step is an instant and no fault. It works on one slab of the node at a time.
 final class OldSlabSurvey {
   private static final int CHUNK = 1 << 15;
   private static final int MAX_FAULTS = 20_000;
@@ -62,12 +66,37 @@ final class OldSlabSurvey {
 
   @SuppressWarnings("ArrayRecordComponent") // private, never compared
   private record ArrayCache(
-      SlabCache cache, String place, long address, int avail, long[] entries) {}
+      SlabCache cache, String place, long address, int avail, int batch, long[] entries) {}
 
   private static final class Counts {
     long slabs;
     long active;
     long inArrays;
+
+    /// The most objects that one array of the cache can hold: no step moves more at once.
+    long mostMoved;
+
+    /// Slabs that no list has, as a CPU leaves them that moves or makes one.
+    int unlisted;
+
+    /// Those on no list that are empty: a CPU is about to give their pages back, or made them.
+    int emptyUnlisted;
+  }
+
+  private final List<SlabSurvey.Instant> instants = new ArrayList<>();
+
+  /// Link of the slab that a node's list has half; its descriptor is that of no lost slab.
+  private final Set<Long> halfLinked = new HashSet<>();
+
+  private final List<TwiceFree> twiceFree = new ArrayList<>();
+
+  /// An entry whose object is free in another place too: by damage, or because a CPU is moving it.
+  ///
+  /// @param other index of the entry that it is also in; -1 if it is free in its slab
+  private record TwiceFree(int entry, int other, Slab slab, int object, String why) {
+    int[] both() {
+      return new int[] {entry, other};
+    }
   }
 
   /// The lists of a node, each with what it says of the slabs on it.
@@ -124,6 +153,8 @@ final class OldSlabSurvey {
       }
     }
     finished = finished && scan(caches);
+    sane.forEach(this::unlisted);
+    twiceFree(sane);
     if (finished) {
       strayEntries();
     }
@@ -147,7 +178,7 @@ final class OldSlabSurvey {
         new FreelistDecoder.Vote(FreelistDecoder.PLAIN, 0, 0, 0),
         tallies,
         faults,
-        List.of(),
+        instants,
         dropped,
         slabs,
         objects,
@@ -212,6 +243,8 @@ final class OldSlabSurvey {
     }
     long avail = array.get("avail");
     long limit = array.has("limit") ? array.get("limit") : MAX_AVAIL;
+    Counts counted = countsOf(cache);
+    counted.mostMoved = Math.max(counted.mostMoved, Math.min(limit, MAX_AVAIL));
     if (avail > Math.min(limit, MAX_AVAIL)) {
       report(
           new SlabFault.Count(
@@ -234,8 +267,11 @@ final class OldSlabSurvey {
     }
     long[] pointers = new long[(int) avail];
     Arrays.setAll(pointers, i -> words.u64(8L * i));
-    arrays.add(new ArrayCache(cache, place, address, (int) avail, pointers));
-    countsOf(cache).inArrays += avail;
+    long batch = array.has("batchcount") ? array.get("batchcount") : 0;
+    arrays.add(
+        new ArrayCache(
+            cache, place, address, (int) avail, (int) Math.min(batch, MAX_AVAIL), pointers));
+    counted.inArrays += avail;
   }
 
   private void sortArrays() {
@@ -312,6 +348,58 @@ final class OldSlabSurvey {
     return array.address + layout.entryAt() + 8L * at;
   }
 
+  /// Judges the objects that are free twice. Who gives objects of an array back to their slabs, or
+  /// to the node's array, works from its first entry on and takes them out of it last, all at once:
+  /// until then they are in both places (`cache_flusharray`, `drain_array_locked`).
+  private void twiceFree(List<SlabCache> caches) {
+    Map<Integer, Set<Long>> objects = new TreeMap<>();
+    for (TwiceFree twice : twiceFree) {
+      for (int entry : twice.other < 0 ? new int[] {twice.entry} : twice.both()) {
+        objects.computeIfAbsent(holders[entry], _ -> new HashSet<>()).add(cached[twice.entry]);
+      }
+    }
+    Map<Long, Long> locked = new HashMap<>();
+    for (SlabCache cache : caches) {
+      locked.put(
+          cache.address(), cache.nodes().stream().filter(SlabCache.Node::isLocked).count());
+    }
+    Set<Integer> given = new HashSet<>();
+    objects.forEach(
+        (holder, twice) -> {
+          ArrayCache array = arrays.get(holder);
+          int count = twice.size();
+          // list_lock is given back an instant before the entries are taken out: a batch of them.
+          boolean isBatch = count > 1 && count == array.batch;
+          if (!isStart(array, twice)
+              || (!isBatch && locked.merge(array.cache.address(), -1L, Long::sum) < 0)) {
+            return;
+          }
+          given.add(holder);
+          instants.add(
+              new SlabSurvey.Instant(
+                  array.cache,
+                  "the first %d objects of the %s are free in another place too"
+                      .formatted(count, array.place),
+                  isBatch ? "a CPU gives back a batch of them" : "list_lock is held"));
+        });
+    for (TwiceFree twice : twiceFree) {
+      if (!given.contains(holders[twice.entry])
+          && (twice.other < 0 || !given.contains(holders[twice.other]))) {
+        entry(twice.entry, twice.slab, twice.object, true, twice.why);
+      }
+    }
+  }
+
+  /// Whether these objects are the first ones of an array, in any order.
+  private static boolean isStart(ArrayCache array, Set<Long> objects) {
+    for (int i = 0; i < objects.size(); i++) {
+      if (!objects.contains(array.entries[i])) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   // ---- slabs
 
   private void node(SlabCache cache, SlabCache.Node node) {
@@ -329,7 +417,12 @@ final class OldSlabSurvey {
       String name = "%s of node %d".formatted(list.member, node.id());
       long head = lists.addressOf(list.member);
       ListWalk walk = ListWalk.walk(memory, head, MAX_LIST);
-      if (!walk.isClosed()) {
+      if (isHalfLinked(node, walk, head)) {
+        halfLinked.add(walk.bad().orElseThrow().value());
+        instants.add(
+            new SlabSurvey.Instant(
+                cache, "one slab is linked half into the " + name, "list_lock is held"));
+      } else if (!walk.isClosed()) {
         isWhole &= walk.isRecovered();
         report(
             new SlabFault.Links(
@@ -341,23 +434,81 @@ final class OldSlabSurvey {
         freeObjects += slab(cache, list, name, link);
       }
     }
+    boolean isMoved = false;
+    for (SlabFault.Count moved : List.copyOf(moving)) {
+      if (node.isLocked() && !isMoved) {
+        isMoved = true;
+        instants.add(
+            new SlabSurvey.Instant(
+                cache,
+                "active of the slab at 0x%x is %d and %s"
+                    .formatted(moved.slab().address(), moved.actual(), moved.why()),
+                "list_lock is held"));
+      } else {
+        report(moved);
+      }
+    }
+    moving.clear();
     if (isWhole) {
-      total(cache, lists, "total_slabs", total, "slabs on the node's three lists");
-      total(cache, lists, "free_slabs", free, "slabs on slabs_free");
-      total(cache, lists, "free_objects", freeObjects, "objects not active in the node's slabs");
+      // A slab off its list, or one about to be counted; its objects, and those of one batch.
+      total(cache, node, lists, "total_slabs", total, 0, 1, "slabs on the node's three lists");
+      total(cache, node, lists, "free_slabs", free, -1, 1, "slabs on slabs_free");
+      total(
+          cache,
+          node,
+          lists,
+          "free_objects",
+          freeObjects,
+          -cache.objects(),
+          countsOf(cache).mostMoved + cache.objects(),
+          "objects not active in the node's slabs");
     }
   }
 
-  private void total(SlabCache cache, StructRef node, String member, long expected, String why) {
-    if (node.has(member) && node.get(member) != expected) {
+  /// Slabs that may be the one that a CPU takes objects from; one a node is.
+  private final List<SlabFault.Count> moving = new ArrayList<>();
+
+  /// Between the two stores of list_add or list_del a `prev` names the slab that comes, or the one
+  /// before that which goes.
+  private boolean isHalfLinked(SlabCache.Node node, ListWalk walk, long head) {
+    return node.isLocked()
+        && walk.isRecovered()
+        && walk.bad().orElseThrow().member().equals("prev")
+        && (walk.bad().get().value() == head
+            || memMap.pfn(walk.bad().get().value() - layout.listAt()) >= 0);
+  }
+
+  /// @param least how far below what was counted it may be while the lock is held
+  /// @param most how far above
+  private void total(
+      SlabCache cache,
+      SlabCache.Node node,
+      StructRef lists,
+      String member,
+      long expected,
+      long least,
+      long most,
+      String why) {
+    if (!lists.has(member) || lists.get(member) == expected) {
+      return;
+    }
+    long off = lists.get(member) - expected;
+    if (node.isLocked() && off >= least && off <= most) {
+      instants.add(
+          new SlabSurvey.Instant(
+              cache,
+              "%s of node %d is %d where %d is right: %s"
+                  .formatted(member, node.id(), lists.get(member), expected, why),
+              "list_lock is held"));
+    } else {
       report(
           new SlabFault.Count(
               cache,
               null,
               "kmem_cache_node." + member,
-              node.addressOf(member),
+              lists.addressOf(member),
               expected,
-              node.get(member),
+              lists.get(member),
               why));
     }
   }
@@ -426,7 +577,7 @@ final class OldSlabSurvey {
       return 0;
     }
     if (active < 0 || active > cache.objects() || contradicts(list, active, cache)) {
-      report(
+      SlabFault.Count wrong =
           new SlabFault.Count(
               cache,
               slab,
@@ -438,7 +589,19 @@ final class OldSlabSurvey {
                 case PARTIAL -> Math.clamp(active, 1, Math.max(1, cache.objects() - 1));
               },
               active,
-              "the slab is on " + listName));
+              "the slab is on " + listName);
+      // Objects are taken from a slab before it is moved to the list that it then belongs to.
+      boolean isTakenFrom =
+          switch (list) {
+            case PARTIAL -> active == cache.objects();
+            case FREE -> active > 0 && active <= cache.objects();
+            case FULL -> false;
+          };
+      if (isTakenFrom) {
+        moving.add(wrong);
+      } else {
+        report(wrong);
+      }
       if (active < 0 || active > cache.objects()) {
         return 0;
       }
@@ -546,11 +709,23 @@ final class OldSlabSurvey {
       } else if (arrays.get(holders[i]).cache.address() != slab.cache().address()) {
         entry(i, slab, index, false, "the object is one of cache " + slab.cache().name());
       } else if (i > 0 && cached[i - 1] == cached[i]) {
-        entry(
-            i, slab, index, true, "the object is also in the " + arrays.get(holders[i - 1]).place);
+        String why = "the object is also in the " + arrays.get(holders[i - 1]).place;
+        if (holders[i - 1] == holders[i]) {
+          entry(i, slab, index, true, why);
+        } else {
+          twiceFree(new TwiceFree(i, i - 1, slab, index, why));
+        }
       } else if (free[index]) {
-        entry(i, slab, index, true, "the object is also free in its slab");
+        twiceFree(new TwiceFree(i, -1, slab, index, "the object is also free in its slab"));
       }
+    }
+  }
+
+  private void twiceFree(TwiceFree twice) {
+    if (twiceFree.size() < MAX_FAULTS) {
+      twiceFree.add(twice);
+    } else {
+      dropped++;
     }
   }
 
@@ -728,9 +903,44 @@ final class OldSlabSurvey {
     }
     if (cache.isSane()) {
       Slab slab = read(cache, address, pfn, bytes, at);
-      report(
+      SlabFault.Place lost =
           new SlabFault.Place(
-              slab, List.of(), address + layout.listAt(), slab.next(), "it is on no list"));
+              slab, List.of(), address + layout.listAt(), slab.next(), "it is on no list");
+      long link = address + layout.listAt();
+      boolean isOnItsWay =
+          halfLinked.contains(link)
+              || ListPoison.isIn(slab.next(), slab.prev())
+              || (slab.next() == link && slab.prev() == link);
+      Counts count = countsOf(cache);
+      if (active == 0) {
+        count.emptyUnlisted++;
+      } else if (isOnItsWay && count.unlisted < kernel.perCpu().cpus().size()) {
+        count.unlisted++;
+      } else {
+        report(lost);
+      }
+    }
+  }
+
+  /// Slabs that were taken off a list and not put on another: a CPU makes or moves one at a time.
+  private void unlisted(SlabCache cache) {
+    int empty = countsOf(cache).emptyUnlisted;
+    if (empty > 0) {
+      instants.add(
+          new SlabSurvey.Instant(
+              cache,
+              empty == 1
+                  ? "a slab without objects is on no list"
+                  : empty + " slabs without objects are on no list",
+              "a CPU makes it or gives it back"));
+    }
+    int count = countsOf(cache).unlisted;
+    if (count > 0) {
+      instants.add(
+          new SlabSurvey.Instant(
+              cache,
+              count == 1 ? "a slab is on no list" : count + " slabs are on no list",
+              "a CPU holds one between two lists"));
     }
   }
 }
