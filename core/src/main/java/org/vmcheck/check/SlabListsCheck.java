@@ -49,6 +49,10 @@ final class SlabListsCheck implements Check {
     (it is built or given back); empty slabs on no list; slabs carried between lists, up to 64 a CPU
     (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs
     that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches.
+    With a barn's lock held, nr_full and nr_empty one off (or as many as there are, with an empty
+    list) and one sheaf linked half; with the lock of a CPU's sheaves held, rcu_free full, a sheaf in
+    two places, and the last entry of main free elsewhere; of a CPU that is offline, one sheaf whose
+    objects are free in their slabs already.
     With SLAB and list_lock held: one slab on slabs_partial that is full, or on slabs_free that is
     not empty; one node linked half; total_slabs, free_slabs one off, free_objects by a slab and an
     array cache; the first entries of one array cache that are free in another place too (a whole

@@ -45,6 +45,11 @@ public record PerCpu(List<Integer> cpus, List<Long> offsets, List<Integer> onlin
     return onlineCpus.isEmpty() ? -1 : onlineCpus.size();
   }
 
+  /// Whether a CPU is known not to run.
+  boolean isOffline(int cpu) {
+    return !onlineCpus.isEmpty() && !onlineCpus.contains(cpu);
+  }
+
   /// The set bits of a `struct cpumask` variable, up to `nr_cpu_ids`.
   private static List<Integer> mask(Kernel kernel, String symbol) {
     OptionalLong address = kernel.symbol(symbol);

@@ -3,10 +3,12 @@ package org.vmcheck.kernel;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.io.ByteView;
@@ -18,6 +20,12 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// Sheaves that wait for a grace period, and those that were filled in advance for one caller, can
 /// be reached from nowhere; their objects count as held. Safe for use by several threads at once.
+///
+/// What a stopped CPU leaves behind for an instant is no fault (Linux `mm/slub.c`): with the barn's
+/// lock held a sheaf half on a list or not counted (`barn_put_full_sheaf`); with the CPU's own lock
+/// held the sheaf that just got full (`__kfree_rcu_sheaf`), one in two places
+/// (`barn_replace_full_sheaf`), and the last entry of `main`; of a CPU that died the one sheaf that
+/// is emptied in place (`__pcs_flush_all_cpu`), whose size falls only when all of it is free.
 final class Sheaves {
   /// The largest sheaf that a kernel makes holds 60 objects; a cache may ask for more.
   private static final int MAX_CAPACITY = 1 << 14;
@@ -39,7 +47,24 @@ final class Sheaves {
   private int count;
 
   /// @param isFree false for objects that wait for a grace period
-  private record Sheaf(SlabCache cache, String place, long address, int size, boolean isFree) {}
+  /// @param cpu that keeps it; null for one of a barn
+  private record Sheaf(
+      SlabCache cache, String place, long address, int size, boolean isFree, Cpu cpu) {}
+
+  /// The CPU whose sheaves of a cache are read.
+  ///
+  /// @param isLocked whether it was stopped while it changed them
+  /// @param isDead whether another CPU empties them
+  private record Cpu(long cache, int id, boolean isLocked, boolean isDead) {}
+
+  private final List<SlabSurvey.Instant> instants = new ArrayList<>();
+
+  /// The sheaves of CPUs that were stopped while they changed them, by address.
+  private final Map<Long, Cpu> lockedSheaves = new HashMap<>();
+
+  /// What is wrong with entries for which an instant may be the reason, by the sheaf's place in
+  /// `sheaves`.
+  private final Map<Integer, List<SlabFault.Entry>> suspects = new ConcurrentHashMap<>();
 
   private Sheaves(VirtualMemory memory, SheafLayout layout) {
     this.memory = memory;
@@ -56,7 +81,9 @@ final class Sheaves {
       }
       PerCpu perCpu = kernel.perCpu();
       for (int i = 0; i < perCpu.cpus().size(); i++) {
-        all.cpu(cache, perCpu.cpus().get(i), perCpu.address(cache.cpuSheaves(), i));
+        int cpu = perCpu.cpus().get(i);
+        all.cpu(
+            cache, cpu, perCpu.isOffline(cpu), perCpu.address(cache.cpuSheaves(), i));
       }
       for (SlabCache.Node node : cache.nodes()) {
         if (node.barn() != 0) {
@@ -79,7 +106,7 @@ final class Sheaves {
 
   // ---- gathering
 
-  private void cpu(SlabCache cache, int cpu, long address) {
+  private void cpu(SlabCache cache, int cpu, boolean isDead, long address) {
     StructRead read = StructRef.read(memory, layout.perCpu(), address);
     if (!(read instanceof StructRef sheaves)) {
       faults.add(
@@ -90,19 +117,23 @@ final class Sheaves {
               ((StructRead.Unread) read).why()));
       return;
     }
+    // A local_trylock_t; with PREEMPT_RT it is another lock, which tells less.
+    boolean isLocked = sheaves.has("lock.acquired") && sheaves.get("lock.acquired") != 0;
+    Cpu keeper = new Cpu(cache.address(), cpu, isLocked, isDead);
     long main = sheaves.get("main");
     if (main == 0) {
       faults.add(
           new SlabFault.Insane(
               cache, sheaves.addressOf("main"), "cpu " + cpu + " has no main sheaf"));
     } else {
-      sheaf(cache, "main sheaf of cpu " + cpu, main, sheaves.addressOf("main"), Kind.MAIN);
+      sheaf(cache, "main sheaf of cpu " + cpu, main, sheaves.addressOf("main"), Kind.MAIN, keeper);
     }
     for (Kind kind : List.of(Kind.SPARE, Kind.RCU_FREE)) {
       String member = kind == Kind.SPARE ? "spare" : "rcu_free";
       long sheaf = sheaves.has(member) ? sheaves.get(member) : 0;
       if (sheaf != 0) {
-        sheaf(cache, member + " sheaf of cpu " + cpu, sheaf, sheaves.addressOf(member), kind);
+        sheaf(
+            cache, member + " sheaf of cpu " + cpu, sheaf, sheaves.addressOf(member), kind, keeper);
       }
     }
   }
@@ -143,30 +174,62 @@ final class Sheaves {
     }
     String name = "%s of the barn of node %d".formatted(list, node.id());
     ListWalk walk = ListWalk.walk(memory, barn.addressOf(list), MAX_BARN);
-    if (!walk.isClosed()) {
+    boolean isLocked =
+        layout.barn().member("lock").map(m -> barn.bytes().u32(m.offset())).orElse(0L) != 0;
+    int met = walk.nodes().size();
+    if (isLocked && isHalfLinked(cache, walk, barn.addressOf(list))) {
+      allow(cache, "one sheaf is linked half into " + name, "the barn's lock is held");
+    } else if (!walk.isClosed()) {
       faults.add(
           new SlabFault.Links(
               cache,
               name,
               walk.bad().map(ListWalk.BadLink::address).orElse(barn.addressOf(list)),
               walk));
-    } else if (barn.has(counter) && barn.get(counter) != walk.nodes().size()) {
+    } else if (isLocked
+        && barn.has(counter)
+        && barn.get(counter) != met
+        && (met == 0 || Math.abs(barn.get(counter) - met) == 1)) {
+      // All are taken off at once to shrink a cache.
+      allow(
+          cache,
+          "%s is %d and %d sheaves are on %s".formatted(counter, barn.get(counter), met, name),
+          "the barn's lock is held");
+    } else if (barn.has(counter) && barn.get(counter) != met) {
       faults.add(
           new SlabFault.Count(
               cache,
               null,
               "node_barn." + counter,
               barn.addressOf(counter),
-              walk.nodes().size(),
+              met,
               barn.get(counter),
               "sheaves on " + name));
     }
     for (long link : walk.nodes()) {
-      sheaf(cache, "sheaf on " + name, link - barnLinkAt, link, kind);
+      sheaf(cache, "sheaf on " + name, link - barnLinkAt, link, kind, null);
     }
   }
 
-  private void sheaf(SlabCache cache, String place, long address, long from, Kind kind) {
+  /// Whether only a `prev` is wrong and names the head or another sheaf of the cache, as between
+  /// the stores of list_add and list_del.
+  private boolean isHalfLinked(SlabCache cache, ListWalk walk, long head) {
+    if (!walk.isRecovered() || !walk.bad().orElseThrow().member().equals("prev")) {
+      return false;
+    }
+    long link = walk.bad().get().value();
+    return link == head
+        || (StructRef.read(memory, layout.sheaf(), link - barnLinkAt, layout.objectsAt())
+                instanceof StructRef sheaf
+            && sheaf.get("cache") == cache.address());
+  }
+
+  private void allow(SlabCache cache, String what, String why) {
+    instants.add(new SlabSurvey.Instant(cache, what, why));
+  }
+
+  private void sheaf(
+      SlabCache cache, String place, long address, long from, Kind kind, Cpu keeper) {
     StructRead read = StructRef.read(memory, layout.sheaf(), address, layout.objectsAt());
     if (!(read instanceof StructRef sheaf)) {
       faults.add(new SlabFault.Unread(cache, place, address, ((StructRead.Unread) read).why()));
@@ -186,9 +249,16 @@ final class Sheaves {
               "the sheaf there belongs to cache 0x%x".formatted(owner)));
       return;
     }
+    Cpu elsewhere = owner == 0 ? null : lockedSheaves.get(address);
+    if (elsewhere != null && (keeper == null || keeper.equals(elsewhere))) {
+      allow(cache, "the " + place + " is in another place too", "its CPU's lock is held");
+      return;
+    }
     // What waits for a grace period is handed on when the sheaf is full.
     long most = Math.min(cache.sheafCapacity(), MAX_CAPACITY) - (kind == Kind.RCU_FREE ? 1L : 0L);
-    if (size > Math.max(0, most)) {
+    if (kind == Kind.RCU_FREE && keeper.isLocked && size > 0 && size == most + 1) {
+      allow(cache, "the " + place + " is full and not handed on", "its CPU's lock is held");
+    } else if (size > Math.max(0, most)) {
       count(cache, sheaf, place, Math.max(0, most), size, "the most that it can hold");
       return;
     }
@@ -197,8 +267,11 @@ final class Sheaves {
     } else if (kind == Kind.BARN_FULL && size == 0) {
       count(cache, sheaf, place, cache.sheafCapacity(), size, "the list is that of full sheaves");
     }
+    if (keeper != null && keeper.isLocked && owner != 0) {
+      lockedSheaves.put(address, keeper);
+    }
     if (size > 0) {
-      objects(new Sheaf(cache, place, address, (int) size, kind != Kind.RCU_FREE));
+      objects(new Sheaf(cache, place, address, (int) size, kind != Kind.RCU_FREE, keeper));
     }
   }
 
@@ -290,17 +363,61 @@ final class Sheaves {
         report.accept(
             fault(i, slab, index, false, "the object is one of cache " + slab.cache().name()));
       } else if (i > 0 && objects[i - 1] == objects[i]) {
-        report.accept(
-            fault(
-                i,
-                slab,
-                index,
-                true,
-                "the object is also in the " + sheaves.get(holders[i - 1]).place));
+        String why = "the object is also in the " + sheaves.get(holders[i - 1]).place;
+        // Which of two sheaves comes first is chance.
+        int entry = mayBeStale(i - 1) ? i - 1 : i;
+        if (entry != i) {
+          why = "the object is also in the " + sheaf.place;
+        }
+        judge(entry, fault(entry, slab, index, true, why), report);
       } else if (walked.isMet(index)) {
-        report.accept(fault(i, slab, index, true, "the object is also on a freelist of its slab"));
+        judge(
+            i, fault(i, slab, index, true, "the object is also on a freelist of its slab"), report);
       }
     }
+  }
+
+  /// Puts a fault aside if an instant may be the reason.
+  private void judge(int entry, SlabFault.Entry fault, Consumer<SlabFault> report) {
+    Sheaf sheaf = sheaves.get(holders[entry]);
+    if (mayBeStale(entry) || (sheaf.cpu != null && sheaf.cpu.isDead)) {
+      suspects
+          .computeIfAbsent(holders[entry], _ -> Collections.synchronizedList(new ArrayList<>()))
+          .add(fault);
+    } else {
+      report.accept(fault);
+    }
+  }
+
+  /// Whether it is the last entry of the sheaf that a CPU was stopped at: its size is raised before
+  /// the object is stored.
+  private boolean mayBeStale(int entry) {
+    Sheaf sheaf = sheaves.get(holders[entry]);
+    return sheaf.cpu != null
+        && sheaf.cpu.isLocked
+        && wordOf(entry) == sheaf.address + layout.objectsAt() + 8L * (sheaf.size - 1);
+  }
+
+  /// Says what the faults put aside are, when all slabs were seen. One dead CPU is cleared at a
+  /// time, sheaf by sheaf: faults in two of these are damage.
+  void settle(Consumer<SlabFault> report, Consumer<SlabSurvey.Instant> allowed) {
+    instants.forEach(allowed);
+    long dead = suspects.keySet().stream().filter(holder -> sheaves.get(holder).cpu.isDead).count();
+    suspects.forEach(
+        (holder, found) -> {
+          Sheaf sheaf = sheaves.get(holder);
+          if (sheaf.cpu.isDead && dead > 1) {
+            found.forEach(report);
+            return;
+          }
+          allowed.accept(
+              new SlabSurvey.Instant(
+                  sheaf.cache,
+                  "%d objects of the %s are free already".formatted(found.size(), sheaf.place),
+                  sheaf.cpu.isDead
+                      ? "its CPU is offline and the sheaf is emptied"
+                      : "its CPU's lock is held"));
+        });
   }
 
   /// The objects of a slab that sheaves of its cache hold, by sheaf.
@@ -332,11 +449,11 @@ final class Sheaves {
       if (memMap.isSlab(memory.map(), objects[i])) {
         continue;
       }
-      report.accept(fault(i, null, -1, false, "no slab of a known cache is there"));
+      judge(i, fault(i, null, -1, false, "no slab of a known cache is there"), report);
     }
   }
 
-  private SlabFault fault(int entry, Slab slab, int index, boolean isTwiceFree, String why) {
+  private SlabFault.Entry fault(int entry, Slab slab, int index, boolean isTwiceFree, String why) {
     Sheaf sheaf = sheaves.get(holders[entry]);
     return new SlabFault.Entry(
         sheaf.cache, slab, index, sheaf.place, wordOf(entry), objects[entry], isTwiceFree, why);

@@ -975,6 +975,7 @@ public record SlabSurvey(
       if (finished && descriptors == 0 && sheaves.isPresent()) {
         sheaves.get().strays(memMap, sheafEntries, faults::add);
       }
+      sheaves.ifPresent(all -> all.settle(faults::add, instants::add));
       ofDestroyed.forEach(
           (cache, count) ->
               instants.add(
