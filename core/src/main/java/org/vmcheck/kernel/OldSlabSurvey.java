@@ -774,7 +774,7 @@ final class OldSlabSurvey {
       if (StructRef.read(memory, layout.node(), node.address()) instanceof StructRef lists) {
         for (SlabList list : SlabList.values()) {
           if (lists.has(list.member)) {
-            SlabPlace place = new SlabPlace(list.place, cache, -1, node.id(), 0, 0);
+            SlabPlace place = new SlabPlace(list.place, cache, -1, node.id(), 0, 0, 0);
             for (long link :
                 ListWalk.walk(memory, lists.addressOf(list.member), MAX_LIST).nodes()) {
               places.computeIfAbsent(link - layout.listAt(), _ -> new ArrayList<>(1)).add(place);
