@@ -95,11 +95,11 @@ final class SlabsCommand implements Callable<Integer> {
           spec,
           null,
           switch (format) {
-            case TEXT -> text(rows) + (cache == null ? "" : listing(analyzer.slabs(cache)));
-            case CSV -> objects ? objectsCsv(analyzer.slabs(cache)) : csv(rows);
+            case TEXT -> text(rows) + (cache == null ? "" : listing(analyzer.slabs(cache, objects)));
+            case CSV -> objects ? objectsCsv(analyzer.slabs(cache, objects)) : csv(rows);
             case JSON ->
                 objects
-                    ? SlabListingWriter.write(analyzer.slabs(cache))
+                    ? SlabListingWriter.write(analyzer.slabs(cache, objects))
                     : SlabUsageWriter.write(rows);
           });
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);

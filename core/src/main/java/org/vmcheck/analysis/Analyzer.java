@@ -282,12 +282,13 @@ public final class Analyzer implements AutoCloseable {
     return subjects.survey().unreadableDescriptors();
   }
 
-  /// Every slab of one cache, object by object.
+  /// Every slab of one cache.
   ///
+  /// @param objects whether object by object
   /// @throws UnansweredException if the allocator's layout is not known
-  public List<SlabListing> slabs(String cache) throws UnansweredException {
+  public List<SlabListing> slabs(String cache, boolean objects) throws UnansweredException {
     requireSlabs();
-    return Questions.slabs(kernel(), this::caution, cache);
+    return Questions.slabs(kernel(), this::caution, cache, objects);
   }
 
   /// The slab object that holds an address.

@@ -94,12 +94,19 @@ final class Questions {
   }
 
   /// The slabs of one cache.
-  static List<SlabListing> slabs(Kernel kernel, LongFunction<String> caution, String cache) {
+  ///
+  /// @param objects whether to say what is known of each object: of a big cache that is a lot
+  static List<SlabListing> slabs(
+      Kernel kernel, LongFunction<String> caution, String cache, boolean objects) {
     MemMap memMap = kernel.memMap().orElseThrow();
     List<SlabListing> listings = new ArrayList<>();
-    for (SlabView view :
-        SlabSurvey.views(
-            kernel, memMap, 0, memMap.endPfn(), c -> c.name().equals(cache), MAX_SLABS)) {
+    SlabSurvey.eachView(
+        kernel,
+        memMap,
+        0,
+        memMap.endPfn(),
+        c -> c.name().equals(cache),
+        view -> {
       Slab slab = view.slab();
       String spoiled = caution(view, caution);
       listings.add(
@@ -111,8 +118,9 @@ final class Questions {
               slab.objects(),
               slab.frozen(),
               spoiled,
-              slots(view, spoiled)));
-    }
+              objects ? slots(view, spoiled) : List.of()));
+          return listings.size() < MAX_SLABS;
+        });
     return listings;
   }
 

@@ -21,11 +21,15 @@ import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabPlace;
 import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.kernel.StructRead;
 import org.vmcheck.memory.MemoryRead;
 
 /// Are the lists of caches and slabs whole, and is every slab where it must be?
 final class SlabListsCheck implements Check {
   private static final int MAX_NOTES = 20;
+
+  /// Slabs of one strange cache that are named.
+  private static final int MAX_NAMED = 4;
 
   @Override
   public String id() {
@@ -80,6 +84,7 @@ final class SlabListsCheck implements Check {
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
     List<String> gaps = new ArrayList<>();
+    Map<Strange, List<SlabFault.Owner>> owners = new LinkedHashMap<>();
     Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers = subjects.wrongMembers();
     for (SlabFault fault : subjects.soundFaults()) {
       switch (fault) {
@@ -109,19 +114,10 @@ final class SlabListsCheck implements Check {
                     stray.raw(),
                     Evidence.UNKNOWN));
         case SlabFault.Owner owner ->
-            findings.add(
-                finding(
-                    kernel,
-                    owner,
-                    owner.cache() != null
-                            && FlippedBit.isOne(owner.slabCache(), owner.cache().address())
-                        ? Cause.BIT_FLIP
-                        : Cause.METADATA_OVERWRITTEN,
-                    "slab_cache of the slab at 0x%x is 0x%x: %s"
-                        .formatted(owner.slab(), owner.slabCache(), owner.why()),
-                    owner.slabCache(),
-                    owner.cache() == null ? Evidence.UNKNOWN : owner.cache().address(),
-                    owner.slab()));
+            owners
+                .computeIfAbsent(
+                    new Strange(owner.cache(), owner.slabCache()), _ -> new ArrayList<>())
+                .add(owner);
         case SlabFault.Place place ->
             findings.add(
                 finding(
@@ -166,6 +162,7 @@ final class SlabListsCheck implements Check {
                     entry.raw(),
                     entry.slab() == null ? Evidence.UNKNOWN : entry.slab().address()));
         case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);
+        case SlabFault.Wild wild -> wild(kernel, wild, findings, gaps);
         case SlabFault.Overlap overlap ->
             findings.add(
                 finding(
@@ -179,6 +176,7 @@ final class SlabListsCheck implements Check {
         case SlabFault.Broken _, SlabFault.Count _, SlabFault.Pattern _, SlabFault.Absent _ -> {}
       }
     }
+    owners.forEach((strange, slabs) -> owner(kernel, strange, slabs, findings, gaps));
     wrongMembers.forEach(
         (cache, wrong) -> wrong.forEach(one -> findings.add(member(kernel, cache, one))));
     Map<String, String> facts = new LinkedHashMap<>();
@@ -252,6 +250,87 @@ final class SlabListsCheck implements Check {
                     unread.why().words()),
             Evidence.UNKNOWN,
             Evidence.UNKNOWN));
+  }
+
+  /// A pointer of a cache that cannot be followed: into a page that the dump lacks a gap, else
+  /// damage.
+  private void wild(
+      Kernel kernel, SlabFault.Wild wild, List<Finding> findings, List<String> gaps) {
+    if (wild.why() instanceof MemoryRead.Missing(long _, long _, PageRead why)) {
+      gaps.add(
+          "kmem_cache.%s of cache %s leads to 0x%x, and there is no %s: its page is %s"
+              .formatted(
+                  wild.member(), Words.name(wild.cache()), wild.raw(), wild.target(), why.words()));
+      return;
+    }
+    findings.add(
+        finding(
+            kernel,
+            wild,
+            Cause.METADATA_OVERWRITTEN,
+            "kmem_cache.%s of cache %s is 0x%x and leads to no %s: %s"
+                .formatted(
+                    wild.member(),
+                    Words.name(wild.cache()),
+                    wild.raw(),
+                    wild.target(),
+                    wild.why().words()),
+            wild.raw(),
+            Evidence.UNKNOWN));
+  }
+
+  /// What slabs name as their cache.
+  ///
+  /// @param cache whose they are; null if that cannot be told
+  private record Strange(SlabCache cache, long slabCache) {}
+
+  /// Slabs that name the same wrong cache: one finding, however many they are. None where the cache
+  /// is on slab_caches and only its page is missing from the dump.
+  private void owner(
+      Kernel kernel,
+      Strange strange,
+      List<SlabFault.Owner> slabs,
+      List<Finding> findings,
+      List<String> gaps) {
+    SlabFault.Owner first = slabs.getFirst();
+    String count = Words.plural(slabs.size(), "slab", "slabs");
+    for (StructRead.Unread cache : kernel.slabCaches().unread()) {
+      if (cache.vaddr() == strange.slabCache()
+          && cache.why() instanceof MemoryRead.Missing(long _, long _, PageRead why)) {
+        gaps.add(
+            "%s of the cache at 0x%x: the page of its kmem_cache is %s"
+                .formatted(count, cache.vaddr(), why.words()));
+        return;
+      }
+    }
+    long right = strange.cache() == null ? Evidence.UNKNOWN : strange.cache().address();
+    String named =
+        slabs.stream()
+            .limit(MAX_NAMED)
+            .map(slab -> "0x%x".formatted(slab.slab()))
+            .collect(Collectors.joining(", "));
+    findings.add(
+        finding(
+            kernel,
+            first,
+            strange.cache() != null && FlippedBit.isOne(strange.slabCache(), right)
+                ? Cause.BIT_FLIP
+                : Cause.METADATA_OVERWRITTEN,
+            slabs.size() == 1
+                ? "slab_cache of the slab at 0x%x is 0x%x: %s"
+                    .formatted(first.slab(), strange.slabCache(), first.why())
+                : "slab_cache of %s is 0x%x (those at %s%s): %s"
+                    .formatted(
+                        count,
+                        strange.slabCache(),
+                        named,
+                        slabs.size() > MAX_NAMED
+                            ? " and %d more".formatted(slabs.size() - MAX_NAMED)
+                            : "",
+                        first.why()),
+            strange.slabCache(),
+            right,
+            first.slab()));
   }
 
   /// A member of a cache that cannot be right.
@@ -398,6 +477,7 @@ final class SlabListsCheck implements Check {
           case SlabFault.Insane insane -> insane.why();
           case SlabFault.Entry entry -> entry.array();
           case SlabFault.Unread unread -> unread.what();
+          case SlabFault.Wild wild -> "kmem_cache." + wild.member();
           case SlabFault.Broken broken -> broken.listName();
           case SlabFault.Count count -> count.counter();
           case SlabFault.Pattern pattern -> pattern.zone().words();

@@ -155,6 +155,7 @@ public final class Subjects {
     return !unreadable.isEmpty()
         && (isOn(unreadable, fault)
             || (fault instanceof SlabFault.Unread unread && isUnreadable(unread.why()))
+            || (fault instanceof SlabFault.Wild wild && isUnreadable(wild.why()))
             || (fault instanceof SlabFault.Links links
                 && links.walk().end() instanceof ListWalk.End.Unreadable(_, _, MemoryRead why)
                 && isUnreadable(why)));

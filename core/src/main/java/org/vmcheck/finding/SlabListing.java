@@ -2,14 +2,14 @@ package org.vmcheck.finding;
 
 import java.util.List;
 
-/// One slab of a cache, object by object.
+/// One slab of a cache, object by object if that was asked for.
 ///
 /// @param slab address of its descriptor
 /// @param base address of its first byte
 /// @param place where the allocator keeps it, in words
 /// @param caution why the slab's lists could not be followed, so that an object without one may be
 ///   free all the same; empty if they could
-/// @param objects every slot in order of address
+/// @param objects every slot in order of address; none if they were not asked for
 public record SlabListing(
     long slab,
     long base,

@@ -60,6 +60,9 @@ public record LogBuffer(List<Line> records, String problem) {
           walked += header;
           continue;
         }
+        if (recordLength < header) {
+          return new LogBuffer(records, "a record of the log has " + recordLength + " bytes");
+        }
         int textLength = Math.min(head.u16(textLenAt), Math.max(0, recordLength - header));
         records.add(
             new Line(
@@ -116,6 +119,7 @@ public record LogBuffer(List<Line> records, String problem) {
         long tsAt = needed(info, "printk_info.ts_nsec");
         long lenAt = needed(info, "printk_info.text_len");
         long count = 1L << countBits;
+        long left = text.size();
         for (long step = 0; step < Math.min(count, MAX_RECORDS); step++) {
           long id = (tail + step) & ID_MASK;
           long index = id & (count - 1);
@@ -125,11 +129,20 @@ public record LogBuffer(List<Line> records, String problem) {
             long begin = descs.u64(index * descSize + beginAt);
             long next = descs.u64(index * descSize + nextAt);
             long record = index * infoSize;
+            String line = block(text, begin, next, infos.u16(record + lenAt));
+            // Each record has a block of its own: texts that share theirs could be a million long
+            // ones.
+            left -= line.length();
+            if (left < 0) {
+              return new LogBuffer(
+                  records, "the log's records claim more text than its ring of 2^%d bytes has"
+                      .formatted(sizeBits));
+            }
             records.add(
                 new Line(
                     infos.u64(record + tsAt),
                     infos.u8(record + lenAt + 3) >>> 5,
-                    block(text, begin, next, infos.u16(record + lenAt))));
+                    line));
           }
           if (id == (head & ID_MASK)) {
             break;

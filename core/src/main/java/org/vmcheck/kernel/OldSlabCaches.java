@@ -20,6 +20,7 @@ final class OldSlabCaches {
       return new SlabCaches.CacheRead.Failed(unread);
     }
     StructRef cache = (StructRef) read;
+    List<SlabCaches.NodePointer> wild = new ArrayList<>();
     int order = cache.signed32("gfporder");
     int count = cache.signed32("num");
     return new SlabCaches.CacheRead.Ok(
@@ -45,16 +46,25 @@ final class OldSlabCaches {
             cache.get("cpu_cache"),
             0,
             0,
-            nodes(kernel, layout, cache, nodeCount)));
+            nodes(kernel, layout, cache, nodeCount, wild)),
+        wild);
   }
 
   private static List<SlabCache.Node> nodes(
-      Kernel kernel, OldSlabLayout layout, StructRef cache, int nodeCount) {
+      Kernel kernel, OldSlabLayout layout, StructRef cache, int nodeCount,
+      List<SlabCaches.NodePointer> wild) {
     List<SlabCache.Node> nodes = new ArrayList<>();
     for (int id = 0; id < nodeCount; id++) {
       long pointer = cache.word("node", id);
-      if (pointer != 0
-          && StructRef.read(kernel.memory(), layout.node(), pointer) instanceof StructRef node) {
+      if (pointer == 0) {
+        continue;
+      }
+      StructRead read = StructRef.read(kernel.memory(), layout.node(), pointer);
+      if (read instanceof StructRead.Unread unread) {
+        wild.add(
+            new SlabCaches.NodePointer(
+                "node", id, cache.addressOf("node") + 8L * id, pointer, unread.why()));
+      } else if (read instanceof StructRef node) {
         nodes.add(
             new SlabCache.Node(
                 id,
@@ -67,6 +77,11 @@ final class OldSlabCaches {
                 node.bytes().u32(0),
                 0));
       }
+    }
+    if (nodes.isEmpty() && wild.isEmpty()) {
+      wild.add(
+          new SlabCaches.NodePointer(
+              "node", 0, cache.addressOf("node"), 0, SlabCaches.NodePointer.NULL));
     }
     return nodes;
   }

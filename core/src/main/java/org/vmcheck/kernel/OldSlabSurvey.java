@@ -135,6 +135,7 @@ final class OldSlabSurvey {
     for (StructRead.Unread unread : caches.unread()) {
       report(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
     }
+    caches.wildNodes().forEach(this::report);
     List<SlabCache> sane = new ArrayList<>();
     for (SlabCache cache : caches.caches()) {
       if (cache.isSane()) {
@@ -735,7 +736,8 @@ final class OldSlabSurvey {
   // ---- views
 
   /// The slabs whose first page lies in a range of frames, of the caches asked for.
-  List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
+  void eachView(
+      long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {
     SlabCaches caches = kernel.slabCaches();
     Map<Long, List<SlabPlace>> places = new HashMap<>();
     for (SlabCache cache : caches.caches()) {
@@ -745,28 +747,28 @@ final class OldSlabSurvey {
       }
     }
     sortArrays();
-    List<SlabView> views = new ArrayList<>();
     memMap.stream(
         firstPfn,
         endPfn,
         new MemMap.Visitor() {
+          private boolean isEnough;
+
           @Override
           public void page(long pfn, MemorySegment bytes, long at) {
-            if (views.size() >= most || !memMap.isSlabHead(pfn, bytes, at)) {
+            if (isEnough || !memMap.isSlabHead(pfn, bytes, at)) {
               return;
             }
             SlabCache cache =
                 caches.byAddress().get(MemMap.word(bytes, at + layout.slabCacheAt()));
             if (cache != null && cache.isSane() && wanted.test(cache)) {
               Slab slab = read(cache, memMap.descriptor(pfn), pfn, bytes, at);
-              views.add(view(slab, places.getOrDefault(slab.address(), List.of())));
+              isEnough = !sink.test(view(slab, places.getOrDefault(slab.address(), List.of())));
             }
           }
 
           @Override
           public void unreadable(long first, long count) {}
         });
-    return views;
   }
 
   private void places(SlabCache cache, Map<Long, List<SlabPlace>> places) {

@@ -33,6 +33,11 @@ final class Sheaves {
   /// Sheaves of a barn: by policy ten of each kind, a few more in races.
   private static final int MAX_BARN = 1 << 12;
 
+  /// Objects in all sheaves together: eighteen bytes each while they are put in order.
+  private static final int MAX_OBJECTS = 1 << 22;
+
+  private static final int MAX_FAULTS = 20_000;
+
   private final VirtualMemory memory;
   private final SheafLayout layout;
   private final int barnLinkAt;
@@ -45,6 +50,7 @@ final class Sheaves {
 
   private int[] holders = new int[0];
   private int count;
+  private boolean isCut;
 
   /// @param isFree false for objects that wait for a grace period
   /// @param cpu that keeps it; null for one of a barn
@@ -62,6 +68,9 @@ final class Sheaves {
   /// The sheaves of CPUs that were stopped while they changed them, by address.
   private final Map<Long, Cpu> lockedSheaves = new HashMap<>();
 
+  /// Where each sheaf with objects is, by address.
+  private final Map<Long, String> places = new HashMap<>();
+
   /// What is wrong with entries for which an instant may be the reason, by the sheaf's place in
   /// `sheaves`.
   private final Map<Integer, List<SlabFault.Entry>> suspects = new ConcurrentHashMap<>();
@@ -75,16 +84,34 @@ final class Sheaves {
   /// Reads every sheaf that can be reached.
   static Sheaves gather(Kernel kernel, SheafLayout layout, List<SlabCache> caches) {
     Sheaves all = new Sheaves(kernel.memory(), layout);
+    int pointerAt =
+        kernel
+            .slabCaches()
+            .layout()
+            .flatMap(slub -> slub.cache().member("cpu_sheaves"))
+            .map(Member::offset)
+            .orElse(0);
     for (SlabCache cache : caches) {
       if (!cache.isSane() || cache.cpuSheaves() == 0) {
         continue;
       }
       PerCpu perCpu = kernel.perCpu();
-      for (int i = 0; i < perCpu.cpus().size(); i++) {
-        int cpu = perCpu.cpus().get(i);
-        all.cpu(
-            cache, cpu, perCpu.isOffline(cpu), perCpu.address(cache.cpuSheaves(), i));
-      }
+      CpuCopies copies =
+          CpuCopies.of(
+              kernel,
+              cache,
+              cache.address() + pointerAt,
+              "cpu_sheaves",
+              cache.cpuSheaves(),
+              layout.perCpu());
+      copies.faults().forEach(all::found);
+      copies
+          .byIndex()
+          .forEach(
+              (index, copy) -> {
+                int cpu = perCpu.cpus().get(index);
+                all.cpu(cache, cpu, perCpu.isOffline(cpu), copy);
+              });
       for (SlabCache.Node node : cache.nodes()) {
         if (node.barn() != 0) {
           all.barn(cache, node);
@@ -106,23 +133,19 @@ final class Sheaves {
 
   // ---- gathering
 
-  private void cpu(SlabCache cache, int cpu, boolean isDead, long address) {
-    StructRead read = StructRef.read(memory, layout.perCpu(), address);
-    if (!(read instanceof StructRef sheaves)) {
-      faults.add(
-          new SlabFault.Unread(
-              cache,
-              "slub_percpu_sheaves of cpu " + cpu,
-              address,
-              ((StructRead.Unread) read).why()));
-      return;
+  private void found(SlabFault fault) {
+    if (faults.size() <= MAX_FAULTS) {
+      faults.add(fault); // One more than are kept, so that the pass can say that there are more.
     }
+  }
+
+  private void cpu(SlabCache cache, int cpu, boolean isDead, StructRef sheaves) {
     // A local_trylock_t; with PREEMPT_RT it is another lock, which tells less.
     boolean isLocked = sheaves.has("lock.acquired") && sheaves.get("lock.acquired") != 0;
     Cpu keeper = new Cpu(cache.address(), cpu, isLocked, isDead);
     long main = sheaves.get("main");
     if (main == 0) {
-      faults.add(
+      found(
           new SlabFault.Insane(
               cache, sheaves.addressOf("main"), "cpu " + cpu + " has no main sheaf"));
     } else {
@@ -150,7 +173,7 @@ final class Sheaves {
   private void barn(SlabCache cache, SlabCache.Node node) {
     StructRead read = StructRef.read(memory, layout.barn(), node.barn());
     if (!(read instanceof StructRef barn)) {
-      faults.add(
+      found(
           new SlabFault.Unread(
               cache,
               "node_barn of node " + node.id(),
@@ -180,7 +203,7 @@ final class Sheaves {
     if (isLocked && isHalfLinked(cache, walk, barn.addressOf(list))) {
       allow(cache, "one sheaf is linked half into " + name, "the barn's lock is held");
     } else if (!walk.isClosed()) {
-      faults.add(
+      found(
           new SlabFault.Links(
               cache,
               name,
@@ -196,7 +219,7 @@ final class Sheaves {
           "%s is %d and %d sheaves are on %s".formatted(counter, barn.get(counter), met, name),
           "the barn's lock is held");
     } else if (barn.has(counter) && barn.get(counter) != met) {
-      faults.add(
+      found(
           new SlabFault.Count(
               cache,
               null,
@@ -232,14 +255,14 @@ final class Sheaves {
       SlabCache cache, String place, long address, long from, Kind kind, Cpu keeper) {
     StructRead read = StructRef.read(memory, layout.sheaf(), address, layout.objectsAt());
     if (!(read instanceof StructRef sheaf)) {
-      faults.add(new SlabFault.Unread(cache, place, address, ((StructRead.Unread) read).why()));
+      found(new SlabFault.Unread(cache, place, address, ((StructRead.Unread) read).why()));
       return;
     }
     long size = sheaf.get("size");
     long owner = sheaf.get("cache");
     // Caches without sheaves share one static, empty one that belongs to none.
     if (owner != cache.address() && !(owner == 0 && size == 0)) {
-      faults.add(
+      found(
           new SlabFault.Stray(
               cache,
               place,
@@ -270,6 +293,14 @@ final class Sheaves {
     if (keeper != null && keeper.isLocked && owner != 0) {
       lockedSheaves.put(address, keeper);
     }
+    String other = size > 0 ? places.putIfAbsent(address, place) : null;
+    if (other != null) {
+      // Read once, however many name it: each of its objects would seem to be free twice.
+      found(
+          new SlabFault.Stray(
+              cache, place, from, address, -1, "the sheaf there is also the " + other));
+      return;
+    }
     if (size > 0) {
       objects(new Sheaf(cache, place, address, (int) size, kind != Kind.RCU_FREE, keeper));
     }
@@ -277,7 +308,7 @@ final class Sheaves {
 
   private void count(
       SlabCache cache, StructRef sheaf, String place, long expected, long actual, String why) {
-    faults.add(
+    found(
         new SlabFault.Count(
             cache,
             null,
@@ -291,7 +322,19 @@ final class Sheaves {
   private void objects(Sheaf sheaf) {
     MemoryRead read = memory.read(sheaf.address + layout.objectsAt(), 8 * sheaf.size);
     if (!(read instanceof MemoryRead.Bytes(ByteView words))) {
-      faults.add(new SlabFault.Unread(sheaf.cache, sheaf.place, sheaf.address, read));
+      found(new SlabFault.Unread(sheaf.cache, sheaf.place, sheaf.address, read));
+      return;
+    }
+    if (count + sheaf.size > MAX_OBJECTS) {
+      if (!isCut) {
+        isCut = true;
+        instants.add(
+            new SlabSurvey.Instant(
+                sheaf.cache,
+                "sheaves hold more than %,d objects".formatted(count),
+                "those from the %s on were not looked at".formatted(sheaf.place),
+                false));
+      }
       return;
     }
     if (count + sheaf.size > objects.length) {

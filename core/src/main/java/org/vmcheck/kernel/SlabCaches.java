@@ -19,12 +19,15 @@ import org.vmcheck.memory.VirtualMemory;
 /// @param caches in list order
 /// @param list how the walk of `slab_caches` went
 /// @param unread caches on the list that cannot be read
+/// @param wildNodes pointers of caches to nodes that cannot be read; such nodes are not among those
+///   of the cache
 public record SlabCaches(
     SlabLayout.Detection detection,
     List<SlabCache> caches,
     Map<Long, SlabCache> byAddress,
     ListWalk list,
-    List<StructRead.Unread> unread) {
+    List<StructRead.Unread> unread,
+    List<SlabFault.Wild> wildNodes) {
   /// Kernels have 100 to 300; container hosts before 5.9 have thousands (one a memory cgroup).
   private static final int MAX_CACHES = 1 << 20;
 
@@ -34,6 +37,7 @@ public record SlabCaches(
     caches = List.copyOf(caches);
     byAddress = Map.copyOf(byAddress);
     unread = List.copyOf(unread);
+    wildNodes = List.copyOf(wildNodes);
   }
 
   static SlabCaches read(Kernel kernel) {
@@ -67,16 +71,20 @@ public record SlabCaches(
     ListWalk walk = ListWalk.walk(kernel.memory(), head.getAsLong(), MAX_CACHES);
     List<SlabCache> caches = new ArrayList<>();
     List<StructRead.Unread> unread = new ArrayList<>();
+    List<SlabFault.Wild> wildNodes = new ArrayList<>();
     int linkAt = layout.member("list").orElseThrow().offset();
     for (long link : walk.nodes()) {
       switch (reader.apply(link - linkAt)) {
-        case CacheRead.Ok(SlabCache cache) -> caches.add(cache);
+        case CacheRead.Ok(SlabCache cache, List<NodePointer> wild) -> {
+          caches.add(cache);
+          wild.forEach(pointer -> wildNodes.add(pointer.of(cache)));
+        }
         case CacheRead.Failed(StructRead.Unread why) -> unread.add(why);
       }
     }
     Map<Long, SlabCache> byAddress = new HashMap<>();
     caches.forEach(cache -> byAddress.put(cache.address(), cache));
-    return new SlabCaches(detection, caches, byAddress, walk, unread);
+    return new SlabCaches(detection, caches, byAddress, walk, unread, wildNodes);
   }
 
   private static SlabCaches none(SlabLayout.Detection detection) {
@@ -85,6 +93,7 @@ public record SlabCaches(
         List.of(),
         Map.of(),
         new ListWalk(List.of(), new ListWalk.End.Closed(), Optional.empty()),
+        List.of(),
         List.of());
   }
 
@@ -119,7 +128,7 @@ public record SlabCaches(
         || inSlab < 0
         || inSlab % home.get().size() != 0
         || !(new Reader(kernel, layout().get()).read(address)
-            instanceof CacheRead.Ok(SlabCache cache))) {
+            instanceof CacheRead.Ok(SlabCache cache, List<NodePointer> _))) {
       return Optional.empty();
     }
     long link = address + layout().get().cache().member("list").orElseThrow().offset();
@@ -139,9 +148,33 @@ public record SlabCaches(
     };
   }
 
+  /// Whether some node of a cache could not be read, so that its counters are not known.
+  boolean hasWildNode(SlabCache cache) {
+    return wildNodes.stream().anyMatch(wild -> wild.cache().equals(cache));
+  }
+
+  /// One pointer of a cache's array of nodes.
+  ///
+  /// @param address of the pointer
+  /// @param why it cannot be followed
+  record NodePointer(String member, int id, long address, long raw, MemoryRead why) {
+    /// A cache without any node can have no slab: where the first pointer is null, it is wrong.
+    static final MemoryRead NULL = new MemoryRead.NotMapped(0, "a cache has a node");
+
+    SlabFault.Wild of(SlabCache cache) {
+      return new SlabFault.Wild(
+          cache, "%s[%d]".formatted(member, id), address, raw, "kmem_cache_node", why);
+    }
+  }
+
   /// What reading one cache gave.
   sealed interface CacheRead {
-    record Ok(SlabCache cache) implements CacheRead {}
+    /// @param wild pointers to nodes that cannot be read
+    record Ok(SlabCache cache, List<NodePointer> wild) implements CacheRead {
+      public Ok {
+        wild = List.copyOf(wild);
+      }
+    }
 
     record Failed(StructRead.Unread why) implements CacheRead {}
   }
@@ -178,6 +211,7 @@ public record SlabCaches(
       long oo = cache.get(ordersMember("oo")) & 0xffff_ffffL;
       long min = layout.cache().has("min") ? cache.get(ordersMember("min")) & 0xffff_ffffL : oo;
       long flags = cache.get("flags");
+      List<NodePointer> wild = new ArrayList<>();
       long max = layout.cache().has("max") ? cache.get(ordersMember("max")) & 0xffff_ffffL : oo;
       return new CacheRead.Ok(
           new SlabCache(
@@ -204,7 +238,8 @@ public record SlabCaches(
               layout.cpu().isPresent() ? cache.get("cpu_slab") : 0,
               cache.has("cpu_sheaves") ? cache.get("cpu_sheaves") : 0,
               cache.has("sheaf_capacity") ? cache.signed32("sheaf_capacity") : 0,
-              nodes(cache)));
+              nodes(cache, wild)),
+          wild);
     }
 
     /// `kmem_cache_order_objects` is a struct of one unsigned int `x`.
@@ -212,38 +247,35 @@ public record SlabCaches(
       return layout.cache().firstMember(name + ".x", name).orElseThrow();
     }
 
-    private List<SlabCache.Node> nodes(StructRef cache) {
+    private List<SlabCache.Node> nodes(StructRef cache, List<NodePointer> wild) {
       List<SlabCache.Node> nodes = new ArrayList<>();
       Optional<Member> perNode = layout.cache().member("per_node");
-      int nodeInPair =
-          perNode
-              .flatMap(Member::struct)
-              .flatMap(pair -> pair.member("node"))
-              .map(Member::offset)
-              .orElse(0);
-      int barnInPair =
-          perNode
-              .flatMap(Member::struct)
-              .flatMap(pair -> pair.member("barn"))
-              .map(Member::offset)
-              .orElse(-1);
+      Optional<StructLayout> pair = perNode.flatMap(Member::struct);
+      int nodeInPair = pair.flatMap(p -> p.member("node")).map(Member::offset).orElse(0);
+      int barnInPair = pair.flatMap(p -> p.member("barn")).map(Member::offset).orElse(-1);
+      Member array = perNode.orElseGet(() -> layout.cache().member("node").orElseThrow());
+      int stride = perNode.isPresent() ? Math.clamp(array.elementSize(), 8, 4096) : 8;
+      String name = perNode.isPresent() ? "per_node" : "node";
       for (int id = 0; id < nodeCount; id++) {
-        long barn =
-            perNode.isPresent() && barnInPair >= 0
-                ? cache
-                    .bytes()
-                    .u64(perNode.get().offset() + perNode.get().elementSize() * id + barnInPair)
-                : 0;
-        long pointer =
-            perNode.isPresent()
-                ? cache
-                    .bytes()
-                    .u64(perNode.get().offset() + perNode.get().elementSize() * id + nodeInPair)
-                : cache.word("node", id);
-        if (pointer != 0
-            && StructRef.read(memory, layout.node(), pointer) instanceof StructRef node) {
-          nodes.add(node(id, node, node.has("barn") ? node.get("barn") : barn));
+        int at = array.offset() + stride * id;
+        long barn = barnInPair >= 0 ? cache.bytes().u64(at + barnInPair) : 0;
+        long pointer = cache.bytes().u64(at + nodeInPair);
+        if (pointer == 0) {
+          continue;
         }
+        switch (StructRef.read(memory, layout.node(), pointer)) {
+          case StructRef node ->
+              nodes.add(node(id, node, node.has("barn") ? node.get("barn") : barn));
+          case StructRead.Unread unread ->
+              wild.add(
+                  new NodePointer(
+                      name, id, cache.vaddr() + at + nodeInPair, pointer, unread.why()));
+        }
+      }
+      if (nodes.isEmpty() && wild.isEmpty()) {
+        wild.add(
+            new NodePointer(
+                name, 0, cache.vaddr() + array.offset() + nodeInPair, 0, NodePointer.NULL));
       }
       return nodes;
     }

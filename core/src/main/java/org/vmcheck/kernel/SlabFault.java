@@ -174,6 +174,16 @@ public sealed interface SlabFault {
     }
   }
 
+  /// A pointer of a cache that leads to nothing that can be read.
+  ///
+  /// @param member of `kmem_cache`, by the kernel's names
+  /// @param address of the pointer
+  /// @param raw what it holds
+  /// @param target what is not there, a noun
+  record Wild(
+      SlabCache cache, String member, long address, long raw, String target, MemoryRead why)
+      implements SlabFault {}
+
   /// A structure of the allocator that cannot be read.
   record Unread(SlabCache cache, String what, long address, MemoryRead why) implements SlabFault {}
 }

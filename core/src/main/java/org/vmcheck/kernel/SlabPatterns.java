@@ -66,14 +66,10 @@ final class SlabPatterns {
     return cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
   }
 
-  /// Why a sane cache's flags cannot be right: they ask for tracks that its objects have no room
-  /// for. Empty if they can.
-  String insanity(SlabCache cache) {
-    int room = cache.size() - cache.redLeftPad() - dataAt(cache);
-    return flags.hasTracking(cache) && 2 * trackSize > room
-        ? "flags 0x%x ask for %d bytes of tracking in each object and there is room for %d"
-            .formatted(cache.flags(), 2 * trackSize, Math.max(0, room))
-        : "";
+  /// Whether a sane cache's objects have room for the tracks that its flags ask for.
+  private boolean hasRoom(SlabCache cache) {
+    return !flags.hasTracking(cache)
+        || 2 * trackSize <= cache.size() - cache.redLeftPad() - dataAt(cache);
   }
 
   /// Checks every object of a slab.
@@ -87,8 +83,8 @@ final class SlabPatterns {
       boolean freeSetKnown,
       Consumer<SlabFault> report) {
     SlabCache cache = slab.cache();
-    if (!insanity(cache).isEmpty()) {
-      return; // Said of the cache.
+    if (!hasRoom(cache)) {
+      return; // The flags are wrong, which is said of the cache.
     }
     for (int i = 0; i < slab.walkableObjects(); i++) {
       boolean free = walker.isMet(i);

@@ -77,6 +77,9 @@ public record SlabSurvey(
   private static final int MAX_PARTIAL_CHAIN = 1 << 16;
   private static final int MAX_NODE_LIST = 1 << 24;
 
+  /// The most slabs of a list that are put in the other order.
+  private static final int MAX_COUNTED = 1 << 14;
+
   public SlabSurvey {
     tallies = List.copyOf(tallies);
     faults = List.copyOf(faults);
@@ -129,13 +132,38 @@ public record SlabSurvey(
       long endPfn,
       Predicate<SlabCache> wanted,
       int most) {
+    List<SlabView> views = new ArrayList<>();
+    eachView(
+        kernel,
+        memMap,
+        firstPfn,
+        endPfn,
+        wanted,
+        view -> {
+          views.add(view);
+          return views.size() < most;
+        });
+    return views;
+  }
+
+  /// The same, one after the other: a big cache has more slabs than the heap holds views.
+  ///
+  /// @param sink returns false if it wants no more
+  public static void eachView(
+      Kernel kernel,
+      MemMap memMap,
+      long firstPfn,
+      long endPfn,
+      Predicate<SlabCache> wanted,
+      Predicate<SlabView> sink) {
     if (kernel.slabCaches().detection() instanceof SlabLayout.Detection.Old(OldSlabLayout old)) {
-      return new OldSlabSurvey(kernel, memMap, old, () -> false)
-          .views(firstPfn, endPfn, wanted, most);
+      new OldSlabSurvey(kernel, memMap, old, () -> false)
+          .eachView(firstPfn, endPfn, wanted, sink);
+      return;
     }
     Run run = new Run(kernel, memMap, () -> false);
     run.prepareViews();
-    return run.views(firstPfn, endPfn, wanted, most);
+    run.eachView(firstPfn, endPfn, wanted, sink);
   }
 
   /// The slabs of SLUB whose first pages are these frames; fewer where a frame is the first of none.
@@ -144,7 +172,7 @@ public record SlabSurvey(
     run.prepareViews();
     List<SlabView> views = new ArrayList<>();
     for (long pfn : pfns) {
-      views.addAll(run.views(pfn, pfn + 1, _ -> true, 1));
+      run.eachView(pfn, pfn + 1, _ -> true, views::add);
     }
     return views;
   }
@@ -167,6 +195,7 @@ public record SlabSurvey(
     private final BooleanSupplier isOver;
     private final Map<Long, List<SlabPlace>> places = new HashMap<>();
     private final List<SlabFault> faults = new ArrayList<>();
+    private long droppedHere;
     private final List<Instant> instants = new ArrayList<>();
     private final Optional<NodeSpans> nodeSpans;
     private final KfencePool kfence;
@@ -219,7 +248,7 @@ public record SlabSurvey(
       this.nodeSpans = NodeSpans.of(kernel);
       this.kfence = KfencePool.of(kernel, memMap);
       this.sheaves = layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches()));
-      sheaves.ifPresent(all -> faults.addAll(all.faults()));
+      sheaves.ifPresent(all -> all.faults().forEach(this::found));
     }
 
     SlabSurvey survey(int threads) {
@@ -267,20 +296,22 @@ public record SlabSurvey(
       vote = vote();
     }
 
-    List<SlabView> views(long firstPfn, long endPfn, Predicate<SlabCache> wanted, int most) {
+    void eachView(
+        long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {
       SlabMemory slabMemory = new SlabMemory(memory.physical());
       Freelist.Walker walker = new Freelist.Walker(vote.decoder(), slabMemory);
-      List<SlabView> views = new ArrayList<>();
       memMap.stream(
           firstPfn,
           endPfn,
           new MemMap.Visitor() {
+            private boolean isEnough;
+
             @Override
             public void page(long pfn, MemorySegment bytes, long at) {
-              if (views.size() < most && memMap.isSlabHead(pfn, bytes, at)) {
+              if (!isEnough && memMap.isSlabHead(pfn, bytes, at)) {
                 Slab slab = readSlab(memMap.descriptor(pfn));
                 if (slab != null && wanted.test(slab.cache())) {
-                  views.add(view(slab, walker));
+                  isEnough = !sink.test(view(slab, walker));
                 }
               }
             }
@@ -288,7 +319,6 @@ public record SlabSurvey(
             @Override
             public void unreadable(long first, long count) {}
           });
-      return views;
     }
 
     private SlabView view(Slab slab, Freelist.Walker walker) {
@@ -317,9 +347,17 @@ public record SlabSurvey(
 
     // ---- places
 
+    private void found(SlabFault fault) {
+      if (faults.size() < MAX_FAULTS) {
+        faults.add(fault);
+      } else {
+        droppedHere++;
+      }
+    }
+
     private void gatherPlaces() {
       if (!caches.list().isClosed()) {
-        faults.add(
+        found(
             new SlabFault.Links(
                 null,
                 "slab_caches",
@@ -327,22 +365,25 @@ public record SlabSurvey(
                 caches.list()));
       }
       for (StructRead.Unread unread : caches.unread()) {
-        faults.add(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
+        found(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
       }
+      caches.wildNodes().forEach(this::found);
       for (SlabCache cache : caches.caches()) {
         if (!cache.isSane()) {
-          faults.add(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
+          found(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
           continue;
         }
-        String flags = patterns.insanity(cache);
-        if (!flags.isEmpty()) {
-          faults.add(
-              new SlabFault.Insane(
-                  cache, cache.address() + layout.cache().member("flags").orElseThrow().offset(), flags));
-        }
-        PerCpu perCpu = kernel.perCpu();
-        for (int i = 0; i < perCpu.cpus().size() && layout.cpu().isPresent(); i++) {
-          cpuPlaces(cache, perCpu, i);
+        if (layout.cpu().isPresent()) {
+          CpuCopies copies =
+              CpuCopies.of(
+                  kernel,
+                  cache,
+                  cache.address() + layout.cache().member("cpu_slab").orElseThrow().offset(),
+                  "cpu_slab",
+                  cache.cpuSlab(),
+                  layout.cpu().get());
+          copies.faults().forEach(this::found);
+          copies.byIndex().forEach((index, copy) -> cpuPlaces(cache, index, copy));
         }
         for (SlabCache.Node node : cache.nodes()) {
           nodePlaces(cache, node);
@@ -351,16 +392,8 @@ public record SlabSurvey(
       settleAdrift();
     }
 
-    private void cpuPlaces(SlabCache cache, PerCpu perCpu, int index) {
-      int cpu = perCpu.cpus().get(index);
-      long address = perCpu.address(cache.cpuSlab(), index);
-      StructRead read = StructRef.read(memory, layout.cpu().orElseThrow(), address);
-      if (!(read instanceof StructRef cpuSlab)) {
-        faults.add(
-            new SlabFault.Unread(
-                cache, "kmem_cache_cpu of cpu " + cpu, address, ((StructRead.Unread) read).why()));
-        return;
-      }
+    private void cpuPlaces(SlabCache cache, int index, StructRef cpuSlab) {
+      int cpu = kernel.perCpu().cpus().get(index);
       long slab = cpuSlab.get(layout.cpuSlabMember());
       long freelist = cpuSlab.get("freelist");
       SlabPlace place =
@@ -416,7 +449,7 @@ public record SlabSurvey(
                   "it may be letting go of the slab at 0x%x, whose objects these are"
                       .formatted(home.address())));
         } else if (isHome || (one.slab() == 0 && home != null && home.cache().equals(place.cache()))) {
-          faults.add(
+          found(
               new SlabFault.Stray(
                   place.cache(),
                   place.words(),
@@ -429,7 +462,7 @@ public record SlabSurvey(
                           home.address(),
                           isHome ? ", which is frozen and on no list" : "")));
         } else if (one.slab() == 0) {
-          faults.add(
+          found(
               new SlabFault.Stray(
                   place.cache(),
                   "kmem_cache_cpu.freelist of cpu " + place.cpu(),
@@ -468,11 +501,11 @@ public record SlabSurvey(
                     ? "the chain comes back to a slab on it"
                     : "";
         if (!why.isEmpty()) {
-          faults.add(new SlabFault.Stray(cache, name, from, at, pfn, why));
+          found(new SlabFault.Stray(cache, name, from, at, pfn, why));
           return;
         }
         if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
-          faults.add(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
+          found(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
           return;
         }
         int count = layout.partialCountAt() < 0 ? 0 : page.i32(layout.partialCountAt());
@@ -483,7 +516,7 @@ public record SlabSurvey(
             && layout.partialCountAt() >= 0
             && count != chain.getLast().count() - 1) {
           // Its words agree neither with the cache nor with the slab before: the chain left itself.
-          faults.add(
+          found(
               new SlabFault.Stray(
                   cache, name, from, at, pfn, "it is a slab of cache " + owner.name()));
           return;
@@ -525,7 +558,7 @@ public record SlabSurvey(
               new CutChain(
                   fault, name, chain.getLast().slab() + layout.partialNextAt(), beyond));
         } else {
-          faults.add(fault);
+          found(fault);
         }
         return;
       }
@@ -567,7 +600,7 @@ public record SlabSurvey(
           if (node.isLocked() && node.nrPartial() > met) {
             lockedCounts.add(new LockedCount(fault, node.nrPartial() - met));
           } else {
-            faults.add(fault);
+            found(fault);
           }
         }
       }
@@ -602,7 +635,7 @@ public record SlabSurvey(
         instants.add(
             new Instant(cache, "one slab is linked half into the " + name, "list_lock is held"));
       } else {
-        faults.add(
+        found(
             new SlabFault.Links(
                 cache, name, walk.bad().map(ListWalk.BadLink::address).orElse(head), walk));
       }
@@ -616,7 +649,7 @@ public record SlabSurvey(
           || !walk.isRecovered()
           || walk.nodes().size() == count
           || count < 0
-          || count > MAX_NODE_LIST) {
+          || count > MAX_COUNTED) {
         return walk;
       }
       List<Long> nodes = new ArrayList<>();
@@ -1175,7 +1208,7 @@ public record SlabSurvey(
         cutChains.forEach(cut -> faults.add(cut.fault()));
       }
       if (finished && descriptors == 0 && sheaves.isPresent()) {
-        sheaves.get().strays(memMap, sheafEntries, faults::add);
+        sheaves.get().strays(memMap, sheafEntries, this::found);
       }
       sheaves.ifPresent(all -> all.settle(faults::add, instants::add));
       ofDestroyed.forEach(
@@ -1197,7 +1230,7 @@ public record SlabSurvey(
           tallies,
           faults,
           instants,
-          dropped,
+          dropped + droppedHere,
           slabs,
           objects,
           slots,
@@ -1220,6 +1253,9 @@ public record SlabSurvey(
         UnlistedSlabs unlisted,
         Set<Long> excused,
         Map<SlabCache, Long> missing) {
+      if (caches.hasWildNode(cache)) {
+        return;
+      }
       long slabs = 0;
       long objects = 0;
       for (SlabCache.Node node : cache.nodes()) {
@@ -1382,6 +1418,7 @@ public record SlabSurvey(
             case SlabFault.Links _,
                 SlabFault.Stray _,
                 SlabFault.Unread _,
+                SlabFault.Wild _,
                 SlabFault.Owner _,
                 SlabFault.Insane _ ->
                 true;
@@ -1403,7 +1440,7 @@ public record SlabSurvey(
             continue; // Its descriptor is not in the dump: said as a gap, and no damage.
           }
           // On a node's list the link lies in the descriptor that is no slab's.
-          faults.add(
+          found(
               new SlabFault.Stray(
                   place.cache(),
                   place.words(),

@@ -68,7 +68,7 @@ class SlabQuestionsTest {
       for (String name : List.of("victim", "in-object", "big")) {
         CacheImage cache = image.cache(name);
         Map<Long, SheafImage> holders = inArrays(cache);
-        List<SlabListing> listings = analyzer.slabs(name);
+        List<SlabListing> listings = analyzer.slabs(name, true);
         assertThat(listings).hasSameSizeAs(cache.slabs());
         for (SlabListing listing : listings) {
           SlabImage slab =

@@ -105,15 +105,11 @@ class CacheNumbersTest {
 
   @ParameterizedTest
   @MethodSource("layouts")
-  void aFlagForWhichObjectsHaveNoRoomIsFound(Layout layout) {
+  void aFlagForWhichObjectsHaveNoRoomLeadsOutOfNoSlab(Layout layout) {
     FakeImage image = image(layout);
     SlabFlags flags = image.kernel().slabCaches().layout().orElseThrow().flags();
     long at = image.member("kmem_cache", image.cache("plain").address(), "flags");
     image.flipBit(at, Long.numberOfTrailingZeros(flags.storeUser()));
-    assertThat(image.survey().faults())
-        .filteredOn(fault -> fault instanceof SlabFault.Insane)
-        .singleElement()
-        .satisfies(fault -> assertThat(fault.address()).isEqualTo(at));
     assertThat(image.survey().faults()).noneMatch(SlabFault.Pattern.class::isInstance);
   }
 

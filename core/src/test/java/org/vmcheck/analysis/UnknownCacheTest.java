@@ -1,0 +1,84 @@
+package org.vmcheck.analysis;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.SlabListing;
+import org.vmcheck.testing.FakeCache;
+import org.vmcheck.testing.FakeImage;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.SlabImage;
+
+/// Slabs whose cache the lists do not show, as a user sees them.
+class UnknownCacheTest {
+  @TempDir private Path directory;
+
+  private static FakeImage image() {
+    return FakeKernel.of(Layout.V6_1)
+        .seed(8)
+        .cache(FakeCache.named("victim", 256).full(9))
+        .cache(FakeCache.named("other", 64))
+        .cache(FakeCache.named("third", 128))
+        .build();
+  }
+
+  private List<Finding> findings(FakeImage image) throws IOException {
+    try (Analyzer analyzer = Analyzer.open(image.writeKdump(directory), AnalysisOptions.DEFAULT)) {
+      return analyzer.check("test").findings();
+    }
+  }
+
+  @Test
+  void aHealthyKernelHasNone() throws IOException {
+    assertThat(findings(image())).isEmpty();
+  }
+
+  @Test
+  void slabsThatNameOneStrangeCacheAreOneFinding() throws IOException {
+    FakeImage image = image();
+    long strange = image.cache("third").slabs().getFirst().object(0);
+    List<SlabImage> slabs = image.cache("victim").slabs(SlabImage.Place.FULL);
+    slabs.forEach(slab -> image.corruptWord(image.member(slab, "slab_cache"), strange));
+    List<Finding> lists =
+        findings(image).stream().filter(f -> f.check().equals("slab.lists")).toList();
+    assertThat(lists).hasSize(1);
+    assertThat(lists.getFirst().claim())
+        .startsWith("slab_cache of 9 slabs is 0x%x".formatted(strange))
+        .contains("0x%x".formatted(slabs.getFirst().address()))
+        .contains("and 5 more");
+  }
+
+  @Test
+  void aCacheWhoseLinksAreOverwrittenIsOneFinding() throws IOException {
+    FakeImage image = image();
+    long link = image.member("kmem_cache", image.cache("victim").address(), "list");
+    image.corruptWord(link, 0x4141_4141_4141_4141L).corruptWord(link + 8, 0x4242_4242_4242_4242L);
+    assertThat(findings(image))
+        .singleElement()
+        .satisfies(
+            finding -> {
+              assertThat(finding.cause()).isEqualTo(Cause.LIST_BROKEN);
+              assertThat(finding.subject().address()).isEqualTo(link);
+              assertThat(finding.claim()).contains("both of whose words are wrong");
+            });
+  }
+
+  @Test
+  void objectsAreListedOnlyIfAskedFor() throws Exception {
+    try (Analyzer analyzer =
+        Analyzer.open(image().writeKdump(directory), AnalysisOptions.DEFAULT)) {
+      List<SlabListing> without = analyzer.slabs("victim", false);
+      assertThat(without).hasSizeGreaterThan(9).allMatch(slab -> slab.objects().isEmpty());
+      assertThat(analyzer.slabs("victim", true))
+          .hasSameSizeAs(without)
+          .allMatch(slab -> slab.objects().size() == slab.total());
+    }
+  }
+}
