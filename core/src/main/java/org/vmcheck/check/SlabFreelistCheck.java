@@ -22,6 +22,7 @@ import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
 
@@ -77,7 +78,23 @@ final class SlabFreelistCheck implements Check {
     }
     Set<Long> wipedPages = new HashSet<>();
     SlabDrawing drawing = SlabDrawing.of(kernel, subjects.soundFaults());
+    List<String> gaps = new ArrayList<>();
     for (List<SlabFault.Broken> broken : byCache.values()) {
+      SlabCache cache = broken.getFirst().cache();
+      Optional<CacheMembers.Wrong> misleading =
+          subjects.wrongMembers().getOrDefault(cache, List.of()).stream()
+              .filter(CacheMembers.Wrong::isStride)
+              .findFirst();
+      if (misleading.isPresent()) {
+        // One fault is one finding: slab.lists has it, at the member.
+        gaps.add(
+            "%s of cache %s not judged: kmem_cache.%s, which says where the objects lie, is wrong"
+                .formatted(
+                    Words.plural(broken.size(), "broken freelist", "broken freelists"),
+                    Words.name(cache),
+                    misleading.get().name()));
+        continue;
+      }
       Optional<CacheDiagnosis> whole =
           CacheDiagnosis.ofBroken(kernel, survey.vote().decoder(), broken);
       if (whole.isPresent()) {
@@ -118,7 +135,6 @@ final class SlabFreelistCheck implements Check {
       }
     }
     List<Finding> findings = MissingSlabs.fold(found, subjects.dump().container());
-    List<String> gaps = new ArrayList<>();
     if (!survey.finished()) {
       gaps.add("the walk was ended by the deadline");
     }

@@ -18,7 +18,6 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.memory.MemoryRead;
@@ -69,17 +68,17 @@ final class SlabPoisonCheck implements Check {
         brokenObjects.add(broken.slab().object(bad.holder()));
       }
     }
-    Map<SlabCache, String> misplaced = MisplacedPatterns.of(subjects);
+    MisplacedPatterns misplaced = MisplacedPatterns.of(subjects, id());
     List<SlabFault.Pattern> faults = new ArrayList<>();
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Pattern pattern
-          && !misplaced.containsKey(pattern.cache())
+          && !misplaced.gaps().containsKey(pattern.cache())
           && (pattern.zone() != SlabFault.Zone.ZEROED
               || !brokenObjects.contains(pattern.slab().object(pattern.index())))) {
         faults.add(pattern);
       }
     }
-    List<Finding> findings = new ArrayList<>();
+    List<Finding> findings = new ArrayList<>(misplaced.findings());
     SlabFault.Pattern previous = null;
     for (SlabFault.Pattern fault : faults) {
       // One write that runs over several zones is one finding.
@@ -107,7 +106,7 @@ final class SlabPoisonCheck implements Check {
         new Coverage(
             Map.of("objects with fixed bytes", survey.patternObjects()),
             Map.of(),
-            List.copyOf(misplaced.values())));
+            List.copyOf(misplaced.gaps().values())));
   }
 
   private Finding finding(Kernel kernel, SlabFault.Pattern fault) {
