@@ -151,6 +151,8 @@ final class CheckCommand implements Callable<Integer> {
           code =
               ExitCode.worse(
                   code, DumpOptions.exitCode(spec, analyzer, exitCode(report.verdict())));
+        } catch (OutOfMemoryError _) {
+          throw new Failures.OutOfMemory(dump.getFirst());
         }
         if (inOneDocument) {
           together.add(report);

@@ -4,14 +4,17 @@ import static java.util.Locale.ROOT;
 
 import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.analysis.UnansweredException;
 import org.vmcheck.io.MalformedFileException;
+import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
 import org.vmcheck.io.UnsupportedFormatException;
 import picocli.CommandLine;
@@ -30,6 +33,25 @@ final class Failures {
       failure.printStackTrace(line.getErr());
     }
     return exitCode(failure);
+  }
+
+  /// What no command can go on after.
+  static int handle(Error error, PrintWriter err) {
+    return switch (error) {
+      case OutOfMemoryError _ -> {
+        err.println("vmcheck: " + OutOfMemory.WORDS);
+        yield ExitCode.IO;
+      }
+      case InternalError lost when MappedFile.isLostMap(lost) -> {
+        err.println("vmcheck: the dump's file shrank or its device failed while it was read");
+        yield ExitCode.IO;
+      }
+      default -> {
+        err.println("vmcheck: a bug of vmcheck, please report it: " + Printable.of("" + error));
+        error.printStackTrace(err);
+        yield ExitCode.BUG;
+      }
+    };
   }
 
   static int handleUsage(CommandLine.ParameterException failure, String[] args) {
@@ -74,6 +96,19 @@ final class Failures {
                   : String.valueOf(failure.getMessage());
         };
     return Printable.of(text);
+  }
+
+  /// One dump asked for more memory than there is; others may not.
+  static final class OutOfMemory extends IOException {
+    private static final long serialVersionUID = 1L;
+
+    static final String WORDS =
+        "not enough memory: the %d MiB that Java may use are full; no verdict was reached"
+            .formatted(Runtime.getRuntime().maxMemory() >> 20);
+
+    OutOfMemory(Path dump) {
+      super(dump + ": " + WORDS);
+    }
   }
 
   /// A command line that parses and makes no sense: exit code 2.

@@ -9,7 +9,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.vmcheck.io.MappedFile;
 import picocli.CommandLine;
 
 /// The command `vmcheck`.
@@ -81,12 +80,9 @@ public final class Main {
       String[] words = withDefaultCommand(args);
       boolean isCommand = words.length > 0 && COMMANDS.contains(words[0]);
       return commandLine(out, err, isCommand ? List.of(words[0]) : COMMANDS).execute(words);
-    } catch (InternalError lost) {
-      if (!MappedFile.isLostMap(lost)) {
-        throw lost;
-      }
-      err.println("vmcheck: the dump's file shrank or its device failed while it was read");
-      return ExitCode.IO;
+    } catch (Error error) {
+      // Left to the JVM it would end with code 1, which says that a kernel is damaged.
+      return Failures.handle(error, err);
     } finally {
       out.flush();
       err.flush();

@@ -129,11 +129,7 @@ final class OldSlabSurvey {
           new SlabFault.Links(
               null,
               "slab_caches",
-              caches
-                  .list()
-                  .bad()
-                  .map(ListWalk.BadLink::address)
-                  .orElseGet(() -> kernel.symbol("slab_caches").orElse(0)),
+              caches.list().blamed(kernel.symbol("slab_caches").orElse(0)),
               caches.list()));
     }
     for (StructRead.Unread unread : caches.unread()) {

@@ -132,6 +132,11 @@ public record SlabCache(
   }
 
   /// The first number that cannot be right, as `member is value`; empty if all can.
+  ///
+  /// SLUB lays an object out (`calculate_sizes` in Linux mm/slub.c) as left red zone, payload and
+  /// right red zone up to `inuse`, then, for some caches, the free pointer and debugging data; all
+  /// of that fits in `size`. Aliases of a merged cache raise `object_size` before `inuse`, so
+  /// their order is no rule. Neither is the alignment: a driver may ask for any number.
   public String insanity() {
     if (size < 8 || size > 1 << 23 || (size & 7) != 0) {
       return "size is " + size;
@@ -140,18 +145,21 @@ public record SlabCache(
       return "object_size is " + objectSize + " with size " + size;
     }
     if (allocator == Allocator.SLAB) {
-      return order > 11 || objects < 1 || (long) objects * size > 4096L << order
+      return order < 0 || order > 11 || objects < 1 || (long) objects * size > 4096L << order
           ? "num is %d with size %d and gfporder %d".formatted(objects, size, order)
           : "";
     }
-    if (offset < 0 || offset > size - 8) {
-      return "offset is " + offset + " with size " + size;
-    }
-    if (inuse < 0 || inuse > size) {
-      return "inuse is " + inuse + " with size " + size;
-    }
-    if (redLeftPad < 0 || redLeftPad > size) {
+    if (redLeftPad < 0 || redLeftPad > size - 8) {
       return "red_left_pad is " + redLeftPad + " with size " + size;
+    }
+    if (objectSize > size - redLeftPad) {
+      return "object_size is " + objectSize + behindPad();
+    }
+    if (offset < 0 || offset > size - redLeftPad - 8) {
+      return "offset is " + offset + behindPad();
+    }
+    if (inuse < 0 || inuse > size - redLeftPad) {
+      return "inuse is " + inuse + behindPad();
     }
     if (order > 11 || objects != objectsIn(order)) {
       return "oo is order %d with %d objects of size %d".formatted(order, objects, size);
@@ -160,6 +168,10 @@ public record SlabCache(
       return "min is order %d with %d objects of size %d".formatted(minOrder, minObjects, size);
     }
     return "";
+  }
+
+  private String behindPad() {
+    return " with size " + size + (redLeftPad > 0 ? " and red_left_pad " + redLeftPad : "");
   }
 
   /// Objects in a slab of an order; SLUB stores the count in 15 bits, SLAB once for the cache.

@@ -61,6 +61,21 @@ final class SlabPatterns {
     return !cache.hasConstructor() && !flags.isTypesafeByRcu(cache) && !flags.hasPoison(cache);
   }
 
+  /// Offset of the first byte behind an object's free pointer, where debugging data begins.
+  private static int dataAt(SlabCache cache) {
+    return cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
+  }
+
+  /// Why a sane cache's flags cannot be right: they ask for tracks that its objects have no room
+  /// for. Empty if they can.
+  String insanity(SlabCache cache) {
+    int room = cache.size() - cache.redLeftPad() - dataAt(cache);
+    return flags.hasTracking(cache) && 2 * trackSize > room
+        ? "flags 0x%x ask for %d bytes of tracking in each object and there is room for %d"
+            .formatted(cache.flags(), 2 * trackSize, Math.max(0, room))
+        : "";
+  }
+
   /// Checks every object of a slab.
   ///
   /// @param walker knows which objects are free
@@ -72,6 +87,9 @@ final class SlabPatterns {
       boolean freeSetKnown,
       Consumer<SlabFault> report) {
     SlabCache cache = slab.cache();
+    if (!insanity(cache).isEmpty()) {
+      return; // Said of the cache.
+    }
     for (int i = 0; i < slab.walkableObjects(); i++) {
       boolean free = walker.isMet(i);
       if (!free && !freeSetKnown) {
@@ -95,7 +113,7 @@ final class SlabPatterns {
   private void originalSizes(
       Slab slab, Freelist.Walker walker, SlabMemory memory, Consumer<SlabFault> report) {
     SlabCache cache = slab.cache();
-    int at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0) + 2 * trackSize;
+    int at = dataAt(cache) + 2 * trackSize;
     if (at + 4 > cache.size() - cache.redLeftPad()) {
       return;
     }
@@ -188,7 +206,7 @@ final class SlabPatterns {
         expect(SlabFault.Zone.POISON, object, last, POISON_FREE);
         expect(SlabFault.Zone.POISON, last, last + 1, POISON_END);
       }
-      int at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
+      int at = dataAt(cache);
       if (flags.hasTracking(cache) && trackSize > 0) {
         tracks(object + at);
         at += 2 * trackSize;

@@ -243,6 +243,7 @@ public record SlabSurvey(
       }
       workers.getFirst().run();
       started.forEach(Run::join);
+      workers.forEach(Worker::rethrow);
       return gather(workers);
     }
 
@@ -322,11 +323,7 @@ public record SlabSurvey(
             new SlabFault.Links(
                 null,
                 "slab_caches",
-                caches
-                    .list()
-                    .bad()
-                    .map(ListWalk.BadLink::address)
-                    .orElseGet(() -> kernel.symbol("slab_caches").orElse(0)),
+                caches.list().blamed(kernel.symbol("slab_caches").orElse(0)),
                 caches.list()));
       }
       for (StructRead.Unread unread : caches.unread()) {
@@ -336,6 +333,12 @@ public record SlabSurvey(
         if (!cache.isSane()) {
           faults.add(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
           continue;
+        }
+        String flags = patterns.insanity(cache);
+        if (!flags.isEmpty()) {
+          faults.add(
+              new SlabFault.Insane(
+                  cache, cache.address() + layout.cache().member("flags").orElseThrow().offset(), flags));
         }
         PerCpu perCpu = kernel.perCpu();
         for (int i = 0; i < perCpu.cpus().size() && layout.cpu().isPresent(); i++) {
@@ -792,6 +795,7 @@ public record SlabSurvey(
       private long unreadableDescriptors;
       private long kfencePages;
       private boolean finished = true;
+      private Throwable failure;
 
       Worker(AtomicLong nextPfn, long chunk) {
         this.nextPfn = nextPfn;
@@ -800,8 +804,28 @@ public record SlabSurvey(
         this.walker = new Freelist.Walker(vote.decoder(), slabMemory);
       }
 
+      /// What ends one thread ends the pass: the slabs that it did not see would count as sound.
       @Override
       public void run() {
+        try {
+          walk();
+        } catch (RuntimeException | Error any) {
+          failure = any;
+          nextPfn.set(memMap.endPfn());
+        }
+      }
+
+      /// In the thread that waited for this one.
+      void rethrow() {
+        switch (failure) {
+          case null -> {}
+          case Error error -> throw error;
+          case RuntimeException bug -> throw bug;
+          default -> throw new IllegalStateException(failure);
+        }
+      }
+
+      private void walk() {
         while (true) {
           long first = nextPfn.getAndAdd(chunk);
           if (first >= memMap.endPfn()) {
