@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
@@ -64,23 +65,36 @@ final class SlabPatterns {
   /// Checks every object of a slab.
   ///
   /// @param walker knows which objects are free
+  /// @param memory points at the slab
   /// @param freeSetKnown whether it knows all of them: else free and allocated patterns both pass
+  /// @param allow takes states that are legal for an instant
   void check(
       Slab slab,
       Freelist.Walker walker,
       SlabMemory memory,
       boolean freeSetKnown,
-      Consumer<SlabFault> report) {
+      Consumer<SlabFault> report,
+      Consumer<SlabSurvey.Instant> allow) {
     SlabCache cache = slab.cache();
+    BitSet free = new BitSet();
+    int unlisted = 0;
     for (int i = 0; i < slab.walkableObjects(); i++) {
-      boolean free = walker.isMet(i);
-      if (!free && !freeSetKnown) {
+      if (walker.isMet(i)) {
+        free.set(i);
+      } else if (!freeSetKnown) {
         continue;
+      } else if (flags.hasRedZones(cache) && hasZonesOfFree(slab, i, memory)) {
+        free.set(i);
+        unlisted++;
       }
-      new ObjectCheck(slab, i, free, memory, report).run();
+      new ObjectCheck(slab, i, free.get(i), memory, report).run();
+    }
+    // If the counters do not agree with the lists, they tell of the objects that are lost.
+    if (unlisted > 0 && slab.inuse() + walker.met() == slab.objects()) {
+      allow.accept(unlisted(slab, unlisted));
     }
     if (freeSetKnown && flags.hasTracking(cache) && flags.isKmalloc(cache) && trackSize > 0) {
-      originalSizes(slab, walker, memory, report);
+      originalSizes(slab, free, memory, report);
     }
     if (flags.hasPoison(cache)) {
       long tail = slab.base() + (long) slab.walkableObjects() * cache.size();
@@ -89,11 +103,57 @@ final class SlabPatterns {
     }
   }
 
+  /// Whether the red zones of an object are those of a free one, one of them at most damaged: one
+  /// whole, and in the other no byte of an allocated object's.
+  ///
+  /// Such an object may be on no list. After an error the kernel gives up what a slab's list held
+  /// ("Marking all objects used", "Freelist cleared", "Freechain corrupt") and leaves the bytes. To
+  /// 6.0 each allocation from a debug cache took the whole list off for a moment; and at all times
+  /// an object is off the list before init_object makes its zones an allocated one's, and still off
+  /// after it made them a free one's.
+  private static boolean hasZonesOfFree(Slab slab, int index, SlabMemory memory) {
+    SlabCache cache = slab.cache();
+    long object = slab.object(index);
+    int wholes = 0;
+    for (long[] zone :
+        new long[][] {
+          {object - cache.redLeftPad(), object},
+          {object + cache.objectSize(), object + cache.inuse()}
+        }) {
+      boolean whole = zone[0] < zone[1];
+      for (long at = zone[0]; at < zone[1]; at++) {
+        boolean isThere = memory.page(at) instanceof PageRead.Present;
+        int value = isThere ? memory.u8(at) : -1;
+        if (value == RED_ACTIVE) {
+          return false;
+        }
+        whole &= value == RED_INACTIVE;
+      }
+      wholes += whole ? 1 : 0;
+    }
+    return wholes > 0;
+  }
+
+  private static SlabSurvey.Instant unlisted(Slab slab, int count) {
+    return new SlabSurvey.Instant(
+        slab.cache(),
+        count == 1
+            ? "an object of the slab at 0x%x is on no list and has the red zones of a free one"
+                .formatted(slab.address())
+            : "%d objects of the slab at 0x%x are on no list and have the red zones of free ones"
+                .formatted(count, slab.address()),
+        slab.freelist() == 0 && slab.inuse() == slab.objects()
+            ? "the kernel isolated this slab after an error that its log tells of, or a CPU was"
+                + " handing objects out"
+            : "a CPU was handing objects out or taking them back, or the kernel cut the list after"
+                + " an error that its log tells of");
+  }
+
   /// The size that was asked for, kept behind the tracks from 6.1 on, is more than 0 and not more
   /// than an object of the cache. No structure tells whether a kernel keeps it: the allocated
   /// objects of the slab do, when nearly all hold such a number there.
   private void originalSizes(
-      Slab slab, Freelist.Walker walker, SlabMemory memory, Consumer<SlabFault> report) {
+      Slab slab, BitSet free, SlabMemory memory, Consumer<SlabFault> report) {
     SlabCache cache = slab.cache();
     int at = cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0) + 2 * trackSize;
     if (at + 4 > cache.size() - cache.redLeftPad()) {
@@ -103,7 +163,7 @@ final class SlabPatterns {
     List<Integer> wrong = new ArrayList<>();
     for (int i = 0; i < slab.walkableObjects(); i++) {
       long address = slab.object(i) + at;
-      if (walker.isMet(i) || !isThere(memory, address, 4)) {
+      if (free.get(i) || !isThere(memory, address, 4)) {
         continue;
       }
       if (isSizeOf(cache, word32(memory, address))) {
