@@ -45,6 +45,12 @@ final class SlabPoisonCheck implements Check {
     allocated and freed them. With init_on_free: that free objects are zero but for their free
     pointers. Silent where a cache has none of these.
 
+    Legal, and so a note: objects on no list that have the red zones of free ones (one zone whole,
+    no byte 0xcc in the other), in a slab whose counters and list agree. The kernel gives up a
+    slab's free objects after an error that it reports, and a CPU takes objects off the list before
+    it makes their zones those of allocated ones. Their poison and padding are looked at as those of
+    free objects; a zone of an allocated object beside one of a free object is damage.
+
     It can mislead: the kernel repairs the bytes when it reports them itself; see the log.
     Next: the tracking data names the functions; look at who else holds the object.\
     """;
