@@ -45,7 +45,10 @@ final class SlabFreelistCheck implements Check {
     of the nodes' lists and of full slabs found through the page descriptors, and reads the slot of
     every object on no list. Each pointer must be an object of the slab on its stride; no object may
     come twice. The encoding of the pointers is
-    chosen once, by a vote of all slabs. After a break the walk goes on with the next slab.
+    chosen once, by a vote of all slabs. After a break the walk goes on behind it if bits put back
+    lead on, and with the next slab. Where the list and inuse disagree, the word is to blame that,
+    led elsewhere, makes the list as long as inuse says: the head, the last pointer, or the one that
+    led to an object which is not free; else the counter is (slab.counts).
 
     It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
     list, whose length the kernel records nowhere.
