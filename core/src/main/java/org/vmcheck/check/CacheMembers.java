@@ -48,6 +48,9 @@ final class CacheMembers {
   private static final Set<String> GEOMETRY =
       Set.of("size", "object_size", "offset", "inuse", "align", "red_left_pad", "flags");
 
+  /// The members that say where objects and their free pointers lie.
+  private static final Set<String> STRIDE = Set.of("size", "offset", "red_left_pad", "flags");
+
   private final Kernel kernel;
   private final SlabCache cache;
   private final StructLayout layout;
@@ -82,6 +85,11 @@ final class CacheMembers {
       OptionalLong expected,
       boolean isOneBit,
       String why) {
+    /// Whether the freelists are looked for in the wrong places with it.
+    boolean isStride() {
+      return STRIDE.contains(name);
+    }
+
     /// Whether the bytes that debugging options fix are looked for in the wrong places with it.
     boolean isGeometry() {
       return GEOMETRY.contains(name);
@@ -171,7 +179,7 @@ final class CacheMembers {
     }
     boolean isKnown = choice.size() == 1;
     // Any power of two is one bit away from zero: that shows nothing.
-    boolean isOneBit = !near.isEmpty() && (isKnown || held.get(name) != 0);
+    boolean isOneBit = !near.isEmpty() && held.get(name) != 0;
     return wrong(
         name,
         isKnown ? OptionalLong.of(choice.getFirst()) : OptionalLong.empty(),
@@ -273,6 +281,9 @@ final class CacheMembers {
     // The pointer lies behind the object or, from 5.7 on, in its middle (3202fa62fb43 "slub:
     // relocate freelist pointer to middle of object"), before that at its start.
     support += offset == usualOffset(v) ? 1 : 0;
+    if (flags.isPresent() && v.containsKey("red_left_pad")) {
+      support += has(v, flags.get().redZone()) == (v.get("red_left_pad") != 0) ? 1 : 0;
+    }
     return support;
   }
 
@@ -334,6 +345,13 @@ final class CacheMembers {
           new Broken(
               List.of("inuse", "object_size", "size"),
               "inuse is %d with object_size %d and size %d".formatted(inuse, objectSize, size)));
+    } else if (inuse != inuseOf(v) && flags.filter(f -> has(v, f.kasan())).isEmpty()) {
+      // Merging raises both alike, and a cache with red zones is never merged.
+      broken.add(
+          new Broken(
+              List.of("inuse", "object_size", "flags"),
+              "inuse is %d, and with object_size %d and these flags it is %d"
+                  .formatted(inuse, objectSize, inuseOf(v))));
     }
     for (String name : List.of("oo", "min")) {
       if (v.containsKey(name) && !isOrderAndCount(v.get(name), size)) {

@@ -22,6 +22,7 @@ import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.Slab;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
 
@@ -44,7 +45,10 @@ final class SlabFreelistCheck implements Check {
     of the nodes' lists and of full slabs found through the page descriptors, and reads the slot of
     every object on no list. Each pointer must be an object of the slab on its stride; no object may
     come twice. The encoding of the pointers is
-    chosen once, by a vote of all slabs. After a break the walk goes on with the next slab.
+    chosen once, by a vote of all slabs. After a break the walk goes on behind it if bits put back
+    lead on, and with the next slab. Where the list and inuse disagree, the word is to blame that,
+    led elsewhere, makes the list as long as inuse says: the head, the last pointer, or the one that
+    led to an object which is not free; else the counter is (slab.counts).
 
     It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
     list, whose length the kernel records nowhere.
@@ -77,7 +81,23 @@ final class SlabFreelistCheck implements Check {
     }
     Set<Long> wipedPages = new HashSet<>();
     SlabDrawing drawing = SlabDrawing.of(kernel, subjects.soundFaults());
+    List<String> gaps = new ArrayList<>();
     for (List<SlabFault.Broken> broken : byCache.values()) {
+      SlabCache cache = broken.getFirst().cache();
+      Optional<CacheMembers.Wrong> misleading =
+          subjects.wrongMembers().getOrDefault(cache, List.of()).stream()
+              .filter(CacheMembers.Wrong::isStride)
+              .findFirst();
+      if (misleading.isPresent()) {
+        // One fault is one finding: slab.lists has it, at the member.
+        gaps.add(
+            "%s of cache %s not judged: kmem_cache.%s, which says where the objects lie, is wrong"
+                .formatted(
+                    Words.plural(broken.size(), "broken freelist", "broken freelists"),
+                    Words.name(cache),
+                    misleading.get().name()));
+        continue;
+      }
       Optional<CacheDiagnosis> whole =
           CacheDiagnosis.ofBroken(kernel, survey.vote().decoder(), broken);
       if (whole.isPresent()) {
@@ -118,7 +138,6 @@ final class SlabFreelistCheck implements Check {
       }
     }
     List<Finding> findings = MissingSlabs.fold(found, subjects.dump().container());
-    List<String> gaps = new ArrayList<>();
     if (!survey.finished()) {
       gaps.add("the walk was ended by the deadline");
     }

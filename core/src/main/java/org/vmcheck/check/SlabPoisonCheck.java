@@ -18,7 +18,6 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
 import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.memory.MemoryRead;
@@ -46,6 +45,12 @@ final class SlabPoisonCheck implements Check {
     allocated and freed them. With init_on_free: that free objects are zero but for their free
     pointers. Silent where a cache has none of these.
 
+    Legal, and so a note: objects on no list that have the red zones of free ones (one zone whole,
+    no byte 0xcc in the other), in a slab whose counters and list agree. The kernel gives up a
+    slab's free objects after an error that it reports, and a CPU takes objects off the list before
+    it makes their zones those of allocated ones. Their poison and padding are looked at as those of
+    free objects; a zone of an allocated object beside one of a free object is damage.
+
     It can mislead: the kernel repairs the bytes when it reports them itself; see the log.
     Next: the tracking data names the functions; look at who else holds the object.\
     """;
@@ -69,17 +74,17 @@ final class SlabPoisonCheck implements Check {
         brokenObjects.add(broken.slab().object(bad.holder()));
       }
     }
-    Map<SlabCache, String> misplaced = MisplacedPatterns.of(subjects);
+    MisplacedPatterns misplaced = MisplacedPatterns.of(subjects, id());
     List<SlabFault.Pattern> faults = new ArrayList<>();
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Pattern pattern
-          && !misplaced.containsKey(pattern.cache())
+          && !misplaced.gaps().containsKey(pattern.cache())
           && (pattern.zone() != SlabFault.Zone.ZEROED
               || !brokenObjects.contains(pattern.slab().object(pattern.index())))) {
         faults.add(pattern);
       }
     }
-    List<Finding> findings = new ArrayList<>();
+    List<Finding> findings = new ArrayList<>(misplaced.findings());
     SlabFault.Pattern previous = null;
     for (SlabFault.Pattern fault : faults) {
       // One write that runs over several zones is one finding.
@@ -107,7 +112,7 @@ final class SlabPoisonCheck implements Check {
         new Coverage(
             Map.of("objects with fixed bytes", survey.patternObjects()),
             Map.of(),
-            List.copyOf(misplaced.values())));
+            List.copyOf(misplaced.gaps().values())));
   }
 
   private Finding finding(Kernel kernel, SlabFault.Pattern fault) {

@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
@@ -32,10 +33,16 @@ final class SlabPatterns {
   private final int trackCpuAt;
   private final int cpuCount;
   private final Kernel kernel;
+  private final Optional<StructLayout> descriptor;
+  private final int extensionSize;
 
   private SlabPatterns(Kernel kernel) {
     this.kernel = kernel;
-    flags = kernel.slabCaches().layout().orElseThrow().flags();
+    SlabLayout layout = kernel.slabCaches().layout().orElseThrow();
+    flags = layout.flags();
+    descriptor =
+        Optional.of(layout.slabStruct()).filter(s -> s.has("obj_exts") && s.has("stride"));
+    extensionSize = kernel.struct("slabobj_ext").map(e -> (int) e.size()).orElse(16);
     // struct static_key_false { struct static_key { atomic_t enabled; ... } }
     initOnFree = kernel.variable32("init_on_free").orElse(0) > 0;
     Optional<StructLayout> track = kernel.struct("track", "addr", "cpu");
@@ -75,49 +82,138 @@ final class SlabPatterns {
   /// Checks every object of a slab.
   ///
   /// @param walker knows which objects are free
+  /// @param memory points at the slab
   /// @param freeSetKnown whether it knows all of them: else free and allocated patterns both pass
+  /// @param allow takes states that are legal for an instant
   void check(
       Slab slab,
       Freelist.Walker walker,
       SlabMemory memory,
       boolean freeSetKnown,
-      Consumer<SlabFault> report) {
+      Consumer<SlabFault> report,
+      Consumer<SlabSurvey.Instant> allow) {
     SlabCache cache = slab.cache();
     if (!hasRoom(cache)) {
       return; // The flags are wrong, which is said of the cache.
     }
+    Extensions extensions = flags.hasPoison(cache) ? extensions(slab) : Extensions.NONE;
+    BitSet free = new BitSet();
+    int unlisted = 0;
     for (int i = 0; i < slab.walkableObjects(); i++) {
-      boolean free = walker.isMet(i);
-      if (!free && !freeSetKnown) {
+      if (walker.isMet(i)) {
+        free.set(i);
+      } else if (!freeSetKnown) {
         continue;
+      } else if (flags.hasRedZones(cache) && hasZonesOfFree(slab, i, memory)) {
+        free.set(i);
+        unlisted++;
       }
-      new ObjectCheck(slab, i, free, memory, report).run();
+      new ObjectCheck(slab, i, free.get(i), memory, extensions, report).run();
     }
-    if (freeSetKnown && flags.hasTracking(cache) && flags.isKmalloc(cache) && trackSize > 0) {
-      originalSizes(slab, walker, memory, report);
+    // If the counters do not agree with the lists, they tell of the objects that are lost.
+    if (unlisted > 0 && slab.inuse() + walker.met() == slab.objects()) {
+      allow.accept(unlisted(slab, unlisted));
+    }
+    if (freeSetKnown && originalSizeAt(cache) >= 0) {
+      originalSizes(slab, free, memory, report);
     }
     if (flags.hasPoison(cache)) {
       long tail = slab.base() + (long) slab.walkableObjects() * cache.size();
-      new ObjectCheck(slab, -1, false, memory, report)
+      new ObjectCheck(slab, -1, false, memory, extensions, report)
           .expect(SlabFault.Zone.SLAB_TAIL, tail, slab.base() + slab.byteCount(), POISON_INUSE);
     }
+  }
+
+  /// Bytes of a slab that hold the extensions of its objects (memory cgroup, allocation tag), one
+  /// each: in the tail of the slab, or in each object behind its other metadata.
+  ///
+  /// @param first address of the extension of object 0
+  /// @param stride from one to the next
+  private record Extensions(long first, long stride, int size, int count) {
+    static final Extensions NONE = new Extensions(0, 1, 0, 0);
+
+    boolean hold(long address) {
+      long distance = address - first;
+      return distance >= 0 && distance < stride * count && distance % stride < size;
+    }
+  }
+
+  /// Where a slab keeps its extensions if it keeps them itself (7.0 on: mm/slub.c,
+  /// alloc_slab_obj_exts_early). Then `obj_exts`, whose lowest three bits are flags, points into the
+  /// slab and `stride` leads from one to the next (Linux 7a8e71bc619d "mm/slab: use stride to access
+  /// slabobj_ext").
+  private Extensions extensions(Slab slab) {
+    if (descriptor.isEmpty()
+        || !(StructRef.read(kernel.memory(), descriptor.get(), slab.address())
+            instanceof StructRef read)) {
+      return Extensions.NONE;
+    }
+    long first = read.get("obj_exts") & ~7;
+    if (first < slab.base() || first >= slab.base() + slab.byteCount()) {
+      return Extensions.NONE;
+    }
+    long stride = Math.clamp(read.get("stride"), extensionSize, slab.byteCount());
+    return new Extensions(first, stride, extensionSize, slab.walkableObjects());
+  }
+
+  /// Whether the red zones of an object are those of a free one, one of them at most damaged: one
+  /// whole, and in the other no byte of an allocated object's.
+  ///
+  /// Such an object may be on no list. After an error the kernel gives up what a slab's list held
+  /// ("Marking all objects used", "Freelist cleared", "Freechain corrupt") and leaves the bytes. To
+  /// 6.0 each allocation from a debug cache took the whole list off for a moment; and at all times
+  /// an object is off the list before init_object makes its zones an allocated one's, and still off
+  /// after it made them a free one's.
+  private static boolean hasZonesOfFree(Slab slab, int index, SlabMemory memory) {
+    SlabCache cache = slab.cache();
+    long object = slab.object(index);
+    int wholes = 0;
+    for (long[] zone :
+        new long[][] {
+          {object - cache.redLeftPad(), object},
+          {object + cache.objectSize(), object + cache.inuse()}
+        }) {
+      boolean whole = zone[0] < zone[1];
+      for (long at = zone[0]; at < zone[1]; at++) {
+        boolean isThere = memory.page(at) instanceof PageRead.Present;
+        int value = isThere ? memory.u8(at) : -1;
+        if (value == RED_ACTIVE) {
+          return false;
+        }
+        whole &= value == RED_INACTIVE;
+      }
+      wholes += whole ? 1 : 0;
+    }
+    return wholes > 0;
+  }
+
+  private static SlabSurvey.Instant unlisted(Slab slab, int count) {
+    return new SlabSurvey.Instant(
+        slab.cache(),
+        count == 1
+            ? "an object of the slab at 0x%x is on no list and has the red zones of a free one"
+                .formatted(slab.address())
+            : "%d objects of the slab at 0x%x are on no list and have the red zones of free ones"
+                .formatted(count, slab.address()),
+        slab.freelist() == 0 && slab.inuse() == slab.objects()
+            ? "the kernel isolated this slab after an error that its log tells of, or a CPU was"
+                + " handing objects out"
+            : "a CPU was handing objects out or taking them back, or the kernel cut the list after"
+                + " an error that its log tells of");
   }
 
   /// The size that was asked for, kept behind the tracks from 6.1 on, is more than 0 and not more
   /// than an object of the cache. No structure tells whether a kernel keeps it: the allocated
   /// objects of the slab do, when nearly all hold such a number there.
   private void originalSizes(
-      Slab slab, Freelist.Walker walker, SlabMemory memory, Consumer<SlabFault> report) {
+      Slab slab, BitSet free, SlabMemory memory, Consumer<SlabFault> report) {
     SlabCache cache = slab.cache();
-    int at = dataAt(cache) + 2 * trackSize;
-    if (at + 4 > cache.size() - cache.redLeftPad()) {
-      return;
-    }
+    int at = originalSizeAt(cache);
     int right = 0;
     List<Integer> wrong = new ArrayList<>();
     for (int i = 0; i < slab.walkableObjects(); i++) {
       long address = slab.object(i) + at;
-      if (walker.isMet(i) || !isThere(memory, address, 4)) {
+      if (free.get(i) || !isThere(memory, address, 4)) {
         continue;
       }
       if (isSizeOf(cache, word32(memory, address))) {
@@ -145,6 +241,16 @@ final class SlabPatterns {
     }
   }
 
+  /// Offset of the requested size in the objects of a cache whose kernel may keep it; -1 if none
+  /// does.
+  private int originalSizeAt(SlabCache cache) {
+    if (!flags.hasTracking(cache) || !flags.isKmalloc(cache) || trackSize == 0) {
+      return -1;
+    }
+    int at = dataAt(cache) + 2 * trackSize;
+    return at + 4 <= cache.size() - cache.redLeftPad() ? at : -1;
+  }
+
   private static boolean isSizeOf(SlabCache cache, long bytes) {
     return bytes > 0 && bytes <= cache.objectSize();
   }
@@ -168,15 +274,23 @@ final class SlabPatterns {
     private final int index;
     private final boolean free;
     private final SlabMemory memory;
+    private final Extensions extensions;
     private final Consumer<SlabFault> report;
     private final long object;
 
-    ObjectCheck(Slab slab, int index, boolean free, SlabMemory memory, Consumer<SlabFault> report) {
+    ObjectCheck(
+        Slab slab,
+        int index,
+        boolean free,
+        SlabMemory memory,
+        Extensions extensions,
+        Consumer<SlabFault> report) {
       this.slab = slab;
       this.cache = slab.cache();
       this.index = index;
       this.free = free;
       this.memory = memory;
+      this.extensions = extensions;
       this.report = report;
       this.object = index < 0 ? slab.base() : slab.object(index);
     }
@@ -225,13 +339,14 @@ final class SlabPatterns {
 
     /// Reports the first run of bytes that are not what they must be.
     void expect(SlabFault.Zone zone, long from, long to, int pattern) {
+      boolean isPadding = zone == SlabFault.Zone.PADDING || zone == SlabFault.Zone.SLAB_TAIL;
       long first = -1;
       long end = -1;
       for (long at = from; at < to; at++) {
         if (!(memory.page(at) instanceof PageRead.Present)) {
           return;
         }
-        if (memory.u8(at) != pattern) {
+        if (memory.u8(at) != pattern && !(isPadding && extensions.hold(at))) {
           first = first == -1 ? at : first;
           end = at + 1;
         }
@@ -245,7 +360,7 @@ final class SlabPatterns {
       long slot = slab.slot(index);
       long first = -1;
       long end = -1;
-      for (long at = object; at < object + cache.objectSize(); at++) {
+      for (long at = object; at < object + clearedSize(); at++) {
         if (at == slot) {
           at += 7;
           continue;
@@ -262,6 +377,21 @@ final class SlabPatterns {
         fault(
             SlabFault.Zone.ZEROED, first, end, 0, "init_on_free clears an object when it is freed");
       }
+    }
+
+    /// How much of an object `init_on_free` clears. Where the requested size is kept, kernels may
+    /// clear that many bytes and no more and put the size back (mm/slub.c, slab_free_hook); others
+    /// clear all, the size with it. What is no size tells nothing.
+    private int clearedSize() {
+      int at = originalSizeAt(cache);
+      if (at < 0) {
+        return cache.objectSize();
+      }
+      if (!isThere(memory, object + at, 4)) {
+        return 0;
+      }
+      long size = word32(memory, object + at);
+      return size == 0 ? cache.objectSize() : isSizeOf(cache, size) ? (int) size : 0;
     }
 
     /// Each track names an address in kernel or module text and a CPU that exists.

@@ -242,6 +242,42 @@ class CacheMembersTest {
         .satisfies(one -> assertThat(one.subject().address()).isEqualTo(address));
   }
 
+  /// Without the flag the records of users are taken for padding.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aLostFlagIsOneFindingAndTheTwinWithOneBadObjectAnother(Layout layout) {
+    FakeImage image = image(layout);
+    long address = member(image, "debugged", "flags");
+    SlabFlags flags = image.kernel().slabCaches().layout().orElseThrow().flags();
+    image.flipBit(address, Long.numberOfTrailingZeros(flags.storeUser()));
+    assertThat(findings(subjects(image)))
+        .filteredOn(one -> one.check().equals("slab.poison"))
+        .singleElement()
+        .satisfies(one -> assertThat(one.subject().address()).isEqualTo(address));
+
+    FakeImage twin = image(layout);
+    long payloadEnd = twin.cache("debugged").slabs().getFirst().object(1) + 72;
+    twin.corrupt(payloadEnd, (byte) 0x41);
+    assertThat(findings(subjects(twin)))
+        .singleElement()
+        .satisfies(one -> assertThat(one.cause()).isEqualTo(Cause.REDZONE_OVERWRITTEN));
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aLostRedZoneFlagIsToldByInuse(Layout layout) {
+    FakeImage image = image(layout);
+    long address = member(image, "fenced", "flags");
+    SlabFlags flags = image.kernel().slabCaches().layout().orElseThrow().flags();
+    image.flipBit(address, Long.numberOfTrailingZeros(flags.redZone()));
+    assertThat(findings(subjects(image)))
+        .anySatisfy(
+            one -> {
+              assertThat(one.subject().address()).isEqualTo(address);
+              assertThat(one.cause()).isEqualTo(Cause.BIT_FLIP);
+            });
+  }
+
   @ParameterizedTest
   @MethodSource("withSecrets")
   void aSecretIsToldByOneListAlone(Layout layout) {
