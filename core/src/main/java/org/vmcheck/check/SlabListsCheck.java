@@ -46,17 +46,22 @@ final class SlabListsCheck implements Check {
     return """
     Follows slab_caches and the nodes' partial and full lists in both directions, and the CPUs'
     partial chains, which have only one, and compares each slab's place with its own account:
-    slab_cache, frozen, its node, the pages around it. A list with one bad link is read from the
-    other side, so that the slabs behind it are not lost. The members of each cache that the
-    allocator computes from one another must agree: size, object_size, inuse, offset, oo, min,
-    reciprocal_size, align, red_left_pad and the debugging flags; name must be readable, and ctor be
-    code.
+    slab_cache, frozen, its node, the pages around it, and the descriptors of all its pages (PG_head,
+    compound_head, the order). A list with one bad link is read from the other side, so that the
+    slabs behind it are not lost. Where a cache counts more slabs than were met, they are looked for:
+    without their mark, under another cache's name, or wiped; the word found is the fault, and the
+    counter was right. The members of each cache that the allocator computes from one another must
+    agree: size, object_size, inuse, offset, oo, min, reciprocal_size, align, red_left_pad and the
+    debugging flags; name must be readable, and ctor be code.
 
     Legal for an instant, and so notes: with list_lock held, nr_partial one off, more if as many
-    slabs are on no list, and one node linked half; with a slab's page locked, inuse one off; one
-    slab a CPU that a cache's nr_slabs does not count and that no list keeps, whatever its words say
+    slabs are on no list, one node linked half, and one slab a node that is full or frozen and still
+    on its partial list; a freelist and no slab, for one cache a CPU, if the objects lie in a frozen
+    slab of the cache that no list keeps (the CPU lets go of it); with a slab's page locked, inuse
+    one off; one slab a CPU that a cache's nr_slabs does not count and that no list keeps, whatever its words say
     (it is built or given back); a cache with refcount 0 (destroyed, or kept for leaked objects);
-    empty slabs on no list; slabs carried between lists, up to 64 a CPU (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs
+    empty slabs on no list; slabs carried between lists, up to 64 a CPU (frozen up to 6.7, from 6.8
+    on without the mark of a node's list) and else one a CPU; full slabs
     that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches.
     With a barn's lock held, nr_full and nr_empty one off (or as many as there are, with an empty
     list) and one sheaf linked half; with the lock of a CPU's sheaves held, rcu_free full, a sheaf in
@@ -173,6 +178,20 @@ final class SlabListsCheck implements Check {
                         .formatted(overlap.pfn(), overlap.pages(), overlap.slab()),
                     Evidence.UNKNOWN,
                     overlap.slab()));
+        case SlabFault.Descriptor descriptor ->
+            findings.add(
+                finding(
+                    kernel,
+                    descriptor,
+                    Cause.METADATA_OVERWRITTEN,
+                    "%s of page frame 0x%x, of a slab of cache %s, is wrong: %s"
+                        .formatted(
+                            descriptor.member(),
+                            descriptor.pfn(),
+                            Words.name(descriptor.cache()),
+                            descriptor.why()),
+                    descriptor.raw(),
+                    descriptor.slab()));
         case SlabFault.Broken _, SlabFault.Count _, SlabFault.Pattern _, SlabFault.Absent _ -> {}
       }
     }
@@ -482,6 +501,7 @@ final class SlabListsCheck implements Check {
           case SlabFault.Count count -> count.counter();
           case SlabFault.Pattern pattern -> pattern.zone().words();
           case SlabFault.Overlap _ -> "slab in a slab";
+          case SlabFault.Descriptor descriptor -> descriptor.member();
           case SlabFault.Absent _ -> "pages";
         });
   }

@@ -231,6 +231,92 @@ public final class MemMap {
     return head < 0 || head >= pfn;
   }
 
+  /// A word of a compound page's descriptors that does not agree with the page's order.
+  ///
+  /// @param address of the word
+  /// @param member by the kernel's names
+  record BadWord(long pfn, long address, long raw, String member, String why) {}
+
+  /// Looks at the descriptors of a slab of several pages: the head's flag, the tails' way back, the
+  /// order. All of them are set before the slab is marked and stay until the mark is gone
+  /// (`prep_compound_page`), so that no lock and no instant excuses a difference.
+  ///
+  /// @param bytes memory that holds the head's descriptor
+  /// @param at its offset
+  /// @return null if all agree, or cannot be read
+  BadWord checkCompound(long pfn, int order, MemorySegment bytes, long at) {
+    long head = descriptor(pfn);
+    if (shape.headMask() != 0 && (flags(bytes, at) & shape.headMask()) == 0) {
+      return new BadWord(
+          pfn,
+          head + shape.flagsAt(),
+          flags(bytes, at),
+          "flags",
+          "PG_head is not set on the first of %d pages".formatted(1 << order));
+    }
+    MemorySegment all = bytes;
+    long start = at;
+    long byteCount = (long) shape.size() << order;
+    if (at + byteCount > bytes.byteSize()) {
+      if (!(memory.read(head, (int) byteCount) instanceof MemoryRead.Bytes(var view))) {
+        return null;
+      }
+      all = view.segment();
+      start = 0;
+    }
+    for (int i = 1; i < 1 << order; i++) {
+      long word = all.get(WORD, start + (long) i * shape.size() + shape.compoundAt());
+      if (word != (head | 1) && ((word & 1) == 0 || headOf(pfn + i, word) != pfn)) {
+        return new BadWord(
+            pfn + i,
+            head + (long) i * shape.size() + shape.compoundAt(),
+            word,
+            "compound_head",
+            "it does not lead to page frame 0x%x, the first of %d pages"
+                .formatted(pfn, 1 << order));
+      }
+    }
+    if (shape.orderAt() >= 0) {
+      int told = all.get(ValueLayout.JAVA_BYTE, start + shape.orderAt()) & 0xff;
+      if (told != order) {
+        return new BadWord(
+            pfn + 1,
+            head + shape.orderAt(),
+            all.get(WORD, start + shape.orderAt()),
+            "the order",
+            "it is %d, and the slab's objects fill order %d".formatted(told, order));
+      }
+    }
+    return null;
+  }
+
+  boolean isMarkedAsSlab(MemorySegment bytes, long at) {
+    return shape.slab().matches(flags(bytes, at), type(bytes, at));
+  }
+
+  boolean isFreeBlock(MemorySegment bytes, long at) {
+    return shape.buddy().matches(flags(bytes, at), type(bytes, at));
+  }
+
+  /// Whether a descriptor is all zeros, which the kernel makes none: it counts map counts from -1
+  /// and keeps what uses a page in the same word.
+  boolean isWiped(MemorySegment bytes, long at) {
+    long all = 0;
+    for (int i = 0; i + 8 <= shape.size(); i += 8) {
+      all |= bytes.get(WORD, at + i);
+    }
+    return all == 0;
+  }
+
+  String slabMarkName() {
+    return shape.slab() instanceof PageShape.Mark.FlagBit ? "flags" : "page_type";
+  }
+
+  /// Offset in a descriptor of the word that marks slabs.
+  int slabMarkAt() {
+    return shape.slab() instanceof PageShape.Mark.FlagBit ? shape.flagsAt() : shape.typeAt();
+  }
+
   /// The frame of the head of the compound page that a frame belongs to; the frame itself if it is
   /// no tail, -1 if the descriptor cannot be read.
   public long head(long pfn) {

@@ -17,6 +17,8 @@ import org.vmcheck.dump.Vmcoreinfo;
 /// @param reservedBit bit of PG_reserved; -1 if not known
 /// @param lruBit bit of PG_lru; -1 if not known
 /// @param headMask mask of PG_head; 0 if not known
+/// @param orderAt offset from a compound page's first descriptor of the byte that holds its order;
+///   -1 if not known
 /// @param mappingAt offset of `mapping`
 /// @param privateAt offset of `private`
 record PageShape(
@@ -31,6 +33,7 @@ record PageShape(
     int lruBit,
     int hwPoisonBit,
     long headMask,
+    int orderAt,
     int mappingAt,
     int privateAt,
     int refcountAt) {
@@ -90,7 +93,8 @@ record PageShape(
             reserved,
             (int) info.number("PG_lru").orElseGet(() -> flagBit(kernel, "PG_lru")),
             (int) info.number("PG_hwpoison").orElseGet(() -> flagBit(kernel, "PG_hwpoison")),
-            info.number("PG_head_mask").orElse(0),
+            info.number("PG_head_mask").orElseGet(() -> maskOf(flagBit(kernel, "PG_head"))),
+            orderAt(kernel, page, (int) size),
             offset(info, page, "mapping"),
             offset(info, page, "private"),
             offset(info, page, "_refcount")));
@@ -104,6 +108,30 @@ record PageShape(
       }
     }
     return page.flatMap(p -> p.firstMember(members)).map(m -> m.offset()).orElse(-1);
+  }
+
+  private static long maskOf(int bit) {
+    return bit < 0 || bit > 63 ? 0 : 1L << bit;
+  }
+
+  /// The second descriptor tells the order: in `page.compound_order`, then in
+  /// `folio._folio_order`, and where that is gone in the low byte of `folio._flags_1`
+  /// (`folio_order` in Linux `include/linux/mm.h`).
+  private static int orderAt(
+      Kernel kernel, Optional<StructLayout> page, int size) {
+    if (page.isPresent() && page.get().has("compound_order")) {
+      return size + page.get().member("compound_order").orElseThrow().offset();
+    }
+    Optional<StructLayout> folio = kernel.struct("folio", "_flags_1");
+    if (folio.isEmpty()) {
+      return -1;
+    }
+    return folio
+        .get()
+        .firstMember("_folio_order", "_flags_1")
+        .map(member -> member.offset())
+        .filter(at -> at >= size && at + 8 <= 2 * size)
+        .orElse(-1);
   }
 
   private static int flagBit(Kernel kernel, String name) {

@@ -114,6 +114,17 @@ public sealed interface SlabFault {
     }
   }
 
+  /// A page descriptor of a slab that does not say what each of its kind says.
+  ///
+  /// @param slab address of the slab's first descriptor
+  /// @param pfn of the page described
+  /// @param address of the word that is wrong
+  /// @param raw what it holds
+  /// @param member the word by the kernel's names
+  record Descriptor(
+      SlabCache cache, long slab, long pfn, long address, long raw, String member, String why)
+      implements SlabFault {}
+
   /// A slab in a place where it must not be, in two, or in none.
   ///
   /// @param places where it is

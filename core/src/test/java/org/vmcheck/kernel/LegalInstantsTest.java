@@ -4,7 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -23,12 +25,22 @@ class LegalInstantsTest {
   }
 
   private static FakeImage image(Layout layout) {
+    return image(layout, 5);
+  }
+
+  private static FakeImage image(Layout layout, int seed) {
     return FakeKernel.of(layout)
-        .seed(5)
+        .seed(seed)
         .cpus(2)
         .cache(FakeCache.named("victim", 240).partial(6).full(4))
         .cache(FakeCache.named("bystander", 128).partial(6))
         .build();
+  }
+
+  private static Optional<SlabImage> ofCpu0(FakeImage image, String cache) {
+    return image.cache(cache).slabs(SlabImage.Place.CPU_SLAB).stream()
+        .filter(one -> one.cpu() == 0 && !one.cpuFreelist().isEmpty())
+        .findFirst();
   }
 
   private static void lock(FakeImage image, CacheImage cache) {
@@ -200,6 +212,78 @@ class LegalInstantsTest {
     image.corruptWord(counter, image.word(counter) - count);
     assertThat(taken).hasSize(count);
     return taken;
+  }
+
+  /// Puts full slabs at the head of the node's partial list and counts them.
+  static List<SlabImage> linkFull(FakeImage image, CacheImage cache, int count) {
+    List<SlabImage> full = cache.slabs(SlabImage.Place.FULL).subList(0, count);
+    String list = image.layout().has(image.layout().slabStruct(), "slab_list") ? "slab_list" : "lru";
+    long head = image.member("kmem_cache_node", cache.node(0), "partial");
+    for (SlabImage slab : full) {
+      long link = image.member(slab, list);
+      long first = image.word(head);
+      image.corruptWord(link, first);
+      image.corruptWord(link + 8, head);
+      image.corruptWord(first + 8, link);
+      image.corruptWord(head, link);
+    }
+    count(image, cache, "nr_partial", count);
+    return full;
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void oneSlabWhoseFreelistWasTakenMayBeOnTheListWhileTheLockIsHeld(Layout layout) {
+    for (int count : new int[] {1, 2}) {
+      FakeImage image = image(layout);
+      linkFull(image, image.cache("victim"), count);
+      lock(image, image.cache("victim"));
+      SlabSurvey survey = image.survey();
+      assertThat(survey.faults()).hasSize(count == 1 ? 0 : 2);
+      assertThat(survey.instants()).hasSize(count == 1 ? 1 : 0);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aCpuThatLetsGoOfItsSlabHasAFreelistAndNoSlab(Layout layout) {
+    if (!layout.has("kmem_cache", "cpu_slab")) {
+      return;
+    }
+    for (boolean isTwice : List.of(false, true)) {
+      FakeImage image =
+          IntStream.range(5, 50)
+              .mapToObj(seed -> image(layout, seed))
+              .filter(one -> ofCpu0(one, "victim").isPresent())
+              .filter(one -> ofCpu0(one, "bystander").isPresent())
+              .findFirst()
+              .orElseThrow();
+      long held = image.allocated().get("victim");
+      for (String name : isTwice ? List.of("victim", "bystander") : List.of("victim")) {
+        SlabImage slab = ofCpu0(image, name).orElseThrow();
+        Kernel kernel = image.kernel();
+        long pointer = image.word(image.member("kmem_cache", slab.cache().address(), "cpu_slab"));
+        long address = kernel.perCpu().address(pointer, kernel.perCpu().cpus().indexOf(0));
+        image.corruptWord(
+            image.member(
+                "kmem_cache_cpu",
+                address,
+                layout.has("kmem_cache_cpu", "slab") ? "slab" : "page"),
+            0);
+      }
+      SlabSurvey survey = image.survey();
+      // A CPU does one at a time.
+      assertThat(survey.faults()).hasSize(isTwice ? 1 : 0);
+      assertThat(survey.instants())
+          .singleElement()
+          .extracting("what")
+          .asString()
+          .contains("a freelist and no slab");
+      assertThat(survey.tallies())
+          .filteredOn(tally -> tally.cache().name().equals("victim"))
+          .singleElement()
+          .satisfies(tally -> assertThat(tally.allocated()).isEqualTo(held));
+    }
   }
 
   private static void count(FakeImage image, CacheImage cache, String counter, long more) {

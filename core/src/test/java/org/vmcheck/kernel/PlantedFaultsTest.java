@@ -249,6 +249,296 @@ class PlantedFaultsTest {
     assertThat(onlyFault(image, SlabFault.Place.class).slab().address()).isEqualTo(slab.address());
   }
 
+  // ---- places
+
+  private static long cpuSlabMember(FakeImage image, SlabImage slab, String member) {
+    Kernel kernel = image.kernel();
+    long pointer = image.word(image.member("kmem_cache", slab.cache().address(), "cpu_slab"));
+    int index = kernel.perCpu().cpus().indexOf(slab.cpu());
+    return image.member("kmem_cache_cpu", kernel.perCpu().address(pointer, index), member);
+  }
+
+  private static String cpuSlabName(Layout layout) {
+    return layout.has("kmem_cache_cpu", "slab") ? "slab" : "page";
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuSlabs")
+  void aWrongNameOfACpusSlabIsFoundWhereItIsKept(Layout layout) {
+    FakeImage healthy = image(layout);
+    SlabImage other = healthy.cache("victim").slabs(SlabImage.Place.FULL).getFirst();
+    SlabImage stranger = healthy.cache("bystander").slabs(SlabImage.Place.FULL).getFirst();
+    long free = healthy.descriptor(0x3);
+    for (long wrong :
+        new long[] {other.address(), stranger.address(), free, 0x4141_4141_4141_4141L}) {
+      FakeImage image = image(layout);
+      long word = cpuSlabMember(image, cpuSlab(image), cpuSlabName(layout));
+      image.corruptWord(word, wrong);
+      SlabFault.Stray stray = onlyFault(image, SlabFault.Stray.class);
+      assertThat(stray.address()).isEqualTo(word);
+      assertThat(stray.raw()).isEqualTo(wrong);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuSlabs")
+  void aFreelistWithoutASlabBlamesTheCpusWordAndNotTheCache(Layout layout) {
+    FakeImage image = image(layout);
+    long word = cpuSlabMember(image, cpuSlab(image), "freelist");
+    SlabImage full = image.cache("bystander").slabs(SlabImage.Place.FULL).getFirst();
+    image.corruptWord(cpuSlabMember(image, cpuSlab(image), cpuSlabName(layout)), 0);
+    image.corruptWord(word, full.object(0));
+    SlabFault.Stray stray = onlyFault(image, SlabFault.Stray.class);
+    assertThat(stray.address()).isEqualTo(word);
+    assertThat(stray.raw()).isEqualTo(full.object(0));
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aFullSlabOnANodesPartialListIsFound(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = LegalInstantsTest.linkFull(image, image.cache("victim"), 1).getFirst();
+    SlabFault.Place place = onlyFault(image, SlabFault.Place.class);
+    assertThat(place.slab().address()).isEqualTo(slab.address());
+    assertThat(place.why()).contains("full");
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aNegativeCounterIsAWrongOne(Layout layout) {
+    for (long wrong : new long[] {-1, -3, Long.MIN_VALUE}) {
+      for (String counter : List.of("nr_partial", "nr_slabs")) {
+        if (!layout.has("kmem_cache_node", counter)) {
+          continue;
+        }
+        FakeImage image = image(layout);
+        long at = image.member("kmem_cache_node", image.cache("victim").node(0), counter);
+        image.corruptWord(at, wrong);
+        assertThat(onlyFault(image, SlabFault.Count.class).address()).isEqualTo(at);
+      }
+    }
+  }
+
+  private static String chainCount(Layout layout) {
+    return layout.has(layout.slabStruct(), "slabs") ? "slabs" : "pages";
+  }
+
+  /// The chain of partial slabs of a CPU, which has several.
+  private static List<SlabImage> chain(FakeImage image) {
+    List<SlabImage> ofCpu =
+        image.cache("victim").slabs(SlabImage.Place.CPU_PARTIAL).stream()
+            .filter(slab -> slab.cpu() == 0)
+            .toList();
+    assertThat(ofCpu).hasSizeGreaterThan(2);
+    String counter = chainCount(image.layout());
+    return ofCpu.stream()
+        .sorted(
+            (a, b) ->
+                Integer.compare(
+                    (int) image.word(image.member(b, counter)),
+                    (int) image.word(image.member(a, counter))))
+        .toList();
+  }
+
+  private static FakeImage imageWithChain(Layout layout) {
+    return FakeKernel.of(layout)
+        .seed(11)
+        .cache(FakeCache.named("victim", 240).partial(3).cpuPartial(4).sheaves(12))
+        .cache(FakeCache.named("bystander", 240))
+        .build();
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuPartials")
+  void anyWrongCountOnACpusPartialListIsFound(Layout layout) {
+    int length = chain(imageWithChain(layout)).size();
+    for (int i = 0; i < length; i++) {
+      for (int wrong : new int[] {0, -1, 100, Integer.MIN_VALUE}) {
+        FakeImage image = imageWithChain(layout);
+        long at = image.member(chain(image).get(i), chainCount(layout));
+        image.corruptWord(at, (image.word(at) & 0xffff_ffff_0000_0000L) | (wrong & 0xffff_ffffL));
+        SlabFault.Count count = onlyFault(image, SlabFault.Count.class);
+        assertThat(count.address()).isEqualTo(at);
+        assertThat(count.expected()).isEqualTo(length - i);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuPartials")
+  void aChainOfACpusPartialSlabsThatIsCutBlamesNext(Layout layout) {
+    for (int i : new int[] {0, 1}) {
+      FakeImage image = imageWithChain(layout);
+      long next = image.member(chain(image).get(i), "next");
+      image.corruptWord(next, 0);
+      SlabFault.Stray stray = onlyFault(image, SlabFault.Stray.class);
+      assertThat(stray.address()).isEqualTo(next);
+      assertThat(stray.raw()).isZero();
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCpuPartials")
+  void aChainThatLeavesItsCacheIsFoundAtTheWordThatLeadsAway(Layout layout) {
+    FakeImage image = imageWithChain(layout);
+    long next = image.member(chain(image).getLast(), "next");
+    SlabImage elsewhere = image.cache("bystander").slabs(SlabImage.Place.FULL).getFirst();
+    image.corruptWord(next, elsewhere.address());
+    SlabFault.Stray stray = onlyFault(image, SlabFault.Stray.class);
+    assertThat(stray.address()).isEqualTo(next);
+  }
+
+  // ---- descriptors of slabs of several pages
+
+  private static SlabImage several(FakeImage image) {
+    return image.cache("several").slabs(SlabImage.Place.FULL).getFirst();
+  }
+
+  private static FakeImage imageOfSeveral(Layout layout) {
+    return FakeKernel.of(layout)
+        .seed(11)
+        .cache(FakeCache.named("several", 1000).order(3).full(2))
+        .build();
+  }
+
+  private static SlabFault.Descriptor onlyDescriptor(FakeImage image, long address) {
+    SlabFault.Descriptor fault = onlyFault(image, SlabFault.Descriptor.class);
+    assertThat(fault.address()).isEqualTo(address);
+    assertThat(fault.raw()).isEqualTo(image.word(address));
+    assertThat(fault.cache().name()).isEqualTo("several");
+    return fault;
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aHeadWithoutItsFlagIsFound(Layout layout) {
+    FakeImage image = imageOfSeveral(layout);
+    SlabImage slab = several(image);
+    image.flipBit(slab.address(), layout.pageFlag("PG_head").orElseThrow());
+    onlyDescriptor(image, slab.address());
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aTailThatDoesNotLeadToItsHeadIsFound(Layout layout) {
+    for (int tail : new int[] {1, 2, 7}) {
+      for (long change : new long[] {0, 64, 1, 1L << 40}) {
+        FakeImage image = imageOfSeveral(layout);
+        SlabImage slab = several(image);
+        long word =
+            image.member(
+                "page",
+                image.descriptor(slab.pfn() + tail),
+                layout.has("page", "compound_head") ? "compound_head" : "compound_info");
+        image.corruptWord(word, change == 0 ? 0 : image.word(word) ^ change);
+        assertThat(onlyDescriptor(image, word).pfn()).isEqualTo(slab.pfn() + tail);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aTailMarkedAsASlabIsFound(Layout layout) {
+    if (layout.slabMark() != Layout.SlabMark.FLAG) {
+      return;
+    }
+    FakeImage image = imageOfSeveral(layout);
+    SlabImage slab = several(image);
+    long flags = image.descriptor(slab.pfn() + 2);
+    image.flipBit(flags, layout.pageFlag("PG_slab").orElseThrow());
+    assertThat(onlyDescriptor(image, flags).pfn()).isEqualTo(slab.pfn() + 2);
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void anOrderThatDoesNotFitIsFoundWhereItIsKnown(Layout layout) {
+    FakeImage image = imageOfSeveral(layout);
+    int at = image.kernel().memMap().orElseThrow().shape().orderAt();
+    if (at < 0) {
+      return;
+    }
+    image.flipBit(several(image).address() + at, 2);
+    onlyDescriptor(image, several(image).address() + at);
+  }
+
+  // ---- slabs that are not met as slabs of their cache
+
+  /// A slab of each place that the cache uses, in a kernel whose other cache has other geometry.
+  private static FakeImage imageOfTwo(Layout layout) {
+    return FakeKernel.of(layout)
+        .seed(11)
+        .cache(FakeCache.named("victim", 240).partial(3).full(3).sheaves(0))
+        .cache(FakeCache.named("bystander", 96).full(3).sheaves(0))
+        .build();
+  }
+
+  private static List<SlabImage> oneOfEachPlace(FakeImage image) {
+    return Stream.of(SlabImage.Place.FULL, SlabImage.Place.NODE_PARTIAL, SlabImage.Place.CPU_SLAB)
+        .flatMap(place -> image.cache("victim").slabs(place).stream().limit(1))
+        .toList();
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCounters")
+  void aSlabWithoutItsMarkIsFoundAtTheMark(Layout layout) {
+    for (SlabImage slab : oneOfEachPlace(imageOfTwo(layout))) {
+      FakeImage image = imageOfTwo(layout);
+      int at = image.kernel().memMap().orElseThrow().slabMarkAt();
+      long word = slab.address() + at;
+      image.corruptWord(
+          word, layout.slabMark() == Layout.SlabMark.FLAG ? 0 : image.word(word) | 0xffff_ffffL);
+      SlabFault.Descriptor fault = onlyFault(image, SlabFault.Descriptor.class);
+      assertThat(fault.address()).isEqualTo(word);
+      assertThat(fault.raw()).isEqualTo(image.word(word));
+      assertThat(fault.cache().name()).isEqualTo("victim");
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCounters")
+  void aWipedDescriptorIsFoundWhereItIs(Layout layout) {
+    for (SlabImage slab : oneOfEachPlace(imageOfTwo(layout))) {
+      if (slab.place() == SlabImage.Place.NODE_PARTIAL) {
+        continue; // The list is broken there, and said so.
+      }
+      FakeImage image = imageOfTwo(layout);
+      image.fill(slab.address(), 0, layout.size("page"));
+      SlabFault.Descriptor fault = onlyFault(image, SlabFault.Descriptor.class);
+      assertThat(fault.address()).isEqualTo(slab.address());
+      assertThat(fault.cache().name()).isEqualTo("victim");
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCounters")
+  void aFullSlabThatNamesAnotherCacheIsOneFaultAtSlabCache(Layout layout) {
+    for (List<String> names :
+        List.of(List.of("victim", "bystander"), List.of("bystander", "victim"))) {
+      FakeImage image = imageOfTwo(layout);
+      SlabImage slab = image.cache(names.getFirst()).slabs(SlabImage.Place.FULL).getFirst();
+      long word = image.member(slab, "slab_cache");
+      image.corruptWord(word, image.cache(names.getLast()).address());
+      SlabFault.Owner owner = onlyFault(image, SlabFault.Owner.class);
+      assertThat(owner.address()).isEqualTo(word);
+      assertThat(owner.cache().name()).isEqualTo(names.getFirst());
+      assertThat(image.survey().tallies())
+          .allSatisfy(
+              tally ->
+                  assertThat(tally.allocated())
+                      .isEqualTo(image.allocated().get(tally.cache().name())));
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withCounters")
+  void aSlabThatIsNowhereLeavesTheCounter(Layout layout) {
+    FakeImage image = imageOfTwo(layout);
+    long counter =
+        image.member("kmem_cache_node", image.cache("victim").node(0), "nr_slabs");
+    image.corruptWord(counter, image.word(counter) + 1);
+    assertThat(onlyFault(image, SlabFault.Count.class).address()).isEqualTo(counter);
+  }
+
   // ---- sheaves
 
   private static SheafImage sheaf(FakeImage image, SheafImage.Place place) {

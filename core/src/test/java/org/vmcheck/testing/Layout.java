@@ -572,6 +572,7 @@ public final class Layout {
             "compound_pincount",
             "compound_pincount.counter",
             "compound_nr")
+        .drop("folio", "_folio_dtor", "_folio_order")
         .orderAt(OrderAt.FLAGS_1)
         .flags(FLAGS_6_6)
         .middle()
