@@ -95,7 +95,8 @@ final class SlabsCommand implements Callable<Integer> {
           spec,
           null,
           switch (format) {
-            case TEXT -> text(rows) + (cache == null ? "" : listing(analyzer.slabs(cache, objects)));
+            case TEXT ->
+                text(rows) + (cache == null ? "" : listing(analyzer.slabs(cache, objects)));
             case CSV -> objects ? objectsCsv(analyzer.slabs(cache, objects)) : csv(rows);
             case JSON ->
                 objects
@@ -141,12 +142,7 @@ final class SlabsCommand implements Callable<Integer> {
                       + (slab.caution().isEmpty() ? "" : "; " + slab.caution())));
       if (objects) {
         for (SlabListing.Slot slot : slab.objects()) {
-          out.append(
-              "  %5d  %016x  %s%n"
-                  .formatted(
-                      slot.index(),
-                      slot.address(),
-                      slot.words()));
+          out.append("  %5d  %016x  %s%n".formatted(slot.index(), slot.address(), slot.words()));
         }
       }
     }

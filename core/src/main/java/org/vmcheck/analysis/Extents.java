@@ -47,11 +47,7 @@ final class Extents {
     SlabCache ofCaches = caches.get("kmem_cache");
     cacheBytes = ofCaches == null ? 8 : ofCaches.objectSize();
     descriptorBytes =
-        kernel
-            .struct("slab")
-            .or(() -> kernel.struct("page"))
-            .map(StructLayout::size)
-            .orElse(8L);
+        kernel.struct("slab").or(() -> kernel.struct("page")).map(StructLayout::size).orElse(8L);
   }
 
   /// The cache of that name, as findings print it; null if there is none.
@@ -71,8 +67,7 @@ final class Extents {
       long pfn = kernel.memMap().get().pfn(subject.slab());
       descriptor = range(subject.slab(), descriptorBytes);
       if (pfn >= 0 && cache != null) {
-        slab =
-            range(kernel.memory().map().directMapAddress(pfn << 12), 4096L << cache.order());
+        slab = range(kernel.memory().map().directMapAddress(pfn << 12), 4096L << cache.order());
       }
     }
     return new Of(

@@ -124,9 +124,6 @@ final class KernelDescription {
       }
     }
     return new KernelFacts.PanicFacts(
-        best,
-        cpu,
-        crashTime,
-        context.subList(0, Math.min(8, context.size())));
+        best, cpu, crashTime, context.subList(0, Math.min(8, context.size())));
   }
 }

@@ -101,8 +101,7 @@ final class LogQuotes {
   }
 
   /// Reports of an address in the object, of the bad word, or of what holds it.
-  private Set<Report> sameObject(
-      Finding finding, List<Evidence> support, List<Evidence> against) {
+  private Set<Report> sameObject(Finding finding, List<Evidence> support, List<Evidence> against) {
     Subject subject = finding.subject();
     Extents.Range object = extents.of(subject).object();
     Set<Report> same = new LinkedHashSet<>();
@@ -146,9 +145,7 @@ final class LogQuotes {
       Finding finding, Set<Report> told, List<Evidence> support, List<Evidence> against) {
     long physical = finding.subject().physical();
     List<Report> here =
-        physical == Evidence.UNKNOWN
-            ? List.of()
-            : byFrame.getOrDefault(physical >>> 12, List.of());
+        physical == Evidence.UNKNOWN ? List.of() : byFrame.getOrDefault(physical >>> 12, List.of());
     boolean isFlip = finding.cause() == Cause.BIT_FLIP;
     int shown = 0;
     for (Report report : here) {

@@ -25,8 +25,8 @@ import org.vmcheck.memory.MemoryRead;
 /// and stack; those of the CPU that panicked come first and alone make a finding related.
 ///
 /// Related: a word that is the address of the bad word or of its object, points into the object, or
-/// is the bad word or what it decodes to; or a fault within a page behind the latter, which is how a
-/// structure's member is reached through a bad pointer. Maybe related: the same on another CPU; a
+/// is the bad word or what it decodes to; or a fault within a page behind the latter, which is how
+/// a structure's member is reached through a bad pointer. Maybe related: the same on another CPU; a
 /// word that points only into the slab, to its descriptor or the kmem_cache; a fault in the
 /// allocator's own code.
 final class PanicRelation {
@@ -94,8 +94,7 @@ final class PanicRelation {
   /// @param offset of that from rsp
   /// @param who the CPU in words, or the oops
   /// @param isPanicking whether it is the panicking task's
-  private record Place(
-      long word, String register, int offset, String who, boolean isPanicking) {
+  private record Place(long word, String register, int offset, String who, boolean isPanicking) {
     String words() {
       return (register.isEmpty() ? "the stack word at rsp+0x%x".formatted(offset) : register)
           + " of "
@@ -170,7 +169,11 @@ final class PanicRelation {
             (name, word) -> {
               Place place =
                   new Place(
-                      word, name.equals("CR2") ? "the address that faulted" : name, 0, "the oops", true);
+                      word,
+                      name.equals("CR2") ? "the address that faulted" : name,
+                      0,
+                      "the oops",
+                      true);
               put(place);
               if (name.equals("CR2")) {
                 faults.add(place);
@@ -214,8 +217,8 @@ final class PanicRelation {
     }
   }
 
-  /// The CPUs that wrote the notes, which stand in their order without those that are offline; empty
-  /// if that does not fit.
+  /// The CPUs that wrote the notes, which stand in their order without those that are offline;
+  /// empty if that does not fit.
   private List<Integer> cpus(int notes) {
     List<Integer> online = kernel.perCpu().onlineCpus();
     List<Integer> possible = kernel.perCpu().cpus();
@@ -251,13 +254,12 @@ final class PanicRelation {
     long end = (stack | (STACK_BYTES - 1)) + 1;
     for (long page = stack; page != end && words.size() < MAX_WORDS; ) {
       long next = Math.min(end, (page | 4095) + 1);
-      if (!(kernel.memory().read(page, (int) (next - page)) instanceof MemoryRead.Bytes(
-          ByteView view))) {
+      if (!(kernel.memory().read(page, (int) (next - page))
+          instanceof MemoryRead.Bytes(ByteView view))) {
         return;
       }
       for (long at = 0; at < next - page; at += 8) {
-        put(
-            new Place(view.u64(at), "", (int) (page + at - stack), who, isPanicking));
+        put(new Place(view.u64(at), "", (int) (page + at - stack), who, isPanicking));
       }
       page = next;
     }
@@ -283,8 +285,7 @@ final class PanicRelation {
     }
     Relation best = best(finding);
     if (best != null) {
-      String words =
-          best.place.words() + " " + best.how;
+      String words = best.place.words() + " " + best.how;
       return new Evidence.WordAt(
           best.place.word,
           Evidence.UNKNOWN,
@@ -340,7 +341,8 @@ final class PanicRelation {
               new Relation(
                   2,
                   fault,
-                  "is 0x%x bytes behind what the bad word points to".formatted(fault.word - value)));
+                  "is 0x%x bytes behind what the bad word points to"
+                      .formatted(fault.word - value)));
         }
       }
     }

@@ -107,18 +107,18 @@ final class Questions {
         memMap.endPfn(),
         c -> c.name().equals(cache),
         view -> {
-      Slab slab = view.slab();
-      String spoiled = caution(view, caution);
-      listings.add(
-          new SlabListing(
-              slab.address(),
-              slab.base(),
-              view.placeWords(),
-              slab.inuse(),
-              slab.objects(),
-              slab.frozen(),
-              spoiled,
-              objects ? slots(view, spoiled) : List.of()));
+          Slab slab = view.slab();
+          String spoiled = caution(view, caution);
+          listings.add(
+              new SlabListing(
+                  slab.address(),
+                  slab.base(),
+                  view.placeWords(),
+                  slab.inuse(),
+                  slab.objects(),
+                  slab.frozen(),
+                  spoiled,
+                  objects ? slots(view, spoiled) : List.of()));
           return listings.size() < MAX_SLABS;
         });
     return listings;
@@ -190,9 +190,7 @@ final class Questions {
             && slab.cache().allocator() == SlabCache.Allocator.SLUB;
     long slot = list != null && !isChained ? Evidence.UNKNOWN : slab.slot(index);
     long raw =
-        slot == Evidence.UNKNOWN
-            ? Evidence.UNKNOWN
-            : kernel.word(slot).orElse(Evidence.UNKNOWN);
+        slot == Evidence.UNKNOWN ? Evidence.UNKNOWN : kernel.word(slot).orElse(Evidence.UNKNOWN);
     StringBuilder hex = new StringBuilder();
     SlabCache cache = slab.cache();
     // With red zones the debugging data behind an object is shown too: the damage may lie there.

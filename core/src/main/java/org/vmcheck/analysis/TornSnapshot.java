@@ -30,17 +30,19 @@ import org.vmcheck.kernel.Kernel;
 /// The rule: the kernel had not panicked (a live snapshot: no panic line, no panic CPU, no crash
 /// time), and the slab checks disagree in many caches at once, in as many places that are far from
 /// each other, and in more than one way: pointers as well as counters or lists. One fault, however
-/// bad, damages one cache, its neighbours, or one run of pages; only time damages the busiest caches
-/// all together. So a run of neighbouring frames counts for one cache, whoever else has a bad word
-/// on it: a wiped page of `kmem_cache_node`s breaks the lists of 64 caches and is one fault.
+/// bad, damages one cache, its neighbours, or one run of pages; only time damages the busiest
+/// caches all together. So a run of neighbouring frames counts for one cache, whoever else has a
+/// bad word on it: a wiped page of `kmem_cache_node`s breaks the lists of 64 caches and is one
+/// fault.
 ///
-/// What no two moments explain is never gathered: one bit, or one member of a `kmem_cache`, that put
-/// back makes all whole again; a page of the allocator's own structures, or a slab's, that holds
-/// one value. A slab's page of zeros is gathered with the rest, for it may have been given back and
-/// cleared for its next user between the moments; so may any bytes be a later user's, text too. Of
-/// the lab's three torn dumps two have such pages, six together.
+/// What no two moments explain is never gathered: one bit, or one member of a `kmem_cache`, that
+/// put back makes all whole again; a page of the allocator's own structures, or a slab's, that
+/// holds one value. A slab's page of zeros is gathered with the rest, for it may have been given
+/// back and cleared for its next user between the moments; so may any bytes be a later user's, text
+/// too. Of the lab's three torn dumps two have such pages, six together.
 final class TornSnapshot {
-  /// Caches that must disagree, each in a place of its own. The lab's torn dumps have 14, 20 and 21.
+  /// Caches that must disagree, each in a place of its own. The lab's torn dumps have 14, 20 and
+  /// 21.
   private static final int MIN_CACHES = 8;
 
   private static final int MIN_KINDS = 2;
@@ -58,8 +60,7 @@ final class TornSnapshot {
 
   /// The outcomes with the findings of the slab checks gathered, if the dump is torn; else
   /// unchanged.
-  static List<CheckOutcome> gather(
-      List<CheckOutcome> outcomes, KernelFacts facts, Kernel kernel) {
+  static List<CheckOutcome> gather(List<CheckOutcome> outcomes, KernelFacts facts, Kernel kernel) {
     return gather(outcomes, facts, pages(kernel));
   }
 

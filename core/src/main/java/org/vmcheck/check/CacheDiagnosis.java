@@ -117,9 +117,7 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
       Freelist list = walker.walk(slab, fault.head(), slab.address());
       // A plain word of zero ends any list: it must be the right end.
       boolean isRight = fault.cpu() >= 0 || list.length() == slab.objects() - slab.inuse();
-      if (!list.isClosed()
-          || !isRight
-          || (broken.size() < MIN_BROKEN && !isWhole(fault, list))) {
+      if (!list.isClosed() || !isRight || (broken.size() < MIN_BROKEN && !isWhole(fault, list))) {
         return false;
       }
     }

@@ -146,7 +146,9 @@ final class CacheMembers {
     }
     if (repairs.size() > 1) {
       int best =
-          repairs.entrySet().stream().mapToInt(one -> support(one.getKey(), one.getValue())).max()
+          repairs.entrySet().stream()
+              .mapToInt(one -> support(one.getKey(), one.getValue()))
+              .max()
               .orElseThrow();
       repairs.entrySet().removeIf(one -> support(one.getKey(), one.getValue()) < best);
     }
@@ -188,8 +190,7 @@ final class CacheMembers {
             ? why
             : why
                 + "; it would fit with "
-                + String.join(
-                    " or ", choice.stream().map(value -> number(name, value)).toList()));
+                + String.join(" or ", choice.stream().map(value -> number(name, value)).toList()));
   }
 
   private boolean isOneBit(String name, long value) {
@@ -290,7 +291,9 @@ final class CacheMembers {
   private long usualOffset(Map<String, Long> v) {
     boolean isOutside =
         cache.hasConstructor()
-            || flags.map(f -> (v.get("flags") & (f.poison() | f.typesafeByRcu())) != 0).orElse(false);
+            || flags
+                .map(f -> (v.get("flags") & (f.poison() | f.typesafeByRcu())) != 0)
+                .orElse(false);
     long middle = v.get("object_size") / 2 & ~7L;
     return isOutside ? v.get("inuse") : isMiddleUsual() ? middle : 0;
   }
@@ -326,8 +329,9 @@ final class CacheMembers {
     long inuse = v.get("inuse");
     if (!isSize(size)) {
       broken.add(
-          new Broken(List.of("size"), "size is %d, no multiple of 8 from 8 to %d"
-              .formatted(size, MAX_SIZE)));
+          new Broken(
+              List.of("size"),
+              "size is %d, no multiple of 8 from 8 to %d".formatted(size, MAX_SIZE)));
     }
     if (objectSize < 1 || objectSize > size) {
       broken.add(
@@ -502,7 +506,9 @@ final class CacheMembers {
   }
 
   private static boolean isName(String text) {
-    return text.length() > 1 && text.length() < 128 && text.chars().allMatch(c -> c > 0x20 && c < 0x7f);
+    return text.length() > 1
+        && text.length() < 128
+        && text.chars().allMatch(c -> c > 0x20 && c < 0x7f);
   }
 
   private Optional<Wrong> constructor() {

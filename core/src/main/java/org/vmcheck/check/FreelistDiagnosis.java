@@ -205,8 +205,7 @@ final class FreelistDiagnosis {
   static Optional<Result> ofLength(
       Kernel kernel, FreelistDecoder decoder, Slab slab, boolean isListed) {
     SlabFault.Broken whole =
-        new SlabFault.Broken(
-            slab, -1, slab.freelist(), new Freelist(0, new Freelist.End.Closed()));
+        new SlabFault.Broken(slab, -1, slab.freelist(), new Freelist(0, new Freelist.End.Closed()));
     return Optional.ofNullable(
         new FreelistDiagnosis(kernel, decoder, whole, Map.of()).wrongLength(isListed));
   }
@@ -242,8 +241,7 @@ final class FreelistDiagnosis {
     return tooShort(list, free, last, slab.slot(last), memory.word(slab.slot(last)), tail);
   }
 
-  private Result tooShort(
-      Freelist list, int free, int holder, long slot, long raw, long target) {
+  private Result tooShort(Freelist list, int free, int holder, long slot, long raw, long target) {
     boolean isHead = holder == Freelist.HEAD;
     long right = isHead ? target : decoder.decode(target, slot, slab.cache().random());
     evidence.add(
@@ -284,7 +282,8 @@ final class FreelistDiagnosis {
     evidence.add(
         new Evidence.WhatIf(
             "the head empty",
-            "with an empty freelist the slab is full, as its counters and its place on no list say"));
+            "with an empty freelist the slab is full, as its counters and its place on no list"
+                + " say"));
     evidence.add(
         new Evidence.ChainBroken(
             "slab.freelist",
@@ -380,8 +379,8 @@ final class FreelistDiagnosis {
         slab.object(holder));
   }
 
-  /// The fewest bits that lead a word to a chain of lost objects that ends well: of the right length
-  /// where the slab's counters give one. Null if there is none.
+  /// The fewest bits that lead a word to a chain of lost objects that ends well: of the right
+  /// length where the slab's counters give one. Null if there is none.
   private Flip flipBefore(LostObjects lost, long slot, long raw, boolean isHead, int rest) {
     Flip flip = null;
     for (int i = -1; i < slab.walkableObjects(); i++) {
@@ -494,7 +493,8 @@ final class FreelistDiagnosis {
     if (flip != null) {
       evidence.addFirst(flipEvidence(slot, raw, flip));
       evidence.addFirst(
-          new Evidence.WhatIf("flipped bits put back", "with the bits put back the freelist closes"));
+          new Evidence.WhatIf(
+              "flipped bits put back", "with the bits put back the freelist closes"));
       return Cause.BIT_FLIP;
     }
     if (isObjectOfAnotherSlab(raw)) {
@@ -758,8 +758,7 @@ final class FreelistDiagnosis {
       start = Run.startOfText(memory, slot, slab.base());
       end = Run.endOfText(memory, slot, slot + 8);
       words = "text, \"%s\"".formatted(Run.text(memory, Math.max(start, end - 40), end));
-      if (start > object - MIN_RUN_IN_NEIGHBOUR
-          || (end == slot && memory.u8(slot) != 0)) {
+      if (start > object - MIN_RUN_IN_NEIGHBOUR || (end == slot && memory.u8(slot) != 0)) {
         return false;
       }
     }

@@ -12,8 +12,8 @@ import java.util.regex.Pattern;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.kernel.Oops;
 
-/// What the kernel's own log says that bears on the integrity of memory, with what it names: caches,
-/// addresses, page frames.
+/// What the kernel's own log says that bears on the integrity of memory, with what it names:
+/// caches, addresses, page frames.
 ///
 /// @param reports in the order of the log, of each kind the first [#MAX_REPORTS]
 /// @param counts of all reports of each kind
@@ -82,7 +82,8 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
 
   private static final List<Kind> KINDS =
       List.of(
-          // mm/slub.c: slab_bug. mm/slab.c: check_poison_obj (with the taint since 3.4), slab_error.
+          // mm/slub.c: slab_bug. mm/slab.c: check_poison_obj (with the taint since 3.4),
+          // slab_error.
           new Kind(
               Topic.SLAB,
               Pattern.compile(
@@ -91,12 +92,12 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
                       + "|^kernel BUG at mm/sl[au]b|Object already free|Freechain corrupt"
                       + "|Freepointer corrupt|Freelist cycle detected")),
           // lib/list_debug.c
-          new Kind(
-              Topic.LIST, Pattern.compile("list_(add|del) corruption|list_add double add")),
+          new Kind(Topic.LIST, Pattern.compile("list_(add|del) corruption|list_add double add")),
           new Kind(
               Topic.MACHINE_CHECK,
               Pattern.compile("\\[Hardware Error\\]|Machine check events|^Memory failure: 0x")),
-          // drivers/edac: edac_mc.c (edac_ce_error, edac_ue_error), edac_device.c, edac_pci_sysfs.c,
+          // drivers/edac: edac_mc.c (edac_ce_error, edac_ue_error), edac_device.c,
+          // edac_pci_sysfs.c,
           // and the drivers that say "HANDLING MCE MEMORY ERROR" or decode "Error ...: CE/UE"
           new Kind(
               Topic.EDAC,
@@ -123,7 +124,8 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
   /// What SLUB says more of what it reports: where, the slab, the object, who had it, what it does.
   private static final Pattern SLAB_DETAIL =
       Pattern.compile(
-          "^(INFO: |0x[0-9a-f]{16}-0x|Slab 0x|Object 0x|Allocated in |Freed in |FIX |INFO: Object )");
+          "^(INFO: |0x[0-9a-f]{16}-0x|Slab 0x|Object 0x|Allocated in |Freed in |FIX |INFO: Object"
+              + " )");
 
   /// Addresses as numbers with 0x, after `start=` and the like; of dumps of bytes, which begin with
   /// words, no more than the detail lines are read.

@@ -69,8 +69,7 @@ final class LogWitnessCheck implements Check {
         testimony.counts().isEmpty()
             ? "nothing about memory in %d lines".formatted(log.records().size())
             : String.join(
-                ", ",
-                testimony.counts().keySet().stream().map(LogTestimony.Topic::words).toList()),
+                ", ", testimony.counts().keySet().stream().map(LogTestimony.Topic::words).toList()),
         facts,
         List.of(),
         notes,

@@ -21,7 +21,8 @@ import org.vmcheck.kernel.SlabSurvey;
 /// damaged by it are none.
 ///
 /// @param gaps why the bytes of each such cache are not judged
-/// @param findings of the caches whose own numbers do not tell: nearly all objects fail at one place
+/// @param findings of the caches whose own numbers do not tell: nearly all objects fail at one
+///   place
 record MisplacedPatterns(Map<SlabCache, String> gaps, List<Finding> findings) {
   /// Objects that must fail alike.
   private static final int MIN_ALIKE = 8;

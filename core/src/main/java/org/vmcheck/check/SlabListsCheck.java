@@ -237,9 +237,7 @@ final class SlabListsCheck implements Check {
               "instant",
               "%s%s; %s%s"
                   .formatted(
-                      instant.cache() == null
-                          ? ""
-                          : "cache " + Words.name(instant.cache()) + ": ",
+                      instant.cache() == null ? "" : "cache " + Words.name(instant.cache()) + ": ",
                       instant.what(),
                       instant.isLegal() ? "legal for an instant: " : "",
                       instant.why())));
@@ -273,8 +271,7 @@ final class SlabListsCheck implements Check {
 
   /// A pointer of a cache that cannot be followed: into a page that the dump lacks a gap, else
   /// damage.
-  private void wild(
-      Kernel kernel, SlabFault.Wild wild, List<Finding> findings, List<String> gaps) {
+  private void wild(Kernel kernel, SlabFault.Wild wild, List<Finding> findings, List<String> gaps) {
     if (wild.why() instanceof MemoryRead.Missing(long _, long _, PageRead why)) {
       gaps.add(
           "kmem_cache.%s of cache %s leads to 0x%x, and there is no %s: its page is %s"
@@ -403,8 +400,8 @@ final class SlabListsCheck implements Check {
           case ListWalk.End.PrevMismatch(long from, long to, long prev) ->
               "leads from 0x%x to 0x%x, whose prev is 0x%x".formatted(from, to, prev);
           case ListWalk.End.Overwritten(long from, long node, long behind, long next, long prev) ->
-              ("leads from 0x%x and, read backwards, from 0x%x to 0x%x, both of whose words are wrong:"
-                      + " next 0x%x, prev 0x%x")
+              ("leads from 0x%x and, read backwards, from 0x%x to 0x%x, both of whose words are"
+                   + " wrong: next 0x%x, prev 0x%x")
                   .formatted(from, behind, node, next, prev);
           case ListWalk.End.Circle(long from, String member, long to) ->
               "runs in a circle: %s of 0x%x leads back to 0x%x, which was met before"

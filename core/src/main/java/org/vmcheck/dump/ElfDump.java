@@ -42,6 +42,7 @@ final class ElfDump implements Dump, PhysicalMemory {
   /// The last frame whose end is still a positive address. Kept, since the quotient of two longs
   /// costs as much as the rest of a look-up where only the quick compiler runs.
   private final long lastPfn;
+
   private final Container container;
 
   private final ReadFailures failures = new ReadFailures();

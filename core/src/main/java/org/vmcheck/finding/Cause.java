@@ -140,9 +140,9 @@ public enum Cause {
   POISON_OVERWRITTEN(
       "poison-overwritten",
       Kind.REAL,
-      "A pattern was changed that the allocator's debugging puts where nobody may write: over a free"
-          + " object, which was then written to after it was freed, or into the padding behind an"
-          + " object or a slab, which a write past an object's end reaches.",
+      "A pattern was changed that the allocator's debugging puts where nobody may write: over a"
+          + " free object, which was then written to after it was freed, or into the padding behind"
+          + " an object or a slab, which a write past an object's end reaches.",
       "Of a free object, see in the tracking data who freed it; of padding, see who allocated the"
           + " object before it.",
       "mm/slub.c, check_object \"Poison\", check_pad_bytes, slab_pad_check"),
@@ -221,9 +221,9 @@ public enum Cause {
     return kind == Kind.ARTEFACT;
   }
 
-  /// How much the cause tells of what happened, 0 the most: chance imitates a wiped page or a flipped
-  /// bit least, a counter or a link is what other damage leaves behind too, and `unknown` tells
-  /// nothing. Artefacts are ordered by how much of the dump they concern.
+  /// How much the cause tells of what happened, 0 the most: chance imitates a wiped page or a
+  /// flipped bit least, a counter or a link is what other damage leaves behind too, and `unknown`
+  /// tells nothing. Artefacts are ordered by how much of the dump they concern.
   public int strength() {
     return switch (this) {
       case ENCRYPTED_MEMORY, PAGE_WIPED -> 0;

@@ -10,8 +10,8 @@ import java.util.List;
 /// @param state `allocated`, or `free` with the list or the array
 /// @param pointedBy address of the word of the list or array that leads here; [Evidence#UNKNOWN] if
 ///   none
-/// @param slot address of its free pointer; [Evidence#UNKNOWN] for a free object that is on no chain
-///   of free pointers
+/// @param slot address of its free pointer; [Evidence#UNKNOWN] for a free object that is on no
+///   chain of free pointers
 /// @param raw the word there
 /// @param decoded what it leads to
 /// @param hex the object's bytes, two digits each; in a cache with red zones also what the

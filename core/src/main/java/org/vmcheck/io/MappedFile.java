@@ -52,9 +52,9 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   private final String name;
   private final AtomicLong touched = new AtomicLong();
 
-  /// Ranges of [#TOUCHED_BY_A_FAULT] bytes that are counted in [#touched] already, each at the place
-  /// that its number gives, with the round between two times of giving back in which it was. A range
-  /// that lost its place to another, or was written by two threads at once, counts twice.
+  /// Ranges of [#TOUCHED_BY_A_FAULT] bytes that are counted in [#touched] already, each at the
+  /// place that its number gives, with the round between two times of giving back in which it was.
+  /// A range that lost its place to another, or was written by two threads at once, counts twice.
   private final long[] counted = new long[COUNTED];
 
   private final Arena arena;

@@ -17,7 +17,12 @@ import org.vmcheck.memory.MemoryRead;
 record CpuCopies(SortedMap<Integer, StructRef> byIndex, List<SlabFault> faults) {
   /// @param member of `kmem_cache` that holds the pointer
   static CpuCopies of(
-      Kernel kernel, SlabCache cache, long pointerAt, String member, long pointer, StructLayout type) {
+      Kernel kernel,
+      SlabCache cache,
+      long pointerAt,
+      String member,
+      long pointer,
+      StructLayout type) {
     PerCpu perCpu = kernel.perCpu();
     int cpus = perCpu.cpus().size();
     SortedMap<Integer, StructRef> copies = new TreeMap<>();

@@ -36,8 +36,8 @@ public record Identity(
         panicCpu(kernel));
   }
 
-  /// `panic_cpu` from 4.5 on; `crashing_cpu` of the CPU that stops the others for kdump. Both are -1
-  /// while all is well.
+  /// `panic_cpu` from 4.5 on; `crashing_cpu` of the CPU that stops the others for kdump. Both are
+  /// -1 while all is well.
   private static int panicCpu(Kernel kernel) {
     for (String variable : List.of("panic_cpu", "crashing_cpu")) {
       int cpu = (int) kernel.variable32(variable).orElse(-1);

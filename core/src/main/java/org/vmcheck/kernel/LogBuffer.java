@@ -135,14 +135,12 @@ public record LogBuffer(List<Line> records, String problem) {
             left -= line.length();
             if (left < 0) {
               return new LogBuffer(
-                  records, "the log's records claim more text than its ring of 2^%d bytes has"
+                  records,
+                  "the log's records claim more text than its ring of 2^%d bytes has"
                       .formatted(sizeBits));
             }
             records.add(
-                new Line(
-                    infos.u64(record + tsAt),
-                    infos.u8(record + lenAt + 3) >>> 5,
-                    line));
+                new Line(infos.u64(record + tsAt), infos.u8(record + lenAt + 3) >>> 5, line));
           }
           if (id == (head & ID_MASK)) {
             break;

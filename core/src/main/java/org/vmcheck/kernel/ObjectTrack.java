@@ -34,8 +34,7 @@ public record ObjectTrack(boolean isFree, long caller, int cpu, int pid) {
       if (kernel.memory().read(at, bytes) instanceof MemoryRead.Bytes(ByteView view)
           && Long.compareUnsigned(view.u64(caller), AddressMap.IMAGE_BASE) >= 0) {
         tracks.add(
-            new ObjectTrack(
-                isFree, view.u64(caller), (int) view.u32(cpu), (int) view.u32(pid)));
+            new ObjectTrack(isFree, view.u64(caller), (int) view.u32(cpu), (int) view.u32(pid)));
       }
       at += bytes;
     }

@@ -51,7 +51,10 @@ final class OldSlabCaches {
   }
 
   private static List<SlabCache.Node> nodes(
-      Kernel kernel, OldSlabLayout layout, StructRef cache, int nodeCount,
+      Kernel kernel,
+      OldSlabLayout layout,
+      StructRef cache,
+      int nodeCount,
       List<SlabCaches.NodePointer> wild) {
     List<SlabCache.Node> nodes = new ArrayList<>();
     for (int id = 0; id < nodeCount; id++) {

@@ -364,8 +364,7 @@ final class OldSlabSurvey {
     }
     Map<Long, Long> locked = new HashMap<>();
     for (SlabCache cache : caches) {
-      locked.put(
-          cache.address(), cache.nodes().stream().filter(SlabCache.Node::isLocked).count());
+      locked.put(cache.address(), cache.nodes().stream().filter(SlabCache.Node::isLocked).count());
     }
     Set<Integer> given = new HashSet<>();
     objects.forEach(
@@ -698,8 +697,7 @@ final class OldSlabSurvey {
 
   private void index(Slab slab, int object, long at, int raw, boolean isTwiceFree, String why) {
     report(
-        new SlabFault.Entry(
-            slab.cache(), slab, object, FREE_INDICES, at, raw, isTwiceFree, why));
+        new SlabFault.Entry(slab.cache(), slab, object, FREE_INDICES, at, raw, isTwiceFree, why));
   }
 
   /// Entries of array caches that point into a slab: each an active object of it, none twice.
@@ -736,8 +734,7 @@ final class OldSlabSurvey {
   // ---- views
 
   /// The slabs whose first page lies in a range of frames, of the caches asked for.
-  void eachView(
-      long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {
+  void eachView(long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {
     SlabCaches caches = kernel.slabCaches();
     Map<Long, List<SlabPlace>> places = new HashMap<>();
     for (SlabCache cache : caches.caches()) {
@@ -758,8 +755,7 @@ final class OldSlabSurvey {
             if (isEnough || !memMap.isSlabHead(pfn, bytes, at)) {
               return;
             }
-            SlabCache cache =
-                caches.byAddress().get(MemMap.word(bytes, at + layout.slabCacheAt()));
+            SlabCache cache = caches.byAddress().get(MemMap.word(bytes, at + layout.slabCacheAt()));
             if (cache != null && cache.isSane() && wanted.test(cache)) {
               Slab slab = read(cache, memMap.descriptor(pfn), pfn, bytes, at);
               isEnough = !sink.test(view(slab, places.getOrDefault(slab.address(), List.of())));
@@ -798,8 +794,7 @@ final class OldSlabSurvey {
       }
     }
     held.forEach(
-        (holder, objects) ->
-            lists.add(objects.in(SlabView.Kind.ARRAY, arrays.get(holder).place)));
+        (holder, objects) -> lists.add(objects.in(SlabView.Kind.ARRAY, arrays.get(holder).place)));
     return new SlabView(slab, places, lists);
   }
 
@@ -840,11 +835,7 @@ final class OldSlabSurvey {
       }
     }
     return new SlabView.FreeObjects(
-        SlabView.Kind.LIST,
-        FREE_INDICES,
-        objects,
-        words,
-        new Freelist(objects.size(), end));
+        SlabView.Kind.LIST, FREE_INDICES, objects, words, new Freelist(objects.size(), end));
   }
 
   // ---- the page descriptors

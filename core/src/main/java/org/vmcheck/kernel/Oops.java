@@ -8,8 +8,8 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/// One oops as the kernel's log tells it: the registers at the moment of the fault, which no note of
-/// the dump holds, for those are taken later (Linux `arch/x86/kernel/dumpstack.c`, show_regs;
+/// One oops as the kernel's log tells it: the registers at the moment of the fault, which no note
+/// of the dump holds, for those are taken later (Linux `arch/x86/kernel/dumpstack.c`, show_regs;
 /// `process_64.c`, __show_regs).
 ///
 /// @param line that begins it
@@ -21,19 +21,19 @@ import java.util.regex.Pattern;
 public record Oops(
     LogBuffer.Line line, Map<String, Long> registers, String function, int cpu, int pid) {
   /// How an oops begins, in order of preference: the sentence before the dump of registers, then
-  /// the line with the trap's name, its error code and the number of the oops. What a user's program
-  /// does to itself ("traps: x[1] general protection fault ip:...") is none, nor is a soft lockup.
+  /// the line with the trap's name, its error code and the number of the oops. What a user's
+  /// program does to itself ("traps: x[1] general protection fault ip:...") is none, nor is a soft
+  /// lockup.
   public static final List<Pattern> HEADS =
       List.of(
           Pattern.compile("(?m)^BUG: (kernel NULL pointer dereference|unable to handle)"),
           Pattern.compile("(?m)^kernel BUG at "),
-          Pattern.compile(
-              "(?m)^(Oops: )?general protection fault.*: [0-9a-f]{4,} \\[#\\d+\\]"),
-          Pattern.compile(
-              "(?m)^(Oops: |[A-Za-z][A-Za-z ,-]*: (.*: )?[0-9a-f]{4,} \\[#\\d+\\])"));
+          Pattern.compile("(?m)^(Oops: )?general protection fault.*: [0-9a-f]{4,} \\[#\\d+\\]"),
+          Pattern.compile("(?m)^(Oops: |[A-Za-z][A-Za-z ,-]*: (.*: )?[0-9a-f]{4,} \\[#\\d+\\])"));
 
   private static final Pattern REGISTER =
-      Pattern.compile("\\b(R[ABCD]X|R[SD]I|R[BS]P|R\\d\\d|CR2): (?:[0-9a-f]{4}:)?([0-9a-f]{16})\\b");
+      Pattern.compile(
+          "\\b(R[ABCD]X|R[SD]I|R[BS]P|R\\d\\d|CR2): (?:[0-9a-f]{4}:)?([0-9a-f]{16})\\b");
 
   private static final Pattern RIP =
       Pattern.compile("\\bRIP: 0010:(?:\\[<)?(?:0x)?([0-9a-f]{16})\\b");

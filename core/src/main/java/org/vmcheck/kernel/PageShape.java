@@ -114,11 +114,10 @@ record PageShape(
     return bit < 0 || bit > 63 ? 0 : 1L << bit;
   }
 
-  /// The second descriptor tells the order: in `page.compound_order`, then in
-  /// `folio._folio_order`, and where that is gone in the low byte of `folio._flags_1`
-  /// (`folio_order` in Linux `include/linux/mm.h`).
-  private static int orderAt(
-      Kernel kernel, Optional<StructLayout> page, int size) {
+  /// The second descriptor tells the order: in `page.compound_order`, then in `folio._folio_order`,
+  /// and where that is gone in the low byte of `folio._flags_1` (`folio_order` in Linux
+  /// `include/linux/mm.h`).
+  private static int orderAt(Kernel kernel, Optional<StructLayout> page, int size) {
     if (page.isPresent() && page.get().has("compound_order")) {
       return size + page.get().member("compound_order").orElseThrow().offset();
     }

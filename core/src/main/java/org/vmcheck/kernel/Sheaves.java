@@ -478,9 +478,7 @@ final class Sheaves {
     held.forEach(
         (holder, in) -> {
           Sheaf sheaf = sheaves.get(holder);
-          lists.add(
-              in.in(
-                  sheaf.isFree ? SlabView.Kind.ARRAY : SlabView.Kind.WAITING, sheaf.place));
+          lists.add(in.in(sheaf.isFree ? SlabView.Kind.ARRAY : SlabView.Kind.WAITING, sheaf.place));
         });
     return lists;
   }

@@ -135,8 +135,8 @@ public record SlabCache(
   ///
   /// SLUB lays an object out (`calculate_sizes` in Linux mm/slub.c) as left red zone, payload and
   /// right red zone up to `inuse`, then, for some caches, the free pointer and debugging data; all
-  /// of that fits in `size`. Aliases of a merged cache raise `object_size` before `inuse`, so
-  /// their order is no rule. Neither is the alignment: a driver may ask for any number.
+  /// of that fits in `size`. Aliases of a merged cache raise `object_size` before `inuse`, so their
+  /// order is no rule. Neither is the alignment: a driver may ask for any number.
   public String insanity() {
     if (size < 8 || size > 1 << 23 || (size & 7) != 0) {
       return "size is " + size;

@@ -191,8 +191,7 @@ public sealed interface SlabFault {
   /// @param address of the pointer
   /// @param raw what it holds
   /// @param target what is not there, a noun
-  record Wild(
-      SlabCache cache, String member, long address, long raw, String target, MemoryRead why)
+  record Wild(SlabCache cache, String member, long address, long raw, String target, MemoryRead why)
       implements SlabFault {}
 
   /// A structure of the allocator that cannot be read.

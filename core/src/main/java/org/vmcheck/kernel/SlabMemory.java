@@ -13,8 +13,8 @@ import org.vmcheck.dump.PhysicalMemory;
 /// The pages are decoded into buffers of its own, past the cache of the dump: a walk over all slabs
 /// meets each page once, and would only fill the cache with what nobody asks for again.
 public final class SlabMemory {
-  /// A view of arrays, not of memory segments: the walk reads one word of each object, most of it in
-  /// code of the quick compiler, where this is ten times as fast.
+  /// A view of arrays, not of memory segments: the walk reads one word of each object, most of it
+  /// in code of the quick compiler, where this is ten times as fast.
   private static final VarHandle WORD =
       MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 

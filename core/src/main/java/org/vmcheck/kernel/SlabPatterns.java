@@ -40,8 +40,7 @@ final class SlabPatterns {
     this.kernel = kernel;
     SlabLayout layout = kernel.slabCaches().layout().orElseThrow();
     flags = layout.flags();
-    descriptor =
-        Optional.of(layout.slabStruct()).filter(s -> s.has("obj_exts") && s.has("stride"));
+    descriptor = Optional.of(layout.slabStruct()).filter(s -> s.has("obj_exts") && s.has("stride"));
     extensionSize = kernel.struct("slabobj_ext").map(e -> (int) e.size()).orElse(16);
     // struct static_key_false { struct static_key { atomic_t enabled; ... } }
     initOnFree = kernel.variable32("init_on_free").orElse(0) > 0;
@@ -139,9 +138,9 @@ final class SlabPatterns {
   }
 
   /// Where a slab keeps its extensions if it keeps them itself (7.0 on: mm/slub.c,
-  /// alloc_slab_obj_exts_early). Then `obj_exts`, whose lowest three bits are flags, points into the
-  /// slab and `stride` leads from one to the next (Linux 7a8e71bc619d "mm/slab: use stride to access
-  /// slabobj_ext").
+  /// alloc_slab_obj_exts_early). Then `obj_exts`, whose lowest three bits are flags, points into
+  /// the slab and `stride` leads from one to the next (Linux 7a8e71bc619d "mm/slab: use stride to
+  /// access slabobj_ext").
   private Extensions extensions(Slab slab) {
     if (descriptor.isEmpty()
         || !(StructRef.read(kernel.memory(), descriptor.get(), slab.address())

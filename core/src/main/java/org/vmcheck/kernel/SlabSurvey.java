@@ -71,7 +71,8 @@ public record SlabSurvey(
   /// Slabs crowd in a few places: only many small pieces share them evenly.
   private static final int CHUNKS_PER_THREAD = 64;
 
-  /// Slabs on nodes' lists that must be there before the flag that all of them carry means something.
+  /// Slabs on nodes' lists that must be there before the flag that all of them carry means
+  /// something.
   private static final int MIN_MARKED = 4;
 
   private static final int MAX_FAULTS = 20_000;
@@ -158,8 +159,7 @@ public record SlabSurvey(
       Predicate<SlabCache> wanted,
       Predicate<SlabView> sink) {
     if (kernel.slabCaches().detection() instanceof SlabLayout.Detection.Old(OldSlabLayout old)) {
-      new OldSlabSurvey(kernel, memMap, old, () -> false)
-          .eachView(firstPfn, endPfn, wanted, sink);
+      new OldSlabSurvey(kernel, memMap, old, () -> false).eachView(firstPfn, endPfn, wanted, sink);
       return;
     }
     Run run = new Run(kernel, memMap, () -> false);
@@ -167,7 +167,8 @@ public record SlabSurvey(
     run.eachView(firstPfn, endPfn, wanted, sink);
   }
 
-  /// The slabs of SLUB whose first pages are these frames; fewer where a frame is the first of none.
+  /// The slabs of SLUB whose first pages are these frames; fewer where a frame is the first of
+  /// none.
   public static List<SlabView> views(Kernel kernel, MemMap memMap, List<Long> pfns) {
     Run run = new Run(kernel, memMap, () -> false);
     run.prepareViews();
@@ -449,7 +450,8 @@ public record SlabSurvey(
                   "cpu %d has a freelist and no slab".formatted(place.cpu()),
                   "it may be letting go of the slab at 0x%x, whose objects these are"
                       .formatted(home.address())));
-        } else if (isHome || (one.slab() == 0 && home != null && home.cache().equals(place.cache()))) {
+        } else if (isHome
+            || (one.slab() == 0 && home != null && home.cache().equals(place.cache()))) {
           found(
               new SlabFault.Stray(
                   place.cache(),
@@ -560,8 +562,7 @@ public record SlabSurvey(
                 "the count falls by one from slab to slab, and the last counts 1");
         if (i == 0 && beyond > 0 && chain.getFirst().count() == length + (long) beyond) {
           cutChains.add(
-              new CutChain(
-                  fault, name, chain.getLast().slab() + layout.partialNextAt(), beyond));
+              new CutChain(fault, name, chain.getLast().slab() + layout.partialNextAt(), beyond));
         } else {
           found(fault);
         }
@@ -827,6 +828,7 @@ public record SlabSurvey(
 
       /// Slabs on a node's partial list whose freelist was taken.
       private final List<SlabFault.Place> taken = new ArrayList<>();
+
       private long firstOfSlab;
       private long endOfSlab;
       private SlabCache cacheOfSlab;
@@ -929,7 +931,10 @@ public record SlabSurvey(
                   "the slab is on the " + where.getFirst().words()));
           cache = keeper;
         } else if (cache == null) {
-          cache = destroyed.computeIfAbsent(owner, one -> caches.destroyed(kernel, memMap, one)).orElse(null);
+          cache =
+              destroyed
+                  .computeIfAbsent(owner, one -> caches.destroyed(kernel, memMap, one))
+                  .orElse(null);
           if (cache != null) {
             ofDestroyed.merge(cache, 1L, Long::sum);
           }
@@ -1006,8 +1011,7 @@ public record SlabSurvey(
         }
         if (patterns.concerns(slab.cache())) {
           patternObjects += slab.walkableObjects();
-          patterns.check(
-              slab, walker, slabMemory, own.isClosed(), this::report, allowed::add);
+          patterns.check(slab, walker, slabMemory, own.isClosed(), this::report, allowed::add);
         }
         int uncounted = slab.objects() - slab.inuse() - own.length();
         if (own.isClosed() && countsFit && Math.abs(uncounted) == 1 && isLocked(slab)) {
@@ -1100,8 +1104,7 @@ public record SlabSurvey(
         return false;
       }
 
-      private void checkPlace(
-          Slab slab, List<SlabPlace> where, boolean cpuSlab, boolean isFull) {
+      private void checkPlace(Slab slab, List<SlabPlace> where, boolean cpuSlab, boolean isFull) {
         if (where.isEmpty()) {
           return; // Most slabs are full and on no list.
         }
@@ -1136,7 +1139,11 @@ public record SlabSurvey(
         } else if (onNodeList && isFull) {
           taken.add(
               new SlabFault.Place(
-                  slab, where, counters, word(counters), "a slab on a node's partial list is full"));
+                  slab,
+                  where,
+                  counters,
+                  word(counters),
+                  "a slab on a node's partial list is full"));
         }
         boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
         if (onCpuList
@@ -1256,9 +1263,7 @@ public record SlabSurvey(
               instants.add(
                   new Instant(
                       cache,
-                      count == 1
-                          ? "a slab of it is there"
-                          : count + " slabs of it are there",
+                      count == 1 ? "a slab of it is there" : count + " slabs of it are there",
                       "kmem_cache_destroy took the cache off slab_caches: it waits for a grace"
                           + " period, or objects of it were still in use")));
       faults.sort(
@@ -1283,10 +1288,10 @@ public record SlabSurvey(
           finished);
     }
 
-    /// Looks for the slabs that `nr_slabs` of a cache counts and the stream did not meet as slabs of
-    /// it: those that name another cache, those that lost their mark, and descriptors that were
-    /// wiped. Each is told where the bad word is, and counted where it belongs, so that the counter,
-    /// which was right, is no second fault.
+    /// Looks for the slabs that `nr_slabs` of a cache counts and the stream did not meet as slabs
+    /// of it: those that name another cache, those that lost their mark, and descriptors that were
+    /// wiped. Each is told where the bad word is, and counted where it belongs, so that the
+    /// counter, which was right, is no second fault.
     private final class LostSlabs {
       private static final int MAX_CANDIDATES = 1 << 10;
 
@@ -1400,7 +1405,8 @@ public record SlabSurvey(
       private void inOtherCaches(Map<Long, Long> missing) {
         Map<SlabCache, List<Slab>> found = new LinkedHashMap<>();
         for (SlabFault fault : faults) {
-          if (fault instanceof SlabFault.Count(SlabCache cache, Slab slab, String counter, _, _, _, _)
+          if (fault
+                  instanceof SlabFault.Count(SlabCache cache, Slab slab, String counter, _, _, _, _)
               && slab != null
               && counter.equals("slab.objects")
               && excess(cache) > 0
@@ -1428,8 +1434,7 @@ public record SlabSurvey(
                       && found.values().stream().filter(slabs::equals).count() == 1
                       && slabs.stream()
                           .allMatch(
-                              slab ->
-                                  excess(slab.cache()) >= (named == 1 ? slabs.size() : 1));
+                              slab -> excess(slab.cache()) >= (named == 1 ? slabs.size() : 1));
               for (Slab slab : isOne ? slabs : List.<Slab>of()) {
                 if (!settled.add(slab.address())) {
                   continue;
@@ -1643,7 +1648,8 @@ public record SlabSurvey(
     private void taken(List<SlabFault.Place> taken) {
       Map<SlabCache.Node, List<SlabFault.Place>> byNode = new LinkedHashMap<>();
       for (SlabFault.Place one : taken) {
-        int id = one.places().stream().filter(SlabPlace::isOfNode).findFirst().orElseThrow().index();
+        int id =
+            one.places().stream().filter(SlabPlace::isOfNode).findFirst().orElseThrow().index();
         for (SlabCache.Node node : one.cache().nodes()) {
           if (node.id() == id) {
             byNode.computeIfAbsent(node, _ -> new ArrayList<>()).add(one);

@@ -90,8 +90,7 @@ public record SlabView(Slab slab, List<SlabPlace> places, List<FreeObjects> list
       return String.join(", ", places.stream().map(SlabPlace::words).toList());
     }
     // SLAB has a list for its full slabs too.
-    return slab.inuse() == slab.objects()
-            && slab.cache().allocator() == SlabCache.Allocator.SLUB
+    return slab.inuse() == slab.objects() && slab.cache().allocator() == SlabCache.Allocator.SLUB
         ? "full, on no list"
         : "on no list";
   }

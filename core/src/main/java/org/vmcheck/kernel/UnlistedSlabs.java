@@ -12,9 +12,8 @@ import java.util.function.Consumer;
 /// place to another, or lost.
 ///
 /// What a CPU, stopped at any moment, may leave behind (Linux `mm/slub.c`):
-///
-/// - a slab under construction (`allocate_slab`) or being given back (`discard_slab`): in no counter
-///   of the node, whatever its words say, one a CPU;
+/// - a slab under construction (`allocate_slab`) or being given back (`discard_slab`): in no
+///   counter of the node, whatever its words say, one a CPU;
 /// - empty slabs that wait on a stack to be given back (`free_partial`, `__kmem_cache_do_shrink`);
 /// - slabs carried between lists: a CPU's partial chain on its way to the node
 ///   (`__unfreeze_partials`, `__put_partials`) or what a sheaf is refilled from
@@ -131,7 +130,8 @@ final class UnlistedSlabs {
     return counts == null ? 0 : counts.notFull();
   }
 
-  /// Whether so many slabs that the node does not count can be ones that a CPU builds or gives back.
+  /// Whether so many slabs that the node does not count can be ones that a CPU builds or gives
+  /// back.
   ///
   /// @param uncounted slabs found beyond `nr_slabs`
   boolean explains(SlabCache cache, long uncounted, int cpus) {
@@ -197,7 +197,8 @@ final class UnlistedSlabs {
               words(counts.marked) + " and marked as being on a node's"));
     } else if (counts.marked > 0) {
       instants.accept(
-          new SlabSurvey.Instant(cache, words(counts.marked), "list_lock is held: it may be moved"));
+          new SlabSurvey.Instant(
+              cache, words(counts.marked), "list_lock is held: it may be moved"));
     }
     if (counts.carried > cpus * MAX_CARRIED || counts.other > cpus) {
       Slab first = counts.first;

@@ -11,8 +11,8 @@ import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.Printable;
 
-/// What to ask next of a finding, as lines to be pasted into a shell, each with the same question to
-/// crash and to drgn.
+/// What to ask next of a finding, as lines to be pasted into a shell, each with the same question
+/// to crash and to drgn.
 ///
 /// @param command of vmcheck
 /// @param crash the same at crash's prompt

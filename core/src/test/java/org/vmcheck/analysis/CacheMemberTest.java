@@ -15,8 +15,8 @@ import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.SlabImage;
 
-/// Several broken freelists of one cache: one member of its kmem_cache is to blame only if its right
-/// value makes all of them right.
+/// Several broken freelists of one cache: one member of its kmem_cache is to blame only if its
+/// right value makes all of them right.
 class CacheMemberTest {
   @TempDir private Path dir;
   private FakeImage image;
@@ -67,7 +67,8 @@ class CacheMemberTest {
     int shared = 0;
     for (SlabImage slab : image.cache("victim").slabs(SlabImage.Place.CPU_SLAB)) {
       if (slab.cpuFreelist().size() >= 2) {
-        image.corruptWord(image.member(slab, "freelist"), slab.object(slab.cpuFreelist().getLast()));
+        image.corruptWord(
+            image.member(slab, "freelist"), slab.object(slab.cpuFreelist().getLast()));
         shared++;
       }
     }

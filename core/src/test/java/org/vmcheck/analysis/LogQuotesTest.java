@@ -171,8 +171,7 @@ class LogQuotesTest {
   /// A redacted report takes the line out of the sentence.
   @Test
   void aLongLineIsCutInTheSentenceAndBesideItAlike() {
-    Finding finding =
-        quoted(Cause.DOUBLE_FREE, "module " + "x".repeat(600) + " taints kernel.");
+    Finding finding = quoted(Cause.DOUBLE_FREE, "module " + "x".repeat(600) + " taints kernel.");
 
     assertThat(finding.evidence().getLast())
         .isInstanceOfSatisfying(

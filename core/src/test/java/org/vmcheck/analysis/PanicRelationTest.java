@@ -101,7 +101,8 @@ class PanicRelationTest {
 
   @Test
   void theBadWordItselfIsRelatedThoughItIsNoAddress() throws Exception {
-    assertThat(relation(Map.of(), Map.of(RBX, BAD))).contains("related", "holds the bad word itself");
+    assertThat(relation(Map.of(), Map.of(RBX, BAD)))
+        .contains("related", "holds the bad word itself");
   }
 
   @Test
@@ -125,9 +126,7 @@ class PanicRelationTest {
 
   @Test
   void theCpuThatPanickedComesFirst() throws Exception {
-    assertThat(
-            relation(
-                Map.of(RDI, slab.slot(holder)), Map.of(RDI, slab.object(holder) + 8)))
+    assertThat(relation(Map.of(RDI, slab.slot(holder)), Map.of(RDI, slab.object(holder) + 8)))
         .startsWith("the panic is related: rdi of cpu 1");
   }
 
@@ -210,7 +209,9 @@ class PanicRelationTest {
         .startsWith("the panic is related: the address that faulted of the oops")
         .contains("free pointer of what the bad word decodes to");
     assertThat(
-            oops("BUG: unable to handle page fault for address: f99b7dfdea13f510", "Oops: 0002 [#1]"))
+            oops(
+                "BUG: unable to handle page fault for address: f99b7dfdea13f510",
+                "Oops: 0002 [#1]"))
         .contains("is 0x10 bytes behind what the bad word points to");
   }
 
@@ -225,9 +226,15 @@ class PanicRelationTest {
 
   @Test
   void aFaultInTheAllocatorMayBe() {
-    assertThat(oops("Oops: 0002 [#1] SMP", "RIP: 0010:kmem_cache_alloc+0x4f/0x2d0", "RAX: 0000008000000000 "))
+    assertThat(
+            oops(
+                "Oops: 0002 [#1] SMP",
+                "RIP: 0010:kmem_cache_alloc+0x4f/0x2d0",
+                "RAX: 0000008000000000 "))
         .startsWith("the panic may be related: it is a fault in kmem_cache_alloc+0x4f/0x2d0");
-    assertThat(oops("Oops: 0002 [#1] SMP", "RIP: 0010:ext4_mkdir+0x4f/0x2d0", "RAX: 0000008000000000 "))
+    assertThat(
+            oops(
+                "Oops: 0002 [#1] SMP", "RIP: 0010:ext4_mkdir+0x4f/0x2d0", "RAX: 0000008000000000 "))
         .startsWith("no sign that the panic is related");
   }
 

@@ -92,8 +92,7 @@ class SlabQuestionsTest {
                             ? SlabListing.State.WAITING
                             : SlabListing.State.FREE;
             assertThat(slot.state()).as("%s", slot).isEqualTo(expected);
-            assertThat(slot.list().isEmpty())
-                .isEqualTo(expected == SlabListing.State.ALLOCATED);
+            assertThat(slot.list().isEmpty()).isEqualTo(expected == SlabListing.State.ALLOCATED);
           }
         }
       }
@@ -189,27 +188,27 @@ class SlabQuestionsTest {
     Set<SheafImage.Place> told = EnumSet.noneOf(SheafImage.Place.class);
     for (int seed = 11; seed < 15; seed++) {
       FakeImage image = kernel(layout).seed(seed).build();
-    try (Analyzer analyzer = open(image, directory)) {
-      for (SheafImage sheaf : image.cache("victim").sheaves()) {
-        if (sheaf.objects().isEmpty()) {
-          continue;
+      try (Analyzer analyzer = open(image, directory)) {
+        for (SheafImage sheaf : image.cache("victim").sheaves()) {
+          if (sheaf.objects().isEmpty()) {
+            continue;
+          }
+          told.add(sheaf.place());
+          ObjectAnswer answer = analyzer.object(sheaf.objects().getFirst());
+          assertThat(answer.state())
+              .isEqualTo(
+                  switch (sheaf.place()) {
+                    case MAIN -> "free, in the main sheaf of cpu " + sheaf.cpu();
+                    case SPARE -> "free, in the spare sheaf of cpu " + sheaf.cpu();
+                    case RCU_FREE ->
+                        "waiting for a grace period, in the rcu_free sheaf of cpu " + sheaf.cpu();
+                    default ->
+                        "free, in the sheaf on sheaves_full of the barn of node " + sheaf.cpu();
+                  });
+          assertThat(answer.pointedBy()).isEqualTo(sheaf.entry(0));
+          assertThat(answer.slot()).isEqualTo(Evidence.UNKNOWN);
         }
-        told.add(sheaf.place());
-        ObjectAnswer answer = analyzer.object(sheaf.objects().getFirst());
-        assertThat(answer.state())
-            .isEqualTo(
-                switch (sheaf.place()) {
-                  case MAIN -> "free, in the main sheaf of cpu " + sheaf.cpu();
-                  case SPARE -> "free, in the spare sheaf of cpu " + sheaf.cpu();
-                  case RCU_FREE ->
-                      "waiting for a grace period, in the rcu_free sheaf of cpu " + sheaf.cpu();
-                  default ->
-                      "free, in the sheaf on sheaves_full of the barn of node " + sheaf.cpu();
-                });
-        assertThat(answer.pointedBy()).isEqualTo(sheaf.entry(0));
-        assertThat(answer.slot()).isEqualTo(Evidence.UNKNOWN);
       }
-    }
     }
     assertThat(told).contains(SheafImage.Place.MAIN, SheafImage.Place.RCU_FREE);
   }
@@ -224,7 +223,8 @@ class SlabQuestionsTest {
     // A slab of which sheaves hold some objects gets a head that leads astray.
     SlabImage slab =
         cache.slabs(SlabImage.Place.FULL).stream()
-            .filter(s -> holders.keySet().stream().anyMatch(o -> o >= s.base() && o < s.base() + 4096))
+            .filter(
+                s -> holders.keySet().stream().anyMatch(o -> o >= s.base() && o < s.base() + 4096))
             .findFirst()
             .orElseThrow();
     image.corruptWord(image.member(slab, "freelist"), 0x4141_4141_4141_4141L);

@@ -48,8 +48,7 @@ class TornSnapshotTest {
   }
 
   private static KernelFacts kernel(String panic, int cpu, long crashTime) {
-    KernelFacts.PanicFacts facts =
-        new KernelFacts.PanicFacts(panic, cpu, crashTime, List.of());
+    KernelFacts.PanicFacts facts = new KernelFacts.PanicFacts(panic, cpu, crashTime, List.of());
     return SampleReports.kernel(facts);
   }
 
@@ -83,9 +82,7 @@ class TornSnapshotTest {
     }
     return List.of(
         ran("slab.freelist", lists),
-        ran(
-            "slab.counts",
-            List.of(finding("slab.counts", Cause.COUNTER_MISMATCH, "c0", 9_000))));
+        ran("slab.counts", List.of(finding("slab.counts", Cause.COUNTER_MISMATCH, "c0", 9_000))));
   }
 
   private static List<Cause> causes(List<CheckOutcome> outcomes) {
@@ -178,8 +175,7 @@ class TornSnapshotTest {
 
     // The counter's page of zeros is the allocator's own: then pointers alone are left.
     assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn, 0))).isSameAs(outcomes);
-    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn, 0x41)))
-        .isSameAs(outcomes);
+    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn, 0x41))).isSameAs(outcomes);
   }
 
   private static FakeKernel withCaches() {

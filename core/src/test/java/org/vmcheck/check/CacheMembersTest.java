@@ -22,8 +22,8 @@ import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.SlabImage;
 import org.vmcheck.testing.TestData;
 
-/// One wrong word in a cache, a list or a counter: one finding, at that word. The healthy twins stay
-/// silent.
+/// One wrong word in a cache, a list or a counter: one finding, at that word. The healthy twins
+/// stay silent.
 class CacheMembersTest {
   static Stream<Layout> layouts() {
     return Layout.ALL.stream();
@@ -97,11 +97,7 @@ class CacheMembersTest {
 
   private static FakeImage put32(FakeImage image, long address, long value) {
     return image.corrupt(
-        address,
-        (byte) value,
-        (byte) (value >>> 8),
-        (byte) (value >>> 16),
-        (byte) (value >>> 24));
+        address, (byte) value, (byte) (value >>> 8), (byte) (value >>> 16), (byte) (value >>> 24));
   }
 
   @ParameterizedTest

@@ -115,7 +115,8 @@ class LogTestimonyTest {
       "RAX: 6b6b6b6b6b6b6b6b RBX: ffff888003a51000 RCX: 0000000000000000"
     };
 
-    assertThat(reports(fault)).extracting(LogTestimony.Report::topic)
+    assertThat(reports(fault))
+        .extracting(LogTestimony.Report::topic)
         .containsExactly(Topic.POISON_FAULT);
     fault[2] = fault[2].replace('b', '7');
     assertThat(reports(fault)).isEmpty();

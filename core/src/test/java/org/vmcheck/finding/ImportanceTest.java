@@ -67,7 +67,8 @@ class ImportanceTest {
             finding(Severity.CORRUPT, Cause.BIT_FLIP, "a"));
     List<Finding> second = List.of(finding(Severity.CORRUPT, Cause.BIT_FLIP, "m"));
 
-    assertThat(report(first, second).findings()).extracting(Finding::claim)
+    assertThat(report(first, second).findings())
+        .extracting(Finding::claim)
         .containsExactly("z", "a", "m");
   }
 

@@ -63,8 +63,7 @@ class CacheNumbersTest {
   @ParameterizedTest
   @ValueSource(strings = {"healthy", "redzone", "use-after-free"})
   void theNumbersOfRealKernelsAreSane(String name) throws Exception {
-    try (Dump dump =
-        Dumps.open(TestData.named(name).dump())) {
+    try (Dump dump = Dumps.open(TestData.named(name).dump())) {
       if (KernelFinder.find(dump) instanceof KernelSearch.Found(Kernel kernel)) {
         assertThat(kernel.slabCaches().caches()).isNotEmpty().allMatch(SlabCache::isSane);
       } else {

@@ -217,7 +217,8 @@ class LegalInstantsTest {
   /// Puts full slabs at the head of the node's partial list and counts them.
   static List<SlabImage> linkFull(FakeImage image, CacheImage cache, int count) {
     List<SlabImage> full = cache.slabs(SlabImage.Place.FULL).subList(0, count);
-    String list = image.layout().has(image.layout().slabStruct(), "slab_list") ? "slab_list" : "lru";
+    String list =
+        image.layout().has(image.layout().slabStruct(), "slab_list") ? "slab_list" : "lru";
     long head = image.member("kmem_cache_node", cache.node(0), "partial");
     for (SlabImage slab : full) {
       long link = image.member(slab, list);
@@ -266,9 +267,7 @@ class LegalInstantsTest {
         long address = kernel.perCpu().address(pointer, kernel.perCpu().cpus().indexOf(0));
         image.corruptWord(
             image.member(
-                "kmem_cache_cpu",
-                address,
-                layout.has("kmem_cache_cpu", "slab") ? "slab" : "page"),
+                "kmem_cache_cpu", address, layout.has("kmem_cache_cpu", "slab") ? "slab" : "page"),
             0);
       }
       SlabSurvey survey = image.survey();

@@ -127,8 +127,7 @@ class ListWalkTest {
       image.corruptWord(node, wild).corruptWord(node + 8, wild);
       ListWalk walk = walk();
       assertThat(walk.nodes()).isEqualTo(nodes);
-      assertThat(walk.end())
-          .isEqualTo(new ListWalk.End.Overwritten(prev, node, next, wild, wild));
+      assertThat(walk.end()).isEqualTo(new ListWalk.End.Overwritten(prev, node, next, wild, wild));
       assertThat(walk.bad().orElseThrow())
           .isEqualTo(new ListWalk.BadLink(node, "next", wild, next, i + 1));
       image.corruptWord(node, next).corruptWord(node + 8, prev);

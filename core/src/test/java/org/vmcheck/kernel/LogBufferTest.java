@@ -48,9 +48,7 @@ class LogBufferTest {
         set(copy, kernel, blockAt, 0);
         set(copy, kernel, blockAt + 8, 0x8000);
         long infoAt =
-            infos
-                + i * info.size("printk_info").orElseThrow()
-                + at(info, "printk_info.text_len");
+            infos + i * info.size("printk_info").orElseThrow() + at(info, "printk_info.text_len");
         set(copy, kernel, infoAt & -8, word(kernel, infoAt & -8) | 0x7fffL << ((infoAt & 7) * 8));
       }
     }

@@ -533,8 +533,7 @@ class PlantedFaultsTest {
   @MethodSource("withCounters")
   void aSlabThatIsNowhereLeavesTheCounter(Layout layout) {
     FakeImage image = imageOfTwo(layout);
-    long counter =
-        image.member("kmem_cache_node", image.cache("victim").node(0), "nr_slabs");
+    long counter = image.member("kmem_cache_node", image.cache("victim").node(0), "nr_slabs");
     image.corruptWord(counter, image.word(counter) + 1);
     assertThat(onlyFault(image, SlabFault.Count.class).address()).isEqualTo(counter);
   }

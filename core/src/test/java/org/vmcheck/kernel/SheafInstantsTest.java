@@ -76,8 +76,7 @@ class SheafInstantsTest {
     for (String counter : List.of("nr_full", "nr_empty")) {
       for (int off : new int[] {1, 2}) {
         for (boolean isLocked : List.of(true, false)) {
-          FakeImage image =
-              image(layout, SheafImage.Place.BARN_FULL, SheafImage.Place.BARN_EMPTY);
+          FakeImage image = image(layout, SheafImage.Place.BARN_FULL, SheafImage.Place.BARN_EMPTY);
           long at = barn(image, counter);
           image.corrupt(at, (byte) (image.word(at) + off));
           if (isLocked) {

@@ -39,12 +39,18 @@ class SlabPatternsTest {
   }
 
   private static int allocated(SlabImage slab) {
-    return IntStream.range(0, slab.objects()).filter(i -> !slab.isFree(i)).findFirst().orElseThrow();
+    return IntStream.range(0, slab.objects())
+        .filter(i -> !slab.isFree(i))
+        .findFirst()
+        .orElseThrow();
   }
 
   /// What SLUB does after it found an error: no free objects, all in use, on no list.
   private static void isolate(FakeImage image, SlabImage slab) {
-    long list = image.member(slab, image.layout().has(image.layout().slabStruct(), "slab_list") ? "slab_list" : "lru");
+    long list =
+        image.member(
+            slab,
+            image.layout().has(image.layout().slabStruct(), "slab_list") ? "slab_list" : "lru");
     long next = image.word(list);
     long prev = image.word(list + 8);
     image.corruptWord(next + 8, prev);

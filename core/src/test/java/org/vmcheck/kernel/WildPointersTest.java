@@ -14,7 +14,8 @@ import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.SheafImage;
 
 /// A pointer of a cache that leads nowhere is one fault at its own address, whatever number of
-/// structures it should have led to. The twins are healthy images, and ones whose pages are missing.
+/// structures it should have led to. The twins are healthy images, and ones whose pages are
+/// missing.
 class WildPointersTest {
   private static final long WILD = 0x4141_4141_4141_4140L;
 

@@ -49,7 +49,9 @@ class NextStepsTest {
         new ProcessBuilder("/bin/sh", "-c", "printf '%s\\n' " + NextSteps.argument(name))
             .redirectErrorStream(true)
             .start();
-    String said = new String(shell.getInputStream().readAllBytes(), StandardCharsets.US_ASCII).stripTrailing();
+    String said =
+        new String(shell.getInputStream().readAllBytes(), StandardCharsets.US_ASCII)
+            .stripTrailing();
     assertThat(shell.waitFor(10, TimeUnit.SECONDS)).isTrue();
 
     // The shell's printf takes no `--` behind its format and repeats the format for it.

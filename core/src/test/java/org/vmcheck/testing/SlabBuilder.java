@@ -541,8 +541,7 @@ final class SlabBuilder implements AllocatorBuilder {
     image.putStruct(struct, cache.address, "size", cache.size);
     image.putStruct(struct, cache.address, "object_size", spec.objectSize());
     if (layout.has(struct, "reciprocal_size")) {
-      space.u64(
-          cache.address + layout.offset(struct, "reciprocal_size"), reciprocal(cache.size));
+      space.u64(cache.address + layout.offset(struct, "reciprocal_size"), reciprocal(cache.size));
     }
     image.putStruct(struct, cache.address, "offset", cache.offset);
     image.putIfThere(struct, cache.address, "cpu_partial", 30);
