@@ -316,15 +316,14 @@ final class SlabPatterns {
         expect(SlabFault.Zone.POISON, last, last + 1, POISON_END);
       }
       int at = dataAt(cache);
+      boolean isPaddingKnown = flags.hasPoison(cache) && !flags.hasKasan(cache) && trackSize > 0;
       if (flags.hasTracking(cache) && trackSize > 0) {
         tracks(object + at);
         at += 2 * trackSize;
-        if (flags.isKmalloc(cache)) {
-          // The requested size: 4 bytes from 6.1, 8 from 7.0; then alignment. Not padding.
-          return;
-        }
+        // The requested size of kmalloc objects: 4 bytes from 6.1, 8 from 7.0; then alignment.
+        isPaddingKnown &= !flags.isKmalloc(cache);
       }
-      if (flags.hasPoison(cache) && !flags.hasKasan(cache) && trackSize > 0) {
+      if (isPaddingKnown) {
         expect(
             SlabFault.Zone.PADDING,
             object + at,

@@ -206,7 +206,7 @@ class SlabPatternsTest {
     FakeImage image =
         FakeKernel.of(layout)
             .seed(5)
-            .cache(FakeCache.named("victim", OBJECT_SIZE).debug().align(64).partial(3).full(2))
+            .cache(FakeCache.named("victim", 24).debug().align(64).partial(3).full(2))
             .build();
     SlabImage slab = image.cache("victim").slabs().getFirst();
     CacheImage cache = slab.cache();
