@@ -58,10 +58,11 @@ final class SlabListsCheck implements Check {
     slabs are on no list, one node linked half, and one slab a node that is full or frozen and still
     on its partial list; a freelist and no slab, for one cache a CPU, if the objects lie in a frozen
     slab of the cache that no list keeps (the CPU lets go of it); with a slab's page locked, inuse
-    one off; one slab a CPU that a cache's nr_slabs does not count and that no list keeps, whatever its words say
-    (it is built or given back); a cache with refcount 0 (destroyed, or kept for leaked objects);
-    empty slabs on no list; slabs carried between lists, up to 64 a CPU (frozen up to 6.7, from 6.8
-    on without the mark of a node's list) and else one a CPU; full slabs
+    one off; one slab a CPU that a cache's nr_slabs does not count and that no list keeps, whatever
+    its words say (it is built or given back); a cache with refcount 0 (destroyed, or kept for leaked objects);
+    with slab_mutex held, object_size of a merged cache ahead of inuse; an align that is no power of
+    two, if size was rounded with it; empty slabs on no list; slabs carried between lists, up to 64 a
+    CPU (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs
     that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches.
     With a barn's lock held, nr_full and nr_empty one off (or as many as there are, with an empty
     list) and one sheaf linked half; with the lock of a CPU's sheaves held, rcu_free full, a sheaf in

@@ -47,6 +47,7 @@ class CacheMembersTest {
         .cache(FakeCache.named("made", 100).constructor())
         .cache(FakeCache.named("debugged", 72).debug())
         .cache(FakeCache.named("fenced", 64).redZones())
+        .cache(FakeCache.named("roomy", 100).align(64))
         .build();
   }
 
@@ -172,6 +173,25 @@ class CacheMembersTest {
     assertThat(findings(subjects(image)))
         .singleElement()
         .satisfies(one -> assertThat(one.subject().address()).isEqualTo(address));
+  }
+
+  /// A driver may ask for any alignment: 24 becomes (232 + 23) & -24 = 232.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void anOddAlignmentThatTheSizeWasRoundedWithIsLegal(Layout layout) {
+    FakeImage image = image(layout);
+    put32(image, member(image, "victim", "align"), 24);
+    assertThat(findings(subjects(image))).isEmpty();
+  }
+
+  /// The kernel raises object_size first; the symbol of the mutex is not in these images.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aCacheThatIsBeingMergedIsLegal(Layout layout) {
+    FakeImage image = image(layout);
+    put32(image, member(image, "roomy", "object_size"), 112);
+    put32(image, member(image, "roomy", "refcount"), 2);
+    assertThat(findings(subjects(image))).isEmpty();
   }
 
   @ParameterizedTest
