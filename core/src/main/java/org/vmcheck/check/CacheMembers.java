@@ -264,9 +264,7 @@ final class CacheMembers {
     long size = v.get("size");
     return broken(v).isEmpty()
         && v.get("inuse") == inuseOf(v)
-        && (!v.containsKey("align")
-            || !isPowerOfTwo(v.get("align"))
-            || size % v.get("align") == 0)
+        && (!v.containsKey("align") || !isPowerOfTwo(v.get("align")) || size % v.get("align") == 0)
         && (!v.containsKey("min") || v.get("min") == orderAndCount(leastOrder(size), size))
         && (v.get("oo") >>> 16) >= leastOrder(size);
   }
@@ -437,9 +435,7 @@ final class CacheMembers {
       return isWords(align);
     }
     long least = inuse + (v.get("offset") >= inuse ? 8 : 0);
-    return isDebug(v)
-        || cache.refcount() > 1
-        || v.get("size") == ((least + align - 1) & -align);
+    return isDebug(v) || cache.refcount() > 1 || v.get("size") == ((least + align - 1) & -align);
   }
 
   /// Whether a CPU may be stopped between the two stores by which a cache that is merged into this

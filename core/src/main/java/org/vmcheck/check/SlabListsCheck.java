@@ -402,7 +402,7 @@ final class SlabListsCheck implements Check {
               "leads from 0x%x to 0x%x, whose prev is 0x%x".formatted(from, to, prev);
           case ListWalk.End.Overwritten(long from, long node, long behind, long next, long prev) ->
               ("leads from 0x%x and, read backwards, from 0x%x to 0x%x, both of whose words are"
-                   + " wrong: next 0x%x, prev 0x%x")
+                      + " wrong: next 0x%x, prev 0x%x")
                   .formatted(from, behind, node, next, prev);
           case ListWalk.End.Circle(long from, String member, long to) ->
               "runs in a circle: %s of 0x%x leads back to 0x%x, which was met before"
