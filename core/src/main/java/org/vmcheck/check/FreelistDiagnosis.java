@@ -331,7 +331,7 @@ final class FreelistDiagnosis {
     long raw = isHead ? fault.head() : memory.word(slot);
     Flip flip = flipBefore(lost, slot, raw, isHead, rest);
     boolean isOneBit = flip != null && Long.bitCount(flip.bits) == 1;
-    boolean isFreeAsWell = fault.cpu() >= 0 || rest == 1 || lost.only(rest - 1) > 0;
+    boolean isFreeAsWell = fault.cpu() >= 0 || rest == 1 || LostObjects.isObject(lost.only(rest - 1));
     if (isFreeAsWell && !(isOneBit && rest == 1 && fault.cpu() < 0)) {
       if (isOneBit) {
         against.add(flipEvidence(slot, raw, flip));
@@ -524,7 +524,7 @@ final class FreelistDiagnosis {
               "no single chain of %s lies behind the break: another word of the list may be bad too"
                   .formatted(Words.plural(lost, "lost object", "lost objects"))));
     }
-    if (rest > 0 && lost >= MIN_TELLING_CHAIN) {
+    if (LostObjects.isObject(rest) && lost >= MIN_TELLING_CHAIN) {
       evidence.addFirst(
           new Evidence.WhatIf(
               "the rest of the list",

@@ -47,6 +47,11 @@ final class LostObjects {
     return isLedTo[index];
   }
 
+  /// Whether [#only] found a chain; addresses of the kernel are negative numbers here.
+  static boolean isObject(long found) {
+    return found != 0 && found != -1;
+  }
+
   /// How many objects the chain from an object has; -1 if it does not end well.
   int length(int first) {
     int length = 0;

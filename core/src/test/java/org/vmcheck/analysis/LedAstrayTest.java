@@ -90,6 +90,7 @@ class LedAstrayTest {
     Finding finding = only();
     assertThat(finding.cause()).isEqualTo(Cause.USE_AFTER_FREE_WRITE);
     assertThat(finding.subject().address()).isEqualTo(slot);
+    assertThat(hasWhatIf(finding)).as("the rest of the list is found").isTrue();
   }
 
   @Test
