@@ -331,7 +331,8 @@ final class FreelistDiagnosis {
     long raw = isHead ? fault.head() : memory.word(slot);
     Flip flip = flipBefore(lost, slot, raw, isHead, rest);
     boolean isOneBit = flip != null && Long.bitCount(flip.bits) == 1;
-    boolean isFreeAsWell = fault.cpu() >= 0 || rest == 1 || LostObjects.isObject(lost.only(rest - 1));
+    boolean isFreeAsWell =
+        fault.cpu() >= 0 || rest == 1 || LostObjects.isObject(lost.only(rest - 1));
     if (isFreeAsWell && !(isOneBit && rest == 1 && fault.cpu() < 0)) {
       if (isOneBit) {
         against.add(flipEvidence(slot, raw, flip));
