@@ -1,5 +1,6 @@
 package org.vmcheck.cli;
 
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -91,18 +92,34 @@ final class SlabsCommand implements Callable<Integer> {
                 "vmcheck: the descriptors of %,d page frames are not in the dump: slabs there are not counted"
                     .formatted(missing));
       }
-      Streams.write(
-          spec,
-          null,
-          switch (format) {
-            case TEXT ->
-                text(rows) + (cache == null ? "" : listing(analyzer.slabs(cache, objects)));
-            case CSV -> objects ? objectsCsv(analyzer.slabs(cache, objects)) : csv(rows);
-            case JSON ->
-                objects
-                    ? SlabListingWriter.write(analyzer.slabs(cache, objects))
-                    : SlabUsageWriter.write(rows);
-          });
+      PrintWriter out = spec.commandLine().getOut();
+      switch (format) {
+        case TEXT -> {
+          out.print(text(rows));
+          if (cache != null) {
+            out.print("\nSLAB              MEMORY            TOTAL  INUSE  PLACE\n");
+            analyzer.slabs(cache, objects, slab -> out.print(listing(slab)));
+          }
+        }
+        case CSV -> {
+          if (objects) {
+            out.print("slab,memory,place,index,object,state,list\r\n");
+            analyzer.slabs(cache, true, slab -> out.print(objectsCsv(slab)));
+          } else {
+            out.print(csv(rows));
+          }
+        }
+        case JSON -> {
+          if (objects) {
+            try (SlabListingWriter json = new SlabListingWriter(out)) {
+              analyzer.slabs(cache, true, json::write);
+            }
+          } else {
+            out.print(SlabUsageWriter.write(rows));
+          }
+        }
+      }
+      out.flush();
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }
@@ -126,44 +143,37 @@ final class SlabsCommand implements Callable<Integer> {
   }
 
   /// One line a slab; with `--objects` one line an object.
-  private String listing(List<SlabListing> slabs) {
+  private static String listing(SlabListing slab) {
     StringBuilder out = new StringBuilder();
-    out.append("\nSLAB              MEMORY            TOTAL  INUSE  PLACE\n");
-    for (SlabListing slab : slabs) {
-      out.append(
-          "%016x  %016x  %5d  %5d  %s%s%n"
-              .formatted(
-                  slab.slab(),
-                  slab.base(),
-                  slab.total(),
-                  slab.inuse(),
-                  slab.place(),
-                  (slab.frozen() ? ", frozen" : "")
-                      + (slab.caution().isEmpty() ? "" : "; " + slab.caution())));
-      if (objects) {
-        for (SlabListing.Slot slot : slab.objects()) {
-          out.append("  %5d  %016x  %s%n".formatted(slot.index(), slot.address(), slot.words()));
-        }
-      }
+    out.append(
+        "%016x  %016x  %5d  %5d  %s%s%n"
+            .formatted(
+                slab.slab(),
+                slab.base(),
+                slab.total(),
+                slab.inuse(),
+                slab.place(),
+                (slab.frozen() ? ", frozen" : "")
+                    + (slab.caution().isEmpty() ? "" : "; " + slab.caution())));
+    for (SlabListing.Slot slot : slab.objects()) {
+      out.append("  %5d  %016x  %s%n".formatted(slot.index(), slot.address(), slot.words()));
     }
     return out.toString();
   }
 
-  private static String objectsCsv(List<SlabListing> slabs) {
-    StringBuilder out = new StringBuilder("slab,memory,place,index,object,state,list\r\n");
-    for (SlabListing slab : slabs) {
-      for (SlabListing.Slot slot : slab.objects()) {
-        out.append(
-            "0x%x,0x%x,%s,%d,0x%x,%s,%s\r\n"
-                .formatted(
-                    slab.slab(),
-                    slab.base(),
-                    Csv.cell(slab.place()),
-                    slot.index(),
-                    slot.address(),
-                    slot.state().word(),
-                    Csv.cell(slot.list())));
-      }
+  private static String objectsCsv(SlabListing slab) {
+    StringBuilder out = new StringBuilder();
+    for (SlabListing.Slot slot : slab.objects()) {
+      out.append(
+          "0x%x,0x%x,%s,%d,0x%x,%s,%s\r\n"
+              .formatted(
+                  slab.slab(),
+                  slab.base(),
+                  Csv.cell(slab.place()),
+                  slot.index(),
+                  slot.address(),
+                  slot.state().word(),
+                  Csv.cell(slot.list())));
     }
     return out.toString();
   }

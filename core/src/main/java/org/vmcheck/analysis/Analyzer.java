@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
 import org.vmcheck.check.LowMemory;
@@ -282,13 +283,14 @@ public final class Analyzer implements AutoCloseable {
     return subjects.survey().unreadableDescriptors();
   }
 
-  /// Every slab of one cache.
+  /// Shows every slab of one cache, one after the other: a cache may have millions.
   ///
   /// @param objects whether object by object
   /// @throws UnansweredException if the allocator's layout is not known
-  public List<SlabListing> slabs(String cache, boolean objects) throws UnansweredException {
+  public void slabs(String cache, boolean objects, Consumer<SlabListing> shown)
+      throws UnansweredException {
     requireSlabs();
-    return Questions.slabs(kernel(), this::caution, cache, objects);
+    Questions.slabs(kernel(), this::caution, cache, objects, shown);
   }
 
   /// The slab object that holds an address.

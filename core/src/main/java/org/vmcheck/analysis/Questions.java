@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.LongFunction;
 import org.vmcheck.check.LowMemory;
 import org.vmcheck.dump.PageRead;
@@ -27,7 +28,6 @@ import org.vmcheck.memory.MemoryRead;
 
 /// Small questions about one place of a dump.
 final class Questions {
-  private static final int MAX_SLABS = 1 << 20;
   private static final int MAX_OBJECT_BYTES = 8192;
 
   private Questions() {}
@@ -93,13 +93,16 @@ final class Questions {
         end);
   }
 
-  /// The slabs of one cache.
+  /// Shows the slabs of one cache, one after the other.
   ///
   /// @param objects whether to say what is known of each object: of a big cache that is a lot
-  static List<SlabListing> slabs(
-      Kernel kernel, LongFunction<String> caution, String cache, boolean objects) {
+  static void slabs(
+      Kernel kernel,
+      LongFunction<String> caution,
+      String cache,
+      boolean objects,
+      Consumer<SlabListing> shown) {
     MemMap memMap = kernel.memMap().orElseThrow();
-    List<SlabListing> listings = new ArrayList<>();
     SlabSurvey.eachView(
         kernel,
         memMap,
@@ -109,7 +112,7 @@ final class Questions {
         view -> {
           Slab slab = view.slab();
           String spoiled = caution(view, caution);
-          listings.add(
+          shown.accept(
               new SlabListing(
                   slab.address(),
                   slab.base(),
@@ -119,9 +122,8 @@ final class Questions {
                   slab.frozen(),
                   spoiled,
                   objects ? slots(view, spoiled) : List.of()));
-          return listings.size() < MAX_SLABS;
+          return true;
         });
-    return listings;
   }
 
   private static List<SlabListing.Slot> slots(SlabView view, String caution) {

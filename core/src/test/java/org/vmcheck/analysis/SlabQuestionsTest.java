@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
@@ -68,7 +69,8 @@ class SlabQuestionsTest {
       for (String name : List.of("victim", "in-object", "big")) {
         CacheImage cache = image.cache(name);
         Map<Long, SheafImage> holders = inArrays(cache);
-        List<SlabListing> listings = analyzer.slabs(name, true);
+        List<SlabListing> listings = new ArrayList<>();
+        analyzer.slabs(name, true, listings::add);
         assertThat(listings).hasSameSizeAs(cache.slabs());
         for (SlabListing listing : listings) {
           SlabImage slab =
