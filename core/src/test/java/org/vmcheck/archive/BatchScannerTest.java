@@ -15,8 +15,10 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -52,10 +54,15 @@ class BatchScannerTest {
 
   private BatchScanner.Summary scan(Path catalogueFile, Shard shard, String tool, boolean refresh)
       throws IOException {
+    return scan(
+        catalogueFile,
+        new BatchScanner.Options(List.of(tree), 2, AnalysisOptions.DEFAULT, shard, refresh, tool));
+  }
+
+  private BatchScanner.Summary scan(Path catalogueFile, BatchScanner.Options options)
+      throws IOException {
     judged.clear();
     problems.clear();
-    BatchScanner.Options options =
-        new BatchScanner.Options(List.of(tree), 2, AnalysisOptions.DEFAULT, shard, refresh, tool);
     try (Catalogue catalogue = Catalogue.write(catalogueFile)) {
       return BatchScanner.scan(
           catalogue,
@@ -365,6 +372,36 @@ class BatchScannerTest {
             });
       }
     }
+  }
+
+  @Test
+  void aDumpThatNeedsMoreMemoryThanThereIsIsNamedAndTheOthersAreJudged() throws Exception {
+    dump("one/vmcore", "healthy");
+    dump("two/vmcore", "bit-flip");
+    Path packed = Files.createDirectories(tree.resolve("three")).resolve("vmcore.gz");
+    try (GZIPOutputStream out = new GZIPOutputStream(Files.newOutputStream(packed))) {
+      Files.copy(TestData.named("healthy").dump(), out);
+    }
+    AnalysisOptions.Spool spool =
+        new AnalysisOptions.Spool(
+            Optional.of(dir),
+            1L << 30,
+            (what, done, total) -> {
+              throw new OutOfMemoryError("planted");
+            });
+    AnalysisOptions analysis =
+        new AnalysisOptions(
+            List.of(), false, Optional.empty(), 1, AnalysisOptions.Debug.DEFAULT, spool);
+    BatchScanner.Summary summary =
+        scan(file, new BatchScanner.Options(List.of(tree), 2, analysis, Shard.WHOLE, false, "t1"));
+    assertThat(judged).hasSize(3);
+    assertThat(summary.verdicts()).containsEntry("intact", 1).containsEntry("kernel-damaged", 1);
+    assertThat(judged)
+        .filteredOn(entry -> entry.problem().contains("not enough memory"))
+        .singleElement()
+        .extracting(Entry::path)
+        .asString()
+        .contains("three");
   }
 
   // ---- catalogues that cannot be used
