@@ -103,13 +103,28 @@ public record SlabCaches(
         : Optional.empty();
   }
 
-  /// A cache that `kmem_cache_destroy` has taken off `slab_caches`: its slabs stay until a grace
-  /// period is over, and for good if objects are still in use. It is an object of the cache
-  /// `kmem_cache`, and `list_del` has left its poison in the links.
+  /// Whether all caches on `slab_caches` were met.
+  boolean isListWhole() {
+    return list.isClosed() || list.isRecovered();
+  }
+
+  /// Whether what a slab names as its cache cannot be read, which was said: a cache on the list, or
+  /// one behind a page of the list that is not in the dump.
+  boolean isUnread(VirtualMemory memory, long address) {
+    return unread.stream().anyMatch(cache -> cache.vaddr() == address)
+        || (list.end() instanceof ListWalk.End.Unreadable(_, _, MemoryRead.Missing _)
+            && memory.read(address, 8) instanceof MemoryRead.Missing);
+  }
+
+  /// A cache that is not on `slab_caches`, or in a part of it that was not met: an object of the
+  /// cache `kmem_cache`.
+  ///
+  /// `kmem_cache_destroy` takes a cache off the list, and `list_del` leaves its poison in the
+  /// links: its slabs stay until a grace period is over, and for good if objects are still in use.
   ///
   /// @param address what a slab names as its cache
   /// @return empty if there is no such cache
-  Optional<SlabCache> destroyed(Kernel kernel, MemMap memMap, long address) {
+  Optional<SlabCache> unlisted(Kernel kernel, MemMap memMap, long address) {
     Optional<SlabCache> home =
         caches.stream().filter(cache -> cache.name().equals("kmem_cache")).findFirst();
     if (layout().isEmpty()
@@ -133,7 +148,7 @@ public record SlabCaches(
     }
     long link = address + layout().get().cache().member("list").orElseThrow().offset();
     return kernel.memory().read(link, 16) instanceof MemoryRead.Bytes(ByteView links)
-            && ListPoison.isIn(links.u64(0), links.u64(8))
+            && (ListPoison.isIn(links.u64(0), links.u64(8)) || !isListWhole())
             && cache.isSane()
         ? Optional.of(cache)
         : Optional.empty();
@@ -151,6 +166,47 @@ public record SlabCaches(
   /// Whether some node of a cache could not be read, so that its counters are not known.
   boolean hasWildNode(SlabCache cache) {
     return wildNodes.stream().anyMatch(wild -> wild.cache().equals(cache));
+  }
+
+  /// Whether a certain node of a cache could not be read.
+  boolean isWildNode(SlabCache cache, int id) {
+    String member = "[%d]".formatted(id);
+    return wildNodes.stream()
+        .anyMatch(wild -> wild.cache().equals(cache) && wild.member().endsWith(member));
+  }
+
+  /// The fault of a pointer to a node that is null although slabs of the cache are there.
+  SlabFault.Wild nullNode(SlabCache cache, int id, long slabs) {
+    NodeArray array = NodeArray.of(layout().orElseThrow().cache());
+    return new NodePointer(
+            array.name,
+            id,
+            cache.address() + array.at(id) + array.nodeInPair,
+            0,
+            new MemoryRead.NotMapped(0, "%d slabs of the cache are on the node".formatted(slabs)))
+        .of(cache);
+  }
+
+  /// Where a cache keeps its pointers to nodes: one after the other, or from 7.1 on in pairs with
+  /// those to barns.
+  ///
+  /// @param barnInPair -1 where barns are not here
+  private record NodeArray(String name, int offset, int stride, int nodeInPair, int barnInPair) {
+    static NodeArray of(StructLayout cache) {
+      Optional<Member> perNode = cache.member("per_node");
+      Optional<StructLayout> pair = perNode.flatMap(Member::struct);
+      Member array = perNode.orElseGet(() -> cache.member("node").orElseThrow());
+      return new NodeArray(
+          perNode.isPresent() ? "per_node" : "node",
+          array.offset(),
+          perNode.isPresent() ? Math.clamp(array.elementSize(), 8, 4096) : 8,
+          pair.flatMap(p -> p.member("node")).map(Member::offset).orElse(0),
+          pair.flatMap(p -> p.member("barn")).map(Member::offset).orElse(-1));
+    }
+
+    int at(int id) {
+      return offset + stride * id;
+    }
   }
 
   /// One pointer of a cache's array of nodes.
@@ -249,17 +305,11 @@ public record SlabCaches(
 
     private List<SlabCache.Node> nodes(StructRef cache, List<NodePointer> wild) {
       List<SlabCache.Node> nodes = new ArrayList<>();
-      Optional<Member> perNode = layout.cache().member("per_node");
-      Optional<StructLayout> pair = perNode.flatMap(Member::struct);
-      int nodeInPair = pair.flatMap(p -> p.member("node")).map(Member::offset).orElse(0);
-      int barnInPair = pair.flatMap(p -> p.member("barn")).map(Member::offset).orElse(-1);
-      Member array = perNode.orElseGet(() -> layout.cache().member("node").orElseThrow());
-      int stride = perNode.isPresent() ? Math.clamp(array.elementSize(), 8, 4096) : 8;
-      String name = perNode.isPresent() ? "per_node" : "node";
+      NodeArray array = NodeArray.of(layout.cache());
       for (int id = 0; id < nodeCount; id++) {
-        int at = array.offset() + stride * id;
-        long barn = barnInPair >= 0 ? cache.bytes().u64(at + barnInPair) : 0;
-        long pointer = cache.bytes().u64(at + nodeInPair);
+        int at = array.at(id);
+        long barn = array.barnInPair >= 0 ? cache.bytes().u64(at + array.barnInPair) : 0;
+        long pointer = cache.bytes().u64(at + array.nodeInPair);
         if (pointer == 0) {
           continue;
         }
@@ -269,13 +319,21 @@ public record SlabCaches(
           case StructRead.Unread unread ->
               wild.add(
                   new NodePointer(
-                      name, id, cache.vaddr() + at + nodeInPair, pointer, unread.why()));
+                      array.name,
+                      id,
+                      cache.vaddr() + at + array.nodeInPair,
+                      pointer,
+                      unread.why()));
         }
       }
       if (nodes.isEmpty() && wild.isEmpty()) {
         wild.add(
             new NodePointer(
-                name, 0, cache.vaddr() + array.offset() + nodeInPair, 0, NodePointer.NULL));
+                array.name,
+                0,
+                cache.vaddr() + array.offset + array.nodeInPair,
+                0,
+                NodePointer.NULL));
       }
       return nodes;
     }

@@ -202,8 +202,8 @@ public record SlabSurvey(
     private final Optional<NodeSpans> nodeSpans;
     private final KfencePool kfence;
 
-    /// Caches that are on `slab_caches` no more, by address; empty for addresses that are none.
-    private final Map<Long, Optional<SlabCache>> destroyed = new ConcurrentHashMap<>();
+    /// Caches that are not among the known ones, by address; empty for addresses that are none.
+    private final Map<Long, Optional<SlabCache>> unlistedCaches = new ConcurrentHashMap<>();
 
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
@@ -823,7 +823,7 @@ public record SlabSurvey(
       private long slots;
       private long freePointers;
       private final UnlistedSlabs unlisted = new UnlistedSlabs(layout);
-      private final Map<SlabCache, Long> ofDestroyed = new HashMap<>();
+      private final Map<SlabCache, Long> ofUnlisted = new HashMap<>();
       private final List<Instant> allowed = new ArrayList<>();
 
       /// Slabs on a node's partial list whose freelist was taken.
@@ -932,11 +932,13 @@ public record SlabSurvey(
           cache = keeper;
         } else if (cache == null) {
           cache =
-              destroyed
-                  .computeIfAbsent(owner, one -> caches.destroyed(kernel, memMap, one))
+              unlistedCaches
+                  .computeIfAbsent(owner, one -> caches.unlisted(kernel, memMap, one))
                   .orElse(null);
           if (cache != null) {
-            ofDestroyed.merge(cache, 1L, Long::sum);
+            ofUnlisted.merge(cache, 1L, Long::sum);
+          } else if (caches.isUnread(memory, owner)) {
+            return; // Said at the cache.
           }
         }
         if (cache == null) {
@@ -1191,10 +1193,10 @@ public record SlabSurvey(
       List<SlabFault.Place> taken = new ArrayList<>();
       Set<Long> excused = new HashSet<>();
       Map<SlabCache, Long> missing = new LinkedHashMap<>();
-      Map<SlabCache, Long> ofDestroyed = new LinkedHashMap<>();
+      Map<SlabCache, Long> ofUnlisted = new LinkedHashMap<>();
       for (Worker worker : workers) {
         unlisted.merge(worker.unlisted);
-        worker.ofDestroyed.forEach((cache, count) -> ofDestroyed.merge(cache, count, Long::sum));
+        worker.ofUnlisted.forEach((cache, count) -> ofUnlisted.merge(cache, count, Long::sum));
         faults.addAll(worker.found);
         worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
         slabs += worker.slabs;
@@ -1258,14 +1260,16 @@ public record SlabSurvey(
         sheaves.get().strays(memMap, sheafEntries, this::found);
       }
       sheaves.ifPresent(all -> all.settle(faults::add, instants::add));
-      ofDestroyed.forEach(
+      ofUnlisted.forEach(
           (cache, count) ->
               instants.add(
                   new Instant(
                       cache,
                       count == 1 ? "a slab of it is there" : count + " slabs of it are there",
-                      "kmem_cache_destroy took the cache off slab_caches: it waits for a grace"
-                          + " period, or objects of it were still in use")));
+                      caches.isListWhole()
+                          ? "kmem_cache_destroy took the cache off slab_caches: it waits for a"
+                              + " grace period, or objects of it were still in use"
+                          : "slab_caches is broken before it")));
       faults.sort(
           Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())
               .thenComparing(SlabFault::address, Long::compareUnsigned)
@@ -1669,8 +1673,8 @@ public record SlabSurvey(
           });
     }
 
-    /// Slabs of no known cache: under construction, or of the one cache that misses as many, and
-    /// then one fault and not two.
+    /// Slabs of no known cache: under construction, or of the caches that miss as many, and then
+    /// one fault and not two.
     private void strangers(Map<SlabCache, Long> missing, boolean isComplete) {
       List<SlabFault.Owner> strangers = new ArrayList<>();
       for (SlabFault fault : faults) {
@@ -1695,7 +1699,8 @@ public record SlabSurvey(
           fault ->
               fault instanceof SlabFault.Count count
                   && count.counter().equals("kmem_cache_node.nr_slabs")
-                  && settled.stream().anyMatch(one -> one.cache().equals(count.cache())));
+                  && count.actual() > count.expected()
+                  && missing.containsKey(count.cache()));
     }
 
     /// The slab that a fault is about; 0 if it is about none.

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 
 /// Slabs of each cache that no list keeps although they are not simply full: on their way from one
 /// place to another, or lost.
@@ -25,6 +26,8 @@ import java.util.function.Consumer;
 final class UnlistedSlabs {
   /// No chain of a CPU and no refill of a sheaf takes more slabs at a time.
   private static final int MAX_CARRIED = 64;
+
+  private static final int MAX_NAMES = 8;
 
   private final SlabLayout layout;
   private final Map<Long, Counts> caches = new HashMap<>();
@@ -266,20 +269,27 @@ final class UnlistedSlabs {
       }
       return List.of();
     }
-    if (missing.size() != 1 || lost != strangers.size()) {
+    if (lost != strangers.size()) {
       return strangers;
     }
-    SlabCache cache = missing.keySet().iterator().next();
+    boolean isOfOne = missing.size() == 1;
+    SlabCache cache = isOfOne ? missing.keySet().iterator().next() : null;
+    String why =
+        isOfOne
+            ? "; as many slabs are missing from nr_slabs of this cache"
+            : "; as many slabs, %d, are missing from nr_slabs of the caches %s%s"
+                .formatted(
+                    lost,
+                    missing.keySet().stream()
+                        .map(SlabCache::name)
+                        .limit(MAX_NAMES)
+                        .collect(Collectors.joining(", ")),
+                    missing.size() > MAX_NAMES ? " and more" : "");
     List<SlabFault.Owner> named = new ArrayList<>();
     for (SlabFault.Owner one : strangers) {
       named.add(
           new SlabFault.Owner(
-              cache,
-              one.slab(),
-              one.address(),
-              one.pfn(),
-              one.slabCache(),
-              one.why() + "; as many slabs are missing from nr_slabs of this cache"));
+              cache, one.slab(), one.address(), one.pfn(), one.slabCache(), one.why() + why));
     }
     return named;
   }
