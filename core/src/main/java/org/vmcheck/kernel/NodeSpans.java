@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -17,7 +18,8 @@ final class NodeSpans {
     this.spans = spans;
   }
 
-  private record Span(long start, long end) {}
+  /// @param exists false for a number that no node of this machine has
+  private record Span(long start, long end, boolean exists) {}
 
   /// Empty where the kernel has one node only, or does not tell.
   static Optional<NodeSpans> of(Kernel kernel) {
@@ -31,17 +33,50 @@ final class NodeSpans {
     List<Span> spans = new ArrayList<>();
     for (int id = 0; id < nodes; id++) {
       OptionalLong node = kernel.word(table.getAsLong() + 8L * id);
+      if (node.isPresent() && node.getAsLong() == 0) {
+        spans.add(new Span(0, Long.MAX_VALUE, false));
+        continue;
+      }
       if (node.isEmpty()
-          || node.getAsLong() == 0
           || !(StructRef.read(kernel.memory(), type.get(), node.getAsLong())
               instanceof StructRef data)) {
-        spans.add(new Span(0, Long.MAX_VALUE));
+        spans.add(new Span(0, Long.MAX_VALUE, true));
         continue;
       }
       long start = data.get("node_start_pfn");
-      spans.add(new Span(start, start + data.get("node_spanned_pages")));
+      spans.add(new Span(start, start + data.get("node_spanned_pages"), true));
     }
     return Optional.of(new NodeSpans(List.copyOf(spans)));
+  }
+
+  int count() {
+    return spans.size();
+  }
+
+  /// Whether each frame is of one node at most, so that [#nodeOf] tells which.
+  boolean areDisjoint() {
+    List<Span> inOrder =
+        spans.stream()
+            .filter(span -> span.exists && span.start < span.end)
+            .sorted(Comparator.comparingLong(Span::start))
+            .toList();
+    for (int i = 1; i < inOrder.size(); i++) {
+      if (inOrder.get(i).start < inOrder.get(i - 1).end) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// The node of a frame, if spans are disjoint; -1 if it is in none.
+  int nodeOf(long pfn) {
+    for (int id = 0; id < spans.size(); id++) {
+      Span span = spans.get(id);
+      if (span.exists && pfn >= span.start && pfn < span.end) {
+        return id;
+      }
+    }
+    return -1;
   }
 
   /// Whether a frame can be of a node.

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.io.ByteView;
@@ -82,7 +83,10 @@ final class Sheaves {
   }
 
   /// Reads every sheaf that can be reached.
-  static Sheaves gather(Kernel kernel, SheafLayout layout, List<SlabCache> caches) {
+  ///
+  /// @param isOver true ends it early
+  static Sheaves gather(
+      Kernel kernel, SheafLayout layout, List<SlabCache> caches, BooleanSupplier isOver) {
     Sheaves all = new Sheaves(kernel.memory(), layout);
     int pointerAt =
         kernel
@@ -92,6 +96,9 @@ final class Sheaves {
             .map(Member::offset)
             .orElse(0);
     for (SlabCache cache : caches) {
+      if (isOver.getAsBoolean()) {
+        break;
+      }
       if (!cache.isSane() || cache.cpuSheaves() == 0) {
         continue;
       }

@@ -18,6 +18,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
 import java.util.function.Predicate;
+import java.util.stream.LongStream;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
@@ -185,6 +186,41 @@ public record SlabSurvey(
     long objects;
     long inuse;
     long onCpuFreelists;
+
+    /// Slabs and objects of each node, as far as frames tell their node; in place 0 where they do
+    /// not.
+    final long[] slabsOf;
+
+    final long[] objectsOf;
+
+    Counts(int nodes) {
+      slabsOf = new long[nodes];
+      objectsOf = new long[nodes];
+    }
+
+    /// Counts a slab, or with sign -1 takes it back.
+    ///
+    /// @param node its node; -1 if that is not known
+    void count(Slab slab, int node, int sign) {
+      slabs += sign;
+      objects += (long) sign * slab.walkableObjects();
+      inuse += (long) sign * slab.inuse();
+      if (node >= 0) {
+        slabsOf[node] += sign;
+        objectsOf[node] += (long) sign * slab.walkableObjects();
+      }
+    }
+
+    void add(Counts part) {
+      slabs += part.slabs;
+      objects += part.objects;
+      inuse += part.inuse;
+      onCpuFreelists += part.onCpuFreelists;
+      for (int node = 0; node < slabsOf.length; node++) {
+        slabsOf[node] += part.slabsOf[node];
+        objectsOf[node] += part.objectsOf[node];
+      }
+    }
   }
 
   /// The pass.
@@ -200,7 +236,14 @@ public record SlabSurvey(
     private long droppedHere;
     private final List<Instant> instants = new ArrayList<>();
     private final Optional<NodeSpans> nodeSpans;
+
+    /// Nodes that frames can be told apart by; 1 where they cannot.
+    private final int nodesToldApart;
+
     private final KfencePool kfence;
+
+    /// False if the deadline ended the search for places.
+    private boolean gathered = true;
 
     /// Caches that are not among the known ones, by address; empty for addresses that are none.
     private final Map<Long, Optional<SlabCache>> unlistedCaches = new ConcurrentHashMap<>();
@@ -248,8 +291,11 @@ public record SlabSurvey(
       this.isOver = isOver;
       this.patterns = SlabPatterns.of(kernel);
       this.nodeSpans = NodeSpans.of(kernel);
+      this.nodesToldApart =
+          nodeSpans.filter(NodeSpans::areDisjoint).map(NodeSpans::count).orElse(1);
       this.kfence = KfencePool.of(kernel, memMap);
-      this.sheaves = layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches()));
+      this.sheaves =
+          layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches(), isOver));
       sheaves.ifPresent(all -> all.faults().forEach(this::found));
     }
 
@@ -371,6 +417,10 @@ public record SlabSurvey(
       }
       caches.wildNodes().forEach(this::found);
       for (SlabCache cache : caches.caches()) {
+        if (isOver.getAsBoolean()) {
+          gathered = false;
+          return;
+        }
         if (!cache.isSane()) {
           found(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
           continue;
@@ -983,11 +1033,10 @@ public record SlabSurvey(
         if (!where.isEmpty()) {
           placesSeen.add(slab.address());
         }
-        Counts count = counts.computeIfAbsent(slab.cache().address(), _ -> new Counts());
+        Counts count =
+            counts.computeIfAbsent(slab.cache().address(), _ -> new Counts(nodesToldApart));
         if (!pending) {
-          count.slabs++;
-          count.objects += slab.walkableObjects();
-          count.inuse += slab.inuse();
+          count.count(slab, nodeOf(slab.pfn()), 1);
         }
         boolean countsFit = checkObjects(slab);
         walker.start(slab);
@@ -1187,7 +1236,7 @@ public record SlabSurvey(
       long slots = 0;
       BitSet sheafEntries = new BitSet();
       long dropped = 0;
-      boolean finished = true;
+      boolean finished = gathered;
       Set<Long> seen = new HashSet<>();
       UnlistedSlabs unlisted = new UnlistedSlabs(layout);
       List<SlabFault.Place> taken = new ArrayList<>();
@@ -1216,20 +1265,18 @@ public record SlabSurvey(
       }
       Map<Long, Counts> sums = new HashMap<>();
       for (SlabCache cache : caches.caches()) {
-        Counts sum = new Counts();
+        Counts sum = new Counts(nodesToldApart);
         sums.put(cache.address(), sum);
         for (Worker worker : workers) {
           Counts part = worker.counts.get(cache.address());
           if (part != null) {
-            sum.slabs += part.slabs;
-            sum.objects += part.objects;
-            sum.inuse += part.inuse;
-            sum.onCpuFreelists += part.onCpuFreelists;
+            sum.add(part);
           }
         }
       }
       Set<Long> lostInWiped =
           finished ? new LostSlabs(sums, seen).settle(descriptors == 0) : Set.of();
+      boolean isByNode = isByNode(sums);
       for (SlabCache cache : caches.caches()) {
         Counts sum = sums.get(cache.address());
         tallies.add(
@@ -1244,7 +1291,7 @@ public record SlabSurvey(
             && descriptors == 0
             && cache.isSane()
             && !lostInWiped.contains(cache.address())) {
-          checkTotals(cache, sum, unlisted, excused, missing);
+          checkTotals(cache, shares(cache, sum, isByNode), unlisted, excused, missing);
         }
       }
       taken(taken);
@@ -1398,10 +1445,7 @@ public record SlabSurvey(
       }
 
       private void count(Slab slab, int sign) {
-        Counts sum = sums.get(slab.cache().address());
-        sum.slabs += sign;
-        sum.objects += (long) sign * slab.walkableObjects();
-        sum.inuse += (long) sign * slab.inuse();
+        sums.get(slab.cache().address()).count(slab, nodeOf(slab.pfn()), sign);
       }
 
       /// Full slabs that name another cache: it has one too many, and the slab's count of objects
@@ -1583,65 +1627,142 @@ public record SlabSurvey(
       return layout.node().member(nodeMember).map(m -> m.offset()).orElse(0);
     }
 
+    private int nodeOf(long pfn) {
+      return nodesToldApart > 1 ? nodeSpans.orElseThrow().nodeOf(pfn) : 0;
+    }
+
+    /// What a node counts of a cache, and what was found there; or all nodes together.
+    ///
+    /// @param id of the node, 0 for all
+    /// @param nodes the cache's parts for it
+    private record Share(int id, List<SlabCache.Node> nodes, long slabsFound, long objectsFound) {
+      boolean isCounted() {
+        return nodes.stream().noneMatch(node -> node.slabs() == SlabCache.Node.NOT_COUNTED);
+      }
+
+      long slabs() {
+        return nodes.stream().mapToLong(SlabCache.Node::slabs).sum();
+      }
+
+      long objects() {
+        return nodes.stream().mapToLong(SlabCache.Node::totalObjects).sum();
+      }
+
+      long uncounted() {
+        return slabsFound - slabs();
+      }
+    }
+
+    /// The shares of a cache whose parts were all read: one a node, or one of all nodes.
+    private List<Share> shares(SlabCache cache, Counts sum, boolean isByNode) {
+      if (!isByNode || cache.nodes().isEmpty() || LongStream.of(sum.slabsOf).sum() != sum.slabs) {
+        return caches.hasWildNode(cache)
+            ? List.of()
+            : List.of(new Share(0, cache.nodes(), sum.slabs, sum.objects));
+      }
+      List<Share> shares = new ArrayList<>();
+      for (int id = 0; id < nodesToldApart; id++) {
+        int node = id;
+        if (!caches.isWildNode(cache, id)) {
+          shares.add(
+              new Share(
+                  id,
+                  cache.nodes().stream().filter(part -> part.id() == node).toList(),
+                  sum.slabsOf[id],
+                  sum.objectsOf[id]));
+        }
+      }
+      return shares;
+    }
+
+    /// Whether frames can be told apart by node well enough to compare each node's counters: where
+    /// many caches have all their slabs and yet not on the right nodes, it is the nodes' spans that
+    /// are not what they seem.
+    private boolean isByNode(Map<Long, Counts> sums) {
+      if (nodesToldApart == 1) {
+        return false;
+      }
+      long shifted =
+          caches.caches().stream()
+              .filter(cache -> isShifted(cache, sums.get(cache.address())))
+              .count();
+      return shifted <= 1 + sums.size() / 8;
+    }
+
+    private boolean isShifted(SlabCache cache, Counts sum) {
+      return !caches.hasWildNode(cache)
+          && cache.nodes().stream().mapToLong(SlabCache.Node::slabs).sum() == sum.slabs
+          && shares(cache, sum, true).stream().anyMatch(share -> share.uncounted() != 0);
+    }
+
     private void checkTotals(
         SlabCache cache,
-        Counts sum,
+        List<Share> shares,
         UnlistedSlabs unlisted,
         Set<Long> excused,
         Map<SlabCache, Long> missing) {
-      if (caches.hasWildNode(cache)) {
+      if (!shares.stream().allMatch(Share::isCounted)) {
         return;
       }
-      long slabs = 0;
-      long objects = 0;
-      for (SlabCache.Node node : cache.nodes()) {
-        if (node.slabs() == SlabCache.Node.NOT_COUNTED) {
-          return;
-        }
-        slabs += node.slabs();
-        objects += node.totalObjects();
-      }
-      long address = cache.nodes().isEmpty() ? cache.address() : cache.nodes().getFirst().address();
-      long uncounted = sum.slabs - slabs;
       int cpus = kernel.perCpu().cpus().size();
-      if (unlisted.explains(cache, uncounted, cpus)) {
-        excused.addAll(unlisted.excused(cache, uncounted));
+      long more = shares.stream().mapToLong(Share::uncounted).filter(slabs -> slabs > 0).sum();
+      boolean isBuilt = unlisted.explains(cache, more, cpus);
+      if (isBuilt) {
+        excused.addAll(unlisted.excused(cache, more));
         instants.add(
             new Instant(
                 cache,
-                "nr_slabs is %d and %d slabs are there".formatted(slabs, sum.slabs),
+                "nr_slabs is %d and %d slabs are there"
+                    .formatted(
+                        shares.stream().mapToLong(Share::slabs).sum(),
+                        shares.stream().mapToLong(Share::slabsFound).sum()),
                 "a CPU builds a slab or gives it back: it is on no list and in no counter"));
-      } else if (uncounted != 0) {
+      }
+      for (Share share : shares) {
+        long uncounted = share.uncounted();
+        if (uncounted > 0 && isBuilt) {
+          continue;
+        }
         if (uncounted < 0) {
-          missing.put(cache, -uncounted);
+          missing.merge(cache, -uncounted, Long::sum);
         }
-        faults.add(
-            new SlabFault.Count(
-                cache,
-                null,
-                "kmem_cache_node.nr_slabs",
-                address + offset("nr_slabs"),
-                sum.slabs,
-                slabs,
-                "slabs found through the page descriptors"));
-      } else if (objects != sum.objects) {
-        if (sum.objects - objects == cache.objects() && unlisted.explains(cache, 1, cpus)) {
-          instants.add(
-              new Instant(
+        if (share.nodes().isEmpty()) {
+          if (uncounted != 0) {
+            faults.add(caches.nullNode(cache, share.id(), uncounted));
+          }
+          continue;
+        }
+        long address = share.nodes().getFirst().address();
+        if (uncounted != 0) {
+          faults.add(
+              new SlabFault.Count(
                   cache,
-                  "total_objects is one slab behind",
-                  "a CPU has counted the slab and not yet its objects"));
-          return;
+                  null,
+                  "kmem_cache_node.nr_slabs",
+                  address + offset("nr_slabs"),
+                  share.slabsFound(),
+                  share.slabs(),
+                  "slabs found through the page descriptors"));
+        } else if (share.objects() != share.objectsFound()) {
+          if (share.objectsFound() - share.objects() == cache.objects()
+              && unlisted.explains(cache, 1, cpus)) {
+            instants.add(
+                new Instant(
+                    cache,
+                    "total_objects is one slab behind",
+                    "a CPU has counted the slab and not yet its objects"));
+            continue;
+          }
+          faults.add(
+              new SlabFault.Count(
+                  cache,
+                  null,
+                  "kmem_cache_node.total_objects",
+                  address + offset("total_objects"),
+                  share.objectsFound(),
+                  share.objects(),
+                  "objects of the slabs found through the page descriptors"));
         }
-        faults.add(
-            new SlabFault.Count(
-                cache,
-                null,
-                "kmem_cache_node.total_objects",
-                address + offset("total_objects"),
-                sum.objects,
-                objects,
-                "objects of the slabs found through the page descriptors"));
       }
     }
 

@@ -318,6 +318,9 @@ final class ImageBuilder {
     space.u32(variable("panic_cpu", 4), -1);
     space.u32(variable("nr_node_ids", 4), config.nodes());
     space.u32(variable("nr_cpu_ids", 4), config.possibleCpus());
+    if (config.nodes() > 1) {
+      nodeData();
+    }
     mask("__cpu_possible_mask", config.possibleCpus());
     mask("__cpu_present_mask", config.possibleCpus());
     mask("__cpu_online_mask", config.cpus());
@@ -328,6 +331,24 @@ final class ImageBuilder {
     space.u32(variable("init_on_alloc", 16), 0);
     pointer("sme_me_mask", config.encryptionMask());
     pointer("kexec_crash_image", 0);
+  }
+
+  /// What says which page frames each node spans.
+  private void nodeData() {
+    long table = variable("node_data", 8 * frames.maxNodes());
+    int byteCount = layout.size("pglist_data");
+    for (int id = 0; id < config.nodes(); id++) {
+      int node = id;
+      List<FakeKernel.Ram> ranges =
+          frames.ranges().stream().filter(ram -> ram.node() == node).toList();
+      long start = ranges.stream().mapToLong(FakeKernel.Ram::startPfn).min().orElseThrow();
+      long end = ranges.stream().mapToLong(r -> r.startPfn() + r.frames()).max().orElseThrow();
+      long data = space.direct(frames.allocateRun(0, (byteCount + 4095) >> 12, 1) << 12);
+      space.put(data, new byte[byteCount]);
+      putStruct("pglist_data", data, "node_start_pfn", start);
+      putStruct("pglist_data", data, "node_spanned_pages", end - start);
+      space.u64(table + 8L * id, data);
+    }
   }
 
   private void mask(String name, int bits) {
