@@ -38,7 +38,7 @@ final class SlabCountsCheck implements Check {
     return """
     Compares inuse and objects of each slab with its freelist and its cache's geometry, nr_partial
     with the length of the list, nr_slabs and total_objects with the slabs found through the page
-    descriptors.
+    descriptors: those of each node where the nodes' frames do not overlap, else of all together.
 
     It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind; which
     such states count as legal is said at slab.lists. In a dump of a running kernel whose parts are

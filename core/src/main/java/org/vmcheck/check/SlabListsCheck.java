@@ -63,7 +63,8 @@ final class SlabListsCheck implements Check {
     with slab_mutex held, object_size of a merged cache ahead of inuse; an align that is no power of
     two, if size was rounded with it; empty slabs on no list; slabs carried between lists, up to 64 a
     CPU (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs
-    that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches.
+    that are frozen, one a CPU; slabs of a cache that kmem_cache_destroy took off slab_caches, or
+    that a broken slab_caches, which is the finding, no more shows.
     With a barn's lock held, nr_full and nr_empty one off (or as many as there are, with an empty
     list) and one sheaf linked half; with the lock of a CPU's sheaves held, rcu_free full, a sheaf in
     two places, and the last entry of main free elsewhere; of a CPU that is offline, one sheaf whose
