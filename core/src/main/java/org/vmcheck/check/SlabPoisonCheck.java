@@ -49,7 +49,9 @@ final class SlabPoisonCheck implements Check {
     no byte 0xcc in the other), in a slab whose counters and list agree. The kernel gives up a
     slab's free objects after an error that it reports, and a CPU takes objects off the list before
     it makes their zones those of allocated ones. Their poison and padding are looked at as those of
-    free objects; a zone of an allocated object beside one of a free object is damage.
+    free objects; a zone of an allocated object beside one of a free object is damage, but for one
+    object a slab while list_lock is held, or while a CPU has the slab's whole list (frozen, empty):
+    it may be changing them.
 
     It can mislead: the kernel repairs the bytes when it reports them itself; see the log.
     Next: the tracking data names the functions; look at who else holds the object.\

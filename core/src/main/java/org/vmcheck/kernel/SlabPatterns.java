@@ -98,6 +98,7 @@ final class SlabPatterns {
     Extensions extensions = flags.hasPoison(cache) ? extensions(slab) : Extensions.NONE;
     BitSet free = new BitSet();
     int unlisted = 0;
+    int changing = -1;
     for (int i = 0; i < slab.walkableObjects(); i++) {
       if (walker.isMet(i)) {
         free.set(i);
@@ -106,12 +107,21 @@ final class SlabPatterns {
       } else if (flags.hasRedZones(cache) && hasZonesOfFree(slab, i, memory)) {
         free.set(i);
         unlisted++;
+      } else if (changing < 0
+          && flags.hasRedZones(cache)
+          && mayChange(slab)
+          && hasZonesOfBoth(slab, i, memory)) {
+        changing = i;
+        continue;
       }
       new ObjectCheck(slab, i, free.get(i), memory, extensions, report).run();
     }
     // If the counters do not agree with the lists, they tell of the objects that are lost.
     if (unlisted > 0 && slab.inuse() + walker.met() == slab.objects()) {
       allow.accept(unlisted(slab, unlisted));
+    }
+    if (changing >= 0) {
+      allow.accept(changing(slab, changing));
     }
     if (freeSetKnown && originalSizeAt(cache) >= 0) {
       originalSizes(slab, free, memory, report);
@@ -184,6 +194,63 @@ final class SlabPatterns {
       wholes += whole ? 1 : 0;
     }
     return wholes > 0;
+  }
+
+  /// Whether the kernel took a slab out of use: all its objects count as used ("Marking all objects
+  /// used"), and one at least has the red zones of a free one. Such slabs stay for good, from 6.13 on
+  /// frozen (Linux `mm/slub.c`, alloc_debug_processing), and however many there are.
+  boolean isOutOfUse(Slab slab, SlabMemory memory) {
+    if (!flags.hasRedZones(slab.cache()) || slab.freelist() != 0) {
+      return false;
+    }
+    for (int i = 0; i < slab.walkableObjects(); i++) {
+      if (hasZonesOfFree(slab, i, memory)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// Whether a CPU may be in the middle of `init_object` with an object of the slab: it holds
+  /// list_lock (to 6.0 not for an allocation, but then it has frozen the slab and taken the whole
+  /// freelist).
+  private static boolean mayChange(Slab slab) {
+    return (slab.frozen() && slab.freelist() == 0)
+        || slab.cache().nodes().stream().anyMatch(SlabCache.Node::isLocked);
+  }
+
+  /// Whether the red zones of an object hold nothing but the bytes of both kinds: `init_object`
+  /// writes the left one first and the right one last.
+  private static boolean hasZonesOfBoth(Slab slab, int index, SlabMemory memory) {
+    SlabCache cache = slab.cache();
+    long object = slab.object(index);
+    boolean isOfFree = false;
+    boolean isOfUsed = false;
+    for (long at = object - cache.redLeftPad(); at < object + cache.inuse(); at++) {
+      if (at == object) {
+        at += cache.objectSize();
+        if (at >= object + cache.inuse()) {
+          break;
+        }
+      }
+      int value = memory.page(at) instanceof PageRead.Present ? memory.u8(at) : -1;
+      if (value != RED_INACTIVE && value != RED_ACTIVE) {
+        return false;
+      }
+      isOfFree |= value == RED_INACTIVE;
+      isOfUsed |= value == RED_ACTIVE;
+    }
+    return isOfFree && isOfUsed;
+  }
+
+  private static SlabSurvey.Instant changing(Slab slab, int object) {
+    return new SlabSurvey.Instant(
+        slab.cache(),
+        "the red zones of object %d of the slab at 0x%x are partly those of a free object"
+            .formatted(object, slab.address()),
+        slab.frozen()
+            ? "a CPU has the slab's list in hand and changes them"
+            : "list_lock is held: a CPU changes them");
   }
 
   private static SlabSurvey.Instant unlisted(Slab slab, int count) {

@@ -1088,10 +1088,16 @@ public record SlabSurvey(
         }
         boolean isFull =
             slab.inuse() == slab.objects() && slab.freelist() == 0 && countsFit && own.isClosed();
-        checkPlace(slab, where, cpuSlab, isFull);
-        if (where.isEmpty() && !pending) {
+        boolean isOutOfUse =
+            isFull && !cpuSlab && !isOnFullList(where) && patterns.isOutOfUse(slab, slabMemory);
+        checkPlace(slab, where, cpuSlab, isFull && !isOutOfUse);
+        if (where.isEmpty() && !pending && !isOutOfUse) {
           unlisted.add(slab, own.isClosed(), found.size() + dropped > faultsBefore, marks);
         }
+      }
+
+      private static boolean isOnFullList(List<SlabPlace> where) {
+        return where.stream().anyMatch(place -> place.kind() == SlabPlace.Kind.NODE_FULL);
       }
 
       /// Whether a CPU holds the lock in the slab's flags (PG_locked, bit 0), as it does for the
