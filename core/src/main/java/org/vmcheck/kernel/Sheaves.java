@@ -138,6 +138,26 @@ final class Sheaves {
     return freeObjects.getOrDefault(cache.address(), 0L);
   }
 
+  /// Indices of the objects of a slab that lie in sheaves and are free; not those of sheaves that
+  /// are being changed, where an entry may tell of an object that was handed out just before.
+  BitSet freeObjects(Slab slab) {
+    BitSet free = new BitSet();
+    for (int i = first(objects, slab.base());
+        i < objects.length && objects[i] < slab.base() + slab.byteCount();
+        i++) {
+      Sheaf sheaf = sheaves.get(holders[i]);
+      int index = slab.index(objects[i]);
+      boolean isInUse = sheaf.cpu != null && (sheaf.cpu.isLocked || sheaf.cpu.isDead);
+      if (index >= 0
+          && sheaf.isFree
+          && !isInUse
+          && sheaf.cache.address() == slab.cache().address()) {
+        free.set(index);
+      }
+    }
+    return free;
+  }
+
   // ---- gathering
 
   private void found(SlabFault fault) {

@@ -67,15 +67,10 @@ final class SlabPatterns {
     return !cache.hasConstructor() && !flags.isTypesafeByRcu(cache) && !flags.hasPoison(cache);
   }
 
-  /// Offset of the first byte behind an object's free pointer, where debugging data begins.
-  private static int dataAt(SlabCache cache) {
-    return cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
-  }
-
   /// Whether a sane cache's objects have room for the tracks that its flags ask for.
   private boolean hasRoom(SlabCache cache) {
     return !flags.hasTracking(cache)
-        || 2 * trackSize <= cache.size() - cache.redLeftPad() - dataAt(cache);
+        || 2 * trackSize <= cache.size() - cache.redLeftPad() - ObjectTracks.at(cache);
   }
 
   /// Checks every object of a slab.
@@ -83,12 +78,14 @@ final class SlabPatterns {
   /// @param walker knows which objects are free
   /// @param memory points at the slab
   /// @param freeSetKnown whether it knows all of them: else free and allocated patterns both pass
+  /// @param sheaves know of more that are free
   /// @param allow takes states that are legal for an instant
   void check(
       Slab slab,
       Freelist.Walker walker,
       SlabMemory memory,
       boolean freeSetKnown,
+      Optional<Sheaves> sheaves,
       Consumer<SlabFault> report,
       Consumer<SlabSurvey.Instant> allow) {
     SlabCache cache = slab.cache();
@@ -96,15 +93,15 @@ final class SlabPatterns {
       return; // The flags are wrong, which is said of the cache.
     }
     Extensions extensions = flags.hasPoison(cache) ? extensions(slab) : Extensions.NONE;
-    BitSet free = new BitSet();
+    BitSet free = sheaves.map(all -> all.freeObjects(slab)).orElseGet(BitSet::new);
     int unlisted = 0;
     int changing = -1;
     for (int i = 0; i < slab.walkableObjects(); i++) {
       if (walker.isMet(i)) {
         free.set(i);
-      } else if (!freeSetKnown) {
+      } else if (!free.get(i) && !freeSetKnown) {
         continue;
-      } else if (flags.hasRedZones(cache) && hasZonesOfFree(slab, i, memory)) {
+      } else if (!free.get(i) && flags.hasRedZones(cache) && hasZonesOfFree(slab, i, memory)) {
         free.set(i);
         unlisted++;
       } else if (changing < 0
@@ -277,19 +274,35 @@ final class SlabPatterns {
     int at = originalSizeAt(cache);
     int right = 0;
     List<Integer> wrong = new ArrayList<>();
+    int filled = 0;
+    List<SlabFault> unfilled = new ArrayList<>();
     for (int i = 0; i < slab.walkableObjects(); i++) {
       long address = slab.object(i) + at;
       if (free.get(i) || !isThere(memory, address, 4)) {
         continue;
       }
-      if (isSizeOf(cache, word32(memory, address))) {
-        right++;
-      } else {
+      if (!isSizeOf(cache, word32(memory, address))) {
         wrong.add(i);
+        continue;
+      }
+      right++;
+      int asked = (int) word32(memory, address);
+      if (hasUnusedZone(cache) && asked < cache.objectSize()) {
+        int before = unfilled.size();
+        new ObjectCheck(slab, i, false, memory, Extensions.NONE, unfilled::add)
+            .expect(
+                SlabFault.Zone.RIGHT_RED_ZONE,
+                slab.object(i) + asked,
+                slab.object(i) + cache.objectSize(),
+                RED_ACTIVE);
+        filled += unfilled.size() == before ? 1 : 0;
       }
     }
     if (right < MIN_RIGHT_SIZES || wrong.size() * MIN_RIGHT_SIZES > right) {
       return;
+    }
+    if (filled >= MIN_RIGHT_SIZES && unfilled.size() * MIN_RIGHT_SIZES <= filled) {
+      unfilled.forEach(report);
     }
     for (int i : wrong) {
       long address = slab.object(i) + at;
@@ -307,13 +320,22 @@ final class SlabPatterns {
     }
   }
 
+  /// Whether the bytes of an allocated object that were not asked for may be a red zone too (Linux
+  /// 946fa0dbf2d8 "mm/slub: extend redzone check to extra allocated kmalloc space than requested",
+  /// 6.2). No structure tells; the objects do.
+  private boolean hasUnusedZone(SlabCache cache) {
+    return flags.hasRedZones(cache)
+        && !flags.hasKasan(cache)
+        && cache.offset() >= cache.objectSize();
+  }
+
   /// Offset of the requested size in the objects of a cache whose kernel may keep it; -1 if none
   /// does.
   private int originalSizeAt(SlabCache cache) {
     if (!flags.hasTracking(cache) || !flags.isKmalloc(cache) || trackSize == 0) {
       return -1;
     }
-    int at = dataAt(cache) + 2 * trackSize;
+    int at = ObjectTracks.at(cache) + 2 * trackSize;
     return at + 4 <= cache.size() - cache.redLeftPad() ? at : -1;
   }
 
@@ -382,7 +404,7 @@ final class SlabPatterns {
         expect(SlabFault.Zone.POISON, object, last, POISON_FREE);
         expect(SlabFault.Zone.POISON, last, last + 1, POISON_END);
       }
-      int at = dataAt(cache);
+      int at = ObjectTracks.at(cache);
       boolean isPaddingKnown = flags.hasPoison(cache) && !flags.hasKasan(cache) && trackSize > 0;
       if (flags.hasTracking(cache) && trackSize > 0) {
         tracks(object + at);

@@ -1062,7 +1062,8 @@ public record SlabSurvey(
         }
         if (patterns.concerns(slab.cache())) {
           patternObjects += slab.walkableObjects();
-          patterns.check(slab, walker, slabMemory, own.isClosed(), this::report, allowed::add);
+          patterns.check(
+              slab, walker, slabMemory, own.isClosed(), sheaves, this::report, allowed::add);
         }
         int uncounted = slab.objects() - slab.inuse() - own.length();
         if (own.isClosed() && countsFit && Math.abs(uncounted) == 1 && isLocked(slab)) {

@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.tuple;
 
 import java.util.List;
 import java.util.stream.IntStream;
@@ -13,6 +14,7 @@ import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.SheafImage;
 import org.vmcheck.testing.SlabImage;
 
 /// The bytes that debugging options fix: what kernels leave there by right is no fault, and damage
@@ -47,10 +49,8 @@ class SlabPatternsTest {
 
   /// What SLUB does after it found an error: no free objects, all in use, on no list.
   private static void isolate(FakeImage image, SlabImage slab) {
-    long list =
-        image.member(
-            slab,
-            image.layout().has(image.layout().slabStruct(), "slab_list") ? "slab_list" : "lru");
+    boolean hasList = image.layout().has(image.layout().slabStruct(), "slab_list");
+    long list = image.member(slab, hasList ? "slab_list" : "lru");
     long next = image.word(list);
     long prev = image.word(list + 8);
     image.corruptWord(next + 8, prev);
@@ -109,12 +109,12 @@ class SlabPatternsTest {
     assertThat(found)
         .extracting(SlabFault.Pattern::index, SlabFault.Pattern::zone, SlabFault.Pattern::free)
         .containsExactlyInAnyOrder(
-            org.assertj.core.groups.Tuple.tuple(freed, SlabFault.Zone.POISON, true),
-            org.assertj.core.groups.Tuple.tuple(other, SlabFault.Zone.RIGHT_RED_ZONE, true),
-            org.assertj.core.groups.Tuple.tuple(held, SlabFault.Zone.RIGHT_RED_ZONE, false));
+            tuple(freed, SlabFault.Zone.POISON, true),
+            tuple(other, SlabFault.Zone.RIGHT_RED_ZONE, true),
+            tuple(held, SlabFault.Zone.RIGHT_RED_ZONE, false));
   }
 
-  /// list and counters have let go of the object, init_object has not come to it.
+  /// List and counters have let go of the object, init_object has not come to it.
   @ParameterizedTest
   @MethodSource("layouts")
   void anObjectThatACpuHandsOutIsNoDamage(Layout layout) {
@@ -306,5 +306,104 @@ class SlabPatternsTest {
     assertThat(patterns(image.survey()))
         .singleElement()
         .satisfies(fault -> assertThat(fault.zone()).isEqualTo(SlabFault.Zone.ZEROED));
+  }
+
+  // ---- the red zone inside an object of which less was asked for
+
+  private static FakeImage sized(Layout layout, boolean isFilled) {
+    FakeImage image =
+        FakeKernel.of(layout)
+            .seed(5)
+            .cache(FakeCache.named("kmalloc-96", BUCKET).debug().align(32).partial(3).full(3))
+            .build();
+    CacheImage cache = image.cache("kmalloc-96");
+    long at = metadataEnd(image, cache);
+    for (SlabImage slab : cache.slabs()) {
+      for (int i = 0; i < slab.objects(); i++) {
+        int asked = 96 - 7 * (i % 5);
+        image.corrupt(slab.object(i) + at, (byte) asked, (byte) 0, (byte) 0, (byte) 0);
+        if (isFilled && !slab.isFree(i)) {
+          image.fill(slab.object(i) + asked, 0xcc, 96 - asked);
+        }
+      }
+    }
+    return image;
+  }
+
+  @ParameterizedTest
+  @MethodSource("withKmallocFlag")
+  void bytesThatWereNotAskedForAreARedZoneWhereTheObjectsShowIt(Layout layout) {
+    FakeImage image = sized(layout, true);
+    SlabImage slab = image.cache("kmalloc-96").slabs(SlabImage.Place.FULL).getFirst();
+    assertThat(image.survey().faults()).isEmpty();
+    // Of object 4 68 bytes were asked for.
+    image.corrupt(slab.object(4) + 68, (byte) 0);
+    assertThat(patterns(image.survey()))
+        .singleElement()
+        .satisfies(
+            fault -> {
+              assertThat(fault.index()).isEqualTo(4);
+              assertThat(fault.zone()).isEqualTo(SlabFault.Zone.RIGHT_RED_ZONE);
+              assertThat(fault.address()).isEqualTo(slab.object(4) + 68);
+            });
+  }
+
+  /// As in 6.1, which keeps the size and fills nothing.
+  @ParameterizedTest
+  @MethodSource("withKmallocFlag")
+  void whereNoObjectShowsARedZoneInsideItThereIsNone(Layout layout) {
+    assertThat(sized(layout, false).survey().faults()).isEmpty();
+  }
+
+  // ---- objects in sheaves
+
+  static Stream<Layout> withSheaves() {
+    return layouts().filter(layout -> layout.has("kmem_cache", "cpu_sheaves"));
+  }
+
+  /// With objects that wait for a grace period, which are not cleared yet.
+  private static FakeImage withRcuFree(Layout layout) {
+    for (int seed = 1; seed < 100; seed++) {
+      FakeImage image =
+          FakeKernel.of(layout)
+              .seed(seed)
+              .initOnFree()
+              .contents(FakeKernel.Contents.TEXT)
+              .cache(FakeCache.named("victim", 240).partial(3).sheaves(12))
+              .build();
+      List<SheafImage> sheaves = image.cache("victim").sheaves();
+      if (hasObjects(sheaves, SheafImage.Place.RCU_FREE)
+          && hasObjects(sheaves, SheafImage.Place.MAIN)) {
+        return image;
+      }
+    }
+    throw new AssertionError("no seed gives one");
+  }
+
+  private static boolean hasObjects(List<SheafImage> sheaves, SheafImage.Place place) {
+    return sheaves.stream()
+        .anyMatch(sheaf -> sheaf.place() == place && !sheaf.objects().isEmpty());
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aWriteToAnObjectInASheafIsFound(Layout layout) {
+    FakeImage image = withRcuFree(layout);
+    assertThat(image.survey().faults()).isEmpty();
+    long object =
+        image.cache("victim").sheaves().stream()
+            .filter(sheaf -> sheaf.place() == SheafImage.Place.MAIN && !sheaf.objects().isEmpty())
+            .findFirst()
+            .orElseThrow()
+            .objects()
+            .getFirst();
+    image.corrupt(object + 9, (byte) 1);
+    assertThat(patterns(image.survey()))
+        .singleElement()
+        .satisfies(
+            fault -> {
+              assertThat(fault.zone()).isEqualTo(SlabFault.Zone.ZEROED);
+              assertThat(fault.address()).isEqualTo(object + 9);
+            });
   }
 }

@@ -394,9 +394,17 @@ final class SlabBuilder implements AllocatorBuilder {
         continue;
       }
       byte[] object = new byte[cache.spec.objectSize()];
+      // Objects are cleared before they come into a sheaf, but for those that are not free yet.
+      Set<Long> inSheaves = new HashSet<>();
+      for (SheafImage sheaf : cache.sheaves) {
+        if (sheaf.place() != SheafImage.Place.RCU_FREE) {
+          inSheaves.addAll(sheaf.objects());
+        }
+      }
       for (SlabImage slab : cache.slabs) {
         for (int i = 0; i < slab.objects; i++) {
-          if (!(slab.isFree(i) && config.isInitOnFree())) {
+          boolean isFree = slab.isFree(i) || inSheaves.contains(slab.object(i));
+          if (!(isFree && config.isInitOnFree())) {
             contents.fill(config.contents(), object);
             space.put(slab.object(i), object);
           }
