@@ -35,10 +35,20 @@ final class ObjectHistory {
   private static Finding with(Finding finding, Kernel kernel, Extents extents) {
     Subject subject = finding.subject();
     SlabCache cache = extents.cache(subject.cache());
-    if (cache == null || subject.object() == Evidence.UNKNOWN || finding.cause().isArtefact()) {
+    if (cache == null || finding.cause().isArtefact()) {
       return finding;
     }
     List<Evidence> evidence = new ArrayList<>(finding.evidence());
+    if (subject.object() == Evidence.UNKNOWN) {
+      // The tail of a slab is shorter than an object, so it tells how many lie before it.
+      long base = extents.of(subject).slab().from();
+      long objects = base == 0 ? 0 : (subject.address() - base) / cache.size();
+      if (finding.cause() == Cause.POISON_OVERWRITTEN && objects > 0) {
+        long last = base + (objects - 1) * cache.size() + cache.redLeftPad();
+        add(evidence, kernel, cache, last, "the object before it was");
+      }
+      return finding.withEvidence(evidence);
+    }
     add(evidence, kernel, cache, subject.object(), "the object was");
     boolean isFromBefore =
         finding.cause() == Cause.OVERFLOW_FROM_NEIGHBOUR

@@ -1,6 +1,7 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -12,6 +13,7 @@ import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
@@ -26,6 +28,8 @@ import org.vmcheck.memory.MemoryRead;
 final class SlabPoisonCheck implements Check {
   /// Damage this close to the damage before it is the same write.
   private static final long SAME_WRITE = 16;
+
+  private static final int PAGE = 4096;
 
   @Override
   public String id() {
@@ -42,8 +46,10 @@ final class SlabPoisonCheck implements Check {
     return """
     For caches with slub_debug options: the red zones around every object (0xcc in use, 0xbb free),
     the poison of free objects (0x6b, last byte 0xa5), the padding (0x5a) and the records of who
-    allocated and freed them. With init_on_free: that free objects are zero but for their free
-    pointers. Silent where a cache has none of these.
+    allocated and freed them. The bytes of a kmalloc object that were not asked for are a red zone
+    too in slabs whose objects show it (6.2 on). With init_on_free: that free objects, those in
+    sheaves too, are zero but for their free pointers, as far as they were asked for. Silent where a
+    cache has none of these, and on object extensions that a slab keeps in its own padding (7.0 on).
 
     Legal, and so a note: objects on no list that have the red zones of free ones (one zone whole,
     no byte 0xcc in the other), in a slab whose counters and list agree. The kernel gives up a
@@ -52,6 +58,10 @@ final class SlabPoisonCheck implements Check {
     free objects; a zone of an allocated object beside one of a free object is damage, but for one
     object a slab while list_lock is held, or while a CPU has the slab's whole list (frozen, empty):
     it may be changing them.
+
+    What is wrong on a page that holds a single byte value is one finding, page-wiped. Where the
+    kernel has kfree_nolock, which clears nothing, a free kmalloc object that is not zero is a note
+    if nothing else is wrong next to it.
 
     It can mislead: the kernel repairs the bytes when it reports them itself; see the log.
     Next: the tracking data names the functions; look at who else holds the object.\
@@ -86,16 +96,39 @@ final class SlabPoisonCheck implements Check {
         faults.add(pattern);
       }
     }
+    Pages pages = new Pages(kernel);
+    Set<Long> toldByLists = pagesOfBrokenLists(subjects);
     List<Finding> findings = new ArrayList<>(misplaced.findings());
-    SlabFault.Pattern previous = null;
-    for (SlabFault.Pattern fault : faults) {
+    List<SlabFault.Pattern> uncleared = new ArrayList<>();
+    SlabFault.Pattern wipedBefore = null;
+    int from = 0;
+    while (from < faults.size()) {
+      SlabFault.Pattern fault = faults.get(from);
+      int end = pages.endOfWipe(faults, from);
+      if (end > from) {
+        List<SlabFault.Pattern> wiped = faults.subList(from, end);
+        if (wiped.stream().noneMatch(one -> toldByLists.contains(page(one.address())))) {
+          findings.add(wiped(kernel, pages, wiped));
+        }
+        wipedBefore = faults.get(end - 1);
+        from = end;
+        continue;
+      }
       // One write that runs over several zones is one finding.
-      boolean continues =
-          previous != null
-              && previous.slab().address() == fault.slab().address()
-              && fault.address() - previous.end() <= SAME_WRITE;
-      previous = fault;
-      if (!continues) {
+      end = from + 1;
+      while (end < faults.size()
+          && isSameWrite(faults.get(end - 1), faults.get(end))
+          && pages.endOfWipe(faults, end) == end) {
+        end++;
+      }
+      List<SlabFault.Pattern> write = faults.subList(from, end);
+      from = end;
+      if (wipedBefore != null && isSameWrite(wipedBefore, fault)) {
+        continue;
+      }
+      if (write.stream().allMatch(one -> mayBeLeftUncleared(kernel, one))) {
+        uncleared.addAll(write);
+      } else {
         findings.add(finding(kernel, fault));
       }
     }
@@ -106,15 +139,180 @@ final class SlabPoisonCheck implements Check {
         survey.patternObjects() == 0
             ? "no cache has debugging options"
             : findings.isEmpty()
-                ? "all fixed bytes are right"
+                ? uncleared.isEmpty()
+                    ? "all fixed bytes are right"
+                    : "all fixed bytes are right but what kfree_nolock may have left"
                 : Words.plural(findings.size(), "object is damaged", "objects are damaged"),
         facts,
         findings,
-        List.of(),
+        notes(uncleared),
         new Coverage(
             Map.of("objects with fixed bytes", survey.patternObjects()),
             Map.of(),
             List.copyOf(misplaced.gaps().values())));
+  }
+
+  private static boolean isSameWrite(SlabFault.Pattern one, SlabFault.Pattern next) {
+    return one.slab().address() == next.slab().address()
+        && next.address() - one.end() <= SAME_WRITE;
+  }
+
+  // ---- pages that hold one value
+
+  private static long page(long address) {
+    return address & -PAGE;
+  }
+
+  /// Which pages hold a single byte value: each is read once.
+  private static final class Pages {
+    private final Kernel kernel;
+    private final Map<Long, Integer> values = new HashMap<>();
+
+    Pages(Kernel kernel) {
+      this.kernel = kernel;
+    }
+
+    /// The value of every byte of the page that holds an address; -1 if there are several.
+    int value(long address) {
+      return values.computeIfAbsent(page(address), this::read);
+    }
+
+    private int read(long page) {
+      if (!(kernel.memory().read(page, PAGE) instanceof MemoryRead.Bytes(ByteView bytes))) {
+        return -1;
+      }
+      int first = bytes.u8(0);
+      for (int i = 1; i < PAGE; i++) {
+        if (bytes.u8(i) != first) {
+          return -1;
+        }
+      }
+      return first;
+    }
+
+    /// The end of the run of faults from `from` on that lie on pages of one slab that follow each
+    /// other and hold one value; `from` if the first does not.
+    int endOfWipe(List<SlabFault.Pattern> faults, int from) {
+      SlabFault.Pattern first = faults.get(from);
+      int value = value(first.address());
+      long last = page(first.address());
+      int end = from;
+      for (; end < faults.size() && value >= 0; end++) {
+        SlabFault.Pattern fault = faults.get(end);
+        if (fault.slab().address() != first.slab().address()
+            || page(fault.address()) > last + PAGE
+            || !areAll(value, fault.address(), fault.end())) {
+          break;
+        }
+        last = page(fault.end() - 1);
+      }
+      return end;
+    }
+
+    private boolean areAll(int value, long from, long end) {
+      for (long page = page(from); page < end; page += PAGE) {
+        if (value(page) != value) {
+          return false;
+        }
+      }
+      return true;
+    }
+  }
+
+  /// Pages of which slab.freelist tells that they were wiped, if they were.
+  private static Set<Long> pagesOfBrokenLists(Subjects subjects) {
+    Set<Long> pages = new HashSet<>();
+    for (SlabFault fault : subjects.soundFaults()) {
+      if (fault instanceof SlabFault.Broken broken
+          && broken.list().end() instanceof Freelist.End.BadPointer bad
+          && bad.holder() != Freelist.HEAD) {
+        pages.add(page(bad.slot()));
+      }
+    }
+    return pages;
+  }
+
+  /// All that is wrong on pages that hold one value.
+  private Finding wiped(Kernel kernel, Pages pages, List<SlabFault.Pattern> faults) {
+    SlabFault.Pattern first = faults.getFirst();
+    Slab slab = first.slab();
+    String name = Words.name(slab.cache());
+    long start = page(first.address());
+    long count = (page(faults.getLast().end() - 1) - start) / PAGE + 1;
+    long physical = kernel.memory().physicalAddress(start);
+    int value = pages.value(start);
+    long objects = faults.stream().mapToInt(SlabFault.Pattern::index).distinct().count();
+    return new Finding(
+        id(),
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        Cause.PAGE_WIPED,
+        "%s of a slab of cache %s, from 0x%x on, %s nothing but 0x%02x"
+            .formatted(
+                Words.plural(count, "page", "pages"),
+                name,
+                start,
+                count == 1 ? "holds" : "hold",
+                value),
+        Subject.cache(name)
+            .withSlab(slab.address())
+            .withAddress(start, physical)
+            .withWord(value * 0x0101_0101_0101_0101L, Evidence.UNKNOWN),
+        List.of(
+            new Evidence.PageLooksLike(
+                physical >>> 12,
+                "one value",
+                "every byte of it is 0x%02x; fixed bytes in or around %s are lost, the first at 0x%x"
+                    .formatted(value, Words.plural(objects, "object", "objects"), first.address())),
+            HexWindow.around(kernel, first.address(), 8, "the bytes around the first of them")),
+        List.of(),
+        "%s/%s/%s".formatted(id(), Cause.PAGE_WIPED.id(), name));
+  }
+
+  // ---- what kernels leave by right
+
+  /// Whether `kfree_nolock` (6.18 on) may have freed the object: it clears nothing (Linux
+  /// `mm/slub.c`), and frees objects of kmalloc caches.
+  private static boolean mayBeLeftUncleared(Kernel kernel, SlabFault.Pattern fault) {
+    return fault.zone() == SlabFault.Zone.ZEROED
+        && kernel.symbol("kfree_nolock").isPresent()
+        && kernel
+            .slabCaches()
+            .layout()
+            .filter(layout -> layout.flags().isKmalloc(fault.cache()))
+            .isPresent();
+  }
+
+  /// One note on the objects that were not cleared.
+  private static List<Note> notes(List<SlabFault.Pattern> uncleared) {
+    if (uncleared.isEmpty()) {
+      return List.of();
+    }
+    SlabFault.Pattern first = uncleared.getFirst();
+    return List.of(
+        new Note(
+            "init_on_free",
+            ("%s not zero, the first 0x%x of cache %s; no damage by itself: kfree_nolock does"
+                    + " not clear what it frees")
+                .formatted(
+                    Words.plural(
+                        uncleared.size(),
+                        "free object of a kmalloc cache is",
+                        "free objects of kmalloc caches are"),
+                    first.slab().object(first.index()),
+                    Words.name(first.cache()))));
+  }
+
+  // ---- one place
+
+  /// What else can be said of wrong bytes, by where they lie.
+  private static String meaning(SlabFault.Zone zone) {
+    return switch (zone) {
+      case POISON -> ", from the free of the object to its next use";
+      case PADDING -> ", and no user has them: a write ran out of an object";
+      case SLAB_TAIL -> ", behind the last object: a write ran out of an object";
+      default -> "";
+    };
   }
 
   private Finding finding(Kernel kernel, SlabFault.Pattern fault) {
@@ -139,11 +337,12 @@ final class SlabPoisonCheck implements Check {
             kernel.memory().physicalAddress(fault.address()),
             raw,
             Evidence.UNKNOWN,
-            "%s at 0x%x: %s; the word there is 0x%016x (%s)"
+            "%s at 0x%x: %s%s; the word there is 0x%016x (%s)"
                 .formatted(
                     Words.plural(length, "byte is wrong", "bytes are wrong"),
                     fault.address(),
                     fault.why(),
+                    meaning(fault.zone()),
                     raw,
                     WordShape.of(kernel, raw).words())));
     evidence.add(

@@ -3,6 +3,8 @@ package org.vmcheck.kernel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.AddressMap;
@@ -15,7 +17,13 @@ import org.vmcheck.memory.MemoryRead;
 /// @param isFree whether it tells of the free, else of the allocation
 /// @param caller return address in the function that asked for it
 /// @param pid of the task that did it
-public record ObjectTrack(boolean isFree, long caller, int cpu, int pid) {
+/// @param jiffies from then to the end of the kernel; -1 if that cannot be told
+public record ObjectTrack(boolean isFree, long caller, int cpu, int pid, long jiffies) {
+  /// Offset of the first track from the object's address.
+  static int at(SlabCache cache) {
+    return cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
+  }
+
   /// What an object's tracks tell: none where the cache keeps none, where nothing happened yet, and
   /// where a track names no code address, which the kernel cannot have written.
   public static List<ObjectTrack> of(Kernel kernel, SlabCache cache, long object) {
@@ -28,13 +36,19 @@ public record ObjectTrack(boolean isFree, long caller, int cpu, int pid) {
     int caller = track.get().member("addr").orElseThrow().offset();
     int cpu = track.get().member("cpu").orElseThrow().offset();
     int pid = track.get().member("pid").orElseThrow().offset();
-    long at = object + cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
+    Optional<Member> when = track.get().member("when");
+    long at = object + at(cache);
     List<ObjectTrack> tracks = new ArrayList<>();
     for (boolean isFree : new boolean[] {false, true}) {
       if (kernel.memory().read(at, bytes) instanceof MemoryRead.Bytes(ByteView view)
           && Long.compareUnsigned(view.u64(caller), AddressMap.IMAGE_BASE) >= 0) {
         tracks.add(
-            new ObjectTrack(isFree, view.u64(caller), (int) view.u32(cpu), (int) view.u32(pid)));
+            new ObjectTrack(
+                isFree,
+                view.u64(caller),
+                (int) view.u32(cpu),
+                (int) view.u32(pid),
+                when.map(member -> jiffiesSince(kernel, view.u64(member.offset()))).orElse(-1L)));
       }
       at += bytes;
     }
@@ -43,7 +57,20 @@ public record ObjectTrack(boolean isFree, long caller, int cpu, int pid) {
 
   /// As a sentence without its subject.
   public String words(Kernel kernel) {
-    return "%s by %s, task %d on cpu %d"
-        .formatted(isFree ? "last freed" : "last allocated", kernel.describe(caller), pid, cpu);
+    return "%s by %s, task %d on cpu %d%s"
+        .formatted(
+            isFree ? "last freed" : "last allocated",
+            kernel.describe(caller),
+            pid,
+            cpu,
+            jiffies < 0 ? "" : ", %d jiffies before the dump".formatted(jiffies));
+  }
+
+  private static long jiffiesSince(Kernel kernel, long when) {
+    OptionalLong now = kernel.variable64("jiffies_64");
+    if (now.isEmpty()) {
+      now = kernel.variable64("jiffies");
+    }
+    return now.isPresent() && when != 0 && now.getAsLong() >= when ? now.getAsLong() - when : -1;
   }
 }

@@ -70,7 +70,7 @@ final class SlabPatterns {
   /// Whether a sane cache's objects have room for the tracks that its flags ask for.
   private boolean hasRoom(SlabCache cache) {
     return !flags.hasTracking(cache)
-        || 2 * trackSize <= cache.size() - cache.redLeftPad() - ObjectTracks.at(cache);
+        || 2 * trackSize <= cache.size() - cache.redLeftPad() - ObjectTrack.at(cache);
   }
 
   /// Checks every object of a slab.
@@ -194,8 +194,8 @@ final class SlabPatterns {
   }
 
   /// Whether the kernel took a slab out of use: all its objects count as used ("Marking all objects
-  /// used"), and one at least has the red zones of a free one. Such slabs stay for good, from 6.13 on
-  /// frozen (Linux `mm/slub.c`, alloc_debug_processing), and however many there are.
+  /// used"), and one at least has the red zones of a free one. Such slabs stay for good, from 6.13
+  /// on frozen (Linux `mm/slub.c`, alloc_debug_processing), and however many there are.
   boolean isOutOfUse(Slab slab, SlabMemory memory) {
     if (!flags.hasRedZones(slab.cache()) || slab.freelist() != 0) {
       return false;
@@ -335,7 +335,7 @@ final class SlabPatterns {
     if (!flags.hasTracking(cache) || !flags.isKmalloc(cache) || trackSize == 0) {
       return -1;
     }
-    int at = ObjectTracks.at(cache) + 2 * trackSize;
+    int at = ObjectTrack.at(cache) + 2 * trackSize;
     return at + 4 <= cache.size() - cache.redLeftPad() ? at : -1;
   }
 
@@ -404,7 +404,7 @@ final class SlabPatterns {
         expect(SlabFault.Zone.POISON, object, last, POISON_FREE);
         expect(SlabFault.Zone.POISON, last, last + 1, POISON_END);
       }
-      int at = ObjectTracks.at(cache);
+      int at = ObjectTrack.at(cache);
       boolean isPaddingKnown = flags.hasPoison(cache) && !flags.hasKasan(cache) && trackSize > 0;
       if (flags.hasTracking(cache) && trackSize > 0) {
         tracks(object + at);

@@ -18,6 +18,7 @@ import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.SlabImage;
+import org.vmcheck.testing.TestData;
 
 /// What is said of damage in caches with slub_debug. [ImageAnalysisTest] is the twin that stays
 /// silent: its kernels have such caches too.
@@ -139,5 +140,25 @@ class DebugCacheFindingsTest {
         .isEqualTo(
             "the tail of the slab at 0x%x of cache tracked is overwritten".formatted(slab.base()));
     assertThat(finding.subject().object()).isEqualTo(Evidence.UNKNOWN);
+    assertThat(history(finding))
+        .isNotEmpty()
+        .allMatch(text -> text.startsWith("the object before it was last "));
+  }
+
+  @Test
+  void aRealRedZoneNamesItsAllocatorAndWhenItWas() throws Exception {
+    try (Analyzer analyzer =
+        Analyzer.open(TestData.named("redzone").dump(), AnalysisOptions.DEFAULT)) {
+      List<Finding> findings = analyzer.check("test").findings();
+      assertThat(findings).hasSize(1);
+      assertThat(history(findings.getFirst()))
+          .isNotEmpty()
+          .allMatch(
+              text ->
+                  text.matches(
+                      "the object was last (allocated|freed) by [a-z]\\w+\\+0x[0-9a-f]+"
+                          + "( \\[\\w+\\])?, task \\d+ on cpu [01]"
+                          + ", \\d+ jiffies before the dump"));
+    }
   }
 }

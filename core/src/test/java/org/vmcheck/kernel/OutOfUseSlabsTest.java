@@ -38,7 +38,10 @@ class OutOfUseSlabsTest {
   }
 
   private static int held(SlabImage slab) {
-    return IntStream.range(1, slab.objects()).filter(i -> !slab.isFree(i)).findFirst().orElseThrow();
+    return IntStream.range(1, slab.objects())
+        .filter(i -> !slab.isFree(i))
+        .findFirst()
+        .orElseThrow();
   }
 
   private static void setInuse(FakeImage image, SlabImage slab, int inuse) {

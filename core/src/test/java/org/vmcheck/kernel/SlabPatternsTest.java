@@ -381,8 +381,7 @@ class SlabPatternsTest {
   }
 
   private static boolean hasObjects(List<SheafImage> sheaves, SheafImage.Place place) {
-    return sheaves.stream()
-        .anyMatch(sheaf -> sheaf.place() == place && !sheaf.objects().isEmpty());
+    return sheaves.stream().anyMatch(sheaf -> sheaf.place() == place && !sheaf.objects().isEmpty());
   }
 
   @ParameterizedTest

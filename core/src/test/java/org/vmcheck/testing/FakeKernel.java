@@ -33,6 +33,7 @@ public final class FakeKernel {
   private final Layout layout;
   private final List<FakeCache> caches = new ArrayList<>();
   private final List<Ram> moreRam = new ArrayList<>();
+  private final List<String> functions = new ArrayList<>();
   private final List<String> commandLine = new ArrayList<>(List.of("root=/dev/vda1", "ro"));
   private long seed = 1;
   private int cpus = 2;
@@ -180,6 +181,12 @@ public final class FakeKernel {
     return this;
   }
 
+  /// One more symbol in the kernel's text.
+  public FakeKernel function(String name) {
+    functions.add(name);
+    return this;
+  }
+
   public FakeKernel cache(String name, int objectSize) {
     return cache(FakeCache.named(name, objectSize));
   }
@@ -204,6 +211,10 @@ public final class FakeKernel {
 
   List<Ram> moreRam() {
     return moreRam;
+  }
+
+  List<String> functions() {
+    return functions;
   }
 
   String commandLineText() {

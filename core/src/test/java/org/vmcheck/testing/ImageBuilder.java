@@ -242,6 +242,10 @@ final class ImageBuilder {
     for (int i = 0; i < functions.length; i++) {
       symbol(functions[i], 'T', imageStart + 0x40 + 0x80L * i);
     }
+    for (int i = 0; i < config.functions().size(); i++) {
+      long slot = functions.length + (long) i;
+      symbol(config.functions().get(i), 'T', imageStart + 0x40 + 0x80 * slot);
+    }
     symbol("_etext", 'T', imageStart + 0x2000);
     // Fillers lie behind the text; some room for them.
     allocate(4 * config.fillerSymbols() + 64, 64);
