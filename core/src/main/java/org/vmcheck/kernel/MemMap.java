@@ -22,6 +22,9 @@ public final class MemMap {
   private static final ValueLayout.OfInt HALF =
       ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
+  /// Bits of `slab.counters` that hold the number of objects (little endian).
+  private static final int OBJECTS_OF_SLAB = 0x7fff_0000;
+
   private static final VarHandle WORD_OF_ARRAY =
       MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
   private static final VarHandle HALF_OF_ARRAY =
@@ -410,8 +413,52 @@ public final class MemMap {
     if (shape.lruBit() >= 0 && (flags >>> shape.lruBit() & 1) != 0) {
       return (mapping & 1) != 0 ? PageState.Kind.ANONYMOUS : PageState.Kind.PAGE_CACHE;
     }
-    int references = shape.refcountAt() < 0 ? 1 : bytes.get(HALF, shape.refcountAt());
-    return references == 0 ? PageState.Kind.FREE : PageState.Kind.KERNEL;
+    return references(bytes) == 0 ? PageState.Kind.FREE : PageState.Kind.KERNEL;
+  }
+
+  /// Whether a page frame looks as the page allocator hands it out for a slab: no use of it told by
+  /// flags, map count or `private`, and taken off a list of free pages (Linux `mm/page_alloc.c`,
+  /// `post_alloc_hook`, `check_new_pages`, `list_del` in `rmqueue`); a slab under construction may
+  /// have its number of objects already, with none in use.
+  ///
+  /// @param countersAt offset of `slab.counters`, which lie over some of these
+  /// @param references how many slabs of this kernel have: none where `alloc_frozen_pages` makes
+  ///   them, else one
+  boolean isJustAllocated(long pfn, int countersAt, int references) {
+    MemorySegment bytes = descriptorBytes(pfn);
+    if (bytes == null) {
+      return false;
+    }
+    long flags = flags(bytes, 0);
+    long used = 0;
+    for (int bit : new int[] {shape.reservedBit(), shape.lruBit(), shape.hwPoisonBit()}) {
+      used |= bit < 0 ? 0 : 1L << bit;
+    }
+    // Up to 4.17 the counters lie over the map count.
+    boolean isUnmapped =
+        shape.typeAt() < 0
+            || shape.typeAt() == countersAt
+            || !(shape.slab() instanceof PageShape.Mark.FlagBit)
+            || type(bytes, 0) == -1;
+    int counters = bytes.get(HALF, countersAt);
+    boolean isUncounted =
+        (counters & ~OBJECTS_OF_SLAB) == 0 || (counters == -1 && shape.typeAt() == countersAt);
+    return (flags & used) == 0
+        && isUnmapped
+        && isUncounted
+        && references(bytes) == references
+        && (shape.lruAt() < 0
+            || ListPoison.isIn(word(bytes, shape.lruAt()), word(bytes, shape.lruAt() + 8)));
+  }
+
+  /// How many references a page frame has; 1 where that is not known.
+  int references(long pfn) {
+    MemorySegment bytes = descriptorBytes(pfn);
+    return bytes == null ? 1 : references(bytes);
+  }
+
+  private int references(MemorySegment bytes) {
+    return shape.refcountAt() < 0 ? 1 : bytes.get(HALF, shape.refcountAt());
   }
 
   private long slabCache(MemorySegment bytes) {

@@ -21,6 +21,7 @@ import org.vmcheck.dump.Vmcoreinfo;
 ///   -1 if not known
 /// @param mappingAt offset of `mapping`
 /// @param privateAt offset of `private`
+/// @param lruAt offset of `lru`
 record PageShape(
     int size,
     int flagsAt,
@@ -36,7 +37,8 @@ record PageShape(
     int orderAt,
     int mappingAt,
     int privateAt,
-    int refcountAt) {
+    int refcountAt,
+    int lruAt) {
 
   /// What tells one kind of page from others.
   sealed interface Mark {
@@ -97,7 +99,8 @@ record PageShape(
             orderAt(kernel, page, (int) size),
             offset(info, page, "mapping"),
             offset(info, page, "private"),
-            offset(info, page, "_refcount")));
+            offset(info, page, "_refcount"),
+            offset(info, page, "lru")));
   }
 
   private static int offset(Vmcoreinfo info, Optional<StructLayout> page, String... members) {

@@ -1815,9 +1815,19 @@ public record SlabSurvey(
               && caches.caches().stream()
                   .flatMap(cache -> cache.nodes().stream())
                   .allMatch(node -> node.slabs() != SlabCache.Node.NOT_COUNTED);
+      int references =
+          places.keySet().stream()
+              .findFirst()
+              .map(slab -> memMap.references(memMap.pfn(slab)))
+              .orElse(1);
       List<SlabFault.Owner> settled =
           UnlistedSlabs.settle(
-              strangers, missing, isCounted, kernel.perCpu().cpus().size(), instants::add);
+              strangers,
+              missing,
+              isCounted,
+              kernel.perCpu().cpus().size(),
+              pfn -> memMap.isJustAllocated(pfn, layout.countersAt(), references),
+              instants::add);
       if (settled.equals(strangers)) {
         return;
       }

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.function.LongPredicate;
 import java.util.stream.Collectors;
 
 /// Slabs of each cache that no list keeps although they are not simply full: on their way from one
@@ -246,12 +247,14 @@ final class UnlistedSlabs {
   /// @param strangers such slabs, on no list
   /// @param missing how many slabs each cache counts that were not found
   /// @param isCounted whether all caches count their slabs
+  /// @param isJustAllocated whether a page frame looks as the page allocator hands it out
   /// @return the faults that remain
   static List<SlabFault.Owner> settle(
       List<SlabFault.Owner> strangers,
       Map<SlabCache, Long> missing,
       boolean isCounted,
       int cpus,
+      LongPredicate isJustAllocated,
       Consumer<SlabSurvey.Instant> instants) {
     if (strangers.isEmpty() || !isCounted) {
       return strangers;
@@ -259,7 +262,8 @@ final class UnlistedSlabs {
     long lost = missing.values().stream().mapToLong(Long::longValue).sum();
     if (lost == 0
         && strangers.size() <= cpus
-        && strangers.stream().allMatch(one -> isUnset(one.slabCache()))) {
+        && strangers.stream()
+            .allMatch(one -> isUnset(one.slabCache()) && isJustAllocated.test(one.pfn()))) {
       for (SlabFault.Owner one : strangers) {
         instants.accept(
             new SlabSurvey.Instant(

@@ -363,8 +363,7 @@ class LegalInstantsTest {
       SlabImage slab = cache.slabs(SlabImage.Place.FULL).getFirst();
       image.corruptWord(image.member(slab, "slab_cache"), 0);
       if (!isCounted) {
-        count(image, cache, "nr_slabs", -1);
-        count(image, cache, "total_objects", -slab.objects());
+        build(image, cache, slab);
       }
       SlabSurvey survey = image.survey();
       if (isCounted) {
@@ -377,6 +376,48 @@ class LegalInstantsTest {
         assertThat(survey.faults()).isEmpty();
         assertThat(survey.instants()).hasSize(1);
       }
+    }
+  }
+
+  /// Takes a slab back to where `allocate_slab` has its page and has named no cache yet.
+  private static void build(FakeImage image, CacheImage cache, SlabImage slab) {
+    count(image, cache, "nr_slabs", -1);
+    count(image, cache, "total_objects", -slab.objects());
+    long counters = image.member(slab, "counters");
+    image.corruptWord(counters, image.word(counters) >>> 32 << 32 | (long) slab.objects() << 16);
+    image.corruptWord(image.member(slab, "freelist"), 0);
+    long lru = slab.address() + image.layout().offset("page", "lru");
+    image.corruptWord(lru, ListPoison.NEXT);
+    image.corruptWord(lru + 8, ListPoison.NEXT + 0x22);
+  }
+
+  /// A page of another use has more to it than one that was just allocated.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aForeignPageWithTheMarkOfASlabIsNotBuilt(Layout layout) {
+    if (!layout.has("kmem_cache_node", "nr_slabs")) {
+      return;
+    }
+    for (String use : List.of("flags", "_refcount", "private", "lru")) {
+      FakeImage image = image(layout);
+      CacheImage cache = image.cache("victim");
+      SlabImage slab = cache.slabs(SlabImage.Place.FULL).getFirst();
+      image.corruptWord(image.member(slab, "slab_cache"), 0);
+      build(image, cache, slab);
+      long at = slab.address() + image.layout().offset("page", use);
+      long word = image.word(at);
+      image.corruptWord(
+          at,
+          switch (use) {
+            case "flags" -> word | 1L << image.layout().pageFlag("PG_lru").orElseThrow();
+            case "_refcount" -> word + 1;
+            case "private" -> word + 7;
+            default -> 0;
+          });
+      assertThat(image.survey().faults())
+          .as(use)
+          .singleElement()
+          .isInstanceOf(SlabFault.Owner.class);
     }
   }
 
