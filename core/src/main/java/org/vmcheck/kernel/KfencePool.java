@@ -19,15 +19,30 @@ record KfencePool(long start, long end) {
   private static final long MAX_FRAMES = 1 << 17;
 
   static KfencePool of(Kernel kernel, MemMap memMap) {
+    int countersAt = kernel.slabCaches().layout().map(SlabLayout::countersAt).orElse(-1);
+    return of(
+        kernel,
+        memMap,
+        (_, bytes) -> countersAt >= 0 && (bytes.u64(countersAt) >>> 16 & 0x7fff) <= 1);
+  }
+
+  /// Tells a page of the pool from a slab behind it.
+  interface Slots {
+    /// @param address of the descriptor of a page that is marked as a slab
+    /// @param bytes its descriptor
+    boolean mayBe(long address, ByteView bytes);
+  }
+
+  /// The pool of a kernel whose slabs are told apart in another way.
+  static KfencePool of(Kernel kernel, MemMap memMap, Slots slots) {
     long pool = kernel.variable64("__kfence_pool").orElse(0);
     if (pool == 0 || !kernel.memory().map().isDirectMap(pool)) {
       return new KfencePool(0, 0);
     }
     long start = kernel.memory().physicalAddress(pool) >>> 12;
-    int countersAt = kernel.slabCaches().layout().map(SlabLayout::countersAt).orElse(-1);
     long most = Math.min(start + MAX_FRAMES, memMap.endPfn() - 1);
     long end = start + 2;
-    while (countersAt >= 0 && end < most && isPair(kernel, memMap, countersAt, end)) {
+    while (end < most && isPair(kernel, memMap, slots, end)) {
       end += 2;
     }
     return new KfencePool(start, end > start + 2 ? end : start + DEFAULT_FRAMES);
@@ -37,13 +52,13 @@ record KfencePool(long start, long end) {
     return pfn >= start && pfn < end;
   }
 
-  private static boolean isPair(Kernel kernel, MemMap memMap, int countersAt, long pfn) {
+  private static boolean isPair(Kernel kernel, MemMap memMap, Slots slots, long pfn) {
     ByteView first = descriptor(kernel, memMap, pfn);
     ByteView second = descriptor(kernel, memMap, pfn + 1);
     return first != null
         && second != null
         && memMap.isSlabHead(pfn, first.segment(), 0)
-        && (first.u64(countersAt) >>> 16 & 0x7fff) <= 1
+        && slots.mayBe(memMap.descriptor(pfn), first)
         && !memMap.isSlabHead(pfn + 1, second.segment(), 0)
         && !memMap.isTail(second.segment(), 0);
   }

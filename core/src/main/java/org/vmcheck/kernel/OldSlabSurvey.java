@@ -38,9 +38,6 @@ final class OldSlabSurvey {
   /// the slab, or in a free object of it.
   private static final long OFF_SLAB = 0x8000_0000L;
 
-  /// KFENCE's default pool: 255 objects, two pages each, and a first pair.
-  private static final long KFENCE_POOL_BYTES = 2L << 20;
-
   private final Kernel kernel;
   private final VirtualMemory memory;
   private final MemMap memMap;
@@ -842,10 +839,13 @@ final class OldSlabSurvey {
 
   /// Looks for slabs that no list has.
   private boolean scan(SlabCaches caches) {
-    long pool = kernel.variable64("__kfence_pool").orElse(0);
-    boolean hasPool = pool != 0 && memory.map().isDirectMap(pool);
-    long poolStart = hasPool ? memory.physicalAddress(pool) >>> 12 : 0;
-    long poolEnd = hasPool ? poolStart + (KFENCE_POOL_BYTES >>> 12) : 0;
+    // No list has a page of the pool, and its map count, which `active` lies over, is not touched.
+    KfencePool kfence =
+        KfencePool.of(
+            kernel,
+            memMap,
+            (address, bytes) ->
+                !listed.contains(address) && (int) bytes.u32(layout.activeAt()) <= 0);
     MemMap.Visitor visitor =
         new MemMap.Visitor() {
           @Override
@@ -853,7 +853,7 @@ final class OldSlabSurvey {
             if (!memMap.isSlabHead(pfn, bytes, at)) {
               return;
             }
-            if (pfn >= poolStart && pfn < poolEnd) {
+            if (kfence.has(pfn)) {
               kfencePages++;
               return;
             }

@@ -25,7 +25,7 @@ class ImageAnalysisTest {
       throws IOException {
     for (FakeKernel kernel :
         new FakeKernel[] {
-          FakeKernel.of(layout).seed(21).nodes(2).cpus(3).kfence().hwPoison(),
+          FakeKernel.of(layout).seed(21).nodes(2).cpus(3).kfence(255).hwPoison(),
           FakeKernel.of(layout).seed(22).fiveLevels().lowMemoryReserved(false)
         }) {
       Path dump = kernel.build().writeKdump(directory);

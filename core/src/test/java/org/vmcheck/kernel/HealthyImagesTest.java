@@ -105,10 +105,12 @@ class HealthyImagesTest {
   @ParameterizedTest
   @MethodSource("layouts")
   void pagesOfTheKfencePoolAreNoSlabs(Layout layout) {
-    FakeImage image = kernel(layout).kfence().build();
-    SlabSurvey survey = image.survey();
-    assertHealthy(image, survey);
-    assertThat(survey.kfencePages()).isEqualTo(255);
+    for (int objects : new int[] {63, 255, 1023}) {
+      FakeImage image = kernel(layout).kfence(objects).build();
+      SlabSurvey survey = image.survey();
+      assertHealthy(image, survey);
+      assertThat(survey.kfencePages()).isEqualTo(objects);
+    }
   }
 
   @ParameterizedTest

@@ -45,9 +45,11 @@ class OldSlabTest {
   @ParameterizedTest
   @MethodSource("layouts")
   void pagesOfTheKfencePoolAreNoSlabs(Layout layout) {
-    SlabSurvey survey = FakeKernel.of(layout).kfence().build().survey();
-    assertThat(survey.faults()).isEmpty();
-    assertThat(survey.kfencePages()).isEqualTo(255);
+    for (int objects : new int[] {63, 255, 1023}) {
+      SlabSurvey survey = FakeKernel.of(layout).kfence(objects).build().survey();
+      assertThat(survey.faults()).isEmpty();
+      assertThat(survey.kfencePages()).isEqualTo(objects);
+    }
   }
 
   @ParameterizedTest

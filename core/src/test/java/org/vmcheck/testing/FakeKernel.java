@@ -45,7 +45,7 @@ public final class FakeKernel {
   private long kernelOffset = -1;
   private long pageOffsetBase;
   private long vmemmapBase;
-  private boolean kfence;
+  private int kfenceFrames;
   private boolean hwPoison;
   private boolean initOnFree;
   private boolean lowMemoryReserved;
@@ -126,8 +126,10 @@ public final class FakeKernel {
   }
 
   /// A KFENCE pool, some of whose pages are in use.
-  public FakeKernel kfence() {
-    kfence = true;
+  ///
+  /// @param objects `CONFIG_KFENCE_NUM_OBJECTS`
+  public FakeKernel kfence(int objects) {
+    kfenceFrames = 2 * (objects + 1);
     return this;
   }
 
@@ -261,8 +263,8 @@ public final class FakeKernel {
     return vmemmapBase;
   }
 
-  boolean hasKfence() {
-    return kfence;
+  int kfenceFrames() {
+    return kfenceFrames;
   }
 
   boolean hasHwPoison() {

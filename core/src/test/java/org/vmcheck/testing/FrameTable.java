@@ -40,7 +40,8 @@ final class FrameTable {
     this.refcountAt = layout.offset("page", "_refcount");
     this.nodeWidth = Integer.numberOfTrailingZeros(maxNodes());
     ranges.add(new FakeKernel.Ram(0, 0xa0, 0));
-    long frames = 0x1600 + 4L * config.possibleCpus() + (config.hasKfence() ? 0x400 : 0);
+    long kfence = config.kfenceFrames() == 0 ? 0 : config.kfenceFrames() + 0x200;
+    long frames = 0x1600 + 4L * config.possibleCpus() + kfence;
     long imageEnd = (Math.max(0, config.imagePhysical()) >>> 12) + 0x200;
     ranges.add(new FakeKernel.Ram(0x100, Math.max(frames, imageEnd + 0x800), 0));
     for (int node = 1; node < config.nodes(); node++) {

@@ -97,7 +97,7 @@ final class ImageBuilder {
     identity();
     variables();
     memorySections();
-    if (config.hasKfence()) {
+    if (config.kfenceFrames() > 0) {
       kfence(slabs);
     }
     frames.describeAll();
@@ -110,7 +110,7 @@ final class ImageBuilder {
     long imagePfn = space.paddr(imageStart) >>> 12;
     reserve(imagePfn, imagePfn + (IMAGE_BYTES >>> 12));
     slabs.write();
-    if (config.hasKfence()) {
+    if (config.kfenceFrames() > 0) {
       markKfence(slabs);
     }
     if (config.hasHwPoison()) {
@@ -184,11 +184,11 @@ final class ImageBuilder {
   private long kfencePool;
 
   private void kfence(AllocatorBuilder slabs) {
-    kfencePool = frames.allocateRun(0, 512, 512);
+    kfencePool = frames.allocateRun(0, config.kfenceFrames(), 512);
     space.u64(variable("__kfence_pool", 8), space.direct(kfencePool << 12));
     variable("__kfence_freelist", 16);
     // The pages that hold an object now have bytes; the rest of the pool was never touched.
-    for (int i = 2; i < 512; i += 2) {
+    for (int i = 2; i < config.kfenceFrames(); i += 2) {
       if (random.nextInt(20) == 0) {
         space.put(space.direct((kfencePool + i) << 12), (byte) 0x6b);
       }
@@ -201,8 +201,8 @@ final class ImageBuilder {
   /// Every second page of the pool is marked as a slab; `slab_cache` is that of its last object.
   private void markKfence(AllocatorBuilder slabs) {
     String struct = layout.slabStruct();
-    String counter = layout.has(struct, "counters") ? "counters" : "active";
-    for (int i = 2; i < 512; i += 2) {
+    boolean isCounted = layout.has(struct, "counters"); // SLAB sets s_mem instead.
+    for (int i = 2; i < config.kfenceFrames(); i += 2) {
       long pfn = kfencePool + i;
       frames.describe(
           pfn,
@@ -213,7 +213,9 @@ final class ImageBuilder {
       CacheImage owner = slabs.caches().get(random.nextInt(slabs.caches().size()));
       long address = frames.descriptor(pfn);
       space.u64(address + layout.offset(struct, "slab_cache"), wasUsed ? owner.address() : 0);
-      space.put(address + layout.offset(struct, counter), wasUsed ? 1 << 16 : 0, 4);
+      if (isCounted) {
+        space.put(address + layout.offset(struct, "counters"), wasUsed ? 1 << 16 : 0, 4);
+      }
     }
   }
 
