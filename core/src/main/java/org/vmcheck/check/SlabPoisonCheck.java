@@ -287,8 +287,7 @@ final class SlabPoisonCheck implements Check {
 
   /// Whether `kfree_nolock` (6.18 on) may have freed the object: it clears nothing (Linux
   /// `mm/slub.c`), and frees objects of kmalloc caches, but of none for DMA or reclaimable memory,
-  /// which nobody who frees so asks for (`kmalloc_nolock`; alloc_slab_obj_exts,
-  /// OBJCGS_CLEAR_MASK).
+  /// which nobody who frees so asks for (`kmalloc_nolock`; alloc_slab_obj_exts, OBJCGS_CLEAR_MASK).
   private static boolean mayBeLeftUncleared(Kernel kernel, SlabFault.Pattern fault) {
     return fault.zone() == SlabFault.Zone.ZEROED
         && kernel.symbol("kfree_nolock").isPresent()

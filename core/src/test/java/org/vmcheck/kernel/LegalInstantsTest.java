@@ -447,8 +447,7 @@ class LegalInstantsTest {
       image.corruptWord(image.member(slab, "slab_cache"), 0);
       build(image, cache, slab);
       // Of `lru` the second link: the first has other uses, some kernels' slab_cache too.
-      long at =
-          slab.address() + image.layout().offset("page", use) + (use.equals("lru") ? 8 : 0);
+      long at = slab.address() + image.layout().offset("page", use) + (use.equals("lru") ? 8 : 0);
       long word = image.word(at);
       image.corruptWord(
           at,
