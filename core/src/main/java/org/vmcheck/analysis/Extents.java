@@ -1,5 +1,6 @@
 package org.vmcheck.analysis;
 
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.Map;
 import org.vmcheck.debuginfo.StructLayout;
@@ -38,10 +39,10 @@ final class Extents {
 
   Extents(Kernel kernel) {
     this.kernel = kernel;
-    // Findings name caches as they are printed.
-    kernel
-        .slabCaches()
-        .caches()
+    // Findings name caches as they are printed. Of several of one name, those whose numbers can be
+    // right go first: findings about slabs and objects are theirs.
+    kernel.slabCaches().caches().stream()
+        .sorted(Comparator.comparing(SlabCache::isSane).reversed())
         .forEach(cache -> caches.putIfAbsent(Printable.of(cache.name(), 60), cache));
     // The type ends in an array for all nodes that can be, the object with those that there are.
     SlabCache ofCaches = caches.get("kmem_cache");

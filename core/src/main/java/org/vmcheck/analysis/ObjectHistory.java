@@ -35,7 +35,7 @@ final class ObjectHistory {
   private static Finding with(Finding finding, Kernel kernel, Extents extents) {
     Subject subject = finding.subject();
     SlabCache cache = extents.cache(subject.cache());
-    if (cache == null || finding.cause().isArtefact()) {
+    if (cache == null || !cache.isSane() || finding.cause().isArtefact()) {
       return finding;
     }
     List<Evidence> evidence = new ArrayList<>(finding.evidence());

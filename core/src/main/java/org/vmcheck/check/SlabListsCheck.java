@@ -59,7 +59,8 @@ final class SlabListsCheck implements Check {
     on its partial list; a freelist and no slab, for one cache a CPU, if the objects lie in a frozen
     slab of the cache that no list keeps (the CPU lets go of it); with a slab's page locked, inuse
     one off; one slab a CPU that a cache's nr_slabs does not count and that no list keeps, whatever
-    its words say (it is built or given back); a cache with refcount 0 (destroyed, or kept for leaked objects);
+    its words say (it is built or given back); pages that are marked as slabs, name no cache and
+    look just allocated, one a CPU and up to 64 of tasks that wait for memory; a cache with refcount 0 (destroyed, or kept for leaked objects);
     with slab_mutex held, object_size of a merged cache ahead of inuse; an align that is no power of
     two, if size was rounded with it; empty slabs on no list; slabs carried between lists, up to 64 a
     CPU (frozen up to 6.7, from 6.8 on without the mark of a node's list) and else one a CPU; full slabs

@@ -60,8 +60,8 @@ final class SlabPoisonCheck implements Check {
     it may be changing them.
 
     What is wrong on a page that holds a single byte value is one finding, page-wiped. Where the
-    kernel has kfree_nolock, which clears nothing, a free kmalloc object that is not zero is a note
-    if nothing else is wrong next to it.
+    kernel has kfree_nolock, which clears nothing, a free kmalloc object (neither of dma-kmalloc nor of
+    kmalloc-rcl caches) that is not zero is a note if nothing else is wrong next to it.
 
     It can mislead: the kernel repairs the bytes when it reports them itself; see the log.
     Next: the tracking data names the functions; look at who else holds the object.\
@@ -101,13 +101,18 @@ final class SlabPoisonCheck implements Check {
     List<Finding> findings = new ArrayList<>(misplaced.findings());
     List<SlabFault.Pattern> uncleared = new ArrayList<>();
     SlabFault.Pattern wipedBefore = null;
+    int toldElsewhere = 0;
     int from = 0;
     while (from < faults.size()) {
       SlabFault.Pattern fault = faults.get(from);
       int end = pages.endOfWipe(faults, from);
       if (end > from) {
         List<SlabFault.Pattern> wiped = faults.subList(from, end);
-        if (wiped.stream().noneMatch(one -> toldByLists.contains(page(one.address())))) {
+        if (wiped.stream().allMatch(one -> mayBeLeftUncleared(kernel, one))) {
+          uncleared.addAll(wiped); // A big object may hold a page of one value.
+        } else if (wiped.stream().anyMatch(one -> toldByLists.contains(page(one.address())))) {
+          toldElsewhere++;
+        } else {
           findings.add(wiped(kernel, pages, wiped));
         }
         wipedBefore = faults.get(end - 1);
@@ -136,13 +141,7 @@ final class SlabPoisonCheck implements Check {
     facts.put("objects checked", Long.toString(survey.patternObjects()));
     return new CheckOutcome.Ran(
         id(),
-        survey.patternObjects() == 0
-            ? "no cache has debugging options"
-            : findings.isEmpty()
-                ? uncleared.isEmpty()
-                    ? "all fixed bytes are right"
-                    : "all fixed bytes are right but what kfree_nolock may have left"
-                : Words.plural(findings.size(), "object is damaged", "objects are damaged"),
+        answer(survey, findings.size(), toldElsewhere, uncleared.size()),
         facts,
         findings,
         notes(uncleared),
@@ -150,6 +149,21 @@ final class SlabPoisonCheck implements Check {
             Map.of("objects with fixed bytes", survey.patternObjects()),
             Map.of(),
             List.copyOf(misplaced.gaps().values())));
+  }
+
+  private static String answer(SlabSurvey survey, int findings, int toldElsewhere, int uncleared) {
+    if (survey.patternObjects() == 0) {
+      return "no cache has debugging options";
+    }
+    if (findings > 0) {
+      return Words.plural(findings, "object is damaged", "objects are damaged");
+    }
+    if (toldElsewhere > 0) {
+      return "fixed bytes are lost on wiped pages, of which slab.freelist tells";
+    }
+    return uncleared > 0
+        ? "all fixed bytes are right but what kfree_nolock may have left"
+        : "all fixed bytes are right";
   }
 
   private static boolean isSameWrite(SlabFault.Pattern one, SlabFault.Pattern next) {
@@ -272,10 +286,13 @@ final class SlabPoisonCheck implements Check {
   // ---- what kernels leave by right
 
   /// Whether `kfree_nolock` (6.18 on) may have freed the object: it clears nothing (Linux
-  /// `mm/slub.c`), and frees objects of kmalloc caches.
+  /// `mm/slub.c`), and frees objects of kmalloc caches, but of none for DMA or reclaimable memory,
+  /// which nobody who frees so asks for (`kmalloc_nolock`; alloc_slab_obj_exts, OBJCGS_CLEAR_MASK).
   private static boolean mayBeLeftUncleared(Kernel kernel, SlabFault.Pattern fault) {
     return fault.zone() == SlabFault.Zone.ZEROED
         && kernel.symbol("kfree_nolock").isPresent()
+        && !fault.cache().name().startsWith("dma-kmalloc-")
+        && !fault.cache().name().startsWith("kmalloc-rcl-")
         && kernel
             .slabCaches()
             .layout()

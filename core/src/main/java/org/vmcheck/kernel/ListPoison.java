@@ -9,7 +9,22 @@ final class ListPoison {
   /// Up to 4.15.
   private static final long OLD_PREV = 0xdead_0000_0000_0200L;
 
+  /// What `set_page_pfmemalloc` writes.
+  private static final long OF_RESERVES = 2;
+
   private ListPoison() {}
+
+  /// Whether a page frame's `lru` is as the page allocator leaves it: it takes the page off a list
+  /// and, from 5.13 on, says in the first link whether the page is of the reserves (Linux
+  /// `include/linux/mm.h`, set_page_pfmemalloc, clear_page_pfmemalloc).
+  static boolean isInAllocated(long next, long prev) {
+    return isFirstOfAllocated(next) && (prev == PREV || prev == OLD_PREV);
+  }
+
+  /// Whether a word can be the first link of such a page.
+  static boolean isFirstOfAllocated(long next) {
+    return next == NEXT || next == 0 || next == OF_RESERVES;
+  }
 
   /// Whether these are the links of a node that was taken off its list.
   static boolean isIn(long next, long prev) {

@@ -448,7 +448,8 @@ public final class MemMap {
         && isUncounted
         && references(bytes) == references
         && (shape.lruAt() < 0
-            || ListPoison.isIn(word(bytes, shape.lruAt()), word(bytes, shape.lruAt() + 8)));
+            || ListPoison.isInAllocated(
+                word(bytes, shape.lruAt()), word(bytes, shape.lruAt() + 8)));
   }
 
   /// How many references a page frame has; 1 where that is not known.

@@ -46,9 +46,14 @@ final class NodeSpans {
       long start = data.get("node_start_pfn");
       spans.add(new Span(start, start + data.get("node_spanned_pages"), true));
     }
+    // Node numbers that are only claimed cost work for each cache.
+    while (!spans.isEmpty() && !spans.getLast().exists) {
+      spans.removeLast();
+    }
     return Optional.of(new NodeSpans(List.copyOf(spans)));
   }
 
+  /// How many numbers of nodes there are, up to the last that exists.
   int count() {
     return spans.size();
   }

@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,24 +21,30 @@ import org.vmcheck.memory.VirtualMemory;
 /// @param list how the walk of `slab_caches` went
 /// @param unread caches on the list that cannot be read
 /// @param wildNodes pointers of caches to nodes that cannot be read; such nodes are not among those
-///   of the cache
+///   of the cache; no more than are worth telling
+/// @param wildNodeIds of each cache, by address, the numbers of all such nodes
 public record SlabCaches(
     SlabLayout.Detection detection,
     List<SlabCache> caches,
     Map<Long, SlabCache> byAddress,
     ListWalk list,
     List<StructRead.Unread> unread,
-    List<SlabFault.Wild> wildNodes) {
+    List<SlabFault.Wild> wildNodes,
+    Map<Long, BitSet> wildNodeIds) {
   /// Kernels have 100 to 300; container hosts before 5.9 have thousands (one a memory cgroup).
   private static final int MAX_CACHES = 1 << 20;
 
   private static final int MAX_NODES = 1024;
+
+  /// One wrong nr_node_ids makes a thousand of each cache.
+  private static final int MAX_WILD_NODES = 1 << 16;
 
   public SlabCaches {
     caches = List.copyOf(caches);
     byAddress = Map.copyOf(byAddress);
     unread = List.copyOf(unread);
     wildNodes = List.copyOf(wildNodes);
+    wildNodeIds = Map.copyOf(wildNodeIds);
   }
 
   static SlabCaches read(Kernel kernel) {
@@ -72,19 +79,25 @@ public record SlabCaches(
     List<SlabCache> caches = new ArrayList<>();
     List<StructRead.Unread> unread = new ArrayList<>();
     List<SlabFault.Wild> wildNodes = new ArrayList<>();
+    Map<Long, BitSet> wildNodeIds = new HashMap<>();
     int linkAt = layout.member("list").orElseThrow().offset();
     for (long link : walk.nodes()) {
       switch (reader.apply(link - linkAt)) {
         case CacheRead.Ok(SlabCache cache, List<NodePointer> wild) -> {
           caches.add(cache);
-          wild.forEach(pointer -> wildNodes.add(pointer.of(cache)));
+          for (NodePointer pointer : wild) {
+            wildNodeIds.computeIfAbsent(cache.address(), _ -> new BitSet()).set(pointer.id());
+            if (wildNodes.size() < MAX_WILD_NODES) {
+              wildNodes.add(pointer.of(cache));
+            }
+          }
         }
         case CacheRead.Failed(StructRead.Unread why) -> unread.add(why);
       }
     }
     Map<Long, SlabCache> byAddress = new HashMap<>();
     caches.forEach(cache -> byAddress.put(cache.address(), cache));
-    return new SlabCaches(detection, caches, byAddress, walk, unread, wildNodes);
+    return new SlabCaches(detection, caches, byAddress, walk, unread, wildNodes, wildNodeIds);
   }
 
   private static SlabCaches none(SlabLayout.Detection detection) {
@@ -94,7 +107,8 @@ public record SlabCaches(
         Map.of(),
         new ListWalk(List.of(), new ListWalk.End.Closed(), Optional.empty()),
         List.of(),
-        List.of());
+        List.of(),
+        Map.of());
   }
 
   public Optional<SlabLayout> layout() {
@@ -165,14 +179,13 @@ public record SlabCaches(
 
   /// Whether some node of a cache could not be read, so that its counters are not known.
   boolean hasWildNode(SlabCache cache) {
-    return wildNodes.stream().anyMatch(wild -> wild.cache().equals(cache));
+    return wildNodeIds.containsKey(cache.address());
   }
 
   /// Whether a certain node of a cache could not be read.
   boolean isWildNode(SlabCache cache, int id) {
-    String member = "[%d]".formatted(id);
-    return wildNodes.stream()
-        .anyMatch(wild -> wild.cache().equals(cache) && wild.member().endsWith(member));
+    BitSet ids = wildNodeIds.get(cache.address());
+    return ids != null && ids.get(id);
   }
 
   /// The fault of a pointer to a node that is null although slabs of the cache are there.

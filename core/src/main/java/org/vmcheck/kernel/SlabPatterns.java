@@ -117,11 +117,14 @@ final class SlabPatterns {
     if (unlisted > 0 && slab.inuse() + walker.met() == slab.objects()) {
       allow.accept(unlisted(slab, unlisted));
     }
+    // Of an object that is being changed neither the size nor what is behind it is settled.
+    BitSet unsized = (BitSet) free.clone();
     if (changing >= 0) {
+      unsized.set(changing);
       allow.accept(changing(slab, changing));
     }
     if (freeSetKnown && originalSizeAt(cache) >= 0) {
-      originalSizes(slab, free, memory, report);
+      originalSizes(slab, unsized, memory, report);
     }
     if (flags.hasPoison(cache)) {
       long tail = slab.base() + (long) slab.walkableObjects() * cache.size();
@@ -269,7 +272,7 @@ final class SlabPatterns {
   /// than an object of the cache. No structure tells whether a kernel keeps it: the allocated
   /// objects of the slab do, when nearly all hold such a number there.
   private void originalSizes(
-      Slab slab, BitSet free, SlabMemory memory, Consumer<SlabFault> report) {
+      Slab slab, BitSet unsized, SlabMemory memory, Consumer<SlabFault> report) {
     SlabCache cache = slab.cache();
     int at = originalSizeAt(cache);
     int right = 0;
@@ -278,7 +281,7 @@ final class SlabPatterns {
     List<SlabFault> unfilled = new ArrayList<>();
     for (int i = 0; i < slab.walkableObjects(); i++) {
       long address = slab.object(i) + at;
-      if (free.get(i) || !isThere(memory, address, 4)) {
+      if (unsized.get(i) || !isThere(memory, address, 4)) {
         continue;
       }
       if (!isSizeOf(cache, word32(memory, address))) {

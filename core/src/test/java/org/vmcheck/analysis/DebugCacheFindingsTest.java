@@ -161,4 +161,31 @@ class DebugCacheFindingsTest {
                           + ", \\d+ jiffies before the dump"));
     }
   }
+
+  /// Findings name a cache; another of the same name may be broken.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aBrokenCacheOfTheSameNameDoesNoHarm(Layout layout) throws Exception {
+    FakeImage image =
+        FakeKernel.of(layout)
+            .seed(8)
+            .cache(FakeCache.named("before", 120).partial(1).full(1))
+            .cache(FakeCache.named("tracked", 104).debug().order(1).partial(2).full(2).sheaves(0))
+            .cache(FakeCache.named("behind", 120).partial(1).full(1))
+            .build();
+    CacheImage tracked = image.cache("tracked");
+    long name = image.word(image.member("kmem_cache", tracked.address(), "name"));
+    for (String other : List.of("before", "behind")) {
+      long address = image.cache(other).address();
+      image.corruptWord(image.member("kmem_cache", address, "name"), name);
+      image.corrupt(image.member("kmem_cache", address, "size"), new byte[4]);
+    }
+    SlabImage slab = tracked.slabs(SlabImage.Place.FULL).getFirst();
+    image.corrupt(slab.base() + (long) slab.objects() * tracked.size(), (byte) 0);
+    try (Analyzer analyzer = Analyzer.open(image.writeKdump(dir), AnalysisOptions.DEFAULT)) {
+      assertThat(analyzer.check("test").findings())
+          .extracting(Finding::cause)
+          .contains(Cause.POISON_OVERWRITTEN);
+    }
+  }
 }

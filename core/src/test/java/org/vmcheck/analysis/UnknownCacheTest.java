@@ -57,6 +57,23 @@ class UnknownCacheTest {
   }
 
   @Test
+  void namesOfCachesAreEscapedWhereSeveralMissTheirSlabs() throws IOException {
+    FakeImage image = image();
+    for (String name : List.of("victim", "other")) {
+      long text = image.word(image.member("kmem_cache", image.cache(name).address(), "name"));
+      image.corrupt(text + 1, (byte) 0x1b, (byte) '[');
+      image.corruptWord(
+          image.member(image.cache(name).slabs(SlabImage.Place.FULL).getFirst(), "slab_cache"),
+          0x4141_4141_4141_4141L);
+    }
+    List<Finding> findings = findings(image);
+    assertThat(findings).isNotEmpty();
+    assertThat(findings)
+        .anySatisfy(finding -> assertThat(finding.claim()).contains("missing from nr_slabs"));
+    assertThat(findings).noneMatch(finding -> finding.toString().contains("\u001b"));
+  }
+
+  @Test
   void aCacheWhoseLinksAreOverwrittenIsOneFinding() throws IOException {
     FakeImage image = image();
     long link = image.member("kmem_cache", image.cache("victim").address(), "list");

@@ -81,6 +81,18 @@ class SlabPoisonCheckTest {
         .containsExactlyInAnyOrder(Cause.PAGE_WIPED, Cause.REDZONE_OVERWRITTEN);
   }
 
+  /// The list that leads into the page tells of it; the fixed bytes are not right for that.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aWipedPageThatAListTellsOfIsNotSaidToBeRight(Layout layout) {
+    FakeImage image = image(layout);
+    for (SlabImage slab : image.cache("victim").slabs(SlabImage.Place.NODE_PARTIAL)) {
+      image.fill(slab.base(), 0x41, 8192);
+    }
+    CheckOutcome.Ran ran = run(image);
+    assertThat(ran.answer()).doesNotContain("right");
+  }
+
   /// One byte of another value: the objects are damaged, one by one.
   @ParameterizedTest
   @MethodSource("layouts")
@@ -146,9 +158,38 @@ class SlabPoisonCheckTest {
     assertThat(ran.answer()).contains("kfree_nolock");
   }
 
+  /// An object of more than a page may fill pages with one value.
+  @Test
+  void aWholePageOfOneValueThatKfreeNolockMayHaveLeftIsANoteToo() {
+    FakeImage image =
+        FakeKernel.of(Layout.V7_1)
+            .seed(5)
+            .initOnFree()
+            .function("kfree_nolock")
+            .cache(FakeCache.named("kmalloc-8k", 8192).order(3).partial(3).full(2))
+            .build();
+    SlabImage slab =
+        image.cache("kmalloc-8k").slabs(SlabImage.Place.NODE_PARTIAL).stream()
+            .filter(one -> !one.freelist().isEmpty())
+            .findFirst()
+            .orElseThrow();
+    long object = slab.object(slab.freelist().getFirst());
+    long page = slab.cache().offset() < 4096 ? 4096 : 0;
+    image.fill(object + page, 0xff, 4096);
+    CheckOutcome.Ran ran = run(image);
+    assertThat(ran.findings()).isEmpty();
+    assertThat(ran.notes()).hasSize(1);
+  }
+
+  /// `kmalloc_nolock` asks for neither memory for DMA nor for reclaimable memory.
   @Test
   void withoutKfreeNolockOrOfAnotherCacheItIsAWriteAfterTheFree() {
-    for (FakeImage image : List.of(cleared(false, "kmalloc-192"), cleared(true, "inode_cache"))) {
+    for (FakeImage image :
+        List.of(
+            cleared(false, "kmalloc-192"),
+            cleared(true, "inode_cache"),
+            cleared(true, "kmalloc-rcl-192"),
+            cleared(true, "dma-kmalloc-192"))) {
       CheckOutcome.Ran ran = run(image);
       assertThat(ran.findings())
           .singleElement()

@@ -2,7 +2,9 @@ package org.vmcheck.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -317,6 +319,21 @@ class BrokenCachesTest {
       assertThat(survey.finished()).isEqualTo(!isOver);
       assertThat(survey.faults()).hasSize(isOver ? 0 : 1);
     }
+  }
+
+  /// One flipped bit of `nr_node_ids`: each cache seems to have a thousand nodes.
+  @Test
+  void aWrongNumberOfNodesMakesNoWorkOfItsOwn() {
+    FakeKernel kernel = FakeKernel.of(Layout.V6_1).seed(17).nodes(2);
+    for (int i = 0; i < 1000; i++) {
+      kernel.cache(FakeCache.named("cache-" + i, 64).noCpuSlabs().partial(0).full(1));
+    }
+    FakeImage image = kernel.build();
+    image.flipBit(image.symbol("nr_node_ids"), 10);
+    assertThat(NodeSpans.of(image.kernel()).orElseThrow().count()).isEqualTo(2);
+    assertThat(image.kernel().slabCaches().wildNodes()).hasSizeLessThan(100_000);
+    SlabSurvey survey = assertTimeoutPreemptively(Duration.ofSeconds(60), image::survey);
+    assertThat(survey.droppedFaults()).isPositive();
   }
 
   @Test

@@ -391,6 +391,48 @@ class LegalInstantsTest {
     image.corruptWord(lru + 8, ListPoison.NEXT + 0x22);
   }
 
+  /// What the page allocator leaves in `lru.next`: from 5.13 on `clear_page_pfmemalloc` clears it
+  /// and `set_page_pfmemalloc` marks a page of the reserves in it; before, `list_del` poisoned it.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aSlabIsBuiltWhateverThePageAllocatorLeavesInTheFirstLink(Layout layout) {
+    if (!layout.has("kmem_cache_node", "nr_slabs")) {
+      return;
+    }
+    for (long next : new long[] {0, 2, ListPoison.NEXT}) {
+      FakeImage image = image(layout);
+      CacheImage cache = image.cache("victim");
+      SlabImage slab = cache.slabs(SlabImage.Place.FULL).getFirst();
+      image.corruptWord(image.member(slab, "slab_cache"), 0);
+      build(image, cache, slab);
+      image.corruptWord(slab.address() + image.layout().offset("page", "lru"), next);
+      SlabSurvey survey = image.survey();
+      assertThat(survey.faults()).as("lru.next %x", next).isEmpty();
+      assertThat(survey.instants()).hasSize(1);
+    }
+  }
+
+  /// `account_slab` may sleep for memory before the slab has its cache: then tasks build slabs, not
+  /// only CPUs.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void moreSlabsThanCpusMayBeBuilt(Layout layout) {
+    if (!layout.has("kmem_cache_node", "nr_slabs")) {
+      return;
+    }
+    FakeImage image = image(layout);
+    CacheImage cache = image.cache("victim");
+    List<SlabImage> full = cache.slabs(SlabImage.Place.FULL);
+    assertThat(full).hasSizeGreaterThan(3);
+    for (SlabImage slab : full) {
+      image.corruptWord(image.member(slab, "slab_cache"), 0);
+      build(image, cache, slab);
+    }
+    SlabSurvey survey = image.survey();
+    assertThat(survey.faults()).isEmpty();
+    assertThat(survey.instants()).hasSize(full.size());
+  }
+
   /// A page of another use has more to it than one that was just allocated.
   @ParameterizedTest
   @MethodSource("layouts")
@@ -404,7 +446,8 @@ class LegalInstantsTest {
       SlabImage slab = cache.slabs(SlabImage.Place.FULL).getFirst();
       image.corruptWord(image.member(slab, "slab_cache"), 0);
       build(image, cache, slab);
-      long at = slab.address() + image.layout().offset("page", use);
+      // Of `lru` the second link: the first has other uses, some kernels' slab_cache too.
+      long at = slab.address() + image.layout().offset("page", use) + (use.equals("lru") ? 8 : 0);
       long word = image.word(at);
       image.corruptWord(
           at,
@@ -412,7 +455,7 @@ class LegalInstantsTest {
             case "flags" -> word | 1L << image.layout().pageFlag("PG_lru").orElseThrow();
             case "_refcount" -> word + 1;
             case "private" -> word + 7;
-            default -> 0;
+            default -> cache.node(0);
           });
       assertThat(image.survey().faults())
           .as(use)

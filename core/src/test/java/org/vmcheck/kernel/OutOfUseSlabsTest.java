@@ -153,4 +153,56 @@ class OutOfUseSlabsTest {
       assertThat(survey.instants()).hasSize(isLocked ? 1 : 0);
     }
   }
+
+  /// `alloc_single_from_new_slab` (6.1 on) makes the zones of the first object before it takes
+  /// list_lock: the slab is on no list and in no counter.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void theFirstObjectOfANewSlabMayBeHalfwayWithoutTheLock(Layout layout) {
+    if (!layout.has("kmem_cache_node", "nr_slabs")) {
+      return;
+    }
+    for (boolean isNew : List.of(true, false)) {
+      FakeImage image = null;
+      SlabImage slab = null;
+      for (int seed = 1; slab == null; seed++) {
+        assertThat(seed).isLessThan(200);
+        image =
+            FakeKernel.of(layout)
+                .seed(seed)
+                .cpus(2)
+                .cache(FakeCache.named("victim", 1100).debug().partial(6).full(3))
+                .build();
+        slab =
+            image.cache("victim").slabs(SlabImage.Place.NODE_PARTIAL).stream()
+                .filter(one -> one.freelist().size() == one.objects() - 1)
+                .findFirst()
+                .orElse(null);
+      }
+      if (isNew) {
+        unlink(image, slab);
+        for (String counter : List.of("nr_slabs", "total_objects")) {
+          long at = image.member("kmem_cache_node", slab.cache().node(0), counter);
+          image.corruptWord(at, image.word(at) - (counter.equals("nr_slabs") ? 1 : slab.objects()));
+        }
+        String struct = layout.slabStruct();
+        long list = image.member(slab, layout.has(struct, "slab_list") ? "slab_list" : "lru");
+        boolean isOverLru = list - slab.address() == layout.offset("page", "lru");
+        image.corruptWord(list, isOverLru ? 0 : 0xdead_0000_0000_0122L);
+        image.corruptWord(list + 8, isOverLru ? 0xdead_0000_0000_0122L : 0);
+        int mark = layout.pageFlag("PG_workingset").orElse(-1);
+        if (mark >= 0) {
+          long flags = slab.address() + layout.offset("page", "flags");
+          image.corruptWord(flags, image.word(flags) & ~(1L << mark));
+        }
+      }
+      int index = 0;
+      while (slab.isFree(index)) {
+        index++;
+      }
+      image.fill(slab.object(index) + 1100, 0xbb, 4);
+      SlabSurvey survey = image.survey();
+      assertThat(survey.faults()).hasSize(isNew ? 0 : 1);
+    }
+  }
 }

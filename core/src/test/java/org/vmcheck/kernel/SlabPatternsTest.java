@@ -355,6 +355,27 @@ class SlabPatternsTest {
     assertThat(sized(layout, false).survey().faults()).isEmpty();
   }
 
+  /// `init_object` writes the zone on the left, then the poison, then the zone on the right, which
+  /// begins where what was asked for ends.
+  @ParameterizedTest
+  @MethodSource("withKmallocFlag")
+  void theRedZoneInsideAnObjectThatACpuIsChangingIsNoDamage(Layout layout) {
+    for (boolean isFreed : new boolean[] {false, true}) {
+      FakeImage image = sized(layout, true);
+      CacheImage cache = image.cache("kmalloc-96");
+      SlabImage slab = cache.slabs(SlabImage.Place.FULL).getFirst();
+      long object = slab.object(4); // 68 bytes
+      image.fill(object - cache.pad(), isFreed ? 0xbb : 0xcc, cache.pad());
+      image.fill(object, 0x6b, 95);
+      image.corrupt(object + 95, (byte) 0xa5);
+      image.fill(object + 96, isFreed ? 0xcc : 0xbb, 8);
+      image.corruptWord(image.member("kmem_cache_node", cache.node(0), "list_lock"), 1);
+      SlabSurvey survey = image.survey();
+      assertThat(survey.faults()).isEmpty();
+      assertThat(survey.instants()).hasSize(1);
+    }
+  }
+
   // ---- objects in sheaves
 
   static Stream<Layout> withSheaves() {

@@ -538,7 +538,7 @@ final class SlabBuilder implements AllocatorBuilder {
     for (CacheFlag flag : spec.flags()) {
       flags |= flag.value(layout);
     }
-    if (spec.name().startsWith("kmalloc") && layout.has("slab")) {
+    if (spec.name().contains("kmalloc") && layout.has("slab")) {
       flags |= CacheFlag.KMALLOC.value(layout);
     }
     int minOrder = minOrder(cache);
