@@ -76,7 +76,6 @@ public record SlabSurvey(
   /// something.
   private static final int MIN_MARKED = 4;
 
-  private static final int MAX_FAULTS = 20_000;
   private static final int MAX_PARTIAL_CHAIN = 1 << 16;
   private static final int MAX_NODE_LIST = 1 << 24;
 
@@ -180,49 +179,6 @@ public record SlabSurvey(
     return views;
   }
 
-  /// Counters of one cache while the pass runs.
-  private static final class Counts {
-    long slabs;
-    long objects;
-    long inuse;
-    long onCpuFreelists;
-
-    /// Slabs and objects of each node, as far as frames tell their node; in place 0 where they do
-    /// not.
-    final long[] slabsOf;
-
-    final long[] objectsOf;
-
-    Counts(int nodes) {
-      slabsOf = new long[nodes];
-      objectsOf = new long[nodes];
-    }
-
-    /// Counts a slab, or with sign -1 takes it back.
-    ///
-    /// @param node its node; -1 if that is not known
-    void count(Slab slab, int node, int sign) {
-      slabs += sign;
-      objects += (long) sign * slab.walkableObjects();
-      inuse += (long) sign * slab.inuse();
-      if (node >= 0) {
-        slabsOf[node] += sign;
-        objectsOf[node] += (long) sign * slab.walkableObjects();
-      }
-    }
-
-    void add(Counts part) {
-      slabs += part.slabs;
-      objects += part.objects;
-      inuse += part.inuse;
-      onCpuFreelists += part.onCpuFreelists;
-      for (int node = 0; node < slabsOf.length; node++) {
-        slabsOf[node] += part.slabsOf[node];
-        objectsOf[node] += part.objectsOf[node];
-      }
-    }
-  }
-
   /// The pass.
   private static final class Run {
     private final Kernel kernel;
@@ -231,16 +187,11 @@ public record SlabSurvey(
     private final SlabCaches caches;
     private final SlabLayout layout;
     private final BooleanSupplier isOver;
+    private final SlabDescriptors descriptors;
+    private final SlabFindings findings = new SlabFindings();
+    private final List<SlabFault> faults = findings.faults();
+    private final List<Instant> instants = findings.instants();
     private final Map<Long, List<SlabPlace>> places = new HashMap<>();
-    private final List<SlabFault> faults = new ArrayList<>();
-    private long droppedHere;
-    private final List<Instant> instants = new ArrayList<>();
-    private final Optional<NodeSpans> nodeSpans;
-
-    /// Nodes that frames can be told apart by; 1 where they cannot.
-    private final int nodesToldApart;
-
-    private final KfencePool kfence;
 
     /// False if the deadline ended the search for places.
     private boolean gathered = true;
@@ -290,13 +241,10 @@ public record SlabSurvey(
       this.layout = caches.layout().orElseThrow();
       this.isOver = isOver;
       this.patterns = SlabPatterns.of(kernel);
-      this.nodeSpans = NodeSpans.of(kernel);
-      this.nodesToldApart =
-          nodeSpans.filter(NodeSpans::areDisjoint).map(NodeSpans::count).orElse(1);
-      this.kfence = KfencePool.of(kernel, memMap);
+      this.descriptors = SlabDescriptors.of(kernel, memMap);
       this.sheaves =
           layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches(), isOver));
-      sheaves.ifPresent(all -> all.faults().forEach(this::found));
+      sheaves.ifPresent(all -> all.faults().forEach(findings::found));
     }
 
     SlabSurvey survey(int threads) {
@@ -357,7 +305,7 @@ public record SlabSurvey(
             @Override
             public void page(long pfn, MemorySegment bytes, long at) {
               if (!isEnough && memMap.isSlabHead(pfn, bytes, at)) {
-                Slab slab = readSlab(memMap.descriptor(pfn));
+                Slab slab = descriptors.readSlab(memMap.descriptor(pfn));
                 if (slab != null && wanted.test(slab.cache())) {
                   isEnough = !sink.test(view(slab, walker));
                 }
@@ -395,17 +343,9 @@ public record SlabSurvey(
 
     // ---- places
 
-    private void found(SlabFault fault) {
-      if (faults.size() < MAX_FAULTS) {
-        faults.add(fault);
-      } else {
-        droppedHere++;
-      }
-    }
-
     private void gatherPlaces() {
       if (!caches.list().isClosed()) {
-        found(
+        findings.found(
             new SlabFault.Links(
                 null,
                 "slab_caches",
@@ -413,16 +353,16 @@ public record SlabSurvey(
                 caches.list()));
       }
       for (StructRead.Unread unread : caches.unread()) {
-        found(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
+        findings.found(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
       }
-      caches.wildNodes().forEach(this::found);
+      caches.wildNodes().forEach(findings::found);
       for (SlabCache cache : caches.caches()) {
         if (isOver.getAsBoolean()) {
           gathered = false;
           return;
         }
         if (!cache.isSane()) {
-          found(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
+          findings.found(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
           continue;
         }
         if (layout.cpu().isPresent()) {
@@ -434,7 +374,7 @@ public record SlabSurvey(
                   "cpu_slab",
                   cache.cpuSlab(),
                   layout.cpu().get());
-          copies.faults().forEach(this::found);
+          copies.faults().forEach(findings::found);
           copies.byIndex().forEach((index, copy) -> cpuPlaces(cache, index, copy));
         }
         for (SlabCache.Node node : cache.nodes()) {
@@ -469,7 +409,7 @@ public record SlabSurvey(
     }
 
     private boolean isInPagesOf(long slab, SlabCache cache, long object) {
-      long distance = object - base(Math.max(0, memMap.pfn(slab)));
+      long distance = object - descriptors.base(Math.max(0, memMap.pfn(slab)));
       return memMap.pfn(slab) >= 0 && distance >= 0 && distance < 4096L << cache.maxOrder();
     }
 
@@ -481,7 +421,7 @@ public record SlabSurvey(
       Set<Integer> deactivating = new HashSet<>();
       for (Adrift one : adrift) {
         SlabPlace place = one.place();
-        Slab home = slabHolding(place.cpuFreelist());
+        Slab home = descriptors.slabHolding(place.cpuFreelist());
         boolean isHome =
             home != null
                 && home.cache().equals(place.cache())
@@ -502,7 +442,7 @@ public record SlabSurvey(
                       .formatted(home.address())));
         } else if (isHome
             || (one.slab() == 0 && home != null && home.cache().equals(place.cache()))) {
-          found(
+          findings.found(
               new SlabFault.Stray(
                   place.cache(),
                   place.words(),
@@ -515,7 +455,7 @@ public record SlabSurvey(
                           home.address(),
                           isHome ? ", which is frozen and on no list" : "")));
         } else if (one.slab() == 0) {
-          found(
+          findings.found(
               new SlabFault.Stray(
                   place.cache(),
                   "kmem_cache_cpu.freelist of cpu " + place.cpu(),
@@ -525,17 +465,6 @@ public record SlabSurvey(
                   "the CPU has no slab of the cache, and no slab of the cache is there"));
         }
       }
-    }
-
-    /// The slab in whose pages an address of the direct map lies; null if there is none.
-    private Slab slabHolding(long vaddr) {
-      if (!memory.map().isDirectMap(vaddr)) {
-        return null;
-      }
-      PageState page = memMap.state(memory.physicalAddress(vaddr) >>> 12);
-      return page.kind() == PageState.Kind.SLAB
-          ? readSlab(memMap.descriptor(page.headPfn()))
-          : null;
     }
 
     /// The chain of a CPU's partial slabs: each counts those from itself on, the last one 1.
@@ -554,11 +483,11 @@ public record SlabSurvey(
                     ? "the chain comes back to a slab on it"
                     : "";
         if (!why.isEmpty()) {
-          found(new SlabFault.Stray(cache, name, from, at, pfn, why));
+          findings.found(new SlabFault.Stray(cache, name, from, at, pfn, why));
           return;
         }
         if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
-          found(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
+          findings.found(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
           return;
         }
         if (memMap.isWiped(page.segment(), 0)) {
@@ -573,7 +502,7 @@ public record SlabSurvey(
             && layout.partialCountAt() >= 0
             && count != chain.getLast().count() - 1) {
           // Its words agree neither with the cache nor with the slab before: the chain left itself.
-          found(
+          findings.found(
               new SlabFault.Stray(
                   cache, name, from, at, pfn, "it is a slab of cache " + owner.name()));
           return;
@@ -614,7 +543,7 @@ public record SlabSurvey(
           cutChains.add(
               new CutChain(fault, name, chain.getLast().slab() + layout.partialNextAt(), beyond));
         } else {
-          found(fault);
+          findings.found(fault);
         }
         return;
       }
@@ -649,14 +578,14 @@ public record SlabSurvey(
                   cache,
                   null,
                   "kmem_cache_node.nr_partial",
-                  node.address() + offset("nr_partial"),
+                  node.address() + descriptors.offsetInNode("nr_partial"),
                   met,
                   node.nrPartial(),
                   "slabs on the " + name);
           if (node.isLocked() && node.nrPartial() > met) {
             lockedCounts.add(new LockedCount(fault, node.nrPartial() - met));
           } else {
-            found(fault);
+            findings.found(fault);
           }
         }
       }
@@ -691,7 +620,7 @@ public record SlabSurvey(
         instants.add(
             new Instant(cache, "one slab is linked half into the " + name, "list_lock is held"));
       } else {
-        found(
+        findings.found(
             new SlabFault.Links(
                 cache, name, walk.bad().map(ListWalk.BadLink::address).orElse(head), walk));
       }
@@ -750,7 +679,7 @@ public record SlabSurvey(
       int slabs = 0;
       SlabMemory slabMemory = new SlabMemory(memory.physical());
       for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
-        Slab slab = readSlab(entry.getKey());
+        Slab slab = descriptors.readSlab(entry.getKey());
         if (slab == null) {
           continue;
         }
@@ -783,7 +712,7 @@ public record SlabSurvey(
       int slabs = 0;
       for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
         if (entry.getValue().getFirst().kind() == SlabPlace.Kind.CPU_PARTIAL) {
-          Slab slab = readSlab(entry.getKey());
+          Slab slab = descriptors.readSlab(entry.getKey());
           if (slab != null) {
             slabs++;
             frozen += slab.frozen() ? 1 : 0;
@@ -814,7 +743,7 @@ public record SlabSurvey(
       int slabs = 0;
       for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
         if (entry.getValue().getFirst().kind() == SlabPlace.Kind.NODE_PARTIAL) {
-          Slab slab = readSlab(entry.getKey());
+          Slab slab = descriptors.readSlab(entry.getKey());
           if (slab != null) {
             slabs++;
             marked += (slab.flags() & mask) != 0 ? 1 : 0;
@@ -828,30 +757,6 @@ public record SlabSurvey(
       return pointer == 0 || slab.index(pointer) >= 0;
     }
 
-    /// The slab at a descriptor's address; null if it is none of a known, sane cache.
-    private Slab readSlab(long address) {
-      long pfn = memMap.pfn(address);
-      if (pfn < 0
-          || !(memory.read(address, memMap.shape().size())
-              instanceof MemoryRead.Bytes(ByteView view))) {
-        return null;
-      }
-      MemorySegment bytes = view.segment();
-      SlabCache cache = caches.byAddress().get(MemMap.word(bytes, layout.slabCacheAt()));
-      return cache == null || !cache.isSane() || !memMap.isSlabHead(pfn, bytes, 0)
-          ? null
-          : Slab.of(layout, cache, address, pfn, base(pfn), bytes, 0);
-    }
-
-    /// The word at an address; 0 if it cannot be read.
-    private long word(long vaddr) {
-      return memory.read(vaddr, 8) instanceof MemoryRead.Bytes(ByteView view) ? view.u64(0) : 0;
-    }
-
-    private long base(long pfn) {
-      return memory.map().directMapAddress(pfn << 12);
-    }
-
     // ---- the stream over all page descriptors
 
     /// One thread's share of the stream; chunks are handed out by a common counter.
@@ -860,13 +765,12 @@ public record SlabSurvey(
       private final long chunk;
       private final Freelist.Walker walker;
       private final SlabMemory slabMemory;
-      private final Map<Long, Counts> counts = new HashMap<>();
+      private final Map<Long, SlabCounts> counts = new HashMap<>();
       private final Map<String, Long> unreadable = new TreeMap<>();
-      private final List<SlabFault> found = new ArrayList<>();
       private final Set<Long> placesSeen = new HashSet<>();
       private final BitSet sheafEntriesSeen =
           sheaves.map(Sheaves::newMarks).orElseGet(() -> new BitSet(0));
-      private long dropped;
+      private final SlabFindings findings = new SlabFindings();
       private long pendingSlabs;
       private long slabs;
       private long objects;
@@ -874,7 +778,6 @@ public record SlabSurvey(
       private long freePointers;
       private final UnlistedSlabs unlisted = new UnlistedSlabs(layout);
       private final Map<SlabCache, Long> ofUnlisted = new HashMap<>();
-      private final List<Instant> allowed = new ArrayList<>();
 
       /// Slabs on a node's partial list whose freelist was taken.
       private final List<SlabFault.Place> taken = new ArrayList<>();
@@ -940,19 +843,19 @@ public record SlabSurvey(
         if (!memMap.isSlabHead(pfn, bytes, at)) {
           if (pfn > firstOfSlab && pfn < endOfSlab) {
             long mark = memMap.descriptor(pfn) + memMap.slabMarkAt();
-            report(
+            findings.found(
                 new SlabFault.Descriptor(
                     cacheOfSlab,
                     memMap.descriptor(firstOfSlab),
                     pfn,
                     mark,
-                    word(mark),
+                    descriptors.word(mark),
                     memMap.slabMarkName(),
                     "it marks a slab, and the page is inside one"));
           }
           return;
         }
-        if (kfence.has(pfn)) {
+        if (descriptors.kfence().has(pfn)) {
           kfencePages++;
           return;
         }
@@ -961,7 +864,7 @@ public record SlabSurvey(
         SlabCache cache = caches.byAddress().get(owner);
         List<SlabPlace> where = places.getOrDefault(address, List.of());
         if (pfn > firstOfSlab && pfn < endOfSlab) {
-          report(
+          findings.found(
               new SlabFault.Overlap(
                   address, pfn, memMap.descriptor(firstOfSlab), endOfSlab - firstOfSlab));
           if (cache == null) {
@@ -971,7 +874,7 @@ public record SlabSurvey(
         if (!where.isEmpty() && where.getFirst().cache().address() != owner) {
           // The list that keeps a slab is a better witness than one word of its descriptor.
           SlabCache keeper = where.getFirst().cache();
-          report(
+          findings.found(
               new SlabFault.Owner(
                   keeper,
                   address,
@@ -992,7 +895,7 @@ public record SlabSurvey(
           }
         }
         if (cache == null) {
-          report(
+          findings.found(
               new SlabFault.Owner(
                   null,
                   address,
@@ -1003,7 +906,7 @@ public record SlabSurvey(
           return;
         }
         if (cache.isSane()) {
-          Slab slab = Slab.of(layout, cache, address, pfn, base(pfn), bytes, at);
+          Slab slab = Slab.of(layout, cache, address, pfn, descriptors.base(pfn), bytes, at);
           // A chunk starts at a multiple of every order: no slab begins in one and ends in another.
           firstOfSlab = pfn;
           boolean isSizeKnown = slab.objects() == slab.walkableObjects();
@@ -1015,7 +918,7 @@ public record SlabSurvey(
                   ? memMap.checkCompound(pfn, slab.order(), bytes, at)
                   : null;
           if (bad != null) {
-            report(
+            findings.found(
                 new SlabFault.Descriptor(
                     cache, address, bad.pfn(), bad.address(), bad.raw(), bad.member(), bad.why()));
           }
@@ -1023,7 +926,7 @@ public record SlabSurvey(
       }
 
       private void slab(Slab slab, List<SlabPlace> where) {
-        long faultsBefore = found.size() + dropped;
+        long faultsBefore = findings.count();
         boolean pending = isPending(slab, where);
         if (pending) {
           pendingSlabs++;
@@ -1033,10 +936,10 @@ public record SlabSurvey(
         if (!where.isEmpty()) {
           placesSeen.add(slab.address());
         }
-        Counts count =
-            counts.computeIfAbsent(slab.cache().address(), _ -> new Counts(nodesToldApart));
+        SlabCounts count =
+            counts.computeIfAbsent(slab.cache().address(), _ -> new SlabCounts(descriptors.nodesToldApart()));
         if (!pending) {
-          count.count(slab, nodeOf(slab.pfn()), 1);
+          count.count(slab, descriptors.nodeOf(slab.pfn()), 1);
         }
         boolean countsFit = checkObjects(slab);
         walker.start(slab);
@@ -1063,18 +966,18 @@ public record SlabSurvey(
         if (patterns.concerns(slab.cache())) {
           patternObjects += slab.walkableObjects();
           patterns.check(
-              slab, walker, slabMemory, own.isClosed(), sheaves, this::report, allowed::add);
+              slab, walker, slabMemory, own.isClosed(), sheaves, findings::found, findings.instants()::add);
         }
         int uncounted = slab.objects() - slab.inuse() - own.length();
         if (own.isClosed() && countsFit && Math.abs(uncounted) == 1 && isLocked(slab)) {
-          allowed.add(
+          findings.instants().add(
               new Instant(
                   slab.cache(),
                   "inuse and the freelist of the slab at 0x%x differ by one"
                       .formatted(slab.address()),
                   "the slab's page is locked"));
         } else if (own.isClosed() && countsFit && uncounted != 0) {
-          report(
+          findings.found(
               new SlabFault.Count(
                   slab.cache(),
                   slab,
@@ -1085,7 +988,7 @@ public record SlabSurvey(
                   "%d objects less %d on its freelist".formatted(slab.objects(), own.length())));
         }
         if (sheaves.isPresent()) {
-          sheaves.get().check(slab, walker, sheafEntriesSeen, this::report);
+          sheaves.get().check(slab, walker, sheafEntriesSeen, findings::found);
         }
         boolean isFull =
             slab.inuse() == slab.objects() && slab.freelist() == 0 && countsFit && own.isClosed();
@@ -1093,7 +996,7 @@ public record SlabSurvey(
             isFull && !cpuSlab && !isOnFullList(where) && patterns.isOutOfUse(slab, slabMemory);
         checkPlace(slab, where, cpuSlab, isFull && !isOutOfUse);
         if (where.isEmpty() && !pending && !isOutOfUse) {
-          unlisted.add(slab, own.isClosed(), found.size() + dropped > faultsBefore, marks);
+          unlisted.add(slab, own.isClosed(), findings.count() > faultsBefore, marks);
         }
       }
 
@@ -1114,7 +1017,7 @@ public record SlabSurvey(
         }
         PageRead why = slabMemory.page(first);
         unreadable.merge(why.words(), 1L, Long::sum);
-        report(new SlabFault.Absent(slab, first, objects, why));
+        findings.found(new SlabFault.Absent(slab, first, objects, why));
       }
 
       /// A page that the hardware gave up is left out of every dump by design.
@@ -1141,7 +1044,7 @@ public record SlabSurvey(
             list.end() instanceof Freelist.End.Unreadable(int _, long slot, PageRead _)
                 && isHwPoison(slab, slot);
         if (!list.isClosed() && !atHwPoison) {
-          report(new SlabFault.Broken(slab, cpu, head, list));
+          findings.found(new SlabFault.Broken(slab, cpu, head, list));
         }
       }
 
@@ -1149,7 +1052,7 @@ public record SlabSurvey(
         if (slab.objects() == slab.walkableObjects()) {
           return true;
         }
-        report(
+        findings.found(
             new SlabFault.Count(
                 slab.cache(),
                 slab,
@@ -1167,15 +1070,15 @@ public record SlabSurvey(
           return; // Most slabs are full and on no list.
         }
         if (where.size() > 1) {
-          report(
+          findings.found(
               new SlabFault.Place(
                   slab, where, slab.address(), slab.next(), "it is in more than one place"));
         }
         for (SlabPlace place : where) {
           if (place.isOfNode()
-              && nodeSpans.isPresent()
-              && !nodeSpans.get().has(place.index(), slab.pfn())) {
-            report(
+              && descriptors.nodeSpans().isPresent()
+              && !descriptors.nodeSpans().get().has(place.index(), slab.pfn())) {
+            findings.found(
                 new SlabFault.Place(
                     slab,
                     where,
@@ -1187,20 +1090,20 @@ public record SlabSurvey(
         boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
         long counters = slab.address() + layout.countersAt();
         if (cpuSlab && !slab.frozen()) {
-          report(
+          findings.found(
               new SlabFault.Place(
-                  slab, where, counters, word(counters), "a CPU's slab is not frozen"));
+                  slab, where, counters, descriptors.word(counters), "a CPU's slab is not frozen"));
         } else if (onNodeList && !cpuSlab && slab.frozen()) {
           taken.add(
               new SlabFault.Place(
-                  slab, where, counters, word(counters), "a slab on a node's list is frozen"));
+                  slab, where, counters, descriptors.word(counters), "a slab on a node's list is frozen"));
         } else if (onNodeList && isFull) {
           taken.add(
               new SlabFault.Place(
                   slab,
                   where,
                   counters,
-                  word(counters),
+                  descriptors.word(counters),
                   "a slab on a node's partial list is full"));
         }
         boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
@@ -1208,22 +1111,14 @@ public record SlabSurvey(
             && where.size() == 1
             && onCpuPartial != Frozen.UNKNOWN
             && slab.frozen() != (onCpuPartial == Frozen.ALL)) {
-          report(
+          findings.found(
               new SlabFault.Place(
                   slab,
                   where,
                   counters,
-                  word(counters),
+                  descriptors.word(counters),
                   "a slab on a CPU's partial list is %s, unlike the others"
                       .formatted(slab.frozen() ? "frozen" : "not frozen")));
-        }
-      }
-
-      private void report(SlabFault fault) {
-        if (found.size() < MAX_FAULTS) {
-          found.add(fault);
-        } else {
-          dropped++;
         }
       }
     }
@@ -1237,12 +1132,11 @@ public record SlabSurvey(
       long objects = 0;
       long freePointers = 0;
       long patternObjects = 0;
-      long descriptors = 0;
+      long unreadDescriptors = 0;
       long kfence = 0;
       long pending = 0;
       long slots = 0;
       BitSet sheafEntries = new BitSet();
-      long dropped = 0;
       boolean finished = gathered;
       Set<Long> seen = new HashSet<>();
       UnlistedSlabs unlisted = new UnlistedSlabs(layout);
@@ -1253,39 +1147,37 @@ public record SlabSurvey(
       for (Worker worker : workers) {
         unlisted.merge(worker.unlisted);
         worker.ofUnlisted.forEach((cache, count) -> ofUnlisted.merge(cache, count, Long::sum));
-        faults.addAll(worker.found);
+        findings.merge(worker.findings);
         worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
         slabs += worker.slabs;
         objects += worker.objects;
         slots += worker.slots;
         freePointers += worker.freePointers;
-        instants.addAll(worker.allowed);
         taken.addAll(worker.taken);
         patternObjects += worker.patternObjects;
-        descriptors += worker.unreadableDescriptors;
+        unreadDescriptors += worker.unreadableDescriptors;
         kfence += worker.kfencePages;
         pending += worker.pendingSlabs;
         sheafEntries.or(worker.sheafEntriesSeen);
-        dropped += worker.dropped;
         finished &= worker.finished;
         seen.addAll(worker.placesSeen);
       }
-      Map<Long, Counts> sums = new HashMap<>();
+      Map<Long, SlabCounts> sums = new HashMap<>();
       for (SlabCache cache : caches.caches()) {
-        Counts sum = new Counts(nodesToldApart);
+        SlabCounts sum = new SlabCounts(descriptors.nodesToldApart());
         sums.put(cache.address(), sum);
         for (Worker worker : workers) {
-          Counts part = worker.counts.get(cache.address());
+          SlabCounts part = worker.counts.get(cache.address());
           if (part != null) {
             sum.add(part);
           }
         }
       }
       Set<Long> lostInWiped =
-          finished ? new LostSlabs(sums, seen).settle(descriptors == 0) : Set.of();
+          finished ? new LostSlabs(sums, seen).settle(unreadDescriptors == 0) : Set.of();
       boolean isByNode = isByNode(sums);
       for (SlabCache cache : caches.caches()) {
-        Counts sum = sums.get(cache.address());
+        SlabCounts sum = sums.get(cache.address());
         tallies.add(
             new Tally(
                 cache,
@@ -1295,7 +1187,7 @@ public record SlabSurvey(
                 sum.onCpuFreelists,
                 sheaves.map(all -> all.freeObjects(cache)).orElse(0L)));
         if (finished
-            && descriptors == 0
+            && unreadDescriptors == 0
             && cache.isSane()
             && !lostInWiped.contains(cache.address())) {
           checkTotals(cache, shares(cache, sum, isByNode), unlisted, excused, missing);
@@ -1304,14 +1196,14 @@ public record SlabSurvey(
       taken(taken);
       if (finished) {
         faults.removeIf(fault -> excused.contains(slabOf(fault)));
-        strangers(missing, descriptors == 0);
+        strangers(missing, unreadDescriptors == 0);
         strays(seen);
         unlisted(unlisted);
       } else {
         cutChains.forEach(cut -> faults.add(cut.fault()));
       }
-      if (finished && descriptors == 0 && sheaves.isPresent()) {
-        sheaves.get().strays(memMap, sheafEntries, this::found);
+      if (finished && unreadDescriptors == 0 && sheaves.isPresent()) {
+        sheaves.get().strays(memMap, sheafEntries, findings::found);
       }
       sheaves.ifPresent(all -> all.settle(faults::add, instants::add));
       ofUnlisted.forEach(
@@ -1333,14 +1225,14 @@ public record SlabSurvey(
           tallies,
           faults,
           instants,
-          dropped + droppedHere,
+          findings.dropped(),
           slabs,
           objects,
           slots,
           freePointers,
           patternObjects,
           unreadable,
-          descriptors,
+          unreadDescriptors,
           kfence,
           pending,
           finished);
@@ -1353,13 +1245,13 @@ public record SlabSurvey(
     private final class LostSlabs {
       private static final int MAX_CANDIDATES = 1 << 10;
 
-      private final Map<Long, Counts> sums;
+      private final Map<Long, SlabCounts> sums;
       private final Set<Long> seen;
 
       /// Wiped descriptors that a list names, and the words for the list.
       private final Map<Long, SlabPlace> wipedOnLists = new TreeMap<>();
 
-      LostSlabs(Map<Long, Counts> sums, Set<Long> seen) {
+      LostSlabs(Map<Long, SlabCounts> sums, Set<Long> seen) {
         this.sums = sums;
         this.seen = seen;
       }
@@ -1416,7 +1308,7 @@ public record SlabSurvey(
               SlabPlace place = where.getFirst();
               if (pfn < 0
                   || seen.contains(address)
-                  || kfence.has(pfn)
+                  || descriptors.kfence().has(pfn)
                   || !(memory.read(address, memMap.shape().size())
                       instanceof MemoryRead.Bytes(ByteView view))) {
                 return;
@@ -1428,7 +1320,7 @@ public record SlabSurvey(
                   && !memMap.isMarkedAsSlab(bytes, 0)
                   && MemMap.word(bytes, layout.slabCacheAt()) == place.cache().address()) {
                 unmarked(
-                    Slab.of(layout, place.cache(), address, pfn, base(pfn), bytes, 0),
+                    Slab.of(layout, place.cache(), address, pfn, descriptors.base(pfn), bytes, 0),
                     "the slab is on the " + place.words());
               }
             });
@@ -1443,7 +1335,7 @@ public record SlabSurvey(
                 slab.address(),
                 slab.pfn(),
                 mark,
-                word(mark),
+                descriptors.word(mark),
                 memMap.slabMarkName(),
                 "it does not mark a slab, though slab_cache names the cache, its counters fit, and "
                     + why));
@@ -1452,7 +1344,7 @@ public record SlabSurvey(
       }
 
       private void count(Slab slab, int sign) {
-        sums.get(slab.cache().address()).count(slab, nodeOf(slab.pfn()), sign);
+        sums.get(slab.cache().address()).count(slab, descriptors.nodeOf(slab.pfn()), sign);
       }
 
       /// Full slabs that name another cache: it has one too many, and the slab's count of objects
@@ -1615,7 +1507,7 @@ public record SlabSurvey(
           }
           long address = memMap.descriptor(pfn);
           Slab slab =
-              Slab.of(layout, caches.byAddress().get(owner), address, pfn, base(pfn), bytes, at);
+              Slab.of(layout, caches.byAddress().get(owner), address, pfn, descriptors.base(pfn), bytes, at);
           boolean fits =
               slab.objects() == slab.walkableObjects()
                   && slab.inuse() <= slab.objects()
@@ -1628,14 +1520,6 @@ public record SlabSurvey(
           }
         }
       }
-    }
-
-    private int offset(String nodeMember) {
-      return layout.node().member(nodeMember).map(m -> m.offset()).orElse(0);
-    }
-
-    private int nodeOf(long pfn) {
-      return nodesToldApart > 1 ? nodeSpans.orElseThrow().nodeOf(pfn) : 0;
     }
 
     /// What a node counts of a cache, and what was found there; or all nodes together.
@@ -1661,14 +1545,14 @@ public record SlabSurvey(
     }
 
     /// The shares of a cache whose parts were all read: one a node, or one of all nodes.
-    private List<Share> shares(SlabCache cache, Counts sum, boolean isByNode) {
+    private List<Share> shares(SlabCache cache, SlabCounts sum, boolean isByNode) {
       if (!isByNode || cache.nodes().isEmpty() || LongStream.of(sum.slabsOf).sum() != sum.slabs) {
         return caches.hasWildNode(cache)
             ? List.of()
             : List.of(new Share(0, cache.nodes(), sum.slabs, sum.objects));
       }
       List<Share> shares = new ArrayList<>();
-      for (int id = 0; id < nodesToldApart; id++) {
+      for (int id = 0; id < descriptors.nodesToldApart(); id++) {
         int node = id;
         if (!caches.isWildNode(cache, id)) {
           shares.add(
@@ -1685,8 +1569,8 @@ public record SlabSurvey(
     /// Whether frames can be told apart by node well enough to compare each node's counters: where
     /// many caches have all their slabs and yet not on the right nodes, it is the nodes' spans that
     /// are not what they seem.
-    private boolean isByNode(Map<Long, Counts> sums) {
-      if (nodesToldApart == 1) {
+    private boolean isByNode(Map<Long, SlabCounts> sums) {
+      if (descriptors.nodesToldApart() == 1) {
         return false;
       }
       long shifted =
@@ -1696,7 +1580,7 @@ public record SlabSurvey(
       return shifted <= 1 + sums.size() / 8;
     }
 
-    private boolean isShifted(SlabCache cache, Counts sum) {
+    private boolean isShifted(SlabCache cache, SlabCounts sum) {
       return !caches.hasWildNode(cache)
           && cache.nodes().stream().mapToLong(SlabCache.Node::slabs).sum() == sum.slabs
           && shares(cache, sum, true).stream().anyMatch(share -> share.uncounted() != 0);
@@ -1746,7 +1630,7 @@ public record SlabSurvey(
                   cache,
                   null,
                   "kmem_cache_node.nr_slabs",
-                  address + offset("nr_slabs"),
+                  address + descriptors.offsetInNode("nr_slabs"),
                   share.slabsFound(),
                   share.slabs(),
                   "slabs found through the page descriptors"));
@@ -1765,7 +1649,7 @@ public record SlabSurvey(
                   cache,
                   null,
                   "kmem_cache_node.total_objects",
-                  address + offset("total_objects"),
+                  address + descriptors.offsetInNode("total_objects"),
                   share.objectsFound(),
                   share.objects(),
                   "objects of the slabs found through the page descriptors"));
@@ -1910,19 +1794,19 @@ public record SlabSurvey(
         if (!seen.contains(entry.getKey())) {
           SlabPlace place = entry.getValue().getFirst();
           long pfn = memMap.pfn(entry.getKey());
-          if (kfence.has(pfn)) {
+          if (descriptors.kfence().has(pfn)) {
             continue;
           }
           if (pfn >= 0 && memMap.state(pfn).kind() == PageState.Kind.UNKNOWN) {
             continue; // Its descriptor is not in the dump: said as a gap, and no damage.
           }
           // On a node's list the link lies in the descriptor that is no slab's.
-          found(
+          findings.found(
               new SlabFault.Stray(
                   place.cache(),
                   place.words(),
                   place.wordAt() != 0 ? place.wordAt() : entry.getKey() + layout.listAt(),
-                  place.wordAt() != 0 ? entry.getKey() : word(entry.getKey() + layout.listAt()),
+                  place.wordAt() != 0 ? entry.getKey() : descriptors.word(entry.getKey() + layout.listAt()),
                   pfn,
                   pfn < 0
                       ? "0x%x is no page descriptor".formatted(entry.getKey())
