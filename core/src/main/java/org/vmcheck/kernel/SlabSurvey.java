@@ -76,12 +76,6 @@ public record SlabSurvey(
   /// something.
   private static final int MIN_MARKED = 4;
 
-  private static final int MAX_PARTIAL_CHAIN = 1 << 16;
-  private static final int MAX_NODE_LIST = 1 << 24;
-
-  /// The most slabs of a list that are put in the other order.
-  private static final int MAX_COUNTED = 1 << 14;
-
   public SlabSurvey {
     tallies = List.copyOf(tallies);
     faults = List.copyOf(faults);
@@ -191,19 +185,14 @@ public record SlabSurvey(
     private final SlabFindings findings = new SlabFindings();
     private final List<SlabFault> faults = findings.faults();
     private final List<Instant> instants = findings.instants();
-    private final Map<Long, List<SlabPlace>> places = new HashMap<>();
-
-    /// False if the deadline ended the search for places.
-    private boolean gathered = true;
 
     /// Caches that are not among the known ones, by address; empty for addresses that are none.
     private final Map<Long, Optional<SlabCache>> unlistedCaches = new ConcurrentHashMap<>();
 
+    private final SlabPlaces slabPlaces;
+    private final Map<Long, List<SlabPlace>> places;
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
-    private final List<LockedCount> lockedCounts = new ArrayList<>();
-    private final List<CutChain> cutChains = new ArrayList<>();
-    private final List<Adrift> adrift = new ArrayList<>();
     private FreelistDecoder.Vote vote;
     private Frozen onCpuPartial = Frozen.UNKNOWN;
     private UnlistedSlabs.Marks marks = new UnlistedSlabs.Marks(false, 0);
@@ -217,22 +206,6 @@ public record SlabSurvey(
       UNKNOWN
     }
 
-    /// A node's `nr_partial` that is more than one off while its lock is held: slabs that are moved
-    /// in bulk (`__kmem_cache_do_shrink`) must be found on no list.
-    private record LockedCount(SlabFault.Count fault, long missing) {}
-
-    /// A chain of partial slabs that ends before its counts say so: where slabs of the cache are on
-    /// no list, the `next` of the last one is the bad word, and not all of the counts.
-    ///
-    /// @param next address of that `next`
-    /// @param missing slabs that should follow
-    private record CutChain(SlabFault.Count fault, String list, long next, long missing) {}
-
-    /// A CPU whose freelist does not lie in the slab that it names.
-    ///
-    /// @param slab address of the descriptor that it names, 0 for none
-    private record Adrift(SlabPlace place, long slab) {}
-
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
       this.memory = kernel.memory();
@@ -245,10 +218,12 @@ public record SlabSurvey(
       this.sheaves =
           layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, caches.caches(), isOver));
       sheaves.ifPresent(all -> all.faults().forEach(findings::found));
+      this.slabPlaces = new SlabPlaces(descriptors, findings, isOver);
+      this.places = slabPlaces.bySlab();
     }
 
     SlabSurvey survey(int threads) {
-      gatherPlaces();
+      slabPlaces.gather();
       vote = vote();
       onCpuPartial = frozenOnCpuPartial();
       marks =
@@ -288,7 +263,7 @@ public record SlabSurvey(
     }
 
     void prepareViews() {
-      gatherPlaces();
+      slabPlaces.gather();
       vote = vote();
     }
 
@@ -339,332 +314,6 @@ public record SlabSurvey(
           SlabView.FreeObjects.chain(slab, "slab.freelist", headSlot, walker.lastMet(own), own));
       sheaves.ifPresent(all -> lists.addAll(all.in(slab)));
       return new SlabView(slab, where, lists);
-    }
-
-    // ---- places
-
-    private void gatherPlaces() {
-      if (!caches.list().isClosed()) {
-        findings.found(
-            new SlabFault.Links(
-                null,
-                "slab_caches",
-                caches.list().blamed(kernel.symbol("slab_caches").orElse(0)),
-                caches.list()));
-      }
-      for (StructRead.Unread unread : caches.unread()) {
-        findings.found(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
-      }
-      caches.wildNodes().forEach(findings::found);
-      for (SlabCache cache : caches.caches()) {
-        if (isOver.getAsBoolean()) {
-          gathered = false;
-          return;
-        }
-        if (!cache.isSane()) {
-          findings.found(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
-          continue;
-        }
-        if (layout.cpu().isPresent()) {
-          CpuCopies copies =
-              CpuCopies.of(
-                  kernel,
-                  cache,
-                  cache.address() + layout.cache().member("cpu_slab").orElseThrow().offset(),
-                  "cpu_slab",
-                  cache.cpuSlab(),
-                  layout.cpu().get());
-          copies.faults().forEach(findings::found);
-          copies.byIndex().forEach((index, copy) -> cpuPlaces(cache, index, copy));
-        }
-        for (SlabCache.Node node : cache.nodes()) {
-          nodePlaces(cache, node);
-        }
-      }
-      settleAdrift();
-    }
-
-    private void cpuPlaces(SlabCache cache, int index, StructRef cpuSlab) {
-      int cpu = kernel.perCpu().cpus().get(index);
-      long slab = cpuSlab.get(layout.cpuSlabMember());
-      long freelist = cpuSlab.get("freelist");
-      SlabPlace place =
-          new SlabPlace(
-              SlabPlace.Kind.CPU_SLAB,
-              cache,
-              cpu,
-              index,
-              freelist,
-              cpuSlab.addressOf("freelist"),
-              cpuSlab.addressOf(layout.cpuSlabMember()));
-      if (slab != 0) {
-        place(slab, place);
-      }
-      if (freelist != 0 && !isInPagesOf(slab, cache, freelist)) {
-        adrift.add(new Adrift(place, slab));
-      }
-      if (cpuSlab.has("partial")) {
-        cpuPartial(cache, cpu, index, cpuSlab.get("partial"), cpuSlab.addressOf("partial"));
-      }
-    }
-
-    private boolean isInPagesOf(long slab, SlabCache cache, long object) {
-      long distance = object - descriptors.base(Math.max(0, memMap.pfn(slab)));
-      return memMap.pfn(slab) >= 0 && distance >= 0 && distance < 4096L << cache.maxOrder();
-    }
-
-    /// Where a CPU's freelist lies outside the slab that the CPU names, and in one that is frozen,
-    /// of the cache and on no list, the freelist is right and the word that names the slab is not.
-    /// A CPU that names none may be between its two stores of deactivation (`c->slab = NULL`, then
-    /// `c->freelist = NULL`, interrupts off): one a CPU over all caches, for it does one at a time.
-    private void settleAdrift() {
-      Set<Integer> deactivating = new HashSet<>();
-      for (Adrift one : adrift) {
-        SlabPlace place = one.place();
-        Slab home = descriptors.slabHolding(place.cpuFreelist());
-        boolean isHome =
-            home != null
-                && home.cache().equals(place.cache())
-                && home.index(place.cpuFreelist()) >= 0
-                && home.frozen()
-                && !places.containsKey(home.address());
-        if (isHome) {
-          places.computeIfPresent(
-              one.slab(), (_, where) -> where.remove(place) && where.isEmpty() ? null : where);
-          place(home.address(), place);
-        }
-        if (isHome && one.slab() == 0 && deactivating.add(place.index())) {
-          instants.add(
-              new Instant(
-                  place.cache(),
-                  "cpu %d has a freelist and no slab".formatted(place.cpu()),
-                  "it may be letting go of the slab at 0x%x, whose objects these are"
-                      .formatted(home.address())));
-        } else if (isHome
-            || (one.slab() == 0 && home != null && home.cache().equals(place.cache()))) {
-          findings.found(
-              new SlabFault.Stray(
-                  place.cache(),
-                  place.words(),
-                  place.wordAt(),
-                  one.slab(),
-                  memMap.pfn(one.slab()),
-                  "the CPU's freelist begins at 0x%x, in the slab at 0x%x of the cache%s"
-                      .formatted(
-                          place.cpuFreelist(),
-                          home.address(),
-                          isHome ? ", which is frozen and on no list" : "")));
-        } else if (one.slab() == 0) {
-          findings.found(
-              new SlabFault.Stray(
-                  place.cache(),
-                  "kmem_cache_cpu.freelist of cpu " + place.cpu(),
-                  place.cpuFreelistSlot(),
-                  place.cpuFreelist(),
-                  -1,
-                  "the CPU has no slab of the cache, and no slab of the cache is there"));
-        }
-      }
-    }
-
-    /// The chain of a CPU's partial slabs: each counts those from itself on, the last one 1.
-    private void cpuPartial(SlabCache cache, int cpu, int index, long first, long headSlot) {
-      String name = "CPU partial list of cpu " + cpu;
-      List<Chained> chain = new ArrayList<>();
-      SlabPlace.Kind kind = SlabPlace.Kind.CPU_PARTIAL;
-      long from = headSlot;
-      for (long at = first; at != 0; ) {
-        SlabPlace place = new SlabPlace(kind, cache, cpu, index, 0, 0, from);
-        long pfn = memMap.pfn(at);
-        String why =
-            pfn < 0
-                ? "0x%x is no page descriptor".formatted(at)
-                : chain.size() == MAX_PARTIAL_CHAIN || isPlacedHere(at, place)
-                    ? "the chain comes back to a slab on it"
-                    : "";
-        if (!why.isEmpty()) {
-          findings.found(new SlabFault.Stray(cache, name, from, at, pfn, why));
-          return;
-        }
-        if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
-          findings.found(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
-          return;
-        }
-        if (memMap.isWiped(page.segment(), 0)) {
-          place(at, place);
-          return; // Told of its descriptor; what followed is lost.
-        }
-        int count = layout.partialCountAt() < 0 ? 0 : page.i32(layout.partialCountAt());
-        SlabCache owner = caches.byAddress().get(page.u64(layout.slabCacheAt()));
-        if (owner != null
-            && !owner.equals(cache)
-            && !chain.isEmpty()
-            && layout.partialCountAt() >= 0
-            && count != chain.getLast().count() - 1) {
-          // Its words agree neither with the cache nor with the slab before: the chain left itself.
-          findings.found(
-              new SlabFault.Stray(
-                  cache, name, from, at, pfn, "it is a slab of cache " + owner.name()));
-          return;
-        }
-        place(at, place);
-        chain.add(new Chained(at, count));
-        from = at + layout.partialNextAt();
-        at = page.u64(layout.partialNextAt());
-      }
-      if (layout.partialCountAt() >= 0 && !chain.isEmpty()) {
-        chainCounts(cache, name, chain);
-      }
-    }
-
-    /// A slab on a CPU's partial chain.
-    ///
-    /// @param count how many there are from it on, as it says
-    private record Chained(long slab, int count) {}
-
-    private void chainCounts(SlabCache cache, String name, List<Chained> chain) {
-      int length = chain.size();
-      int beyond = chain.getLast().count() - 1;
-      for (int i = 0; i < length; i++) {
-        Chained one = chain.get(i);
-        if (one.count() == length - i) {
-          continue;
-        }
-        SlabFault.Count fault =
-            new SlabFault.Count(
-                cache,
-                null,
-                "slab.slabs on the " + name,
-                one.slab() + layout.partialCountAt(),
-                length - i,
-                one.count(),
-                "the count falls by one from slab to slab, and the last counts 1");
-        if (i == 0 && beyond > 0 && chain.getFirst().count() == length + (long) beyond) {
-          cutChains.add(
-              new CutChain(fault, name, chain.getLast().slab() + layout.partialNextAt(), beyond));
-        } else {
-          findings.found(fault);
-        }
-        return;
-      }
-    }
-
-    private boolean isPlacedHere(long slab, SlabPlace place) {
-      return places.getOrDefault(slab, List.of()).stream()
-          .anyMatch(
-              other ->
-                  other.kind() == place.kind()
-                      && other.cache().equals(place.cache())
-                      && other.index() == place.index());
-    }
-
-    private void nodePlaces(SlabCache cache, SlabCache.Node node) {
-      String name = "partial list of node " + node.id();
-      ListWalk walk = nodeList(cache, node, node.partialHead(), name, SlabPlace.Kind.NODE_PARTIAL);
-      int met = walk.nodes().size();
-      if ((walk.isClosed() || walk.isRecovered())
-          && node.nrPartial() != SlabCache.Node.NOT_COUNTED
-          && node.nrPartial() != met) {
-        if (node.isLocked() && Math.abs(node.nrPartial() - met) == 1) {
-          instants.add(
-              new Instant(
-                  cache,
-                  "nr_partial of node %d is %d and %d slabs are on its list"
-                      .formatted(node.id(), node.nrPartial(), met),
-                  "list_lock is held"));
-        } else {
-          SlabFault.Count fault =
-              new SlabFault.Count(
-                  cache,
-                  null,
-                  "kmem_cache_node.nr_partial",
-                  node.address() + descriptors.offsetInNode("nr_partial"),
-                  met,
-                  node.nrPartial(),
-                  "slabs on the " + name);
-          if (node.isLocked() && node.nrPartial() > met) {
-            lockedCounts.add(new LockedCount(fault, node.nrPartial() - met));
-          } else {
-            findings.found(fault);
-          }
-        }
-      }
-      if (node.fullHead() != 0 && layout.flags().hasTracking(cache)) {
-        nodeList(
-            cache,
-            node,
-            node.fullHead(),
-            "full list of node " + node.id(),
-            SlabPlace.Kind.NODE_FULL);
-      }
-    }
-
-    /// One list of a node. Between the two stores of list_add or list_del a `prev` names the node
-    /// that comes or went: legal while the lock is held, for one node.
-    private ListWalk nodeList(
-        SlabCache cache, SlabCache.Node node, long head, String name, SlabPlace.Kind kind) {
-      ListWalk walk = ListWalk.walk(memory, head, MAX_NODE_LIST);
-      if (kind == SlabPlace.Kind.NODE_PARTIAL && !node.isLocked()) {
-        walk = asCounted(walk, head, node.nrPartial());
-      }
-      for (long link : walk.nodes()) {
-        place(link - layout.listAt(), new SlabPlace(kind, cache, -1, node.id(), 0, 0, 0));
-      }
-      if (walk.isClosed()) {
-        return walk;
-      }
-      if (node.isLocked()
-          && walk.isRecovered()
-          && walk.bad().orElseThrow().member().equals("prev")
-          && isListOfSlab(walk.bad().orElseThrow().value(), head)) {
-        instants.add(
-            new Instant(cache, "one slab is linked half into the " + name, "list_lock is held"));
-      } else {
-        findings.found(
-            new SlabFault.Links(
-                cache, name, walk.bad().map(ListWalk.BadLink::address).orElse(head), walk));
-      }
-      return walk;
-    }
-
-    /// Where `next` leads home and `prev` does too, by other ways, one of the two is wrong: the one
-    /// with which the list has not as many slabs as `nr_partial` says, if the other has.
-    private ListWalk asCounted(ListWalk walk, long head, long count) {
-      if (!(walk.end() instanceof ListWalk.End.PrevMismatch(long from, long to, long _))
-          || !walk.isRecovered()
-          || walk.nodes().size() == count
-          || count < 0
-          || count > MAX_COUNTED) {
-        return walk;
-      }
-      List<Long> nodes = new ArrayList<>();
-      long at = kernel.word(head + 8).orElse(0);
-      while (at != head) {
-        OptionalLong prev = (at & 7) == 0 ? kernel.word(at + 8) : OptionalLong.empty();
-        if (nodes.size() == count || prev.isEmpty()) {
-          return walk;
-        }
-        nodes.addFirst(at);
-        at = prev.getAsLong();
-      }
-      int step = from == head ? 0 : nodes.indexOf(from) + 1;
-      if (nodes.size() != count || (from != head && step == 0)) {
-        return walk;
-      }
-      return new ListWalk(
-          nodes,
-          walk.end(),
-          Optional.of(
-              new ListWalk.BadLink(
-                  from, "next", to, step == nodes.size() ? head : nodes.get(step), step)));
-    }
-
-    private boolean isListOfSlab(long link, long head) {
-      return link == head || memMap.pfn(link - layout.listAt()) >= 0;
-    }
-
-    private void place(long slab, SlabPlace place) {
-      places.computeIfAbsent(slab, _ -> new ArrayList<>(1)).add(place);
     }
 
     // ---- the encoding of free pointers
@@ -1137,7 +786,7 @@ public record SlabSurvey(
       long pending = 0;
       long slots = 0;
       BitSet sheafEntries = new BitSet();
-      boolean finished = gathered;
+      boolean finished = slabPlaces.isComplete();
       Set<Long> seen = new HashSet<>();
       UnlistedSlabs unlisted = new UnlistedSlabs(layout);
       List<SlabFault.Place> taken = new ArrayList<>();
@@ -1200,7 +849,7 @@ public record SlabSurvey(
         strays(seen);
         unlisted(unlisted);
       } else {
-        cutChains.forEach(cut -> faults.add(cut.fault()));
+        slabPlaces.cutChains().forEach(cut -> faults.add(cut.fault()));
       }
       if (finished && unreadDescriptors == 0 && sheaves.isPresent()) {
         sheaves.get().strays(memMap, sheafEntries, findings::found);
@@ -1737,7 +1386,7 @@ public record SlabSurvey(
 
     /// Slabs that no list keeps, unless a broken list of the cache explains them.
     private void unlisted(UnlistedSlabs unlisted) {
-      for (LockedCount count : lockedCounts) {
+      for (SlabPlaces.LockedCount count : slabPlaces.lockedCounts()) {
         SlabCache cache = count.fault().cache();
         if (unlisted.notFull(cache) >= count.missing()) {
           instants.add(
@@ -1750,7 +1399,7 @@ public record SlabSurvey(
           faults.add(count.fault());
         }
       }
-      for (CutChain cut : cutChains) {
+      for (SlabPlaces.CutChain cut : slabPlaces.cutChains()) {
         SlabCache cache = cut.fault().cache();
         faults.add(
             unlisted.notFull(cache) >= cut.missing()
