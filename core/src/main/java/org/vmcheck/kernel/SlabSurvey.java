@@ -10,7 +10,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -71,10 +70,6 @@ public record SlabSurvey(
 
   /// Slabs crowd in a few places: only many small pieces share them evenly.
   private static final int CHUNKS_PER_THREAD = 64;
-
-  /// Slabs on nodes' lists that must be there before the flag that all of them carry means
-  /// something.
-  private static final int MIN_MARKED = 4;
 
   public SlabSurvey {
     tallies = List.copyOf(tallies);
@@ -194,17 +189,8 @@ public record SlabSurvey(
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
     private FreelistDecoder.Vote vote;
-    private Frozen onCpuPartial = Frozen.UNKNOWN;
+    private SlabVotes.Frozen onCpuPartial = SlabVotes.Frozen.UNKNOWN;
     private UnlistedSlabs.Marks marks = new UnlistedSlabs.Marks(false, 0);
-
-    /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from
-    /// 6.8 on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the
-    /// slabs do.
-    private enum Frozen {
-      ALL,
-      NONE,
-      UNKNOWN
-    }
 
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
@@ -224,11 +210,12 @@ public record SlabSurvey(
 
     SlabSurvey survey(int threads) {
       slabPlaces.gather();
-      vote = vote();
-      onCpuPartial = frozenOnCpuPartial();
+      SlabVotes votes = new SlabVotes(descriptors, places);
+      vote = votes.vote();
+      onCpuPartial = votes.frozenOnCpuPartial();
       marks =
           new UnlistedSlabs.Marks(
-              onCpuPartial != Frozen.NONE && layout.cpu().isPresent(), markOfPartial());
+              onCpuPartial != SlabVotes.Frozen.NONE && layout.cpu().isPresent(), votes.markOfPartial());
       List<Worker> workers = new ArrayList<>();
       long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
       long chunk = Math.clamp(Long.highestOneBit(share), MIN_CHUNK, MAX_CHUNK);
@@ -264,7 +251,7 @@ public record SlabSurvey(
 
     void prepareViews() {
       slabPlaces.gather();
-      vote = vote();
+      vote = new SlabVotes(descriptors, places).vote();
     }
 
     void eachView(
@@ -314,96 +301,6 @@ public record SlabSurvey(
           SlabView.FreeObjects.chain(slab, "slab.freelist", headSlot, walker.lastMet(own), own));
       sheaves.ifPresent(all -> lists.addAll(all.in(slab)));
       return new SlabView(slab, where, lists);
-    }
-
-    // ---- the encoding of free pointers
-
-    /// Lets every slab on a list vote: under which form does the first free pointer make sense?
-    private FreelistDecoder.Vote vote() {
-      if (!layout.isHardened()) {
-        return new FreelistDecoder.Vote(FreelistDecoder.PLAIN, 0, 0, 0);
-      }
-      int plain = 0;
-      int swapped = 0;
-      int slabs = 0;
-      SlabMemory slabMemory = new SlabMemory(memory.physical());
-      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
-        Slab slab = descriptors.readSlab(entry.getKey());
-        if (slab == null) {
-          continue;
-        }
-        SlabPlace place = entry.getValue().getFirst();
-        long head = place.cpuFreelist() != 0 ? place.cpuFreelist() : slab.freelist();
-        int index = slab.index(head);
-        if (index < 0) {
-          continue;
-        }
-        slabMemory.set(slab);
-        long slot = slab.slot(index);
-        if (!slabMemory.isReadable(slot)) {
-          continue;
-        }
-        long word = slabMemory.word(slot);
-        long random = slab.cache().random();
-        slabs++;
-        plain += makesSense(slab, FreelistDecoder.HARDENED.decode(word, slot, random)) ? 1 : 0;
-        swapped +=
-            makesSense(slab, FreelistDecoder.HARDENED_SWAPPED.decode(word, slot, random)) ? 1 : 0;
-      }
-      return plain > swapped
-          ? new FreelistDecoder.Vote(FreelistDecoder.HARDENED, plain, swapped, slabs)
-          : new FreelistDecoder.Vote(FreelistDecoder.HARDENED_SWAPPED, swapped, plain, slabs);
-    }
-
-    /// Lets the slabs on CPUs' partial lists say whether such slabs are frozen.
-    private Frozen frozenOnCpuPartial() {
-      int frozen = 0;
-      int slabs = 0;
-      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
-        if (entry.getValue().getFirst().kind() == SlabPlace.Kind.CPU_PARTIAL) {
-          Slab slab = descriptors.readSlab(entry.getKey());
-          if (slab != null) {
-            slabs++;
-            frozen += slab.frozen() ? 1 : 0;
-          }
-        }
-      }
-      if (slabs < 3) {
-        return Frozen.UNKNOWN;
-      }
-      return frozen * 3 >= slabs * 2
-          ? Frozen.ALL
-          : frozen * 3 <= slabs ? Frozen.NONE : Frozen.UNKNOWN;
-    }
-
-    /// The flag that slabs on a node's list carry and those on a CPU's do not (Linux 8a399e2f6003
-    /// "slub: Keep track of whether slub is on the per-node partial list", later named SL_partial);
-    /// 0 where the slabs do not show it.
-    private long markOfPartial() {
-      OptionalLong bit = kernel.types().orElseThrow().enumerator("slab_flags", "SL_partial");
-      if (bit.isEmpty()) {
-        bit = kernel.types().get().enumerator("pageflags", "PG_workingset");
-      }
-      if (bit.isEmpty() || bit.getAsLong() < 0 || bit.getAsLong() > 63) {
-        return 0;
-      }
-      long mask = 1L << bit.getAsLong();
-      int marked = 0;
-      int slabs = 0;
-      for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
-        if (entry.getValue().getFirst().kind() == SlabPlace.Kind.NODE_PARTIAL) {
-          Slab slab = descriptors.readSlab(entry.getKey());
-          if (slab != null) {
-            slabs++;
-            marked += (slab.flags() & mask) != 0 ? 1 : 0;
-          }
-        }
-      }
-      return slabs >= MIN_MARKED && marked * 10 >= slabs * 9 ? mask : 0;
-    }
-
-    private static boolean makesSense(Slab slab, long pointer) {
-      return pointer == 0 || slab.index(pointer) >= 0;
     }
 
     // ---- the stream over all page descriptors
@@ -758,8 +655,8 @@ public record SlabSurvey(
         boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
         if (onCpuList
             && where.size() == 1
-            && onCpuPartial != Frozen.UNKNOWN
-            && slab.frozen() != (onCpuPartial == Frozen.ALL)) {
+            && onCpuPartial != SlabVotes.Frozen.UNKNOWN
+            && slab.frozen() != (onCpuPartial == SlabVotes.Frozen.ALL)) {
           findings.found(
               new SlabFault.Place(
                   slab,
