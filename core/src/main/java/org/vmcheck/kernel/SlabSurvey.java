@@ -181,16 +181,11 @@ public record SlabSurvey(
     private final List<SlabFault> faults = findings.faults();
     private final List<Instant> instants = findings.instants();
 
-    /// Caches that are not among the known ones, by address; empty for addresses that are none.
-    private final Map<Long, Optional<SlabCache>> unlistedCaches = new ConcurrentHashMap<>();
-
     private final SlabPlaces slabPlaces;
     private final Map<Long, List<SlabPlace>> places;
     private final SlabPatterns patterns;
     private final Optional<Sheaves> sheaves;
     private FreelistDecoder.Vote vote;
-    private SlabVotes.Frozen onCpuPartial = SlabVotes.Frozen.UNKNOWN;
-    private UnlistedSlabs.Marks marks = new UnlistedSlabs.Marks(false, 0);
 
     Run(Kernel kernel, MemMap memMap, BooleanSupplier isOver) {
       this.kernel = kernel;
@@ -212,26 +207,38 @@ public record SlabSurvey(
       slabPlaces.gather();
       SlabVotes votes = new SlabVotes(descriptors, places);
       vote = votes.vote();
-      onCpuPartial = votes.frozenOnCpuPartial();
-      marks =
+      SlabVotes.Frozen onCpuPartial = votes.frozenOnCpuPartial();
+      UnlistedSlabs.Marks marks =
           new UnlistedSlabs.Marks(
               onCpuPartial != SlabVotes.Frozen.NONE && layout.cpu().isPresent(), votes.markOfPartial());
-      List<Worker> workers = new ArrayList<>();
+      List<SlabWalk> walks = new ArrayList<>();
       long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
       long chunk = Math.clamp(Long.highestOneBit(share), MIN_CHUNK, MAX_CHUNK);
-      AtomicLong nextPfn = new AtomicLong();
+      SlabWalk.Pass pass =
+          new SlabWalk.Pass(
+              descriptors,
+              places,
+              vote.decoder(),
+              onCpuPartial,
+              marks,
+              patterns,
+              sheaves,
+              new ConcurrentHashMap<>(),
+              isOver,
+              new AtomicLong(),
+              chunk);
       List<Thread> started = new ArrayList<>();
       for (int i = 0; i < threads; i++) {
-        Worker worker = new Worker(nextPfn, chunk);
-        workers.add(worker);
+        SlabWalk walk = new SlabWalk(pass);
+        walks.add(walk);
         if (i > 0) {
-          started.add(Thread.ofPlatform().name("slab-walk-" + i).start(worker));
+          started.add(Thread.ofPlatform().name("slab-walk-" + i).start(walk));
         }
       }
-      workers.getFirst().run();
+      walks.getFirst().run();
       started.forEach(Run::join);
-      workers.forEach(Worker::rethrow);
-      return gather(workers);
+      walks.forEach(SlabWalk::rethrow);
+      return gather(walks);
     }
 
     private static void join(Thread thread) {
@@ -303,375 +310,9 @@ public record SlabSurvey(
       return new SlabView(slab, where, lists);
     }
 
-    // ---- the stream over all page descriptors
-
-    /// One thread's share of the stream; chunks are handed out by a common counter.
-    private final class Worker implements Runnable, MemMap.Visitor {
-      private final AtomicLong nextPfn;
-      private final long chunk;
-      private final Freelist.Walker walker;
-      private final SlabMemory slabMemory;
-      private final Map<Long, SlabCounts> counts = new HashMap<>();
-      private final Map<String, Long> unreadable = new TreeMap<>();
-      private final Set<Long> placesSeen = new HashSet<>();
-      private final BitSet sheafEntriesSeen =
-          sheaves.map(Sheaves::newMarks).orElseGet(() -> new BitSet(0));
-      private final SlabFindings findings = new SlabFindings();
-      private long pendingSlabs;
-      private long slabs;
-      private long objects;
-      private long slots;
-      private long freePointers;
-      private final UnlistedSlabs unlisted = new UnlistedSlabs(layout);
-      private final Map<SlabCache, Long> ofUnlisted = new HashMap<>();
-
-      /// Slabs on a node's partial list whose freelist was taken.
-      private final List<SlabFault.Place> taken = new ArrayList<>();
-
-      private long firstOfSlab;
-      private long endOfSlab;
-      private SlabCache cacheOfSlab;
-      private long patternObjects;
-      private long unreadableDescriptors;
-      private long kfencePages;
-      private boolean finished = true;
-      private Throwable failure;
-
-      Worker(AtomicLong nextPfn, long chunk) {
-        this.nextPfn = nextPfn;
-        this.chunk = chunk;
-        this.slabMemory = new SlabMemory(memory.physical());
-        this.walker = new Freelist.Walker(vote.decoder(), slabMemory);
-      }
-
-      /// What ends one thread ends the pass: the slabs that it did not see would count as sound.
-      @Override
-      public void run() {
-        try {
-          walk();
-        } catch (RuntimeException | Error any) {
-          failure = any;
-          nextPfn.set(memMap.endPfn());
-        }
-      }
-
-      /// In the thread that waited for this one.
-      void rethrow() {
-        switch (failure) {
-          case null -> {}
-          case Error error -> throw error;
-          case RuntimeException bug -> throw bug;
-          default -> throw new IllegalStateException(failure);
-        }
-      }
-
-      private void walk() {
-        while (true) {
-          long first = nextPfn.getAndAdd(chunk);
-          if (first >= memMap.endPfn()) {
-            return;
-          }
-          if (isOver.getAsBoolean()) {
-            finished = false;
-            return;
-          }
-          memMap.streamMarkedAsSlab(first, Math.min(first + chunk, memMap.endPfn()), this);
-        }
-      }
-
-      @Override
-      public void unreadable(long firstPfn, long count) {
-        unreadableDescriptors += count;
-      }
-
-      @Override
-      public void page(long pfn, MemorySegment bytes, long at) {
-        if (!memMap.isSlabHead(pfn, bytes, at)) {
-          if (pfn > firstOfSlab && pfn < endOfSlab) {
-            long mark = memMap.descriptor(pfn) + memMap.slabMarkAt();
-            findings.found(
-                new SlabFault.Descriptor(
-                    cacheOfSlab,
-                    memMap.descriptor(firstOfSlab),
-                    pfn,
-                    mark,
-                    descriptors.word(mark),
-                    memMap.slabMarkName(),
-                    "it marks a slab, and the page is inside one"));
-          }
-          return;
-        }
-        if (descriptors.kfence().has(pfn)) {
-          kfencePages++;
-          return;
-        }
-        long address = memMap.descriptor(pfn);
-        long owner = MemMap.word(bytes, at + layout.slabCacheAt());
-        SlabCache cache = caches.byAddress().get(owner);
-        List<SlabPlace> where = places.getOrDefault(address, List.of());
-        if (pfn > firstOfSlab && pfn < endOfSlab) {
-          findings.found(
-              new SlabFault.Overlap(
-                  address, pfn, memMap.descriptor(firstOfSlab), endOfSlab - firstOfSlab));
-          if (cache == null) {
-            return;
-          }
-        }
-        if (!where.isEmpty() && where.getFirst().cache().address() != owner) {
-          // The list that keeps a slab is a better witness than one word of its descriptor.
-          SlabCache keeper = where.getFirst().cache();
-          findings.found(
-              new SlabFault.Owner(
-                  keeper,
-                  address,
-                  address + layout.slabCacheAt(),
-                  pfn,
-                  owner,
-                  "the slab is on the " + where.getFirst().words()));
-          cache = keeper;
-        } else if (cache == null) {
-          cache =
-              unlistedCaches
-                  .computeIfAbsent(owner, one -> caches.unlisted(kernel, memMap, one))
-                  .orElse(null);
-          if (cache != null) {
-            ofUnlisted.merge(cache, 1L, Long::sum);
-          } else if (caches.isUnread(memory, owner)) {
-            return; // Said at the cache.
-          }
-        }
-        if (cache == null) {
-          findings.found(
-              new SlabFault.Owner(
-                  null,
-                  address,
-                  address + layout.slabCacheAt(),
-                  pfn,
-                  owner,
-                  "no cache has this address"));
-          return;
-        }
-        if (cache.isSane()) {
-          Slab slab = Slab.of(layout, cache, address, pfn, descriptors.base(pfn), bytes, at);
-          // A chunk starts at a multiple of every order: no slab begins in one and ends in another.
-          firstOfSlab = pfn;
-          boolean isSizeKnown = slab.objects() == slab.walkableObjects();
-          endOfSlab = pfn + (isSizeKnown ? 1L << slab.order() : 1);
-          cacheOfSlab = cache;
-          slab(slab, where);
-          MemMap.BadWord bad =
-              isSizeKnown && slab.order() > 0
-                  ? memMap.checkCompound(pfn, slab.order(), bytes, at)
-                  : null;
-          if (bad != null) {
-            findings.found(
-                new SlabFault.Descriptor(
-                    cache, address, bad.pfn(), bad.address(), bad.raw(), bad.member(), bad.why()));
-          }
-        }
-      }
-
-      private void slab(Slab slab, List<SlabPlace> where) {
-        long faultsBefore = findings.count();
-        boolean pending = isPending(slab, where);
-        if (pending) {
-          pendingSlabs++;
-        }
-        slabs++;
-        objects += slab.walkableObjects();
-        if (!where.isEmpty()) {
-          placesSeen.add(slab.address());
-        }
-        SlabCounts count =
-            counts.computeIfAbsent(slab.cache().address(), _ -> new SlabCounts(descriptors.nodesToldApart()));
-        if (!pending) {
-          count.count(slab, descriptors.nodeOf(slab.pfn()), 1);
-        }
-        boolean countsFit = checkObjects(slab);
-        walker.start(slab);
-        boolean cpuSlab = false;
-        boolean endsUnread = false;
-        for (SlabPlace place : where) {
-          if (place.kind() == SlabPlace.Kind.CPU_SLAB) {
-            cpuSlab = true;
-            Freelist list = walker.walk(slab, place.cpuFreelist(), place.cpuFreelistSlot());
-            count.onCpuFreelists += list.length();
-            ended(slab, place.cpu(), place.cpuFreelist(), list);
-            endsUnread |= list.end() instanceof Freelist.End.Unreadable;
-          }
-        }
-        Freelist own = walker.walk(slab, slab.freelist(), slab.address() + layout.freelistAt());
-        ended(slab, -1, slab.freelist(), own);
-        endsUnread |= own.end() instanceof Freelist.End.Unreadable;
-        int met = walker.met();
-        Freelist.Unmet unmet = walker.readUnmet(slab);
-        slots += met + unmet.read();
-        if (unmet.unread() > 0 && !endsUnread) {
-          absent(slab, unmet.unread());
-        }
-        if (patterns.concerns(slab.cache())) {
-          patternObjects += slab.walkableObjects();
-          patterns.check(
-              slab, walker, slabMemory, own.isClosed(), sheaves, findings::found, findings.instants()::add);
-        }
-        int uncounted = slab.objects() - slab.inuse() - own.length();
-        if (own.isClosed() && countsFit && Math.abs(uncounted) == 1 && isLocked(slab)) {
-          findings.instants().add(
-              new Instant(
-                  slab.cache(),
-                  "inuse and the freelist of the slab at 0x%x differ by one"
-                      .formatted(slab.address()),
-                  "the slab's page is locked"));
-        } else if (own.isClosed() && countsFit && uncounted != 0) {
-          findings.found(
-              new SlabFault.Count(
-                  slab.cache(),
-                  slab,
-                  "slab.inuse",
-                  slab.address() + layout.countersAt(),
-                  slab.objects() - (long) own.length(),
-                  slab.inuse(),
-                  "%d objects less %d on its freelist".formatted(slab.objects(), own.length())));
-        }
-        if (sheaves.isPresent()) {
-          sheaves.get().check(slab, walker, sheafEntriesSeen, findings::found);
-        }
-        boolean isFull =
-            slab.inuse() == slab.objects() && slab.freelist() == 0 && countsFit && own.isClosed();
-        boolean isOutOfUse =
-            isFull && !cpuSlab && !isOnFullList(where) && patterns.isOutOfUse(slab, slabMemory);
-        checkPlace(slab, where, cpuSlab, isFull && !isOutOfUse);
-        if (where.isEmpty() && !pending && !isOutOfUse) {
-          unlisted.add(slab, own.isClosed(), findings.count() > faultsBefore, marks);
-        }
-      }
-
-      private static boolean isOnFullList(List<SlabPlace> where) {
-        return where.stream().anyMatch(place -> place.kind() == SlabPlace.Kind.NODE_FULL);
-      }
-
-      /// Whether a CPU holds the lock in the slab's flags (PG_locked, bit 0), as it does for the
-      /// two stores that change freelist and counters where the machine cannot change both at once.
-      private boolean isLocked(Slab slab) {
-        return (slab.flags() & 1) != 0 && !layout.flags().hasDoubleExchange(slab.cache());
-      }
-
-      private void absent(Slab slab, int objects) {
-        long first = slabMemory.firstUnread();
-        if (first == -1 || isHwPoison(slab, first)) {
-          return;
-        }
-        PageRead why = slabMemory.page(first);
-        unreadable.merge(why.words(), 1L, Long::sum);
-        findings.found(new SlabFault.Absent(slab, first, objects, why));
-      }
-
-      /// A page that the hardware gave up is left out of every dump by design.
-      private boolean isHwPoison(Slab slab, long vaddr) {
-        return memMap.isHwPoison(slab.pfn() + ((vaddr - slab.base()) >>> 12));
-      }
-
-      /// Whether it is an empty slab of a TYPESAFE_BY_RCU cache whose pages are given back after a
-      /// grace period: it is on no list, the counters have let go of it, and an rcu_head lies over
-      /// its list_head.
-      private boolean isPending(Slab slab, List<SlabPlace> where) {
-        return slab.inuse() == 0
-            && where.isEmpty()
-            && !slab.frozen()
-            && layout.flags().isTypesafeByRcu(slab.cache());
-      }
-
-      private void ended(Slab slab, int cpu, long head, Freelist list) {
-        freePointers += list.length();
-        if (list.end() instanceof Freelist.End.Unreadable(int _, long _, PageRead why)) {
-          unreadable.merge(why.words(), 1L, Long::sum);
-        }
-        boolean atHwPoison =
-            list.end() instanceof Freelist.End.Unreadable(int _, long slot, PageRead _)
-                && isHwPoison(slab, slot);
-        if (!list.isClosed() && !atHwPoison) {
-          findings.found(new SlabFault.Broken(slab, cpu, head, list));
-        }
-      }
-
-      private boolean checkObjects(Slab slab) {
-        if (slab.objects() == slab.walkableObjects()) {
-          return true;
-        }
-        findings.found(
-            new SlabFault.Count(
-                slab.cache(),
-                slab,
-                "slab.objects",
-                slab.address() + layout.countersAt(),
-                slab.walkableObjects(),
-                slab.objects(),
-                "objects of %d bytes in a slab of order %d"
-                    .formatted(slab.cache().size(), slab.order())));
-        return false;
-      }
-
-      private void checkPlace(Slab slab, List<SlabPlace> where, boolean cpuSlab, boolean isFull) {
-        if (where.isEmpty()) {
-          return; // Most slabs are full and on no list.
-        }
-        if (where.size() > 1) {
-          findings.found(
-              new SlabFault.Place(
-                  slab, where, slab.address(), slab.next(), "it is in more than one place"));
-        }
-        for (SlabPlace place : where) {
-          if (place.isOfNode()
-              && descriptors.nodeSpans().isPresent()
-              && !descriptors.nodeSpans().get().has(place.index(), slab.pfn())) {
-            findings.found(
-                new SlabFault.Place(
-                    slab,
-                    where,
-                    slab.address() + layout.listAt(),
-                    slab.next(),
-                    "its page frame 0x%x is not in node %d".formatted(slab.pfn(), place.index())));
-          }
-        }
-        boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
-        long counters = slab.address() + layout.countersAt();
-        if (cpuSlab && !slab.frozen()) {
-          findings.found(
-              new SlabFault.Place(
-                  slab, where, counters, descriptors.word(counters), "a CPU's slab is not frozen"));
-        } else if (onNodeList && !cpuSlab && slab.frozen()) {
-          taken.add(
-              new SlabFault.Place(
-                  slab, where, counters, descriptors.word(counters), "a slab on a node's list is frozen"));
-        } else if (onNodeList && isFull) {
-          taken.add(
-              new SlabFault.Place(
-                  slab,
-                  where,
-                  counters,
-                  descriptors.word(counters),
-                  "a slab on a node's partial list is full"));
-        }
-        boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
-        if (onCpuList
-            && where.size() == 1
-            && onCpuPartial != SlabVotes.Frozen.UNKNOWN
-            && slab.frozen() != (onCpuPartial == SlabVotes.Frozen.ALL)) {
-          findings.found(
-              new SlabFault.Place(
-                  slab,
-                  where,
-                  counters,
-                  descriptors.word(counters),
-                  "a slab on a CPU's partial list is %s, unlike the others"
-                      .formatted(slab.frozen() ? "frozen" : "not frozen")));
-        }
-      }
-    }
-
     // ---- the result
 
-    private SlabSurvey gather(List<Worker> workers) {
+    private SlabSurvey gather(List<SlabWalk> walks) {
       List<Tally> tallies = new ArrayList<>();
       Map<String, Long> unreadable = new TreeMap<>();
       long slabs = 0;
@@ -690,30 +331,30 @@ public record SlabSurvey(
       Set<Long> excused = new HashSet<>();
       Map<SlabCache, Long> missing = new LinkedHashMap<>();
       Map<SlabCache, Long> ofUnlisted = new LinkedHashMap<>();
-      for (Worker worker : workers) {
-        unlisted.merge(worker.unlisted);
-        worker.ofUnlisted.forEach((cache, count) -> ofUnlisted.merge(cache, count, Long::sum));
-        findings.merge(worker.findings);
-        worker.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
-        slabs += worker.slabs;
-        objects += worker.objects;
-        slots += worker.slots;
-        freePointers += worker.freePointers;
-        taken.addAll(worker.taken);
-        patternObjects += worker.patternObjects;
-        unreadDescriptors += worker.unreadableDescriptors;
-        kfence += worker.kfencePages;
-        pending += worker.pendingSlabs;
-        sheafEntries.or(worker.sheafEntriesSeen);
-        finished &= worker.finished;
-        seen.addAll(worker.placesSeen);
+      for (SlabWalk walk : walks) {
+        unlisted.merge(walk.unlisted);
+        walk.ofUnlisted.forEach((cache, count) -> ofUnlisted.merge(cache, count, Long::sum));
+        findings.merge(walk.findings);
+        walk.unreadable.forEach((reason, count) -> unreadable.merge(reason, count, Long::sum));
+        slabs += walk.slabs;
+        objects += walk.objects;
+        slots += walk.slots;
+        freePointers += walk.freePointers;
+        taken.addAll(walk.taken);
+        patternObjects += walk.patternObjects;
+        unreadDescriptors += walk.unreadableDescriptors;
+        kfence += walk.kfencePages;
+        pending += walk.pendingSlabs;
+        sheafEntries.or(walk.sheafEntriesSeen);
+        finished &= walk.finished;
+        seen.addAll(walk.placesSeen);
       }
       Map<Long, SlabCounts> sums = new HashMap<>();
       for (SlabCache cache : caches.caches()) {
         SlabCounts sum = new SlabCounts(descriptors.nodesToldApart());
         sums.put(cache.address(), sum);
-        for (Worker worker : workers) {
-          SlabCounts part = worker.counts.get(cache.address());
+        for (SlabWalk walk : walks) {
+          SlabCounts part = walk.counts.get(cache.address());
           if (part != null) {
             sum.add(part);
           }
