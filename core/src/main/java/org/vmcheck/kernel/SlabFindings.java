@@ -46,4 +46,14 @@ final class SlabFindings {
   long count() {
     return faults.size() + dropped;
   }
+
+  /// The slab that a fault is about; 0 if it is about none.
+  static long slabOf(SlabFault fault) {
+    return switch (fault) {
+      case SlabFault.Broken broken -> broken.slab().address();
+      case SlabFault.Pattern pattern -> pattern.slab().address();
+      case SlabFault.Count count when count.slab() != null -> count.slab().address();
+      default -> 0;
+    };
+  }
 }
