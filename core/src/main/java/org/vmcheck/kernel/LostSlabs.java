@@ -15,10 +15,10 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
-/// Looks for the slabs that `nr_slabs` of a cache counts and the stream did not meet as slabs
-/// of it: those that name another cache, those that lost their mark, and descriptors that were
-/// wiped. Each is told where the bad word is, and counted where it belongs, so that the
-/// counter, which was right, is no second fault.
+/// Looks for the slabs that `nr_slabs` of a cache counts and the stream did not meet as slabs of
+/// it: those that name another cache, those that lost their mark, and descriptors that were wiped.
+/// Each is told where the bad word is, and counted where it belongs, so that the counter, which was
+/// right, is no second fault.
 final class LostSlabs {
   private static final int MAX_CANDIDATES = 1 << 10;
 
@@ -147,13 +147,12 @@ final class LostSlabs {
     sums.get(slab.cache().address()).count(slab, descriptors.nodeOf(slab.pfn()), sign);
   }
 
-  /// Full slabs that name another cache: it has one too many, and the slab's count of objects
-  /// is right for the cache that misses one.
+  /// Full slabs that name another cache: it has one too many, and the slab's count of objects is
+  /// right for the cache that misses one.
   private void inOtherCaches(Map<Long, Long> missing) {
     Map<SlabCache, List<Slab>> found = new LinkedHashMap<>();
     for (SlabFault fault : faults) {
-      if (fault
-              instanceof SlabFault.Count(SlabCache cache, Slab slab, String counter, _, _, _, _)
+      if (fault instanceof SlabFault.Count(SlabCache cache, Slab slab, String counter, _, _, _, _)
           && slab != null
           && counter.equals("slab.objects")
           && excess(cache) > 0
@@ -180,8 +179,7 @@ final class LostSlabs {
               slabs.size() <= missing.get(cache.address())
                   && found.values().stream().filter(slabs::equals).count() == 1
                   && slabs.stream()
-                      .allMatch(
-                          slab -> excess(slab.cache()) >= (named == 1 ? slabs.size() : 1));
+                      .allMatch(slab -> excess(slab.cache()) >= (named == 1 ? slabs.size() : 1));
           for (Slab slab : isOne ? slabs : List.<Slab>of()) {
             if (!settled.add(slab.address())) {
               continue;
@@ -222,10 +220,7 @@ final class LostSlabs {
     byPage.forEach(
         (_, addresses) -> {
           List<SlabPlace> named =
-              addresses.stream()
-                  .filter(wipedOnLists::containsKey)
-                  .map(wipedOnLists::get)
-                  .toList();
+              addresses.stream().filter(wipedOnLists::containsKey).map(wipedOnLists::get).toList();
           boolean holdsAll = lost > 0 && lost <= addresses.size() && byPage.size() == 1;
           if (named.isEmpty() && !holdsAll) {
             return;
@@ -307,7 +302,14 @@ final class LostSlabs {
       }
       long address = memMap.descriptor(pfn);
       Slab slab =
-          Slab.of(layout, caches.byAddress().get(owner), address, pfn, descriptors.base(pfn), bytes, at);
+          Slab.of(
+              layout,
+              caches.byAddress().get(owner),
+              address,
+              pfn,
+              descriptors.base(pfn),
+              bytes,
+              at);
       boolean fits =
           slab.objects() == slab.walkableObjects()
               && slab.inuse() <= slab.objects()

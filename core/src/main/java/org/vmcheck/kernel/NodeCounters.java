@@ -6,8 +6,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.stream.LongStream;
 
-/// The counters of the nodes, `nr_slabs` and `total_objects` of `kmem_cache_node`, against the slabs
-/// that were found through the page descriptors.
+/// The counters of the nodes, `nr_slabs` and `total_objects` of `kmem_cache_node`, against the
+/// slabs that were found through the page descriptors.
 final class NodeCounters {
   private final SlabDescriptors descriptors;
   private final Kernel kernel;

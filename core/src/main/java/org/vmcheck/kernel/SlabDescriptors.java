@@ -43,9 +43,7 @@ record SlabDescriptors(
       return null;
     }
     PageState page = memMap.state(memory().physicalAddress(vaddr) >>> 12);
-    return page.kind() == PageState.Kind.SLAB
-        ? readSlab(memMap.descriptor(page.headPfn()))
-        : null;
+    return page.kind() == PageState.Kind.SLAB ? readSlab(memMap.descriptor(page.headPfn())) : null;
   }
 
   /// The slab at a descriptor's address; null if it is none of a known, sane cache.

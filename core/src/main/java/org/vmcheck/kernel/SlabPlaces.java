@@ -163,9 +163,9 @@ final class SlabPlaces {
     return memMap.pfn(slab) >= 0 && distance >= 0 && distance < 4096L << cache.maxOrder();
   }
 
-  /// Where a CPU's freelist lies outside the slab that the CPU names, and in one that is frozen,
-  /// of the cache and on no list, the freelist is right and the word that names the slab is not.
-  /// A CPU that names none may be between its two stores of deactivation (`c->slab = NULL`, then
+  /// Where a CPU's freelist lies outside the slab that the CPU names, and in one that is frozen, of
+  /// the cache and on no list, the freelist is right and the word that names the slab is not. A CPU
+  /// that names none may be between its two stores of deactivation (`c->slab = NULL`, then
   /// `c->freelist = NULL`, interrupts off): one a CPU over all caches, for it does one at a time.
   private void settleAdrift() {
     Set<Integer> deactivating = new HashSet<>();
@@ -341,11 +341,7 @@ final class SlabPlaces {
     }
     if (node.fullHead() != 0 && layout.flags().hasTracking(cache)) {
       nodeList(
-          cache,
-          node,
-          node.fullHead(),
-          "full list of node " + node.id(),
-          SlabPlace.Kind.NODE_FULL);
+          cache, node, node.fullHead(), "full list of node " + node.id(), SlabPlace.Kind.NODE_FULL);
     }
   }
 
@@ -368,7 +364,8 @@ final class SlabPlaces {
         && walk.bad().orElseThrow().member().equals("prev")
         && isListOfSlab(walk.bad().orElseThrow().value(), head)) {
       instants.add(
-          new SlabSurvey.Instant(cache, "one slab is linked half into the " + name, "list_lock is held"));
+          new SlabSurvey.Instant(
+              cache, "one slab is linked half into the " + name, "list_lock is held"));
     } else {
       findings.found(
           new SlabFault.Links(

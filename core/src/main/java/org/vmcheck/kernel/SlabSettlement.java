@@ -100,7 +100,9 @@ final class SlabSettlement {
       }
     }
     Set<Long> lostInWiped =
-        finished ? new LostSlabs(descriptors, places, faults, sums, seen).settle(unreadDescriptors == 0) : Set.of();
+        finished
+            ? new LostSlabs(descriptors, places, faults, sums, seen).settle(unreadDescriptors == 0)
+            : Set.of();
     NodeCounters counters = new NodeCounters(descriptors, findings);
     boolean isByNode = counters.isByNode(sums);
     for (SlabCache cache : caches.caches()) {
@@ -117,7 +119,8 @@ final class SlabSettlement {
           && unreadDescriptors == 0
           && cache.isSane()
           && !lostInWiped.contains(cache.address())) {
-        counters.checkTotals(cache, counters.shares(cache, sum, isByNode), unlisted, excused, missing);
+        counters.checkTotals(
+            cache, counters.shares(cache, sum, isByNode), unlisted, excused, missing);
       }
     }
     taken(taken);
@@ -172,8 +175,7 @@ final class SlabSettlement {
   private void taken(List<SlabFault.Place> taken) {
     Map<SlabCache.Node, List<SlabFault.Place>> byNode = new LinkedHashMap<>();
     for (SlabFault.Place one : taken) {
-      int id =
-          one.places().stream().filter(SlabPlace::isOfNode).findFirst().orElseThrow().index();
+      int id = one.places().stream().filter(SlabPlace::isOfNode).findFirst().orElseThrow().index();
       for (SlabCache.Node node : one.cache().nodes()) {
         if (node.id() == id) {
           byNode.computeIfAbsent(node, _ -> new ArrayList<>()).add(one);
@@ -193,8 +195,8 @@ final class SlabSettlement {
         });
   }
 
-  /// Slabs of no known cache: under construction, or of the caches that miss as many, and then
-  /// one fault and not two.
+  /// Slabs of no known cache: under construction, or of the caches that miss as many, and then one
+  /// fault and not two.
   private void strangers(Map<SlabCache, Long> missing, boolean isComplete) {
     List<SlabFault.Owner> strangers = new ArrayList<>();
     for (SlabFault fault : faults) {
@@ -264,8 +266,7 @@ final class SlabSettlement {
     }
     for (SlabCache cache : caches.caches()) {
       boolean isExplained = faults.stream().anyMatch(fault -> explainsOrphans(fault, cache));
-      unlisted.judge(
-          cache, kernel.perCpu().cpus().size(), isExplained, instants::add, faults::add);
+      unlisted.judge(cache, kernel.perCpu().cpus().size(), isExplained, instants::add, faults::add);
     }
   }
 
@@ -304,7 +305,9 @@ final class SlabSettlement {
                 place.cache(),
                 place.words(),
                 place.wordAt() != 0 ? place.wordAt() : entry.getKey() + layout.listAt(),
-                place.wordAt() != 0 ? entry.getKey() : descriptors.word(entry.getKey() + layout.listAt()),
+                place.wordAt() != 0
+                    ? entry.getKey()
+                    : descriptors.word(entry.getKey() + layout.listAt()),
                 pfn,
                 pfn < 0
                     ? "0x%x is no page descriptor".formatted(entry.getKey())

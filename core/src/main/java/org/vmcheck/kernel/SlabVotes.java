@@ -13,9 +13,9 @@ record SlabVotes(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places)
   /// something.
   private static final int MIN_MARKED = 4;
 
-  /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from
-  /// 6.8 on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the
-  /// slabs do.
+  /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from 6.8
+  /// on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the slabs
+  /// do.
   enum Frozen {
     ALL,
     NONE,
@@ -81,10 +81,11 @@ record SlabVotes(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places)
   }
 
   /// The flag that slabs on a node's list carry and those on a CPU's do not (Linux 8a399e2f6003
-  /// "slub: Keep track of whether slub is on the per-node partial list", later named SL_partial);
-  /// 0 where the slabs do not show it.
+  /// "slub: Keep track of whether slub is on the per-node partial list", later named SL_partial); 0
+  /// where the slabs do not show it.
   long markOfPartial() {
-    OptionalLong bit = descriptors.kernel().types().orElseThrow().enumerator("slab_flags", "SL_partial");
+    OptionalLong bit =
+        descriptors.kernel().types().orElseThrow().enumerator("slab_flags", "SL_partial");
     if (bit.isEmpty()) {
       bit = descriptors.kernel().types().get().enumerator("pageflags", "PG_workingset");
     }

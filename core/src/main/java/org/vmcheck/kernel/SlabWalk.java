@@ -247,7 +247,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
       placesSeen.add(slab.address());
     }
     SlabCounts count =
-        counts.computeIfAbsent(slab.cache().address(), _ -> new SlabCounts(descriptors.nodesToldApart()));
+        counts.computeIfAbsent(
+            slab.cache().address(), _ -> new SlabCounts(descriptors.nodesToldApart()));
     if (!pending) {
       count.count(slab, descriptors.nodeOf(slab.pfn()), 1);
     }
@@ -276,16 +277,24 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     if (patterns.concerns(slab.cache())) {
       patternObjects += slab.walkableObjects();
       patterns.check(
-          slab, walker, slabMemory, own.isClosed(), sheaves, findings::found, findings.instants()::add);
+          slab,
+          walker,
+          slabMemory,
+          own.isClosed(),
+          sheaves,
+          findings::found,
+          findings.instants()::add);
     }
     int uncounted = slab.objects() - slab.inuse() - own.length();
     if (own.isClosed() && countsFit && Math.abs(uncounted) == 1 && isLocked(slab)) {
-      findings.instants().add(
-          new SlabSurvey.Instant(
-              slab.cache(),
-              "inuse and the freelist of the slab at 0x%x differ by one"
-                  .formatted(slab.address()),
-              "the slab's page is locked"));
+      findings
+          .instants()
+          .add(
+              new SlabSurvey.Instant(
+                  slab.cache(),
+                  "inuse and the freelist of the slab at 0x%x differ by one"
+                      .formatted(slab.address()),
+                  "the slab's page is locked"));
     } else if (own.isClosed() && countsFit && uncounted != 0) {
       findings.found(
           new SlabFault.Count(
@@ -314,8 +323,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     return where.stream().anyMatch(place -> place.kind() == SlabPlace.Kind.NODE_FULL);
   }
 
-  /// Whether a CPU holds the lock in the slab's flags (PG_locked, bit 0), as it does for the
-  /// two stores that change freelist and counters where the machine cannot change both at once.
+  /// Whether a CPU holds the lock in the slab's flags (PG_locked, bit 0), as it does for the two
+  /// stores that change freelist and counters where the machine cannot change both at once.
   private boolean isLocked(Slab slab) {
     return (slab.flags() & 1) != 0 && !layout.flags().hasDoubleExchange(slab.cache());
   }
@@ -336,8 +345,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   }
 
   /// Whether it is an empty slab of a TYPESAFE_BY_RCU cache whose pages are given back after a
-  /// grace period: it is on no list, the counters have let go of it, and an rcu_head lies over
-  /// its list_head.
+  /// grace period: it is on no list, the counters have let go of it, and an rcu_head lies over its
+  /// list_head.
   private boolean isPending(Slab slab, List<SlabPlace> where) {
     return slab.inuse() == 0
         && where.isEmpty()
@@ -406,7 +415,11 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     } else if (onNodeList && !cpuSlab && slab.frozen()) {
       taken.add(
           new SlabFault.Place(
-              slab, where, counters, descriptors.word(counters), "a slab on a node's list is frozen"));
+              slab,
+              where,
+              counters,
+              descriptors.word(counters),
+              "a slab on a node's list is frozen"));
     } else if (onNodeList && isFull) {
       taken.add(
           new SlabFault.Place(

@@ -43,7 +43,9 @@ final class SlubPass {
     this.descriptors = SlabDescriptors.of(kernel, memMap);
     this.layout = descriptors.layout();
     this.sheaves =
-        layout.sheaves().map(shape -> Sheaves.gather(kernel, shape, descriptors.caches().caches(), isOver));
+        layout
+            .sheaves()
+            .map(shape -> Sheaves.gather(kernel, shape, descriptors.caches().caches(), isOver));
     sheaves.ifPresent(all -> all.faults().forEach(findings::found));
     this.slabPlaces = new SlabPlaces(descriptors, findings, isOver);
     this.places = slabPlaces.bySlab();
@@ -56,7 +58,8 @@ final class SlubPass {
     SlabVotes.Frozen onCpuPartial = votes.frozenOnCpuPartial();
     UnlistedSlabs.Marks marks =
         new UnlistedSlabs.Marks(
-            onCpuPartial != SlabVotes.Frozen.NONE && layout.cpu().isPresent(), votes.markOfPartial());
+            onCpuPartial != SlabVotes.Frozen.NONE && layout.cpu().isPresent(),
+            votes.markOfPartial());
     List<SlabWalk> walks = new ArrayList<>();
     long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
     long chunk = Math.clamp(Long.highestOneBit(share), MIN_CHUNK, MAX_CHUNK);
@@ -107,8 +110,7 @@ final class SlubPass {
     vote = new SlabVotes(descriptors, places).vote();
   }
 
-  void eachView(
-      long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {
+  void eachView(long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {
     SlabMemory slabMemory = new SlabMemory(memory.physical());
     Freelist.Walker walker = new Freelist.Walker(vote.decoder(), slabMemory);
     memMap.stream(
