@@ -12,6 +12,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Printable;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -195,7 +196,7 @@ final class LostSlabs {
                     slab.pfn(),
                     slab.cache().address(),
                     "that is cache %s, which has a slab more than it counts; this cache has one less, and the slab's %d objects are as many as its slabs hold"
-                        .formatted(slab.cache().name(), slab.objects())));
+                        .formatted(Printable.of(slab.cache().name(), 60), slab.objects())));
           }
         });
   }

@@ -47,7 +47,10 @@ final class NodeCounters {
 
   /// The shares of a cache whose parts were all read: one a node, or one of all nodes.
   List<Share> shares(SlabCache cache, SlabCounts sum, boolean isByNode) {
-    if (!isByNode || cache.nodes().isEmpty() || LongStream.of(sum.slabsOf).sum() != sum.slabs) {
+    if (!isByNode
+        || cache.isOfNodes()
+        || cache.nodes().isEmpty()
+        || LongStream.of(sum.slabsOf).sum() != sum.slabs) {
       return caches.hasWildNode(cache)
           ? List.of()
           : List.of(new Share(0, cache.nodes(), sum.slabs, sum.objects));

@@ -880,7 +880,7 @@ final class OldSlabSurvey {
   private void unlisted(SlabCaches caches, long address, long pfn, MemorySegment bytes, long at) {
     long owner = MemMap.word(bytes, at + layout.slabCacheAt());
     SlabCache cache = caches.byAddress().get(owner);
-    if (cache == null && caches.isUnread(memory, owner)) {
+    if (cache == null && caches.isUnread(memory, memMap, owner)) {
       return; // Said at the cache.
     }
     if (cache == null) {

@@ -125,6 +125,13 @@ public record SlabCache(
         nodes);
   }
 
+  /// Whether its objects are the `kmem_cache_node`s. At boot it counts and lists its first slab of
+  /// a node there even if the page is another node's (Linux `mm/slub.c`,
+  /// `early_kmem_cache_node_alloc`).
+  boolean isOfNodes() {
+    return name.equals("kmem_cache_node");
+  }
+
   /// Whether the numbers are ones that the allocator can have computed; a cache that fails this
   /// cannot be walked.
   public boolean isSane() {

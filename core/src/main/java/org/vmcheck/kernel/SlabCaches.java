@@ -123,11 +123,23 @@ public record SlabCaches(
   }
 
   /// Whether what a slab names as its cache cannot be read, which was said: a cache on the list, or
-  /// one behind a page of the list that is not in the dump.
-  boolean isUnread(VirtualMemory memory, long address) {
+  /// one behind a page of the list that is not in the dump, if there may be caches.
+  boolean isUnread(VirtualMemory memory, MemMap memMap, long address) {
     return unread.stream().anyMatch(cache -> cache.vaddr() == address)
         || (list.end() instanceof ListWalk.End.Unreadable(_, _, MemoryRead.Missing _)
-            && memory.read(address, 8) instanceof MemoryRead.Missing);
+            && memory.read(address, 8) instanceof MemoryRead.Missing
+            && mayHoldCaches(memMap.state(memory.physicalAddress(address) >>> 12)));
+  }
+
+  private boolean mayHoldCaches(PageState page) {
+    return page.kind() == PageState.Kind.UNKNOWN
+        || (page.kind() == PageState.Kind.SLAB
+            && ofCaches().stream().allMatch(own -> own.address() == page.slabCache()));
+  }
+
+  /// The cache whose objects are the caches.
+  private Optional<SlabCache> ofCaches() {
+    return caches.stream().filter(cache -> cache.name().equals("kmem_cache")).findFirst();
   }
 
   /// A cache that is not on `slab_caches`, or in a part of it that was not met: an object of the
@@ -139,8 +151,7 @@ public record SlabCaches(
   /// @param address what a slab names as its cache
   /// @return empty if there is no such cache
   Optional<SlabCache> unlisted(Kernel kernel, MemMap memMap, long address) {
-    Optional<SlabCache> home =
-        caches.stream().filter(cache -> cache.name().equals("kmem_cache")).findFirst();
+    Optional<SlabCache> home = ofCaches();
     if (layout().isEmpty()
         || home.isEmpty()
         || !home.get().isSane()

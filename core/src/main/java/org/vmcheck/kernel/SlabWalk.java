@@ -200,7 +200,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
               .orElse(null);
       if (cache != null) {
         ofUnlisted.merge(cache, 1L, Long::sum);
-      } else if (caches.isUnread(memory, owner)) {
+      } else if (caches.isUnread(memory, memMap, owner)) {
         return; // Said at the cache.
       }
     }
@@ -396,6 +396,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     for (SlabPlace place : where) {
       if (place.isOfNode()
           && nodeSpans.isPresent()
+          && !slab.cache().isOfNodes()
           && !nodeSpans.get().has(place.index(), slab.pfn())) {
         findings.found(
             new SlabFault.Place(

@@ -389,4 +389,30 @@ class BrokenCachesTest {
     assertThatThrownBy(() -> survey(image, 2, isOver)).isSameAs(wrong);
     assertThat(isWalking()).isFalse();
   }
+
+  /// slab_caches ends at a page that is not in the dump; a slab names as its cache a page that is
+  /// not in the dump either, but that the memory map shows to be no page of the cache kmem_cache.
+  @Test
+  void aWildOwnerIsNoCacheBehindTheMissingPage() {
+    FakeKernel kernel = FakeKernel.of(Layout.V6_1).seed(17);
+    for (int i = 0; i < 40; i++) {
+      kernel.cache(FakeCache.named("cache-" + i, 240).partial(2).full(3));
+    }
+    FakeImage image = kernel.build();
+    List<String> all = image.kernel().slabCaches().caches().stream().map(SlabCache::name).toList();
+    CacheImage lost = image.cache(all.get(all.size() / 2));
+    image.exclude(image.physical(lost.address()) >>> 12);
+    List<CacheImage> known =
+        image.kernel().slabCaches().caches().stream()
+            .filter(cache -> cache.name().startsWith("cache-"))
+            .map(cache -> image.cache(cache.name()))
+            .toList();
+    assertThat(known).hasSizeGreaterThan(1);
+    SlabImage slab = known.getFirst().slabs(SlabImage.Place.FULL).getFirst();
+    SlabImage other = known.getLast().slabs(SlabImage.Place.FULL).getFirst();
+    image.exclude(image.physical(other.base()) >>> 12);
+    image.corruptWord(image.member(slab, "slab_cache"), other.base() + 64);
+    assertThat(image.survey().faults())
+        .anySatisfy(fault -> assertThat(fault).isInstanceOf(SlabFault.Owner.class));
+  }
 }

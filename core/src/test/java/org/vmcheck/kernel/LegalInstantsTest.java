@@ -583,4 +583,30 @@ class LegalInstantsTest {
             SlabFault.Links.class,
             links -> assertThat(links.list()).isEqualTo("full list of node 0"));
   }
+
+  /// early_kmem_cache_node_alloc: inc_slabs_node(kmem_cache_node, node, ...) although the page is
+  /// of another node ("SLUB: Unable to allocate memory from node 1").
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aNodeWithoutMemoryAtBootCountsASlabOfAnother(Layout layout) {
+    if (!layout.has("kmem_cache_node", "nr_slabs")) {
+      return;
+    }
+    FakeImage image =
+        FakeKernel.of(layout)
+            .seed(17)
+            .nodes(2)
+            .cache(FakeCache.named("victim", 240).partial(5).full(6))
+            .build();
+    CacheImage cache = image.cache("kmem_cache_node");
+    int objects = cache.slabs().getFirst().objects();
+    for (int node = 0; node < 2; node++) {
+      int sign = node == 0 ? -1 : 1;
+      long at = image.member("kmem_cache_node", cache.node(node), "nr_slabs");
+      image.corruptWord(at, image.word(at) + sign);
+      at = image.member("kmem_cache_node", cache.node(node), "total_objects");
+      image.corruptWord(at, image.word(at) + (long) sign * objects);
+    }
+    assertThat(image.survey().faults()).isEmpty();
+  }
 }
