@@ -2,7 +2,6 @@ package org.vmcheck.dump;
 
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -420,13 +419,13 @@ final class ElfDump implements Dump, PhysicalMemory {
         if (source.available(fileOffset, pageSize) < pageSize) {
           return truncated(pfn, fileOffset);
         }
-        MemorySegment bytes = source.slice(fileOffset, pageSize);
         if (into == null) {
+          MemorySegment bytes = source.slice(fileOffset, pageSize);
           MappedFile.touch(bytes);
           MappedFile.settle();
           return new PageRead.Present(bytes);
         }
-        MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, into, 0, pageSize);
+        source.copy(fileOffset, into, pageSize);
         MappedFile.settle();
         return new PageRead.Present(MemorySegment.ofArray(into));
       }

@@ -2,6 +2,7 @@ package org.vmcheck.io;
 
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /// The logical bytes of a file: a mapped file as it is, or a flattened stream put in order.
 ///
@@ -17,6 +18,13 @@ public interface ByteSource {
   ///
   /// @throws MalformedFileException if the range leaves the file
   MemorySegment slice(long offset, long byteCount) throws IOException;
+
+  /// Puts `byteCount` bytes from `offset` at the start of an array.
+  ///
+  /// @throws MalformedFileException if the range leaves the file
+  default void copy(long offset, byte[] into, int byteCount) throws IOException {
+    MemorySegment.copy(slice(offset, byteCount), ValueLayout.JAVA_BYTE, 0, into, 0, byteCount);
+  }
 
   /// How many of the bytes from `offset` on are really there, at most `byteCount`: all of them in a
   /// whole file, fewer where the file ends early.

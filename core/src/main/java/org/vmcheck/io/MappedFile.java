@@ -153,6 +153,18 @@ public final class MappedFile implements ByteSource, AutoCloseable {
 
   @Override
   public MemorySegment slice(long offset, long byteCount) throws MalformedFileException {
+    claim(offset, byteCount);
+    return map.asSlice(offset, byteCount);
+  }
+
+  /// A walk over all slabs copies each of their pages: without a view of each.
+  @Override
+  public void copy(long offset, byte[] into, int byteCount) throws MalformedFileException {
+    claim(offset, byteCount);
+    MemorySegment.copy(map, ValueLayout.JAVA_BYTE, offset, into, 0, byteCount);
+  }
+
+  private void claim(long offset, long byteCount) throws MalformedFileException {
     if (offset < 0 || byteCount < 0 || offset > map.byteSize() - byteCount) {
       throw MalformedFileException.field(
           name(),
@@ -164,7 +176,6 @@ public final class MappedFile implements ByteSource, AutoCloseable {
     if (map.byteSize() > RESIDENT_LIMIT) {
       countTouched(offset, byteCount);
     }
-    return map.asSlice(offset, byteCount);
   }
 
   /// Gives the touched pages of the map back to the system every so often: they are read again on

@@ -320,7 +320,12 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   }
 
   private static boolean isOnFullList(List<SlabPlace> where) {
-    return where.stream().anyMatch(place -> place.kind() == SlabPlace.Kind.NODE_FULL);
+    for (SlabPlace place : where) {
+      if (place.kind() == SlabPlace.Kind.NODE_FULL) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /// Whether a CPU holds the lock in the slab's flags (PG_locked, bit 0), as it does for the two
