@@ -21,6 +21,9 @@ import org.vmcheck.memory.VirtualMemory;
 /// Chunks of frames are handed out by a common counter. What was counted and found is read by
 /// [SlabSettlement] when the thread has ended.
 final class SlabWalk implements Runnable, MemMap.Visitor {
+  /// More caches than any kernel has.
+  private static final int MAX_UNLISTED = 1 << 14;
+
   private final SlabDescriptors descriptors;
   private final VirtualMemory memory;
   private final MemMap memMap;
@@ -194,10 +197,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
               "the slab is on the " + where.getFirst().words()));
       cache = keeper;
     } else if (cache == null) {
-      cache =
-          unlistedCaches
-              .computeIfAbsent(owner, one -> caches.unlisted(descriptors.kernel(), memMap, one))
-              .orElse(null);
+      cache = unlisted(owner).orElse(null);
       if (cache != null) {
         ofUnlisted.merge(cache, 1L, Long::sum);
       } else if (caches.isUnread(memory, memMap, owner)) {
@@ -317,6 +317,18 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     if (where.isEmpty() && !pending && !isOutOfUse) {
       unlisted.add(slab, own.isClosed(), findings.count() > faultsBefore, marks);
     }
+  }
+
+  /// A wild `slab_cache` may differ in every page of a hostile dump: not all are kept.
+  private Optional<SlabCache> unlisted(long owner) {
+    Optional<SlabCache> known = unlistedCaches.get(owner);
+    if (known == null) {
+      known = caches.unlisted(descriptors.kernel(), memMap, owner);
+      if (unlistedCaches.size() < MAX_UNLISTED) {
+        unlistedCaches.put(owner, known);
+      }
+    }
+    return known;
   }
 
   private static boolean isOnFullList(List<SlabPlace> where) {
