@@ -293,6 +293,25 @@ public final class MemMap {
     return null;
   }
 
+  /// The slab with the order that its pages have, if its number of objects fits another order of
+  /// the cache, but the compound page is whole and of the preferred one: then the number is wrong.
+  ///
+  /// @param bytes memory that holds its descriptor
+  /// @param at its offset
+  Slab ofWholeOrder(Slab slab, MemorySegment bytes, long at) {
+    int order = slab.cache().order();
+    if (slab.order() >= order || shape.orderAt() < 0 || shape.headMask() == 0) {
+      return slab;
+    }
+    long byteCount = (long) shape.size() << order;
+    boolean isThere =
+        at + byteCount <= bytes.byteSize()
+            || memory.read(slab.address(), (int) byteCount) instanceof MemoryRead.Bytes;
+    return isThere && checkCompound(slab.pfn(), order, bytes, at) == null
+        ? slab.withOrder(order)
+        : slab;
+  }
+
   boolean isMarkedAsSlab(MemorySegment bytes, long at) {
     return shape.slab().matches(flags(bytes, at), type(bytes, at));
   }

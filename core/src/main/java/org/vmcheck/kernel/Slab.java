@@ -74,6 +74,12 @@ public record Slab(
         other, address, pfn, base, order, objects, inuse, frozen, freelist, next, prev, flags);
   }
 
+  /// The same slab, where its pages tell another order than the number of its objects.
+  Slab withOrder(int other) {
+    return new Slab(
+        cache, address, pfn, base, other, objects, inuse, frozen, freelist, next, prev, flags);
+  }
+
   public long byteCount() {
     return 4096L << order;
   }

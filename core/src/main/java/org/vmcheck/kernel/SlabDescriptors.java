@@ -58,7 +58,7 @@ record SlabDescriptors(
     SlabCache cache = caches.byAddress().get(MemMap.word(bytes, layout.slabCacheAt()));
     return cache == null || !cache.isSane() || !memMap.isSlabHead(pfn, bytes, 0)
         ? null
-        : Slab.of(layout, cache, address, pfn, base(pfn), bytes, 0);
+        : memMap.ofWholeOrder(Slab.of(layout, cache, address, pfn, base(pfn), bytes, 0), bytes, 0);
   }
 
   /// The word at an address; 0 if it cannot be read.

@@ -216,7 +216,9 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
       return;
     }
     if (cache.isSane()) {
-      Slab slab = Slab.of(layout, cache, address, pfn, descriptors.base(pfn), bytes, at);
+      Slab slab =
+          memMap.ofWholeOrder(
+              Slab.of(layout, cache, address, pfn, descriptors.base(pfn), bytes, at), bytes, at);
       // A chunk starts at a multiple of every order: no slab begins in one and ends in another.
       firstOfSlab = pfn;
       boolean isSizeKnown = slab.objects() == slab.walkableObjects();

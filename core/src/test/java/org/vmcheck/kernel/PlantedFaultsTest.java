@@ -637,4 +637,23 @@ class PlantedFaultsTest {
         .anyMatch(
             fault -> fault instanceof SlabFault.Owner owner && owner.slab() == slab.address());
   }
+
+  /// Four pages hold as many objects as the cache puts in a slab; the number is that of the smaller
+  /// slabs that it makes when memory is short. [HealthyImagesTest] has such slabs.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aNumberOfObjectsThatOnlyFitsASmallerSlabIsTheFault(Layout layout) {
+    FakeImage image =
+        FakeKernel.of(layout)
+            .seed(7)
+            .cache(FakeCache.named("large", 1024).order(2).partial(3).full(2))
+            .build();
+    SlabImage slab =
+        image.cache("large").slabs(SlabImage.Place.NODE_PARTIAL).stream()
+            .filter(one -> one.objects() == 16)
+            .findFirst()
+            .orElseThrow();
+    image.corrupt(image.member(slab, "counters") + 2, (byte) 4);
+    assertThat(onlyFault(image, SlabFault.Count.class).counter()).isEqualTo("slab.objects");
+  }
 }
