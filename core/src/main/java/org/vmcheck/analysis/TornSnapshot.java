@@ -1,7 +1,6 @@
 package org.vmcheck.analysis;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -22,6 +21,7 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
 
 /// Recognises a dump whose parts are from different moments, and gathers what follows from that
@@ -191,17 +191,10 @@ final class TornSnapshot {
 
       @Override
       public int onlyByte(long physical) {
-        if (!(kernel.memory().physical().read(physical >>> 12)
-            instanceof PageRead.Present(MemorySegment page))) {
-          return -1;
-        }
-        byte first = page.get(ValueLayout.JAVA_BYTE, 0);
-        for (long i = 1; i < page.byteSize(); i++) {
-          if (page.get(ValueLayout.JAVA_BYTE, i) != first) {
-            return -1;
-          }
-        }
-        return first & 0xff;
+        return kernel.memory().physical().read(physical >>> 12)
+                instanceof PageRead.Present(MemorySegment page)
+            ? ByteView.onlyByte(page)
+            : -1;
       }
     };
   }

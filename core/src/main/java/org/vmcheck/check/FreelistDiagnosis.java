@@ -1,5 +1,6 @@
 package org.vmcheck.check;
 
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -8,6 +9,7 @@ import java.util.Optional;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
+import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
@@ -547,14 +549,13 @@ final class FreelistDiagnosis {
 
   private boolean isWholePageOneByte(long slot) {
     long page = slot & -4096L;
-    if (!(memory.page(page) instanceof PageRead.Present) || slab.cache().objectSize() >= 4096) {
+    int first =
+        slab.cache().objectSize() < 4096
+                && memory.page(page) instanceof PageRead.Present(MemorySegment bytes)
+            ? ByteView.onlyByte(bytes)
+            : -1;
+    if (first < 0) {
       return false;
-    }
-    int first = memory.u8(page);
-    for (int i = 1; i < 4096; i++) {
-      if (memory.u8(page + i) != first) {
-        return false;
-      }
     }
     evidence.add(
         new Evidence.PageLooksLike(

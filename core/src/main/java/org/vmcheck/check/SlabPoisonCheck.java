@@ -192,16 +192,9 @@ final class SlabPoisonCheck implements Check {
     }
 
     private int read(long page) {
-      if (!(kernel.memory().read(page, PAGE) instanceof MemoryRead.Bytes(ByteView bytes))) {
-        return -1;
-      }
-      int first = bytes.u8(0);
-      for (int i = 1; i < PAGE; i++) {
-        if (bytes.u8(i) != first) {
-          return -1;
-        }
-      }
-      return first;
+      return kernel.memory().read(page, PAGE) instanceof MemoryRead.Bytes(ByteView bytes)
+          ? ByteView.onlyByte(bytes.segment())
+          : -1;
     }
 
     /// The end of the run of faults from `from` on that lie on pages of one slab that follow each

@@ -73,6 +73,20 @@ public final class ByteView {
     return segment.get(ValueLayout.JAVA_BYTE, offset) & 0xff;
   }
 
+  /// The value that every byte of some memory holds; -1 if there are several, or none.
+  public static int onlyByte(MemorySegment bytes) {
+    if (bytes.byteSize() == 0) {
+      return -1;
+    }
+    byte first = bytes.get(ValueLayout.JAVA_BYTE, 0);
+    for (long i = 1; i < bytes.byteSize(); i++) {
+      if (bytes.get(ValueLayout.JAVA_BYTE, i) != first) {
+        return -1;
+      }
+    }
+    return first & 0xff;
+  }
+
   public int u16(long offset) {
     short value = segment.get(U16_LE, offset);
     return (bigEndian ? Short.reverseBytes(value) : value) & 0xffff;

@@ -121,18 +121,7 @@ final class OldSlabSurvey {
 
   SlabSurvey survey() {
     SlabCaches caches = kernel.slabCaches();
-    if (!caches.list().isClosed()) {
-      report(
-          new SlabFault.Links(
-              null,
-              "slab_caches",
-              caches.list().blamed(kernel.symbol("slab_caches").orElse(0)),
-              caches.list()));
-    }
-    for (StructRead.Unread unread : caches.unread()) {
-      report(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
-    }
-    caches.wildNodes().forEach(this::report);
+    caches.eachFault(kernel, this::report);
     List<SlabCache> sane = new ArrayList<>();
     for (SlabCache cache : caches.caches()) {
       if (cache.isSane()) {

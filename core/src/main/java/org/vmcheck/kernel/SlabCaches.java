@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.Consumer;
 import java.util.function.LongFunction;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
@@ -115,6 +116,20 @@ public record SlabCaches(
     return detection instanceof SlabLayout.Detection.Known(SlabLayout layout)
         ? Optional.of(layout)
         : Optional.empty();
+  }
+
+  /// What is wrong with the list of caches, with caches that could not be read, and with their
+  /// pointers to nodes.
+  void eachFault(Kernel kernel, Consumer<SlabFault> report) {
+    if (!list.isClosed()) {
+      report.accept(
+          new SlabFault.Links(
+              null, "slab_caches", list.blamed(kernel.symbol("slab_caches").orElse(0)), list));
+    }
+    for (StructRead.Unread one : unread) {
+      report.accept(new SlabFault.Unread(null, "kmem_cache", one.vaddr(), one.why()));
+    }
+    wildNodes.forEach(report);
   }
 
   /// Whether all caches on `slab_caches` were met.

@@ -94,18 +94,7 @@ final class SlabPlaces {
 
   /// Looks at every place of every cache.
   void gather() {
-    if (!caches.list().isClosed()) {
-      findings.found(
-          new SlabFault.Links(
-              null,
-              "slab_caches",
-              caches.list().blamed(kernel.symbol("slab_caches").orElse(0)),
-              caches.list()));
-    }
-    for (StructRead.Unread unread : caches.unread()) {
-      findings.found(new SlabFault.Unread(null, "kmem_cache", unread.vaddr(), unread.why()));
-    }
-    caches.wildNodes().forEach(findings::found);
+    caches.eachFault(kernel, findings::found);
     for (SlabCache cache : caches.caches()) {
       if (isOver.getAsBoolean()) {
         gathered = false;

@@ -432,22 +432,16 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
       findings.found(
           new SlabFault.Place(
               slab, where, counters, descriptors.word(counters), "a CPU's slab is not frozen"));
-    } else if (onNodeList && !cpuSlab && slab.frozen()) {
+    } else if (onNodeList && (isFull || (slab.frozen() && !cpuSlab))) {
       taken.add(
           new SlabFault.Place(
               slab,
               where,
               counters,
               descriptors.word(counters),
-              "a slab on a node's list is frozen"));
-    } else if (onNodeList && isFull) {
-      taken.add(
-          new SlabFault.Place(
-              slab,
-              where,
-              counters,
-              descriptors.word(counters),
-              "a slab on a node's partial list is full"));
+              slab.frozen() && !cpuSlab
+                  ? "a slab on a node's list is frozen"
+                  : "a slab on a node's partial list is full"));
     }
     boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
     if (onCpuList
