@@ -46,7 +46,8 @@ final class SlabCountsCheck implements Check {
     had not panicked, each in a run of pages of its own, and
     in counters or lists as well as in pointers, that is torn-snapshot. A flipped bit, a member of a
     kmem_cache whose right value is known, and a page that holds one value, if it is not a slab's
-    page of zeros, are never put down to it.
+    page of zeros, are never put down to it; the head of a freelist is, even one bit off, for older
+    heads lead to objects whose addresses often differ in a bit.
     Next: look at the freelist of the same slab; alone, a wrong counter points to a damaged page
     descriptor.\
     """;
