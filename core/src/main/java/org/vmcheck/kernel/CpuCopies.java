@@ -37,17 +37,15 @@ record CpuCopies(SortedMap<Integer, StructRef> byIndex, List<SlabFault> faults) 
           pointer == 0
               ? new StructRead.Unread(0, new MemoryRead.NotMapped(0, "the pointer is null"))
               : StructRef.read(kernel.memory(), type, perCpu.address(pointer, i));
-      switch (read) {
-        case StructRef copy -> copies.put(i, copy);
-        case StructRead.Unread(long _, MemoryRead.Missing why) -> {
-          missing++;
-          firstMissing = firstMissing < 0 ? i : firstMissing;
-          missingWhy = missingWhy == null ? why : missingWhy;
-        }
-        case StructRead.Unread(long _, MemoryRead why) -> {
-          wild++;
-          firstWild = firstWild == null ? why : firstWild;
-        }
+      if (read instanceof StructRef copy) {
+        copies.put(i, copy);
+      } else if (read instanceof StructRead.Unread(long _, MemoryRead.Missing why)) {
+        missing++;
+        firstMissing = firstMissing < 0 ? i : firstMissing;
+        missingWhy = missingWhy == null ? why : missingWhy;
+      } else if (read instanceof StructRead.Unread(long _, MemoryRead why)) {
+        wild++;
+        firstWild = firstWild == null ? why : firstWild;
       }
     }
     if (wild > 0) {

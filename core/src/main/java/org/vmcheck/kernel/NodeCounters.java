@@ -21,15 +21,28 @@ final class NodeCounters {
   /// @param nodes the cache's parts for it
   record Share(int id, List<SlabCache.Node> nodes, long slabsFound, long objectsFound) {
     boolean isCounted() {
-      return nodes.stream().noneMatch(node -> node.slabs() == SlabCache.Node.NOT_COUNTED);
+      for (SlabCache.Node node : nodes) {
+        if (node.slabs() == SlabCache.Node.NOT_COUNTED) {
+          return false;
+        }
+      }
+      return true;
     }
 
     long slabs() {
-      return nodes.stream().mapToLong(SlabCache.Node::slabs).sum();
+      long all = 0;
+      for (SlabCache.Node node : nodes) {
+        all += node.slabs();
+      }
+      return all;
     }
 
     long objects() {
-      return nodes.stream().mapToLong(SlabCache.Node::totalObjects).sum();
+      long all = 0;
+      for (SlabCache.Node node : nodes) {
+        all += node.totalObjects();
+      }
+      return all;
     }
 
     long uncounted() {
@@ -100,11 +113,14 @@ final class NodeCounters {
       UnlistedSlabs unlisted,
       Set<Long> excused,
       Map<SlabCache, Long> missing) {
-    if (!shares.stream().allMatch(Share::isCounted)) {
-      return;
+    long more = 0;
+    for (Share share : shares) {
+      if (!share.isCounted()) {
+        return;
+      }
+      more += Math.max(0, share.uncounted());
     }
     int cpus = kernel.perCpu().cpus().size();
-    long more = shares.stream().mapToLong(Share::uncounted).filter(slabs -> slabs > 0).sum();
     boolean isBuilt = unlisted.explains(cache, more, cpus);
     if (isBuilt) {
       excused.addAll(unlisted.excused(cache, more));

@@ -43,29 +43,47 @@ record PageShape(
   /// What tells one kind of page from others.
   sealed interface Mark {
     /// A bit of the flags word.
-    record FlagBit(int bit) implements Mark {}
+    record FlagBit(int bit) implements Mark {
+      @Override
+      public boolean matches(long flags, int type) {
+        return (flags >>> bit & 1) != 0;
+      }
+    }
 
     /// The top byte of the page type (6.12 on).
-    record TypeByte(int value) implements Mark {}
+    record TypeByte(int value) implements Mark {
+      @Override
+      public boolean matches(long flags, int type) {
+        return type >>> 24 == value;
+      }
+    }
 
     /// Bits cleared from all-ones below a base mask (4.18 to 6.11).
-    record ClearedBit(int base, int bit) implements Mark {}
+    record ClearedBit(int base, int bit) implements Mark {
+      @Override
+      public boolean matches(long flags, int type) {
+        return (type & (base | bit)) == base;
+      }
+    }
 
     /// A magic map count (before 4.18).
-    record MapCount(int value) implements Mark {}
+    record MapCount(int value) implements Mark {
+      @Override
+      public boolean matches(long flags, int type) {
+        return type == value;
+      }
+    }
 
     /// Not known.
-    record None() implements Mark {}
-
-    default boolean matches(long flags, int type) {
-      return switch (this) {
-        case FlagBit(int bit) -> (flags >>> bit & 1) != 0;
-        case TypeByte(int value) -> type >>> 24 == value;
-        case ClearedBit(int base, int bit) -> (type & (base | bit)) == base;
-        case MapCount(int value) -> type == value;
-        case None _ -> false;
-      };
+    record None() implements Mark {
+      @Override
+      public boolean matches(long flags, int type) {
+        return false;
+      }
     }
+
+    /// Whether a descriptor's words are those of such a page.
+    boolean matches(long flags, int type);
   }
 
   /// Takes the shape from VMCOREINFO and the types.

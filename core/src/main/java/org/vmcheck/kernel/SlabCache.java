@@ -47,6 +47,17 @@ public record SlabCache(
     nodes = List.copyOf(nodes);
   }
 
+  /// A dump has one state of each cache: the address tells them apart, at the price of one word.
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof SlabCache cache && address == cache.address;
+  }
+
+  @Override
+  public int hashCode() {
+    return Long.hashCode(address);
+  }
+
   /// The allocators that have caches.
   public enum Allocator {
     SLUB,

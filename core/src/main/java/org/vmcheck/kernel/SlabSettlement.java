@@ -2,7 +2,6 @@ package org.vmcheck.kernel;
 
 import java.util.ArrayList;
 import java.util.BitSet;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -146,10 +145,7 @@ final class SlabSettlement {
                         ? "kmem_cache_destroy took the cache off slab_caches: it waits for a"
                             + " grace period, or objects of it were still in use"
                         : "slab_caches is broken before it")));
-    faults.sort(
-        Comparator.<SlabFault, String>comparing(f -> f.cache() == null ? "" : f.cache().name())
-            .thenComparing(SlabFault::address, Long::compareUnsigned)
-            .thenComparing(SlabFault::toString));
+    faults.sort(SlabSettlement::inOrder);
     return new SlabSurvey(
         vote,
         tallies,
@@ -166,6 +162,18 @@ final class SlabSettlement {
         kfence,
         pending,
         finished);
+  }
+
+  private static int inOrder(SlabFault one, SlabFault other) {
+    int byCache = nameOfCache(one).compareTo(nameOfCache(other));
+    int byAddress = Long.compareUnsigned(one.address(), other.address());
+    return byCache != 0
+        ? byCache
+        : byAddress != 0 ? byAddress : one.toString().compareTo(other.toString());
+  }
+
+  private static String nameOfCache(SlabFault fault) {
+    return fault.cache() == null ? "" : fault.cache().name();
   }
 
   /// Slabs that are full or frozen on a node's partial list: the kernel takes a slab's freelist

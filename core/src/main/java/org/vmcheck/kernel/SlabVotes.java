@@ -13,6 +13,10 @@ record SlabVotes(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places)
   /// something.
   private static final int MIN_MARKED = 4;
 
+  /// By how many votes one form must lead before the others are not asked: by chance a wrong one
+  /// gets none of them.
+  private static final int DECISIVE = 64;
+
   /// How this kernel keeps the slabs on CPUs' partial lists: frozen up to 6.7, not frozen from 6.8
   /// on (Linux 8cd3fa428b56 "slub: Delay freezing of partial slabs"). No member tells; the slabs
   /// do.
@@ -22,7 +26,8 @@ record SlabVotes(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places)
     UNKNOWN
   }
 
-  /// Lets every slab on a list vote: under which form does the first free pointer make sense?
+  /// Lets the slabs on lists vote, until one form is far ahead: under which does the first free
+  /// pointer make sense?
   FreelistDecoder.Vote vote() {
     if (!descriptors.layout().isHardened()) {
       return new FreelistDecoder.Vote(FreelistDecoder.PLAIN, 0, 0, 0);
@@ -35,6 +40,9 @@ record SlabVotes(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places)
       Slab slab = descriptors.readSlab(entry.getKey());
       if (slab == null) {
         continue;
+      }
+      if (Math.abs(plain - swapped) >= DECISIVE) {
+        break;
       }
       SlabPlace place = entry.getValue().getFirst();
       long head = place.cpuFreelist() != 0 ? place.cpuFreelist() : slab.freelist();
