@@ -50,6 +50,7 @@ import org.vmcheck.debuginfo.Vmlinux;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.OpenOptions;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.finding.CheckOutcome;
@@ -319,7 +320,7 @@ class FuzzTest {
   private static void read(List<Path> files) throws IOException {
     OpenOptions options = new OpenOptions(directory, 1 << 20, (what, done, total) -> {});
     try (Dump dump = Dumps.open(files, options)) {
-      byte[] page = new byte[dump.memory().pageSize()];
+      PageBuffer page = PageBuffer.of(dump.memory());
       for (long pfn = 0; pfn < 16; pfn++) {
         dump.memory().read(pfn);
         dump.memory().readInto(pfn, page);

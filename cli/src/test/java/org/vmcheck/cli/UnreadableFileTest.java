@@ -24,6 +24,7 @@ import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.OpenOptions;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PageSweep;
 import org.vmcheck.testing.Bytes;
@@ -195,16 +196,18 @@ class UnreadableFileTest {
         Dump dump = Dumps.open(file);
         FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
       // Compiled code meets a lost map in another way than the interpreter.
-      byte[] page = new byte[4096];
+      PageBuffer page = PageBuffer.of(dump.memory());
       for (int i = 0; i < 400 * FRAMES; i++) {
         dump.memory().readInto(i % FRAMES, page);
       }
       long end = form.spans.get(FRAMES / 2).offset / FailingDevice.BLOCK * FailingDevice.BLOCK;
       channel.truncate(end);
 
+      // What was read ahead is still known.
+      PageBuffer fresh = PageBuffer.of(dump.memory());
       for (int pfn = 0; pfn < FRAMES; pfn++) {
         Span span = form.spans.get(pfn);
-        assertThat(dump.memory().readInto(pfn, page))
+        assertThat(dump.memory().readInto(pfn, fresh))
             .as("frame " + pfn)
             .isInstanceOf(span.end() <= end ? PageRead.Present.class : PageRead.Unreadable.class);
       }

@@ -402,12 +402,12 @@ final class ElfDump implements Dump, PhysicalMemory {
   }
 
   @Override
-  public PageRead readInto(long pfn, byte[] page) {
+  public PageRead readInto(long pfn, PageBuffer page) {
     return read(pfn, page);
   }
 
   /// @param into where to copy the page; null for a view of the file where that is possible
-  private PageRead read(long pfn, byte[] into) {
+  private PageRead read(long pfn, PageBuffer into) {
     if (pfn < 0 || pfn > lastPfn) {
       return new PageRead.NotInDump(pfn);
     }
@@ -425,9 +425,8 @@ final class ElfDump implements Dump, PhysicalMemory {
           MappedFile.settle();
           return new PageRead.Present(bytes);
         }
-        source.copy(fileOffset, into, pageSize);
-        MappedFile.settle();
-        return new PageRead.Present(MemorySegment.ofArray(into));
+        source.copy(fileOffset, into.bytes(), pageSize, into.ahead());
+        return into.present();
       }
       if (i >= 0 && paddr >= storedEnds[i] && paddr + pageSize <= ends[i]) {
         return new PageRead.Excluded(pfn);
@@ -452,7 +451,7 @@ final class ElfDump implements Dump, PhysicalMemory {
 
   /// A page that no piece stores whole: put together from several, or else the reason it is not
   /// there.
-  private PageRead readPartial(long pfn, long paddr, int firstPiece, byte[] into)
+  private PageRead readPartial(long pfn, long paddr, int firstPiece, PageBuffer into)
       throws IOException {
     MemorySegment page = null;
     long covered = 0;
@@ -467,7 +466,7 @@ final class ElfDump implements Dump, PhysicalMemory {
       excluded |= storedTo < to;
       if (from < storedTo) {
         if (page == null) {
-          page = MemorySegment.ofArray(into == null ? new byte[pageSize] : into);
+          page = MemorySegment.ofArray(into == null ? new byte[pageSize] : into.bytes());
         }
         long offset = fileOffsets[i] + (from - starts[i]);
         if (source.available(offset, storedTo - from) < storedTo - from) {

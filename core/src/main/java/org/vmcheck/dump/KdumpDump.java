@@ -355,12 +355,17 @@ final class KdumpDump implements Dump, PhysicalMemory {
   }
 
   @Override
-  public PageRead readInto(long pfn, byte[] page) {
+  public PageRead readInto(long pfn, PageBuffer page) {
+    PageRead.Present cached = cache.get(pfn);
+    if (cached != null) {
+      MemorySegment.copy(cached.bytes(), ValueLayout.JAVA_BYTE, 0, page.bytes(), 0, pageSize());
+      return page.present();
+    }
     return read(pfn, page);
   }
 
   /// @param into where to decode the page; null for a new array
-  private PageRead read(long pfn, byte[] into) {
+  private PageRead read(long pfn, PageBuffer into) {
     long at = header.descriptorTableOffset();
     try {
       Location location = locate(pfn);
@@ -521,7 +526,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     return new Location.At(part, offset, (int) size, flags);
   }
 
-  private PageRead decode(long pfn, Location.At at, byte[] into) throws IOException {
+  private PageRead decode(long pfn, Location.At at, PageBuffer into) throws IOException {
     MemorySegment stored = at.part.source().slice(at.offset, at.byteCount);
     int blockSize = header.blockSize();
     if (at.codecFlags == 0) {
@@ -530,8 +535,8 @@ final class KdumpDump implements Dump, PhysicalMemory {
         MappedFile.touch(stored);
         return new PageRead.Present(stored);
       }
-      MemorySegment.copy(stored, ValueLayout.JAVA_BYTE, 0, into, 0, blockSize);
-      return new PageRead.Present(MemorySegment.ofArray(into));
+      MemorySegment.copy(stored, ValueLayout.JAVA_BYTE, 0, into.bytes(), 0, blockSize);
+      return into.present();
     }
     byte[] scratch = SCRATCH.get();
     if (scratch.length < at.byteCount) {
@@ -540,7 +545,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     }
     // Codecs may be native code, which must never see the map: they get a copy.
     MemorySegment.copy(stored, ValueLayout.JAVA_BYTE, 0, scratch, 0, at.byteCount);
-    byte[] page = into == null ? new byte[blockSize] : into;
+    byte[] page = into == null ? new byte[blockSize] : into.bytes();
     PageCodec codec = Codecs.byFlag(at.codecFlags).orElseThrow();
     try {
       codec.decode(scratch, at.byteCount, page, blockSize);

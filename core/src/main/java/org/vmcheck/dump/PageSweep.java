@@ -114,7 +114,7 @@ public final class PageSweep {
   /// @return pages decoded, pages unreadable
   private long[] work() {
     PhysicalMemory memory = dump.memory();
-    byte[] page = new byte[memory.pageSize()];
+    PageBuffer page = PageBuffer.of(memory);
     long stored = dump.container().pages().stored();
     long decoded = 0;
     long unreadable = 0;

@@ -15,17 +15,17 @@ public interface PhysicalMemory {
   /// Reads one page; any number is allowed.
   PageRead read(long pfn);
 
-  /// Reads one page past any cache, for sweeps over the whole dump.
+  /// Reads one page and keeps it in no cache, for sweeps over the whole dump.
   ///
-  /// @param page at least one page, into which the bytes are put
-  /// @return if present, a view of `page`
-  default PageRead readInto(long pfn, byte[] page) {
+  /// @param page into which the bytes are put
+  /// @return if present, [PageBuffer#present]
+  default PageRead readInto(long pfn, PageBuffer page) {
     PageRead read = read(pfn);
     if (!(read instanceof PageRead.Present(MemorySegment bytes))) {
       return read;
     }
-    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, page, 0, pageSize());
-    return new PageRead.Present(MemorySegment.ofArray(page));
+    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, page.bytes(), 0, pageSize());
+    return page.present();
   }
 
   /// The first frame at or after `pfn` that the dump says it stores, or -1 if there is none. What a

@@ -21,9 +21,13 @@ public interface ByteSource {
 
   /// Puts `byteCount` bytes from `offset` at the start of an array.
   ///
+  /// A lost map is raised here and no later ([MappedFile#settle]).
+  ///
+  /// @param ahead may be used to read them
   /// @throws MalformedFileException if the range leaves the file
-  default void copy(long offset, byte[] into, int byteCount) throws IOException {
+  default void copy(long offset, byte[] into, int byteCount, ReadAhead ahead) throws IOException {
     MemorySegment.copy(slice(offset, byteCount), ValueLayout.JAVA_BYTE, 0, into, 0, byteCount);
+    MappedFile.settle();
   }
 
   /// How many of the bytes from `offset` on are really there, at most `byteCount`: all of them in a

@@ -117,6 +117,11 @@ public final class ByteView {
     };
   }
 
+  /// A copy of all of it.
+  public byte[] bytes() {
+    return bytes(0, Math.toIntExact(size()));
+  }
+
   public byte[] bytes(long offset, int byteCount) {
     byte[] copy = new byte[byteCount];
     MemorySegment.copy(segment, ValueLayout.JAVA_BYTE, offset, copy, 0, byteCount);

@@ -59,13 +59,16 @@ public final class MappedFile implements ByteSource, AutoCloseable {
 
   private final Arena arena;
   private final MemorySegment map;
+  private final FileChannel channel;
 
   /// Which file it is, whatever its name says later; null where the system does not tell.
   private final Object key;
 
-  private MappedFile(Path path, String name, Arena arena, MemorySegment map, Object key) {
+  private MappedFile(
+      Path path, String name, FileChannel channel, Arena arena, MemorySegment map, Object key) {
     this.path = path;
     this.name = name;
+    this.channel = channel;
     this.arena = arena;
     this.map = map;
     this.key = key;
@@ -79,22 +82,26 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   }
 
   /// @param name what messages call the file
-  @SuppressWarnings("MustBeClosedChecker") // the arena lives as long as the file, which closes it
+  @SuppressWarnings("MustBeClosedChecker") // both live as long as the file, which closes them
   public static MappedFile open(Path path, String name) throws IOException {
     requireMappable(path);
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+    Arena arena = Arena.ofShared();
+    FileChannel channel = null;
+    try {
+      channel = FileChannel.open(path, StandardOpenOption.READ);
       long size = channel.size();
-      Arena arena = Arena.ofShared();
-      try {
-        MemorySegment map =
-            size == 0 ? MemorySegment.NULL : channel.map(MapMode.READ_ONLY, 0, size, arena);
-        return new MappedFile(path, name, arena, map, attributes(path).fileKey());
-      } catch (IOException | RuntimeException failure) {
-        arena.close();
-        throw failure;
+      MemorySegment map =
+          size == 0 ? MemorySegment.NULL : channel.map(MapMode.READ_ONLY, 0, size, arena);
+      return new MappedFile(path, name, channel, arena, map, attributes(path).fileKey());
+    } catch (IOException | RuntimeException failure) {
+      arena.close();
+      if (channel != null) {
+        channel.close();
       }
-    } catch (AccessDeniedException denied) {
-      throw new AccessDeniedException(path.toString(), null, "permission denied");
+      if (failure instanceof AccessDeniedException) {
+        throw new AccessDeniedException(path.toString(), null, "permission denied");
+      }
+      throw failure;
     }
   }
 
@@ -157,14 +164,32 @@ public final class MappedFile implements ByteSource, AutoCloseable {
     return map.asSlice(offset, byteCount);
   }
 
-  /// A walk over all slabs copies each of their pages: without a view of each.
+  /// A walk over all slabs copies each of their pages: not through the map, and without a view of
+  /// each. What cannot be read this way is asked of the map, which tells why.
   @Override
-  public void copy(long offset, byte[] into, int byteCount) throws MalformedFileException {
+  public void copy(long offset, byte[] into, int byteCount, ReadAhead ahead)
+      throws MalformedFileException {
+    requireInside(offset, byteCount);
+    try {
+      if (ahead.copy(channel, offset, into, byteCount)) {
+        return;
+      }
+    } catch (IOException _) {
+      // Also where the thread was interrupted, which closes the channel and leaves the map.
+    }
     claim(offset, byteCount);
     MemorySegment.copy(map, ValueLayout.JAVA_BYTE, offset, into, 0, byteCount);
+    settle();
   }
 
   private void claim(long offset, long byteCount) throws MalformedFileException {
+    requireInside(offset, byteCount);
+    if (map.byteSize() > RESIDENT_LIMIT) {
+      countTouched(offset, byteCount);
+    }
+  }
+
+  private void requireInside(long offset, long byteCount) throws MalformedFileException {
     if (offset < 0 || byteCount < 0 || offset > map.byteSize() - byteCount) {
       throw MalformedFileException.field(
           name(),
@@ -227,6 +252,11 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   public void close() {
     if (arena.scope().isAlive()) {
       arena.close();
+    }
+    try {
+      channel.close();
+    } catch (IOException _) {
+      // It was only read.
     }
   }
 }

@@ -10,6 +10,7 @@ import java.util.OptionalLong;
 import java.util.TreeSet;
 import org.vmcheck.debuginfo.KallsymsSearch;
 import org.vmcheck.debuginfo.Symbols;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
@@ -236,7 +237,7 @@ final class KallsymsFinder {
 
   private List<Long> traces(long firstPfn, long endPfn) {
     List<Long> found = new ArrayList<>();
-    byte[] page = new byte[memory.pageSize()];
+    PageBuffer page = PageBuffer.of(memory);
     for (long pfn = memory.nextStored(firstPfn);
         pfn >= 0 && pfn < endPfn;
         pfn = memory.nextStored(pfn + 1)) {

@@ -57,10 +57,10 @@ record KfencePool(long start, long end) {
     ByteView second = descriptor(kernel, memMap, pfn + 1);
     return first != null
         && second != null
-        && memMap.isSlabHead(pfn, first.segment(), 0)
+        && memMap.isSlabHead(pfn, first.bytes(), 0)
         && slots.mayBe(memMap.descriptor(pfn), first)
-        && !memMap.isSlabHead(pfn + 1, second.segment(), 0)
-        && !memMap.isTail(second.segment(), 0);
+        && !memMap.isSlabHead(pfn + 1, second.bytes(), 0)
+        && !memMap.isTail(second.bytes(), 0);
   }
 
   private static ByteView descriptor(Kernel kernel, MemMap memMap, long pfn) {

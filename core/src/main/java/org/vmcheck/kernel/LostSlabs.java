@@ -1,6 +1,5 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -68,7 +67,7 @@ final class LostSlabs {
     }
     Search search = new Search(missing.keySet());
     if (!missing.isEmpty()) {
-      memMap.stream(0, memMap.endPfn(), search);
+      memMap.stream(0, memMap.endPfn(), search, memMap.newBuffer());
     }
     for (Map.Entry<Long, List<Slab>> entry : search.found.entrySet()) {
       if (entry.getValue().size() <= missing.get(entry.getKey())) {
@@ -114,7 +113,7 @@ final class LostSlabs {
                   instanceof MemoryRead.Bytes(ByteView view))) {
             return;
           }
-          MemorySegment bytes = view.segment();
+          byte[] bytes = view.bytes();
           if (memMap.isWiped(bytes, 0)) {
             wipedOnLists.put(address, place);
           } else if (place.cache().isSane()
@@ -204,7 +203,7 @@ final class LostSlabs {
   private Slab slabAgain(Slab slab, SlabCache as) {
     return memory.read(slab.address(), memMap.shape().size())
             instanceof MemoryRead.Bytes(ByteView view)
-        ? Slab.of(layout, as, slab.address(), slab.pfn(), slab.base(), view.segment(), 0)
+        ? Slab.of(layout, as, slab.address(), slab.pfn(), slab.base(), view.bytes(), 0)
         : null;
   }
 
@@ -285,7 +284,7 @@ final class LostSlabs {
     public void unreadable(long firstPfn, long count) {}
 
     @Override
-    public void page(long pfn, MemorySegment bytes, long at) {
+    public void page(long pfn, byte[] bytes, int at) {
       long owner = MemMap.word(bytes, at + layout.slabCacheAt());
       if (owner == 0) {
         if (wiped.size() < MAX_CANDIDATES

@@ -1,12 +1,11 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.Translated;
@@ -17,18 +16,15 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// Safe for use by several threads at once.
 public final class MemMap {
-  private static final ValueLayout.OfLong WORD =
-      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-  private static final ValueLayout.OfInt HALF =
-      ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  // Views of arrays: where only the quick compiler runs, these are ten times as fast as views of
+  // memory segments, so that a copy pays for the 64 descriptors of a page.
+  private static final VarHandle WORD =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+  private static final VarHandle HALF =
+      MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
 
   /// Bits of `slab.counters` that hold the number of objects (little endian).
   private static final int OBJECTS_OF_SLAB = 0x7fff_0000;
-
-  private static final VarHandle WORD_OF_ARRAY =
-      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
-  private static final VarHandle HALF_OF_ARRAY =
-      MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
 
   private final Kernel kernel;
   private final VirtualMemory memory;
@@ -112,9 +108,9 @@ public final class MemMap {
 
   /// Receives descriptors while the array is streamed.
   interface Visitor {
-    /// @param bytes memory that holds the descriptor
-    /// @param at offset of the descriptor in it
-    void page(long pfn, MemorySegment bytes, long at);
+    /// @param bytes hold the descriptor, until this returns
+    /// @param at its offset in them
+    void page(long pfn, byte[] bytes, int at);
 
     /// Frames whose descriptors cannot be read although the kernel had them.
     void unreadable(long firstPfn, long count);
@@ -122,21 +118,25 @@ public final class MemMap {
 
   /// Streams the descriptors of a range of frames in order. Ranges that the kernel never mapped
   /// (holes) are passed over in silence.
-  void stream(long firstPfn, long endOfRange, Visitor visitor) {
-    stream(firstPfn, endOfRange, visitor, false);
+  ///
+  /// @param page of the caller, who may stream one range after the other
+  void stream(long firstPfn, long endOfRange, Visitor visitor, PageBuffer page) {
+    stream(firstPfn, endOfRange, visitor, page, false);
+  }
+
+  PageBuffer newBuffer() {
+    return PageBuffer.of(memory.physical());
   }
 
   /// The same, but shows only descriptors that carry the mark of a slab: most frames do not.
-  void streamMarkedAsSlab(long firstPfn, long endOfRange, Visitor visitor) {
-    stream(firstPfn, endOfRange, visitor, true);
+  void streamMarkedAsSlab(long firstPfn, long endOfRange, Visitor visitor, PageBuffer page) {
+    stream(firstPfn, endOfRange, visitor, page, true);
   }
 
-  private void stream(long firstPfn, long endOfRange, Visitor visitor, boolean onlySlabs) {
+  private void stream(
+      long firstPfn, long endOfRange, Visitor visitor, PageBuffer page, boolean onlySlabs) {
     int pageSize = memory.physical().pageSize();
-    byte[] straddling = new byte[shape.size()];
-    // Words of an array are read ten times as fast as those of the map where only the quick
-    // compiler runs, so that one copy pays for the 64 descriptors of a page.
-    byte[] copy = new byte[onlySlabs ? pageSize : 0];
+    byte[] bytes = page.bytes();
     long pfn = firstPfn;
     while (pfn < endOfRange) {
       long endOfRun = endOfRange;
@@ -149,8 +149,7 @@ public final class MemMap {
       }
       long vaddr = descriptor(pfn);
       int inPage = (int) (vaddr & (pageSize - 1));
-      MemorySegment page = memory.pageOrNull(vaddr);
-      if (page == null) {
+      if (!memory.copyPage(vaddr, page)) {
         long next = pfn + descriptorsInGap(vaddr, pageSize);
         long gapEnd = Math.min(endOfRun, Math.max(pfn + 1, next));
         if (!(memory.translate(vaddr) instanceof Translated.NotMapped)) {
@@ -159,13 +158,10 @@ public final class MemMap {
         pfn = gapEnd;
         continue;
       }
-      if (onlySlabs) {
-        MemorySegment.copy(page, ValueLayout.JAVA_BYTE, 0, copy, 0, pageSize);
-      }
       int at = inPage;
       for (; at + shape.size() <= pageSize && pfn < endOfRun; at += shape.size()) {
-        if (!onlySlabs || isMarkedAsSlab(copy, at)) {
-          visitor.page(pfn, page, at);
+        if (!onlySlabs || isMarkedAsSlab(bytes, at)) {
+          visitor.page(pfn, bytes, at);
         }
         pfn++;
       }
@@ -173,9 +169,10 @@ public final class MemMap {
         // A descriptor that lies across two pages (sizes that are no power of two).
         switch (memory.read(descriptor(pfn), shape.size())) {
           case MemoryRead.Bytes(var view) -> {
-            MemorySegment.copy(
-                view.segment(), ValueLayout.JAVA_BYTE, 0, straddling, 0, straddling.length);
-            visitor.page(pfn, MemorySegment.ofArray(straddling), 0);
+            byte[] straddling = view.bytes();
+            if (!onlySlabs || isMarkedAsSlab(straddling, 0)) {
+              visitor.page(pfn, straddling, 0);
+            }
           }
           case MemoryRead.Missing _ -> visitor.unreadable(pfn, 1);
           // Where the next page was never mapped, a hole begins.
@@ -196,41 +193,37 @@ public final class MemMap {
     return (end - vaddr + shape.size() - 1) / shape.size();
   }
 
-  private boolean isMarkedAsSlab(byte[] bytes, int at) {
-    return shape
-        .slab()
-        .matches(
-            (long) WORD_OF_ARRAY.get(bytes, at + shape.flagsAt()),
-            shape.typeAt() < 0 ? -1 : (int) HALF_OF_ARRAY.get(bytes, at + shape.typeAt()));
+  static long word(byte[] bytes, int at) {
+    return (long) WORD.get(bytes, at);
   }
 
-  static long word(MemorySegment bytes, long at) {
-    return bytes.get(WORD, at);
+  private static int half(byte[] bytes, int at) {
+    return (int) HALF.get(bytes, at);
   }
 
-  long flags(MemorySegment bytes, long at) {
-    return bytes.get(WORD, at + shape.flagsAt());
+  long flags(byte[] bytes, int at) {
+    return word(bytes, at + shape.flagsAt());
   }
 
-  int type(MemorySegment bytes, long at) {
-    return shape.typeAt() < 0 ? -1 : bytes.get(HALF, at + shape.typeAt());
+  int type(byte[] bytes, int at) {
+    return shape.typeAt() < 0 ? -1 : half(bytes, at + shape.typeAt());
   }
 
-  boolean isTail(MemorySegment bytes, long at) {
-    return (bytes.get(WORD, at + shape.compoundAt()) & 1) != 0;
+  boolean isTail(byte[] bytes, int at) {
+    return (word(bytes, at + shape.compoundAt()) & 1) != 0;
   }
 
   /// Whether this is the first descriptor of a slab. The kernel marks only heads; a tail's word
   /// that leads to no descriptor before this one is no tail's, but a damaged link that lies over
   /// it.
-  boolean isSlabHead(long pfn, MemorySegment bytes, long at) {
+  boolean isSlabHead(long pfn, byte[] bytes, int at) {
     if (!shape.slab().matches(flags(bytes, at), type(bytes, at))) {
       return false;
     }
     if (!isTail(bytes, at)) {
       return true;
     }
-    long head = headOf(pfn, bytes.get(WORD, at + shape.compoundAt()));
+    long head = headOf(pfn, word(bytes, at + shape.compoundAt()));
     return head < 0 || head >= pfn;
   }
 
@@ -247,7 +240,7 @@ public final class MemMap {
   /// @param bytes memory that holds the head's descriptor
   /// @param at its offset
   /// @return null if all agree, or cannot be read
-  BadWord checkCompound(long pfn, int order, MemorySegment bytes, long at) {
+  BadWord checkCompound(long pfn, int order, byte[] bytes, int at) {
     long head = descriptor(pfn);
     if (shape.headMask() != 0 && (flags(bytes, at) & shape.headMask()) == 0) {
       return new BadWord(
@@ -257,18 +250,18 @@ public final class MemMap {
           "flags",
           "PG_head is not set on the first of %d pages".formatted(1 << order));
     }
-    MemorySegment all = bytes;
-    long start = at;
-    long byteCount = (long) shape.size() << order;
-    if (at + byteCount > bytes.byteSize()) {
-      if (!(memory.read(head, (int) byteCount) instanceof MemoryRead.Bytes(var view))) {
+    byte[] all = bytes;
+    int start = at;
+    int byteCount = shape.size() << order;
+    if (at + byteCount > bytes.length) {
+      if (!(memory.read(head, byteCount) instanceof MemoryRead.Bytes(var view))) {
         return null;
       }
-      all = view.segment();
+      all = view.bytes();
       start = 0;
     }
     for (int i = 1; i < 1 << order; i++) {
-      long word = all.get(WORD, start + (long) i * shape.size() + shape.compoundAt());
+      long word = word(all, start + i * shape.size() + shape.compoundAt());
       if (word != (head | 1) && ((word & 1) == 0 || headOf(pfn + i, word) != pfn)) {
         return new BadWord(
             pfn + i,
@@ -280,12 +273,12 @@ public final class MemMap {
       }
     }
     if (shape.orderAt() >= 0) {
-      int told = all.get(ValueLayout.JAVA_BYTE, start + shape.orderAt()) & 0xff;
+      int told = all[start + shape.orderAt()] & 0xff;
       if (told != order) {
         return new BadWord(
             pfn + 1,
             head + shape.orderAt(),
-            all.get(WORD, start + shape.orderAt()),
+            word(all, start + shape.orderAt()),
             "the order",
             "it is %d, and the slab's objects fill order %d".formatted(told, order));
       }
@@ -298,34 +291,34 @@ public final class MemMap {
   ///
   /// @param bytes memory that holds its descriptor
   /// @param at its offset
-  Slab ofWholeOrder(Slab slab, MemorySegment bytes, long at) {
+  Slab ofWholeOrder(Slab slab, byte[] bytes, int at) {
     int order = slab.cache().order();
     if (slab.order() >= order || shape.orderAt() < 0 || shape.headMask() == 0) {
       return slab;
     }
-    long byteCount = (long) shape.size() << order;
+    int byteCount = shape.size() << order;
     boolean isThere =
-        at + byteCount <= bytes.byteSize()
-            || memory.read(slab.address(), (int) byteCount) instanceof MemoryRead.Bytes;
+        at + byteCount <= bytes.length
+            || memory.read(slab.address(), byteCount) instanceof MemoryRead.Bytes;
     return isThere && checkCompound(slab.pfn(), order, bytes, at) == null
         ? slab.withOrder(order)
         : slab;
   }
 
-  boolean isMarkedAsSlab(MemorySegment bytes, long at) {
+  boolean isMarkedAsSlab(byte[] bytes, int at) {
     return shape.slab().matches(flags(bytes, at), type(bytes, at));
   }
 
-  boolean isFreeBlock(MemorySegment bytes, long at) {
+  boolean isFreeBlock(byte[] bytes, int at) {
     return shape.buddy().matches(flags(bytes, at), type(bytes, at));
   }
 
   /// Whether a descriptor is all zeros, which the kernel makes none: it counts map counts from -1
   /// and keeps what uses a page in the same word.
-  boolean isWiped(MemorySegment bytes, long at) {
+  boolean isWiped(byte[] bytes, int at) {
     long all = 0;
     for (int i = 0; i + 8 <= shape.size(); i += 8) {
-      all |= bytes.get(WORD, at + i);
+      all |= word(bytes, at + i);
     }
     return all == 0;
   }
@@ -342,11 +335,11 @@ public final class MemMap {
   /// The frame of the head of the compound page that a frame belongs to; the frame itself if it is
   /// no tail, -1 if the descriptor cannot be read.
   public long head(long pfn) {
-    MemorySegment bytes = descriptorBytes(pfn);
+    byte[] bytes = descriptorBytes(pfn);
     if (bytes == null) {
       return -1;
     }
-    long word = bytes.get(WORD, shape.compoundAt());
+    long word = word(bytes, shape.compoundAt());
     if ((word & 1) == 0) {
       return pfn;
     }
@@ -366,19 +359,19 @@ public final class MemMap {
 
   /// Whether the hardware gave the page up (PG_hwpoison).
   boolean isHwPoison(long pfn) {
-    MemorySegment bytes = descriptorBytes(pfn);
+    byte[] bytes = descriptorBytes(pfn);
     return bytes != null
         && shape.hwPoisonBit() >= 0
         && (flags(bytes, 0) >>> shape.hwPoisonBit() & 1) != 0;
   }
 
   /// The descriptor's bytes, or null.
-  private MemorySegment descriptorBytes(long pfn) {
+  private byte[] descriptorBytes(long pfn) {
     if (pfn < 0 || pfn >= endPfn) {
       return null;
     }
     return memory.read(descriptor(pfn), shape.size()) instanceof MemoryRead.Bytes(var view)
-        ? view.segment()
+        ? view.bytes()
         : null;
   }
 
@@ -390,7 +383,7 @@ public final class MemMap {
 
   /// What the kernel's descriptor says of a page.
   public PageState state(long pfn) {
-    MemorySegment bytes = descriptorBytes(pfn);
+    byte[] bytes = descriptorBytes(pfn);
     if (bytes == null) {
       return new PageState(PageState.Kind.UNKNOWN, pfn, 0);
     }
@@ -400,19 +393,20 @@ public final class MemMap {
       head = pfn;
     }
     if (head != pfn) {
-      MemorySegment headBytes = descriptorBytes(head);
+      byte[] headBytes = descriptorBytes(head);
       if (headBytes == null) {
         return new PageState(PageState.Kind.UNKNOWN, head, 0);
       }
-      return new PageState(kind(headBytes), head, slabCache(headBytes));
+      return new PageState(kind(headBytes, 0), head, slabCache(headBytes));
     }
-    return new PageState(kind(bytes), pfn, slabCache(bytes));
+    return new PageState(kind(bytes, 0), pfn, slabCache(bytes));
   }
 
-  /// @param bytes one descriptor
-  PageState.Kind kind(MemorySegment bytes) {
-    long flags = flags(bytes, 0);
-    int type = type(bytes, 0);
+  /// @param bytes hold the descriptor
+  /// @param at its offset in them
+  PageState.Kind kind(byte[] bytes, int at) {
+    long flags = flags(bytes, at);
+    int type = type(bytes, at);
     if (shape.hwPoisonBit() >= 0 && (flags >>> shape.hwPoisonBit() & 1) != 0) {
       return PageState.Kind.HWPOISON;
     }
@@ -428,11 +422,11 @@ public final class MemMap {
     if (shape.table().matches(flags, type)) {
       return PageState.Kind.PAGE_TABLE;
     }
-    long mapping = shape.mappingAt() < 0 ? 0 : word(bytes, shape.mappingAt());
+    long mapping = shape.mappingAt() < 0 ? 0 : word(bytes, at + shape.mappingAt());
     if (shape.lruBit() >= 0 && (flags >>> shape.lruBit() & 1) != 0) {
       return (mapping & 1) != 0 ? PageState.Kind.ANONYMOUS : PageState.Kind.PAGE_CACHE;
     }
-    return references(bytes) == 0 ? PageState.Kind.FREE : PageState.Kind.KERNEL;
+    return references(bytes, at) == 0 ? PageState.Kind.FREE : PageState.Kind.KERNEL;
   }
 
   /// Whether a page frame looks as the page allocator hands it out for a slab: no use of it told by
@@ -444,7 +438,7 @@ public final class MemMap {
   /// @param references how many slabs of this kernel have: none where `alloc_frozen_pages` makes
   ///   them, else one
   boolean isJustAllocated(long pfn, int countersAt, int references) {
-    MemorySegment bytes = descriptorBytes(pfn);
+    byte[] bytes = descriptorBytes(pfn);
     if (bytes == null) {
       return false;
     }
@@ -459,13 +453,13 @@ public final class MemMap {
             || shape.typeAt() == countersAt
             || !(shape.slab() instanceof PageShape.Mark.FlagBit)
             || type(bytes, 0) == -1;
-    int counters = bytes.get(HALF, countersAt);
+    int counters = half(bytes, countersAt);
     boolean isUncounted =
         (counters & ~OBJECTS_OF_SLAB) == 0 || (counters == -1 && shape.typeAt() == countersAt);
     return (flags & used) == 0
         && isUnmapped
         && isUncounted
-        && references(bytes) == references
+        && references(bytes, 0) == references
         && (shape.lruAt() < 0
             || ListPoison.isInAllocated(
                 word(bytes, shape.lruAt()), word(bytes, shape.lruAt() + 8)));
@@ -473,15 +467,15 @@ public final class MemMap {
 
   /// How many references a page frame has; 1 where that is not known.
   int references(long pfn) {
-    MemorySegment bytes = descriptorBytes(pfn);
-    return bytes == null ? 1 : references(bytes);
+    byte[] bytes = descriptorBytes(pfn);
+    return bytes == null ? 1 : references(bytes, 0);
   }
 
-  private int references(MemorySegment bytes) {
-    return shape.refcountAt() < 0 ? 1 : bytes.get(HALF, shape.refcountAt());
+  private int references(byte[] bytes, int at) {
+    return shape.refcountAt() < 0 ? 1 : half(bytes, at + shape.refcountAt());
   }
 
-  private long slabCache(MemorySegment bytes) {
+  private long slabCache(byte[] bytes) {
     if (!shape.slab().matches(flags(bytes, 0), type(bytes, 0))) {
       return 0;
     }

@@ -1,6 +1,5 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -12,6 +11,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.Predicate;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
@@ -519,7 +519,7 @@ final class OldSlabSurvey {
               "0x%x is no page descriptor".formatted(address)));
       return 0;
     }
-    MemorySegment bytes = view.segment();
+    byte[] bytes = view.bytes();
     listed.add(address);
     if (!memMap.isSlabHead(pfn, bytes, 0)) {
       report(
@@ -602,7 +602,7 @@ final class OldSlabSurvey {
   }
 
   /// The slab that the descriptor at `at` tells of; its base is its first object.
-  private Slab read(SlabCache cache, long address, long pfn, MemorySegment bytes, long at) {
+  private Slab read(SlabCache cache, long address, long pfn, byte[] bytes, int at) {
     return new Slab(
         cache,
         address,
@@ -737,7 +737,7 @@ final class OldSlabSurvey {
           private boolean isEnough;
 
           @Override
-          public void page(long pfn, MemorySegment bytes, long at) {
+          public void page(long pfn, byte[] bytes, int at) {
             if (isEnough || !memMap.isSlabHead(pfn, bytes, at)) {
               return;
             }
@@ -750,7 +750,8 @@ final class OldSlabSurvey {
 
           @Override
           public void unreadable(long first, long count) {}
-        });
+        },
+        memMap.newBuffer());
   }
 
   private void places(SlabCache cache, Map<Long, List<SlabPlace>> places) {
@@ -838,7 +839,7 @@ final class OldSlabSurvey {
     MemMap.Visitor visitor =
         new MemMap.Visitor() {
           @Override
-          public void page(long pfn, MemorySegment bytes, long at) {
+          public void page(long pfn, byte[] bytes, int at) {
             if (!memMap.isSlabHead(pfn, bytes, at)) {
               return;
             }
@@ -857,16 +858,17 @@ final class OldSlabSurvey {
             unreadableDescriptors += count;
           }
         };
+    PageBuffer page = memMap.newBuffer();
     for (long first = 0; first < memMap.endPfn(); first += CHUNK) {
       if (isOver.getAsBoolean()) {
         return false;
       }
-      memMap.stream(first, Math.min(first + CHUNK, memMap.endPfn()), visitor);
+      memMap.stream(first, Math.min(first + CHUNK, memMap.endPfn()), visitor, page);
     }
     return true;
   }
 
-  private void unlisted(SlabCaches caches, long address, long pfn, MemorySegment bytes, long at) {
+  private void unlisted(SlabCaches caches, long address, long pfn, byte[] bytes, int at) {
     long owner = MemMap.word(bytes, at + layout.slabCacheAt());
     SlabCache cache = caches.byAddress().get(owner);
     if (cache == null && caches.isUnread(memory, memMap, owner)) {

@@ -1,11 +1,11 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 
@@ -54,10 +54,11 @@ public record PageCensus(
     long end = memMap.endPfn();
     long step = Math.max(RUN, (end + MAX_FRAMES - 1) / MAX_FRAMES * RUN);
     Taker taker = new Taker(kernel, memMap);
+    PageBuffer page = memMap.newBuffer();
     boolean over = false;
     for (long pfn = 0; pfn < end && !over; pfn += step) {
       taker.blockEnd = pfn;
-      memMap.stream(pfn, Math.min(pfn + RUN, end), taker);
+      memMap.stream(pfn, Math.min(pfn + RUN, end), taker, page);
       over = isOver.getAsBoolean();
     }
     return new PageCensus(
@@ -93,11 +94,11 @@ public record PageCensus(
     }
 
     @Override
-    public void page(long pfn, MemorySegment bytes, long at) {
+    public void page(long pfn, byte[] bytes, int at) {
       frames++;
       boolean freeBlock = pfn < blockEnd && blockKind == PageState.Kind.BUDDY;
       if (!freeBlock && !memMap.isTail(bytes, at)) {
-        head(pfn, bytes.asSlice(at, memMap.shape().size()));
+        head(pfn, bytes, at);
       }
       if (nextStored < pfn) {
         long next = memory.nextStored(pfn);
@@ -114,12 +115,12 @@ public record PageCensus(
       }
     }
 
-    private void head(long pfn, MemorySegment descriptor) {
-      blockKind = memMap.kind(descriptor);
+    private void head(long pfn, byte[] bytes, int at) {
+      blockKind = memMap.kind(bytes, at);
       blockEnd = pfn + 1;
       blockCache = "";
       if (blockKind == PageState.Kind.BUDDY && memMap.shape().privateAt() >= 0) {
-        long order = MemMap.word(descriptor, memMap.shape().privateAt());
+        long order = MemMap.word(bytes, at + memMap.shape().privateAt());
         if (order >= 0 && order <= MAX_ORDER) {
           blockEnd = pfn + (1L << order);
         }
@@ -129,7 +130,7 @@ public record PageCensus(
             kernel
                 .slabCaches()
                 .layout()
-                .map(layout -> MemMap.word(descriptor, layout.slabCacheAt()))
+                .map(layout -> MemMap.word(bytes, at + layout.slabCacheAt()))
                 .map(address -> kernel.slabCaches().byAddress().get(address))
                 .map(SlabCache::name)
                 .orElse("");

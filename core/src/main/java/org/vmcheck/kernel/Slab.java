@@ -1,7 +1,5 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
-
 /// One slab, as its descriptor tells.
 ///
 /// @param address of the descriptor
@@ -29,13 +27,7 @@ public record Slab(
 
   /// Reads the descriptor whose bytes start at `at`.
   static Slab of(
-      SlabLayout layout,
-      SlabCache cache,
-      long address,
-      long pfn,
-      long base,
-      MemorySegment bytes,
-      long at) {
+      SlabLayout layout, SlabCache cache, long address, long pfn, long base, byte[] bytes, int at) {
     // Bits 0-15 inuse, 16-30 objects, 31 frozen; what stands above belongs to others.
     int counters = (int) MemMap.word(bytes, at + layout.countersAt());
     int objects = counters >>> 16 & 0x7fff;

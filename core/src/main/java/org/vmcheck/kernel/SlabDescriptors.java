@@ -1,6 +1,5 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.io.ByteView;
@@ -54,7 +53,7 @@ record SlabDescriptors(
             instanceof MemoryRead.Bytes(ByteView view))) {
       return null;
     }
-    MemorySegment bytes = view.segment();
+    byte[] bytes = view.bytes();
     SlabCache cache = caches.byAddress().get(MemMap.word(bytes, layout.slabCacheAt()));
     return cache == null || !cache.isSane() || !memMap.isSlabHead(pfn, bytes, 0)
         ? null

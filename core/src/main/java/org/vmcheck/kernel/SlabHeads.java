@@ -1,6 +1,5 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -45,7 +44,7 @@ public record SlabHeads(List<Slab> slabs, List<Head> heads) {
         Math.min(endPfn, memMap.endPfn()),
         new MemMap.Visitor() {
           @Override
-          public void page(long pfn, MemorySegment bytes, long at) {
+          public void page(long pfn, byte[] bytes, int at) {
             SlabCache cache = caches.byAddress().get(MemMap.word(bytes, at + layout.slabCacheAt()));
             if (cache != null && cache.isSane() && memMap.isSlabHead(pfn, bytes, at)) {
               long base = memory.map().directMapAddress(pfn << 12);
@@ -57,7 +56,8 @@ public record SlabHeads(List<Slab> slabs, List<Head> heads) {
 
           @Override
           public void unreadable(long firstPfn, long count) {}
-        });
+        },
+        memMap.newBuffer());
     List<Head> heads = new ArrayList<>();
     for (Slab slab : slabs) {
       if (slab.freelist() != 0) {

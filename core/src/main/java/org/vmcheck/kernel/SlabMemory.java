@@ -4,6 +4,7 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 
@@ -21,12 +22,13 @@ public final class SlabMemory {
   private final PhysicalMemory physical;
   private final int pageShift;
   private PageRead[] pages = new PageRead[1];
-  private byte[][] buffers = new byte[1][];
+  private PageBuffer[] buffers = new PageBuffer[1];
   private Slab slab;
   private long firstPfn;
 
   public SlabMemory(PhysicalMemory physical) {
     this.physical = physical;
+    this.buffers[0] = PageBuffer.of(physical);
     this.pageShift = Integer.numberOfTrailingZeros(physical.pageSize());
   }
 
@@ -50,7 +52,7 @@ public final class SlabMemory {
     PageRead page = pages[index];
     if (page == null) {
       if (buffers[index] == null) {
-        buffers[index] = new byte[1 << pageShift];
+        buffers[index] = buffers[0].another();
       }
       page = physical.readInto(firstPfn + index, buffers[index]);
       pages[index] = page;
@@ -80,7 +82,7 @@ public final class SlabMemory {
     int index = (int) ((address - slab.base()) >>> pageShift);
     int at = (int) address & ((1 << pageShift) - 1);
     if (at <= (1 << pageShift) - 8) {
-      return (long) WORD.get(buffers[index], at);
+      return (long) WORD.get(buffers[index].bytes(), at);
     }
     long value = 0;
     for (int i = 7; i >= 0; i--) {
@@ -95,7 +97,7 @@ public final class SlabMemory {
     if (isReadable(address)) {
       for (int i = 0; i < 8; i++) {
         long at = address + i - slab.base();
-        buffers[(int) (at >>> pageShift)][(int) at & ((1 << pageShift) - 1)] =
+        buffers[(int) (at >>> pageShift)].bytes()[(int) at & ((1 << pageShift) - 1)] =
             (byte) (word >>> (8 * i));
       }
     }
@@ -105,6 +107,6 @@ public final class SlabMemory {
   public int u8(long address) {
     page(address);
     int index = (int) ((address - slab.base()) >>> pageShift);
-    return buffers[index][(int) address & ((1 << pageShift) - 1)] & 0xff;
+    return buffers[index].bytes()[(int) address & ((1 << pageShift) - 1)] & 0xff;
   }
 }

@@ -229,7 +229,7 @@ final class SlabPlaces {
         findings.found(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
         return;
       }
-      if (memMap.isWiped(page.segment(), 0)) {
+      if (memMap.isWiped(page.bytes(), 0)) {
         place(at, place);
         return; // Told of its descriptor; what followed is lost.
       }

@@ -1,6 +1,5 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashMap;
@@ -12,6 +11,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -124,15 +124,16 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
 
   /// In the thread that waited for this one.
   void rethrow() {
-    switch (failure) {
-      case null -> {}
-      case Error error -> throw error;
-      case RuntimeException bug -> throw bug;
-      default -> throw new IllegalStateException(failure);
+    if (failure instanceof Error error) {
+      throw error;
+    }
+    if (failure instanceof RuntimeException bug) {
+      throw bug;
     }
   }
 
   private void walk() {
+    PageBuffer page = memMap.newBuffer();
     while (true) {
       long first = nextPfn.getAndAdd(chunk);
       if (first >= memMap.endPfn()) {
@@ -142,7 +143,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
         finished = false;
         return;
       }
-      memMap.streamMarkedAsSlab(first, Math.min(first + chunk, memMap.endPfn()), this);
+      memMap.streamMarkedAsSlab(first, Math.min(first + chunk, memMap.endPfn()), this, page);
     }
   }
 
@@ -152,7 +153,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   }
 
   @Override
-  public void page(long pfn, MemorySegment bytes, long at) {
+  public void page(long pfn, byte[] bytes, int at) {
     if (!memMap.isSlabHead(pfn, bytes, at)) {
       if (pfn > firstOfSlab && pfn < endOfSlab) {
         long mark = memMap.descriptor(pfn) + memMap.slabMarkAt();
@@ -314,7 +315,10 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     boolean isFull =
         slab.inuse() == slab.objects() && slab.freelist() == 0 && countsFit && own.isClosed();
     boolean isOutOfUse =
-        isFull && !cpuSlab && !isOnFullList(where) && patterns.isOutOfUse(slab, slabMemory);
+        isFull
+            && !cpuSlab
+            && !isOn(where, SlabPlace.Kind.NODE_FULL)
+            && patterns.isOutOfUse(slab, slabMemory);
     checkPlace(slab, where, cpuSlab, isFull && !isOutOfUse);
     if (where.isEmpty() && !pending && !isOutOfUse) {
       unlisted.add(slab, own.isClosed(), findings.count() > faultsBefore, marks);
@@ -333,9 +337,9 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     return known;
   }
 
-  private static boolean isOnFullList(List<SlabPlace> where) {
+  private static boolean isOn(List<SlabPlace> where, SlabPlace.Kind kind) {
     for (SlabPlace place : where) {
-      if (place.kind() == SlabPlace.Kind.NODE_FULL) {
+      if (place.kind() == kind) {
         return true;
       }
     }
@@ -426,7 +430,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
                 "its page frame 0x%x is not in node %d".formatted(slab.pfn(), place.index())));
       }
     }
-    boolean onNodeList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.NODE_PARTIAL);
+    boolean onNodeList = isOn(where, SlabPlace.Kind.NODE_PARTIAL);
     long counters = slab.address() + layout.countersAt();
     if (cpuSlab && !slab.frozen()) {
       findings.found(
@@ -443,7 +447,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
                   ? "a slab on a node's list is frozen"
                   : "a slab on a node's partial list is full"));
     }
-    boolean onCpuList = where.stream().anyMatch(p -> p.kind() == SlabPlace.Kind.CPU_PARTIAL);
+    boolean onCpuList = isOn(where, SlabPlace.Kind.CPU_PARTIAL);
     if (onCpuList
         && where.size() == 1
         && onCpuPartial != SlabVotes.Frozen.UNKNOWN

@@ -1,6 +1,5 @@
 package org.vmcheck.kernel;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +20,7 @@ final class SlubPass {
   private static final int MAX_CHUNK = 1 << 15;
 
   /// Slabs crowd in a few places: only many small pieces share them evenly.
-  private static final int CHUNKS_PER_THREAD = 64;
+  private static final int CHUNKS_PER_THREAD = 512;
 
   private final VirtualMemory memory;
   private final MemMap memMap;
@@ -120,7 +119,7 @@ final class SlubPass {
           private boolean isEnough;
 
           @Override
-          public void page(long pfn, MemorySegment bytes, long at) {
+          public void page(long pfn, byte[] bytes, int at) {
             if (!isEnough && memMap.isSlabHead(pfn, bytes, at)) {
               Slab slab = descriptors.readSlab(memMap.descriptor(pfn));
               if (slab != null && wanted.test(slab.cache())) {
@@ -131,7 +130,8 @@ final class SlubPass {
 
           @Override
           public void unreadable(long first, long count) {}
-        });
+        },
+        memMap.newBuffer());
   }
 
   private SlabView view(Slab slab, Freelist.Walker walker) {

@@ -11,6 +11,7 @@ import java.util.OptionalLong;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.LongStream;
 import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
@@ -111,14 +112,15 @@ final class VmcoreinfoSearch {
 
   private List<Candidate> slice(long from) {
     List<Candidate> found = new ArrayList<>();
-    byte[] page = new byte[memory.pageSize()];
+    PageBuffer buffer = PageBuffer.of(memory);
+    byte[] page = buffer.bytes();
     for (long pfn = memory.nextStored(from);
         pfn >= 0
             && pfn < from + SLICE
             && found.size() < MAX_CANDIDATES
             && budget.getAndDecrement() > 0;
         pfn = memory.nextStored(pfn + 1)) {
-      if (!(memory.readInto(pfn, page) instanceof PageRead.Present)) {
+      if (!(memory.readInto(pfn, buffer) instanceof PageRead.Present)) {
         continue;
       }
       long paddr = pfn * memory.pageSize();

@@ -3,6 +3,7 @@ package org.vmcheck.memory;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
 import java.util.Optional;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 
@@ -37,7 +38,7 @@ public final class UnmaskedMemory implements PhysicalMemory {
   }
 
   @Override
-  public PageRead readInto(long pfn, byte[] page) {
+  public PageRead readInto(long pfn, PageBuffer page) {
     return masks.containsKey(pfn)
         ? PhysicalMemory.super.readInto(pfn, page)
         : memory.readInto(pfn, page);

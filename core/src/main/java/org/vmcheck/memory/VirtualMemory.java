@@ -2,6 +2,7 @@ package org.vmcheck.memory;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.io.ByteView;
@@ -101,21 +102,19 @@ public final class VirtualMemory {
         : new MemoryRead.Missing(vaddr, pfn, read);
   }
 
-  /// The bytes of the page that holds an address, or null: for walks that ask [#page] why only
-  /// where it matters.
-  public MemorySegment pageOrNull(long vaddr) {
+  /// Copies the page that holds an address, or says that it cannot: for walks that ask [#page] why
+  /// only where it matters.
+  public boolean copyPage(long vaddr, PageBuffer into) {
     long paddr;
     if (map.isDirectMap(vaddr)) {
       paddr = vaddr - map.directMapStart();
     } else {
       paddr = physicalAddress(vaddr);
       if (paddr == -1) {
-        return null;
+        return false;
       }
     }
-    return physical.read(paddr >>> Integer.numberOfTrailingZeros(pageSize))
-            instanceof PageRead.Present(MemorySegment bytes)
-        ? bytes
-        : null;
+    return physical.readInto(paddr >>> Integer.numberOfTrailingZeros(pageSize), into)
+        instanceof PageRead.Present;
   }
 }

@@ -16,6 +16,7 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.StoredPages;
 import org.vmcheck.testing.Packer;
@@ -59,10 +60,11 @@ public class PageCodecBenchmark {
   }
 
   private void pack(Dump dump, long pfn) throws IOException {
-    if (!(dump.memory().readInto(pfn, page) instanceof PageRead.Present)) {
+    PageBuffer buffer = PageBuffer.of(dump.memory());
+    if (!(dump.memory().readInto(pfn, buffer) instanceof PageRead.Present)) {
       throw new IOException("frame " + pfn + " cannot be read");
     }
-    byte[] content = packer.pack(page);
+    byte[] content = packer.pack(buffer.bytes());
     // makedumpfile stores a page that does not shrink as it is.
     if (content.length < page.length) {
       packed.add(content);

@@ -55,7 +55,7 @@ abstract class DumpFormatContract {
       assertThat(memory.endPfn()).isEqualTo(0x21);
       for (long pfn : STORED) {
         assertThat(bytes(memory.read(pfn))).as("frame 0x%x", pfn).isEqualTo(contents(pfn));
-        assertThat(bytes(memory.readInto(pfn, new byte[4096]))).isEqualTo(contents(pfn));
+        assertThat(bytes(memory.readInto(pfn, PageBuffer.of(memory)))).isEqualTo(contents(pfn));
       }
       assertThat(memory.read(0x12)).isEqualTo(new PageRead.Excluded(0x12));
       assertThat(memory.read(0x13)).isEqualTo(new PageRead.NotInDump(0x13));
@@ -165,7 +165,7 @@ abstract class DumpFormatContract {
   private void probe(byte[] bytes, boolean onlyTrue) throws IOException {
     Path file = Files.write(directory.resolve("probe"), bytes);
     try (Dump dump = Dumps.open(file)) {
-      byte[] scratch = new byte[Math.max(4096, dump.memory().pageSize())];
+      PageBuffer scratch = PageBuffer.of(dump.memory());
       for (long pfn = 0x0f; pfn <= 0x21; pfn++) {
         PageRead read = dump.memory().read(pfn);
         PageRead again = dump.memory().readInto(pfn, scratch);
@@ -204,7 +204,7 @@ abstract class DumpFormatContract {
         channel.truncate(100);
       }
       for (long pfn : STORED) {
-        PageRead read = dump.memory().readInto(pfn, new byte[4096]);
+        PageRead read = dump.memory().readInto(pfn, PageBuffer.of(dump.memory()));
         assertThat(read).isInstanceOf(PageRead.Unreadable.class);
       }
     }

@@ -26,7 +26,7 @@ public class ElfReadBenchmark {
   private Dump dump;
   private PhysicalMemory memory;
   private long[] frames;
-  private byte[] page;
+  private PageBuffer page;
   private MemorySegment map;
 
   /// Where each frame's bytes are in the file.
@@ -45,12 +45,12 @@ public class ElfReadBenchmark {
     Path core = core(folder);
     dump = Dumps.open(core);
     memory = dump.memory();
-    page = new byte[memory.pageSize()];
+    page = PageBuffer.of(memory);
     frames = StoredPages.frames(memory).toArray();
     offsets = new long[frames.length];
     int next = 0;
     for (ElfSegment segment : dump.loadSegments()) {
-      for (long at = 0; at < segment.fileSize(); at += page.length) {
+      for (long at = 0; at < segment.fileSize(); at += memory.pageSize()) {
         offsets[next++] = segment.offset() + at;
       }
     }
@@ -64,7 +64,7 @@ public class ElfReadBenchmark {
       PhysicalMemory pages = source.memory();
       int size = pages.pageSize();
       ElfWriter writer = ElfWriter.of64().vmcoreinfo(source.vmcoreinfo().orElseThrow().text());
-      byte[] page = new byte[size];
+      PageBuffer page = PageBuffer.of(pages);
       long first = pages.nextStored(0);
       while (first >= 0) {
         long end = first + 1;
@@ -76,7 +76,7 @@ public class ElfReadBenchmark {
           if (!(pages.readInto(pfn, page) instanceof PageRead.Present)) {
             throw new IOException("frame " + pfn + " cannot be read");
           }
-          System.arraycopy(page, 0, run, (int) (pfn - first) * size, size);
+          System.arraycopy(page.bytes(), 0, run, (int) (pfn - first) * size, size);
         }
         writer.load(first * size, run);
         first = pages.nextStored(end);
@@ -100,15 +100,16 @@ public class ElfReadBenchmark {
   public byte[] vmcheck(Count count) throws IOException {
     StoredPages.read(memory, frames, page);
     count.pages += frames.length;
-    return page;
+    return page.bytes();
   }
 
   @Benchmark
   public byte[] bound(Count count) {
+    byte[] copy = page.bytes();
     for (long offset : offsets) {
-      MemorySegment.copy(map, ValueLayout.JAVA_BYTE, offset, page, 0, page.length);
+      MemorySegment.copy(map, ValueLayout.JAVA_BYTE, offset, copy, 0, copy.length);
     }
     count.pages += offsets.length;
-    return page;
+    return copy;
   }
 }

@@ -19,7 +19,7 @@ public class KdumpReadBenchmark {
   private PhysicalMemory memory;
   private long[] frames;
   private StoredPages stored;
-  private byte[] page;
+  private PageBuffer page;
 
   /// What was read.
   @AuxCounters
@@ -32,7 +32,7 @@ public class KdumpReadBenchmark {
   public void setUp() throws Exception {
     dump = Dumps.open(TestData.named("debian-cloud").dump());
     memory = dump.memory();
-    page = new byte[memory.pageSize()];
+    page = PageBuffer.of(memory);
     frames = StoredPages.frames(memory).toArray();
     stored = StoredPages.of(dump, StoredPages.frames(memory));
   }
@@ -46,7 +46,7 @@ public class KdumpReadBenchmark {
   public byte[] vmcheck(Count count) throws IOException {
     StoredPages.read(memory, frames, page);
     count.pages += frames.length;
-    return page;
+    return page.bytes();
   }
 
   @Benchmark

@@ -33,7 +33,7 @@ public final class StoredPages {
   /// Reads frames one after the other into one page.
   ///
   /// @throws IOException if one cannot be read
-  static void read(PhysicalMemory memory, long[] frames, byte[] page) throws IOException {
+  static void read(PhysicalMemory memory, long[] frames, PageBuffer page) throws IOException {
     for (long pfn : frames) {
       if (!(memory.readInto(pfn, page) instanceof PageRead.Present)) {
         throw new IOException("frame " + pfn + " cannot be read");

@@ -14,6 +14,7 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.StoredPages;
@@ -59,7 +60,7 @@ public class FreelistWalkBenchmark {
     }
 
     @Override
-    public PageRead readInto(long pfn, byte[] page) {
+    public PageRead readInto(long pfn, PageBuffer page) {
       read.add(pfn);
       return memory.readInto(pfn, page);
     }

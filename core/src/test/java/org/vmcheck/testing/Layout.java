@@ -338,6 +338,14 @@ public final class Layout {
           .kallsyms(KallsymsEra.V6_1)
           .build();
 
+  /// 6.1 with descriptors of 80 bytes, as KMSAN makes them: some lie across two pages.
+  public static final Layout V6_1_WIDE =
+      new Builder("6.1-wide", TABLE_6_1)
+          .grow("page", 80)
+          .middle()
+          .kallsyms(KallsymsEra.V6_1)
+          .build();
+
   /// 6.1 built with the old SLAB allocator.
   public static final Layout V6_1_SLAB =
       new Builder("6.1-slab", TABLE_6_1)
@@ -547,6 +555,7 @@ public final class Layout {
           V5_15,
           V6_1,
           V6_1_BARE,
+          V6_1_WIDE,
           V6_6,
           V6_8,
           V6_10,

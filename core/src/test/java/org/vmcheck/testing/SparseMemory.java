@@ -6,6 +6,7 @@ import java.nio.ByteOrder;
 import java.util.NavigableMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 
@@ -88,12 +89,12 @@ public final class SparseMemory implements PhysicalMemory {
   }
 
   @Override
-  public PageRead readInto(long pfn, byte[] page) {
+  public PageRead readInto(long pfn, PageBuffer page) {
     if (!(read(pfn) instanceof PageRead.Present(MemorySegment bytes))) {
       return read(pfn);
     }
-    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, page, 0, PAGE);
-    return new PageRead.Present(MemorySegment.ofArray(page).asSlice(0, PAGE));
+    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, 0, page.bytes(), 0, PAGE);
+    return page.present();
   }
 
   @Override
