@@ -277,7 +277,7 @@ final class SlabFreelistCheck implements Check {
   private static String voteWords(FreelistDecoder.Vote vote) {
     return vote.decoder() == FreelistDecoder.PLAIN
         ? "not needed"
-        : "%d of %d slabs, runner-up %d".formatted(vote.votes(), vote.slabs(), vote.runnerUp());
+        : vote.votes() + " of " + vote.slabs() + " slabs, runner-up " + vote.runnerUp();
   }
 
   private Finding finding(

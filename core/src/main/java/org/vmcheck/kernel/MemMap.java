@@ -124,13 +124,14 @@ public final class MemMap {
     stream(firstPfn, endOfRange, visitor, page, false);
   }
 
-  PageBuffer newBuffer() {
-    return PageBuffer.of(memory.physical());
-  }
-
   /// The same, but shows only descriptors that carry the mark of a slab: most frames do not.
   void streamMarkedAsSlab(long firstPfn, long endOfRange, Visitor visitor, PageBuffer page) {
     stream(firstPfn, endOfRange, visitor, page, true);
+  }
+
+  /// What a walk over descriptors reads them with.
+  PageBuffer newBuffer() {
+    return PageBuffer.of(memory.physical());
   }
 
   private void stream(

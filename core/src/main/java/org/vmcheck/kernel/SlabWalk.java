@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.dump.PageBuffer;
@@ -23,6 +24,8 @@ import org.vmcheck.memory.VirtualMemory;
 final class SlabWalk implements Runnable, MemMap.Visitor {
   /// More caches than any kernel has.
   private static final int MAX_UNLISTED = 1 << 14;
+
+  private static final int WARM_SLABS = 1000;
 
   private final SlabDescriptors descriptors;
   private final VirtualMemory memory;
@@ -40,6 +43,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   private final BooleanSupplier isOver;
   private final AtomicLong nextPfn;
   private final long chunk;
+  private final CountDownLatch warm;
   private final Freelist.Walker walker;
   private final SlabMemory slabMemory;
   final Map<Long, SlabCounts> counts = new HashMap<>();
@@ -75,6 +79,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   /// @param isOver asked between chunks; true ends the walk early
   /// @param nextPfn the first frame that no thread has taken
   /// @param chunk frames that a thread takes at once
+  /// @param warm counted down when a thread has met enough slabs for its code to be compiled: what
+  ///   other threads do before, interpreted, takes the compiler's time
   record Pass(
       SlabDescriptors descriptors,
       Map<Long, List<SlabPlace>> places,
@@ -86,7 +92,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
       Map<Long, Optional<SlabCache>> unlistedCaches,
       BooleanSupplier isOver,
       AtomicLong nextPfn,
-      long chunk) {}
+      long chunk,
+      CountDownLatch warm) {}
 
   SlabWalk(Pass pass) {
     this.descriptors = pass.descriptors();
@@ -105,6 +112,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     this.isOver = pass.isOver();
     this.nextPfn = pass.nextPfn();
     this.chunk = pass.chunk();
+    this.warm = pass.warm();
     this.slabMemory = new SlabMemory(memory.physical());
     this.walker = new Freelist.Walker(pass.decoder(), slabMemory);
     this.sheafEntriesSeen = sheaves.map(Sheaves::newMarks).orElseGet(() -> new BitSet(0));
@@ -119,6 +127,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     } catch (RuntimeException | Error any) {
       failure = any;
       nextPfn.set(memMap.endPfn());
+    } finally {
+      warm.countDown();
     }
   }
 
@@ -244,7 +254,9 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     if (pending) {
       pendingSlabs++;
     }
-    slabs++;
+    if (++slabs == WARM_SLABS) {
+      warm.countDown();
+    }
     objects += slab.walkableObjects();
     if (!where.isEmpty()) {
       placesSeen.add(slab.address());

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
 import java.util.function.Predicate;
@@ -74,19 +75,33 @@ final class SlubPass {
             new ConcurrentHashMap<>(),
             isOver,
             new AtomicLong(),
-            chunk);
+            chunk,
+            new CountDownLatch(1));
     List<Thread> started = new ArrayList<>();
     for (int i = 0; i < threads; i++) {
       SlabWalk walk = new SlabWalk(pass);
       walks.add(walk);
       if (i > 0) {
-        started.add(Thread.ofPlatform().name("slab-walk-" + i).start(walk));
+        Runnable later =
+            () -> {
+              await(pass.warm());
+              walk.run();
+            };
+        started.add(Thread.ofPlatform().name("slab-walk-" + i).start(later));
       }
     }
     walks.getFirst().run();
     started.forEach(SlubPass::join);
     walks.forEach(SlabWalk::rethrow);
     return new SlabSettlement(descriptors, slabPlaces, findings, sheaves, vote).settle(walks);
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException _) {
+      Thread.currentThread().interrupt(); // It is not worth more than a little time.
+    }
   }
 
   private static void join(Thread thread) {
