@@ -478,7 +478,7 @@ final class ElfDump implements Dump, PhysicalMemory {
       }
     }
     if (covered == pageSize) {
-      return new PageRead.Present(page.asReadOnly());
+      return into != null ? into.present() : new PageRead.Present(page.asReadOnly());
     }
     return excluded ? new PageRead.Excluded(pfn) : new PageRead.NotInDump(pfn);
   }

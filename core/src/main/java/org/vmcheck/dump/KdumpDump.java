@@ -357,11 +357,17 @@ final class KdumpDump implements Dump, PhysicalMemory {
   @Override
   public PageRead readInto(long pfn, PageBuffer page) {
     PageRead.Present cached = cache.get(pfn);
-    if (cached != null) {
-      MemorySegment.copy(cached.bytes(), ValueLayout.JAVA_BYTE, 0, page.bytes(), 0, pageSize());
-      return page.present();
+    if (cached == null) {
+      return read(pfn, page);
     }
-    return read(pfn, page);
+    try {
+      // A page that is stored as it is lies in the map.
+      MemorySegment.copy(cached.bytes(), ValueLayout.JAVA_BYTE, 0, page.bytes(), 0, pageSize());
+      MappedFile.settle();
+      return page.present();
+    } catch (InternalError lost) {
+      return failures.page(pfn, header.descriptorTableOffset(), lost);
+    }
   }
 
   /// @param into where to decode the page; null for a new array
@@ -552,7 +558,9 @@ final class KdumpDump implements Dump, PhysicalMemory {
     } catch (CorruptPageException e) {
       return new PageRead.Damaged(pfn, at.offset, PageRead.Damage.UNDECODABLE, e.getMessage());
     }
-    return new PageRead.Present(MemorySegment.ofArray(page).asReadOnly());
+    return into != null
+        ? into.present()
+        : new PageRead.Present(MemorySegment.ofArray(page).asReadOnly());
   }
 
   @Override

@@ -93,7 +93,7 @@ public final class MappedFile implements ByteSource, AutoCloseable {
       MemorySegment map =
           size == 0 ? MemorySegment.NULL : channel.map(MapMode.READ_ONLY, 0, size, arena);
       return new MappedFile(path, name, channel, arena, map, attributes(path).fileKey());
-    } catch (IOException | RuntimeException failure) {
+    } catch (IOException | RuntimeException | Error failure) {
       arena.close();
       if (channel != null) {
         channel.close();
@@ -171,11 +171,12 @@ public final class MappedFile implements ByteSource, AutoCloseable {
       throws MalformedFileException {
     requireInside(offset, byteCount);
     try {
-      if (ahead.copy(channel, offset, into, byteCount)) {
+      // An interrupt closes the channel for good.
+      if (channel.isOpen() && ahead.copy(channel, offset, into, byteCount)) {
         return;
       }
     } catch (IOException _) {
-      // Also where the thread was interrupted, which closes the channel and leaves the map.
+      // The map tells why.
     }
     claim(offset, byteCount);
     MemorySegment.copy(map, ValueLayout.JAVA_BYTE, offset, into, 0, byteCount);
@@ -197,9 +198,6 @@ public final class MappedFile implements ByteSource, AutoCloseable {
           offset,
           "an end within the file's " + map.byteSize() + " bytes",
           "an end beyond it (file truncated?)");
-    }
-    if (map.byteSize() > RESIDENT_LIMIT) {
-      countTouched(offset, byteCount);
     }
   }
 
@@ -250,11 +248,10 @@ public final class MappedFile implements ByteSource, AutoCloseable {
 
   @Override
   public void close() {
-    if (arena.scope().isAlive()) {
-      arena.close();
-    }
-    try {
-      channel.close();
+    try (channel) {
+      if (arena.scope().isAlive()) {
+        arena.close();
+      }
     } catch (IOException _) {
       // It was only read.
     }

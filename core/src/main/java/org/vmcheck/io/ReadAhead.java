@@ -1,8 +1,6 @@
 package org.vmcheck.io;
 
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 
@@ -18,19 +16,22 @@ public final class ReadAhead {
 
   private static final int LARGEST = 1 << 17;
 
-  private ByteBuffer buffer;
-  private MemorySegment bytes;
+  /// An array and no direct buffer: the collector would learn too late that many are left.
+  private byte[] bytes = {};
 
   /// The file that is read; null if none was yet.
   private FileChannel file;
 
+  /// What of it is in the array: nothing, where both are the same.
   private long start;
+
   private long end;
   private int size;
 
   /// Puts bytes of a file at the start of an array.
   ///
-  /// @return false if they were not all read
+  /// @return false if they were not all read, or are better read in another way: the first piece,
+  ///   which no other may follow, and one that is larger than any read
   boolean copy(FileChannel from, long offset, byte[] into, int byteCount) throws IOException {
     if (offset < start || offset + byteCount > end || !from.equals(file)) {
       fill(from, offset, byteCount);
@@ -38,23 +39,27 @@ public final class ReadAhead {
         return false;
       }
     }
-    MemorySegment.copy(bytes, ValueLayout.JAVA_BYTE, offset - start, into, 0, byteCount);
+    System.arraycopy(bytes, (int) (offset - start), into, 0, byteCount);
     return true;
   }
 
   private void fill(FileChannel from, long offset, int byteCount) throws IOException {
-    boolean goesOn = from.equals(file) && offset >= start && offset - end < size;
-    size = goesOn ? Math.min(2 * size, LARGEST) : FIRST;
-    if (buffer == null || buffer.capacity() < size) {
-      buffer = ByteBuffer.allocateDirect(size == FIRST ? FIRST : LARGEST);
-      bytes = MemorySegment.ofBuffer(buffer);
-    }
+    boolean goesOn = from.equals(file) && offset >= start && offset - end < LARGEST;
+    size = goesOn ? Math.min(2 * size, LARGEST) : 0;
+    size = Math.max(size, FIRST);
     file = from;
     start = offset;
     end = offset;
-    buffer.position(0).limit(Math.clamp(byteCount, size, buffer.capacity()));
-    while (buffer.hasRemaining()) {
-      int more = from.read(buffer, end);
+    if (byteCount > LARGEST || (bytes.length == 0 && !goesOn)) {
+      return;
+    }
+    size = Math.max(size, byteCount);
+    if (bytes.length < size) {
+      bytes = new byte[size];
+    }
+    ByteBuffer rest = ByteBuffer.wrap(bytes, 0, size);
+    while (rest.hasRemaining()) {
+      int more = from.read(rest, end);
       if (more <= 0) {
         return;
       }

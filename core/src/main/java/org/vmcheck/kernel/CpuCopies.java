@@ -37,6 +37,7 @@ record CpuCopies(SortedMap<Integer, StructRef> byIndex, List<SlabFault> faults) 
           pointer == 0
               ? new StructRead.Unread(0, new MemoryRead.NotMapped(0, "the pointer is null"))
               : StructRef.read(kernel.memory(), type, perCpu.address(pointer, i));
+      // No switch over types: linking one takes longer than all else here.
       if (read instanceof StructRef copy) {
         copies.put(i, copy);
       } else if (read instanceof StructRead.Unread(long _, MemoryRead.Missing why)) {

@@ -34,7 +34,7 @@ public enum FreelistDecoder {
   ///
   /// @param votes slabs whose first free pointer makes sense under the chosen form
   /// @param runnerUp the same for the next best form
-  /// @param slabs slabs that took part
+  /// @param slabs slabs that took part: not all where the result was clear before
   public record Vote(FreelistDecoder decoder, int votes, int runnerUp, int slabs) {
     /// Whether the winner is beyond doubt, or nothing was there to vote on.
     public boolean isClear() {

@@ -165,11 +165,11 @@ final class SlabSettlement {
   }
 
   private static int inOrder(SlabFault one, SlabFault other) {
-    int byCache = nameOfCache(one).compareTo(nameOfCache(other));
-    int byAddress = Long.compareUnsigned(one.address(), other.address());
-    return byCache != 0
-        ? byCache
-        : byAddress != 0 ? byAddress : one.toString().compareTo(other.toString());
+    int order = nameOfCache(one).compareTo(nameOfCache(other));
+    if (order == 0) {
+      order = Long.compareUnsigned(one.address(), other.address());
+    }
+    return order != 0 ? order : one.toString().compareTo(other.toString());
   }
 
   private static String nameOfCache(SlabFault fault) {

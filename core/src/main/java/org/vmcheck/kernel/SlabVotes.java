@@ -37,12 +37,12 @@ record SlabVotes(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places)
     int slabs = 0;
     SlabMemory slabMemory = new SlabMemory(descriptors.memory().physical());
     for (Map.Entry<Long, List<SlabPlace>> entry : places.entrySet()) {
+      if (Math.abs(plain - swapped) >= DECISIVE) {
+        break;
+      }
       Slab slab = descriptors.readSlab(entry.getKey());
       if (slab == null) {
         continue;
-      }
-      if (Math.abs(plain - swapped) >= DECISIVE) {
-        break;
       }
       SlabPlace place = entry.getValue().getFirst();
       long head = place.cpuFreelist() != 0 ? place.cpuFreelist() : slab.freelist();

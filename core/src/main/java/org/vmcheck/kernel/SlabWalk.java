@@ -25,7 +25,11 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   /// More caches than any kernel has.
   private static final int MAX_UNLISTED = 1 << 14;
 
+  /// Slabs after which the code that meets them is compiled.
   private static final int WARM_SLABS = 1000;
+
+  /// The share of the frames after which other threads wait no longer, however few slabs were met.
+  private static final int WARM_SHARE = 8;
 
   private final SlabDescriptors descriptors;
   private final VirtualMemory memory;
@@ -154,6 +158,9 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
         return;
       }
       memMap.streamMarkedAsSlab(first, Math.min(first + chunk, memMap.endPfn()), this, page);
+      if (slabs >= WARM_SLABS || first > memMap.endPfn() / WARM_SHARE) {
+        warm.countDown();
+      }
     }
   }
 
@@ -254,9 +261,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     if (pending) {
       pendingSlabs++;
     }
-    if (++slabs == WARM_SLABS) {
-      warm.countDown();
-    }
+    slabs++;
     objects += slab.walkableObjects();
     if (!where.isEmpty()) {
       placesSeen.add(slab.address());

@@ -78,19 +78,23 @@ final class SlubPass {
             chunk,
             new CountDownLatch(1));
     List<Thread> started = new ArrayList<>();
-    for (int i = 0; i < threads; i++) {
-      SlabWalk walk = new SlabWalk(pass);
-      walks.add(walk);
-      if (i > 0) {
-        Runnable later =
-            () -> {
-              await(pass.warm());
-              walk.run();
-            };
-        started.add(Thread.ofPlatform().name("slab-walk-" + i).start(later));
+    try {
+      for (int i = 0; i < threads; i++) {
+        SlabWalk walk = new SlabWalk(pass);
+        walks.add(walk);
+        if (i > 0) {
+          Runnable later =
+              () -> {
+                await(pass.warm());
+                walk.run();
+              };
+          started.add(Thread.ofPlatform().name("slab-walk-" + i).start(later));
+        }
       }
+      walks.getFirst().run();
+    } finally {
+      pass.warm().countDown();
     }
-    walks.getFirst().run();
     started.forEach(SlubPass::join);
     walks.forEach(SlabWalk::rethrow);
     return new SlabSettlement(descriptors, slabPlaces, findings, sheaves, vote).settle(walks);

@@ -4,9 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
@@ -377,6 +379,24 @@ class KdumpDumpTest extends DumpFormatContract {
       assertThat(bytes(dump.memory().read(4))).isEqualTo(page);
       assertThat(dump.memory().read(5)).isEqualTo(new PageRead.Excluded(5));
       assertThat(dump.audit().disorder()).isEmpty();
+    }
+  }
+
+  /// A page that is stored as it is stays a view of the map in the cache.
+  @Test
+  void aCachedPageOfAFileThatWasCutShortCannotBeRead() throws IOException {
+    KdumpWriter writer = KdumpWriter.version(6);
+    for (int pfn = 0; pfn < 64; pfn++) {
+      writer.raw(pfn, Bytes.mixed(pfn));
+    }
+    Path file = Files.write(directory.resolve("file"), writer.bytes());
+    try (Dump dump = Dumps.open(file);
+        FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      assertThat(dump.memory().read(50)).isInstanceOf(PageRead.Present.class);
+      channel.truncate(32 * 4096);
+      assertThat(dump.memory().readInto(50, PageBuffer.of(dump.memory())))
+          .isInstanceOf(PageRead.Unreadable.class);
+      assertThat(dump.unreadablePages()).containsExactly(50L);
     }
   }
 }

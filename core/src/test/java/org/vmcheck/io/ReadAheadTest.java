@@ -70,11 +70,16 @@ class ReadAheadTest {
   }
 
   @Test
-  void whatIsLargerThanAnyReadComesOutOfTheMap() throws IOException {
+  void largePagesAndWhatIsLargerThanAnyReadAreWhole() throws IOException {
     try (MappedFile file = MappedFile.open(path)) {
       byte[] all = new byte[contents.length];
-      file.copy(0, all, all.length, new ReadAhead());
-      assertThat(all).isEqualTo(contents);
+      ReadAhead ahead = new ReadAhead();
+      for (int byteCount : new int[] {all.length, 1 << 17, 1 << 16}) {
+        for (int at = 0; at <= all.length - byteCount; at += byteCount) {
+          file.copy(at, all, byteCount, ahead);
+          assertThat(Arrays.equals(all, 0, byteCount, contents, at, at + byteCount)).isTrue();
+        }
+      }
     }
   }
 
