@@ -200,7 +200,7 @@ final class SlabFreelistCheck implements Check {
             ? (survey.slabs() == 0
                 ? "no slab was seen"
                 : but.isEmpty()
-                    ? "every freelist of %d slabs ends as it should".formatted(survey.slabs())
+                    ? "every freelist of " + survey.slabs() + " slabs ends as it should"
                     : "every freelist ends as it should but " + String.join(" and ", but))
             : answer(findings),
         facts,

@@ -13,14 +13,7 @@ public sealed interface Verdict {
   Coverage coverage();
 
   /// The word used in reports.
-  default String kind() {
-    return switch (this) {
-      case Intact _ -> "intact";
-      case KernelDamaged _ -> "kernel-damaged";
-      case DumpDamaged _ -> "dump-damaged";
-      case Undetermined _ -> "undetermined";
-    };
-  }
+  String kind();
 
   /// Everything that should be in the dump was looked at and is sound.
   record Intact(String summary, List<String> reasons, Coverage coverage) implements Verdict {
@@ -30,12 +23,22 @@ public sealed interface Verdict {
         throw new IllegalArgumentException("nothing was looked at");
       }
     }
+
+    @Override
+    public String kind() {
+      return "intact";
+    }
   }
 
   /// Real corruption on sound pages.
   record KernelDamaged(String summary, List<String> reasons, Coverage coverage) implements Verdict {
     public KernelDamaged {
       reasons = List.copyOf(reasons);
+    }
+
+    @Override
+    public String kind() {
+      return "kernel-damaged";
     }
   }
 
@@ -44,12 +47,22 @@ public sealed interface Verdict {
     public DumpDamaged {
       reasons = List.copyOf(reasons);
     }
+
+    @Override
+    public String kind() {
+      return "dump-damaged";
+    }
   }
 
   /// Not enough to say; the reasons name what is missing.
   record Undetermined(String summary, List<String> reasons, Coverage coverage) implements Verdict {
     public Undetermined {
       reasons = List.copyOf(reasons);
+    }
+
+    @Override
+    public String kind() {
+      return "undetermined";
     }
   }
 }
