@@ -63,6 +63,8 @@ final class SlubPass {
     List<SlabWalk> walks = new ArrayList<>();
     long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
     long chunk = Math.clamp(Long.highestOneBit(share), MIN_CHUNK, MAX_CHUNK);
+    // Where pages are unpacked, that is most of the work, and it is compiled from the start.
+    boolean isPacked = !descriptors.kernel().dump().container().codecs().isEmpty();
     SlabWalk.Pass pass =
         new SlabWalk.Pass(
             descriptors,
@@ -76,7 +78,7 @@ final class SlubPass {
             isOver,
             new AtomicLong(),
             chunk,
-            new CountDownLatch(1));
+            new CountDownLatch(isPacked ? 0 : 1));
     List<Thread> started = new ArrayList<>();
     try {
       for (int i = 0; i < threads; i++) {
