@@ -45,8 +45,7 @@ public final class ReadAhead {
 
   private void fill(FileChannel from, long offset, int byteCount) throws IOException {
     boolean goesOn = from.equals(file) && offset >= start && offset - end < LARGEST;
-    size = goesOn ? Math.min(2 * size, LARGEST) : 0;
-    size = Math.max(size, FIRST);
+    size = goesOn ? Math.min(2 * size, LARGEST) : FIRST;
     file = from;
     start = offset;
     end = offset;
