@@ -5,6 +5,7 @@ import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -16,6 +17,11 @@ import org.vmcheck.finding.Verdict;
 /// The worst that holds: real corruption on sound pages; else artefacts of the dump; else not
 /// enough to say; else intact.
 public final class VerdictRule {
+  /// What these checks look at is in every kernel, so that a dump in which there is nothing of it
+  /// was not looked at.
+  private static final Set<String> ALWAYS_THERE =
+      Set.of("memory.translation", "slab.freelist", "slab.lists");
+
   private VerdictRule() {}
 
   /// @param outcomes of every check that was asked to run
@@ -26,6 +32,7 @@ public final class VerdictRule {
     List<Finding> real = new ArrayList<>();
     List<Finding> artefacts = new ArrayList<>();
     List<String> doubts = new ArrayList<>(kernelProblems);
+    List<String> nothings = new ArrayList<>();
     Coverage coverage = Coverage.NONE;
     for (CheckOutcome outcome : outcomes) {
       switch (outcome) {
@@ -35,6 +42,12 @@ public final class VerdictRule {
           }
           coverage = coverage.plus(ran.coverage());
           ran.coverage().gaps().forEach(gap -> doubts.add(ran.id() + ": " + gap));
+        }
+        case CheckOutcome.NothingToLookAt nothing -> {
+          coverage = coverage.plus(nothing.coverage());
+          String words = nothing.id() + ": nothing to look at: " + nothing.why();
+          (mayHaveNothing(nothing.id()) ? nothings : doubts).add(words);
+          nothing.coverage().gaps().forEach(gap -> doubts.add(nothing.id() + ": " + gap));
         }
         case CheckOutcome.Skipped skipped -> {
           for (String need : skipped.unmet()) {
@@ -46,6 +59,9 @@ public final class VerdictRule {
         case CheckOutcome.Failed failed ->
             doubts.add("the check " + failed.id() + " failed: " + failed.reason());
       }
+    }
+    if (doubts.isEmpty() && coverage.isEmpty()) {
+      doubts.addAll(nothings);
     }
     if (!real.isEmpty()) {
       List<String> reasons = claims(real);
@@ -82,6 +98,12 @@ public final class VerdictRule {
             : "no damage found; what is not in the dump was left out by design",
         List.of(),
         coverage);
+  }
+
+  /// Whether a dump may be intact although this check had nothing to look at. Every dump has pages,
+  /// and every kernel page tables and slabs.
+  private static boolean mayHaveNothing(String check) {
+    return !check.startsWith("container.") && !ALWAYS_THERE.contains(check);
   }
 
   private static List<String> claims(List<Finding> findings) {

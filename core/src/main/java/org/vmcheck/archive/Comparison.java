@@ -66,6 +66,8 @@ public record Comparison(
     PASSED,
     /// Ran, with a finding.
     FOUND,
+    /// Ran, and had nothing to look at.
+    NOTHING,
     /// Could not run.
     SKIPPED,
     /// Broke.
@@ -73,6 +75,7 @@ public record Comparison(
     /// Was not asked for.
     ABSENT;
 
+    /// Whether it looked at something.
     public boolean ran() {
       return this == PASSED || this == FOUND;
     }
@@ -84,10 +87,10 @@ public record Comparison(
   }
 
   /// A check on both sides. Of several dumps the side has the state of the one in which the check
-  /// came furthest: found, passed, failed, skipped, absent.
+  /// came furthest: found, passed, failed, nothing, skipped, absent.
   ///
   /// @param baseWords its answer, or why it did not run
-  /// @param baseRan in how many dumps it ran
+  /// @param baseRan in how many dumps it looked at something
   public record CheckChange(
       String id,
       CheckState base,
@@ -96,7 +99,7 @@ public record Comparison(
       String nextWords,
       int baseRan,
       int nextRan) {
-    /// Ran before and does not now.
+    /// Ran before, and now does not, or has nothing to look at.
     public boolean isLost() {
       return base.ran() && !next.ran();
     }

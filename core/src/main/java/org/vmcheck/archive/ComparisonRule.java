@@ -227,6 +227,7 @@ public final class ComparisonRule {
   private static CheckState state(CheckOutcome outcome) {
     return switch (outcome) {
       case CheckOutcome.Ran ran -> ran.findings().isEmpty() ? CheckState.PASSED : CheckState.FOUND;
+      case CheckOutcome.NothingToLookAt _ -> CheckState.NOTHING;
       case CheckOutcome.Skipped _ -> CheckState.SKIPPED;
       case CheckOutcome.Failed _ -> CheckState.FAILED;
     };
@@ -235,6 +236,7 @@ public final class ComparisonRule {
   private static String words(CheckOutcome outcome) {
     return switch (outcome) {
       case CheckOutcome.Ran ran -> ran.answer();
+      case CheckOutcome.NothingToLookAt nothing -> nothing.why();
       case CheckOutcome.Skipped skipped -> String.join("; ", skipped.unmet());
       case CheckOutcome.Failed failed -> failed.reason();
     };
@@ -250,9 +252,10 @@ public final class ComparisonRule {
   /// How far a check came: findings count more than passing, running more than not.
   private static int reach(CheckState state) {
     return switch (state) {
-      case FOUND -> 4;
-      case PASSED -> 3;
-      case FAILED -> 2;
+      case FOUND -> 5;
+      case PASSED -> 4;
+      case FAILED -> 3;
+      case NOTHING -> 2;
       case SKIPPED -> 1;
       case ABSENT -> 0;
     };
@@ -281,7 +284,9 @@ public final class ComparisonRule {
         fail(
             Rule.LOST_CHECK,
             id,
-            "%s ran on the base and not on the new side: %s"
+            (check.next() == CheckState.NOTHING
+                    ? "%s ran on the base and has nothing to look at on the new side: %s"
+                    : "%s ran on the base and not on the new side: %s")
                 .formatted(
                     id, check.next() == CheckState.ABSENT ? "not asked for" : check.nextWords()));
       }
@@ -307,6 +312,8 @@ public final class ComparisonRule {
                       .findFirst()
                       .map(finding -> "found " + finding.fingerprint())
                       .orElse("");
+              case CheckOutcome.NothingToLookAt nothing ->
+                  "had nothing to look at: " + words(nothing);
               case CheckOutcome.Skipped skipped -> "did not run: " + words(skipped);
               case CheckOutcome.Failed failed -> "broke: " + words(failed);
             };

@@ -17,6 +17,7 @@ public interface Check {
   /// What must be there for it to run.
   Needs needs();
 
-  /// Answers the question. Only called when the needs are met.
-  CheckOutcome.Ran run(Subjects subjects);
+  /// Answers the question, or says that there was nothing to look at. Only called when the needs
+  /// are met.
+  CheckOutcome run(Subjects subjects);
 }

@@ -119,6 +119,13 @@ final class Redaction {
       checks.add(
           switch (outcome) {
             case CheckOutcome.Ran ran -> ran(ran);
+            case CheckOutcome.NothingToLookAt nothing ->
+                new CheckOutcome.NothingToLookAt(
+                    nothing.id(),
+                    text(nothing.why()),
+                    facts(nothing.facts()),
+                    notes(nothing.id(), nothing.notes()),
+                    nothing.coverage());
             case CheckOutcome.Skipped(String id, List<String> unmet) ->
                 new CheckOutcome.Skipped(id, texts(unmet));
             case CheckOutcome.Failed(String id, String reason) ->
@@ -173,17 +180,24 @@ final class Redaction {
   }
 
   private CheckOutcome.Ran ran(CheckOutcome.Ran ran) {
-    Map<String, String> facts = new TreeMap<>();
-    ran.facts()
-        .forEach(
-            (name, value) -> facts.put(name, name.startsWith("log") ? "(log line)" : text(value)));
     return new CheckOutcome.Ran(
         ran.id(),
         text(ran.answer()),
-        facts,
+        facts(ran.facts()),
         ran.findings().stream().map(this::finding).toList(),
-        ran.notes().stream().map(note -> new Note(note.topic(), note(ran.id(), note))).toList(),
+        notes(ran.id(), ran.notes()),
         ran.coverage());
+  }
+
+  private Map<String, String> facts(Map<String, String> facts) {
+    Map<String, String> redacted = new TreeMap<>();
+    facts.forEach(
+        (name, value) -> redacted.put(name, name.startsWith("log") ? "(log line)" : text(value)));
+    return redacted;
+  }
+
+  private List<Note> notes(String check, List<Note> notes) {
+    return notes.stream().map(note -> new Note(note.topic(), note(check, note))).toList();
   }
 
   /// The witness's notes are lines of the log behind their topic, but for the one about the log.

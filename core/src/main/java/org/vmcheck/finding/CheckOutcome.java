@@ -53,6 +53,30 @@ public sealed interface CheckOutcome {
     }
   }
 
+  /// The check ran and had nothing to look at: no object of the kind that it judges is in this
+  /// kernel, or none of their pages is in the dump. This is no proof of anything, and no damage.
+  ///
+  /// @param why one sentence: what was looked for, and that or why there is none
+  /// @param facts numbers and words behind the sentence, by name
+  /// @param coverage what was looked through in search of it, what could not be read, and gaps
+  record NothingToLookAt(
+      String id, String why, SortedMap<String, String> facts, List<Note> notes, Coverage coverage)
+      implements CheckOutcome {
+    public NothingToLookAt {
+      facts = new TreeMap<>(facts);
+      notes = List.copyOf(notes);
+    }
+
+    public NothingToLookAt(
+        String id, String why, Map<String, String> facts, List<Note> notes, Coverage coverage) {
+      this(id, why, new TreeMap<>(facts), notes, coverage);
+    }
+
+    public NothingToLookAt(String id, String why) {
+      this(id, why, Map.of(), List.of(), Coverage.NONE);
+    }
+  }
+
   /// The check could not run.
   ///
   /// @param unmet what it needs and the dump does not give
@@ -68,5 +92,14 @@ public sealed interface CheckOutcome {
   /// The findings, of a check that ran; else none.
   default List<Finding> findingsIfRan() {
     return this instanceof Ran ran ? ran.findings() : List.of();
+  }
+
+  /// What the check looked at, if it ran; else nothing.
+  default Coverage coverageIfRan() {
+    return switch (this) {
+      case Ran ran -> ran.coverage();
+      case NothingToLookAt nothing -> nothing.coverage();
+      case Skipped _, Failed _ -> Coverage.NONE;
+    };
   }
 }

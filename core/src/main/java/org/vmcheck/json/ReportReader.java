@@ -129,26 +129,38 @@ public final class ReportReader {
         for (JsonObject finding : json.objects("findings")) {
           findings.add(finding(id, finding));
         }
-        List<Note> notes = new ArrayList<>();
-        for (JsonObject note : json.objects("notes")) {
-          notes.add(new Note(note.string("topic"), note.string("text")));
-        }
-        JsonObject coverage = json.object("coverage");
         yield new CheckOutcome.Ran(
             id,
             json.string("answer"),
             json.stringMap("facts"),
             findings,
-            notes,
-            new Coverage(
-                coverage.numberMap("lookedAt"),
-                coverage.numberMap("notRead"),
-                coverage.strings("gaps")));
+            notes(json),
+            coverage(json.object("coverage")));
       }
+      case "nothing" ->
+          new CheckOutcome.NothingToLookAt(
+              id,
+              json.string("why"),
+              json.stringMap("facts"),
+              notes(json),
+              coverage(json.object("coverage")));
       case "skipped" -> new CheckOutcome.Skipped(id, json.strings("unmet"));
       case "failed" -> new CheckOutcome.Failed(id, json.string("reason"));
-      default -> throw json.wrong("status", "ran, skipped or failed");
+      default -> throw json.wrong("status", "ran, nothing, skipped or failed");
     };
+  }
+
+  private static List<Note> notes(JsonObject json) throws MalformedFileException {
+    List<Note> notes = new ArrayList<>();
+    for (JsonObject note : json.objects("notes")) {
+      notes.add(new Note(note.string("topic"), note.string("text")));
+    }
+    return notes;
+  }
+
+  private static Coverage coverage(JsonObject json) throws MalformedFileException {
+    return new Coverage(
+        json.numberMap("lookedAt"), json.numberMap("notRead"), json.strings("gaps"));
   }
 
   private static Finding finding(String check, JsonObject json) throws MalformedFileException {
@@ -265,9 +277,7 @@ public final class ReportReader {
       throws MalformedFileException {
     Coverage coverage = Coverage.NONE;
     for (CheckOutcome check : checks) {
-      if (check instanceof CheckOutcome.Ran ran) {
-        coverage = coverage.plus(ran.coverage());
-      }
+      coverage = coverage.plus(check.coverageIfRan());
     }
     String summary = json.string("summary");
     List<String> reasons = json.strings("reasons");

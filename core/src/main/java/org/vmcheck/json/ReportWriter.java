@@ -152,23 +152,19 @@ public final class ReportWriter {
       case CheckOutcome.Ran ran -> {
         text("status", "ran");
         text("answer", ran.answer());
-        json.writeObjectPropertyStart("facts");
-        for (Map.Entry<String, String> fact : ran.facts().entrySet()) {
-          text(Printable.of(fact.getKey()), fact.getValue());
-        }
-        json.writeEndObject();
+        facts(ran.facts());
         coverage(ran.coverage());
-        json.writeArrayPropertyStart("notes");
-        for (Note note : ran.notes()) {
-          json.writeStartObject();
-          text("topic", note.topic());
-          text("text", note.text());
-          json.writeEndObject();
-        }
-        json.writeEndArray();
+        notes(ran.notes());
         json.writeArrayPropertyStart("findings");
         ran.findings().forEach(this::finding);
         json.writeEndArray();
+      }
+      case CheckOutcome.NothingToLookAt nothing -> {
+        text("status", "nothing");
+        text("why", nothing.why());
+        facts(nothing.facts());
+        coverage(nothing.coverage());
+        notes(nothing.notes());
       }
       case CheckOutcome.Skipped skipped -> {
         text("status", "skipped");
@@ -180,6 +176,25 @@ public final class ReportWriter {
       }
     }
     json.writeEndObject();
+  }
+
+  private void facts(Map<String, String> facts) {
+    json.writeObjectPropertyStart("facts");
+    for (Map.Entry<String, String> fact : facts.entrySet()) {
+      text(Printable.of(fact.getKey()), fact.getValue());
+    }
+    json.writeEndObject();
+  }
+
+  private void notes(List<Note> notes) {
+    json.writeArrayPropertyStart("notes");
+    for (Note note : notes) {
+      json.writeStartObject();
+      text("topic", note.topic());
+      text("text", note.text());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
   }
 
   private void coverage(Coverage coverage) {

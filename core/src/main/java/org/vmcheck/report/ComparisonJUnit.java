@@ -33,6 +33,9 @@ public final class ComparisonJUnit {
       cases.add(
           switch (check.next()) {
             case PASSED, FOUND -> JUnitReport.Case.passed(suite, check.id());
+            case NOTHING ->
+                JUnitReport.Case.skipped(
+                    suite, check.id(), "nothing to look at: " + check.nextWords());
             case SKIPPED, ABSENT -> JUnitReport.Case.skipped(suite, check.id(), check.nextWords());
             case FAILED -> JUnitReport.Case.error(suite, check.id(), check.nextWords());
           });

@@ -4,6 +4,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -252,14 +253,11 @@ public final class HtmlReport {
       switch (outcome) {
         case CheckOutcome.Ran ran -> {
           page.text(ran.answer());
-          for (Note note : ran.notes()) {
-            page.element("div", "note: " + note.text(), "class", "faint");
-          }
-          if (!ran.facts().isEmpty()) {
-            page.open("details").element("summary", "facts", "class", "faint").open("ul");
-            ran.facts().forEach((name, value) -> page.element("li", name + ": " + value));
-            page.close("ul").close("details");
-          }
+          behind(ran.facts(), ran.notes());
+        }
+        case CheckOutcome.NothingToLookAt nothing -> {
+          page.text("nothing to look at: " + nothing.why());
+          behind(nothing.facts(), nothing.notes());
         }
         case CheckOutcome.Skipped skipped ->
             page.text("skipped: " + String.join("; ", skipped.unmet()));
@@ -268,6 +266,17 @@ public final class HtmlReport {
       page.close("td").close("tr").newline();
     }
     page.raw("</table>\n");
+  }
+
+  private void behind(Map<String, String> facts, List<Note> notes) {
+    for (Note note : notes) {
+      page.element("div", "note: " + note.text(), "class", "faint");
+    }
+    if (!facts.isEmpty()) {
+      page.open("details").element("summary", "facts", "class", "faint").open("ul");
+      facts.forEach((name, value) -> page.element("li", name + ": " + value));
+      page.close("ul").close("details");
+    }
   }
 
   private void coverage(Coverage coverage) {

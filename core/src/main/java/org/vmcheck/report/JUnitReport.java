@@ -13,8 +13,8 @@ import org.vmcheck.finding.Verdict;
 import org.vmcheck.io.Printable;
 
 /// JUnit XML as CI systems read it: a suite a dump, a case a check, and one for the verdict. A
-/// finding is a failure, a check that could not run is skipped with its reason, a check that broke
-/// is an error.
+/// finding is a failure, a check that could not run, or had nothing to look at, is skipped with its
+/// reason, a check that broke is an error.
 public final class JUnitReport {
   /// A test case: what became of it is at most one of the three.
   ///
@@ -88,6 +88,8 @@ public final class JUnitReport {
           switch (outcome) {
             case CheckOutcome.Ran ran when ran.findings().isEmpty() -> Case.passed(name, ran.id());
             case CheckOutcome.Ran ran -> failure(name, ran);
+            case CheckOutcome.NothingToLookAt nothing ->
+                Case.skipped(name, nothing.id(), "nothing to look at: " + nothing.why());
             case CheckOutcome.Skipped skipped ->
                 Case.skipped(name, skipped.id(), String.join("; ", skipped.unmet()));
             case CheckOutcome.Failed failed -> Case.error(name, failed.id(), failed.reason());

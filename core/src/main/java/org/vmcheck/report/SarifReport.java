@@ -142,6 +142,8 @@ public final class SarifReport {
     for (CheckOutcome outcome : report.checks()) {
       switch (outcome) {
         case CheckOutcome.Ran _ -> {}
+        case CheckOutcome.NothingToLookAt nothing ->
+            notification("note", nothing.id() + " had nothing to look at: " + nothing.why());
         case CheckOutcome.Skipped skipped ->
             notification("note", skipped.id() + " skipped: " + String.join("; ", skipped.unmet()));
         case CheckOutcome.Failed broken ->

@@ -3,6 +3,7 @@ package org.vmcheck.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
@@ -209,17 +210,13 @@ public final class TextReport {
       switch (outcome) {
         case CheckOutcome.Ran ran -> {
           line("  %-20s %s".formatted(ran.id(), Printable.of(ran.answer())));
-          if (verbose) {
-            ran.facts()
-                .forEach(
-                    (name, value) ->
-                        line(
-                            "  %-20s   %s: %s"
-                                .formatted("", Printable.of(name), Printable.of(value))));
-          }
-          for (Note note : ran.notes()) {
-            line("  %-20s note: %s".formatted("", Printable.of(note.text())));
-          }
+          behind(ran.facts(), ran.notes());
+        }
+        case CheckOutcome.NothingToLookAt nothing -> {
+          line(
+              "  %-20s nothing to look at: %s"
+                  .formatted(nothing.id(), Printable.of(nothing.why())));
+          behind(nothing.facts(), nothing.notes());
         }
         case CheckOutcome.Skipped skipped ->
             line(
@@ -230,6 +227,17 @@ public final class TextReport {
                 "  %-20s FAILED (a bug of vmcheck): %s"
                     .formatted(failed.id(), Printable.of(failed.reason())));
       }
+    }
+  }
+
+  private void behind(Map<String, String> facts, List<Note> notes) {
+    if (verbose) {
+      facts.forEach(
+          (name, value) ->
+              line("  %-20s   %s: %s".formatted("", Printable.of(name), Printable.of(value))));
+    }
+    for (Note note : notes) {
+      line("  %-20s note: %s".formatted("", Printable.of(note.text())));
     }
   }
 

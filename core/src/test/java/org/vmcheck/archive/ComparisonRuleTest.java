@@ -140,6 +140,34 @@ class ComparisonRuleTest {
   }
 
   @Test
+  void checkThatHasNothingToLookAtAnyMoreIsLostAndDoesNotPass() {
+    DumpReport base = SampleReports.intact("a");
+    DumpReport next =
+        with(base, List.of(new CheckOutcome.NothingToLookAt("slab.freelist", "no slab")));
+    Policy strict =
+        new Policy(
+            "p",
+            List.of("slab.freelist"),
+            List.of(),
+            Policy.DEFAULT.failOn(),
+            "",
+            Policy.Growth.DEFAULT,
+            List.of());
+
+    assertThat(compare(base, next, strict).regressions())
+        .extracting(Comparison.Regression::sentence)
+        .containsExactly(
+            "slab.freelist ran on the base and has nothing to look at on the new side: no slab",
+            "slab.freelist must pass; on a it had nothing to look at: no slab");
+    assertThat(compare(next, next).regressions()).isEmpty();
+    Comparison back = compare(next, base, strict);
+    assertThat(back.regressions()).isEmpty();
+    assertThat(back.checks()).singleElement().matches(c -> c.isGained());
+    assertThat(ComparisonJUnit.render(compare(next, next)))
+        .contains("<skipped message=\"nothing to look at: no slab\"/>");
+  }
+
+  @Test
   void lowMemoryThatIsNoLongerReservedIsARegressionAndIgnoranceIsNone() {
     DumpReport inForce =
         with(SampleReports.intact("a"), List.of(answer("lowmem.reserved", "in force")));

@@ -59,6 +59,10 @@ class RenderersTest {
     assertThat(result.at("/locations/0/physicalLocation/artifactLocation/uri").asString())
         .isEqualTo("file:///var/crash/127.0.0.1-2026-11-22-10%3A00%3A00/vmcore");
     assertThat(run.at("/tool/driver/rules/0/id").asString()).isEqualTo("use-after-free-write");
+    JsonNode notice = run.at("/invocations/0/toolExecutionNotifications/0");
+    assertThat(notice.get("level").asString()).isEqualTo("note");
+    assertThat(notice.at("/message/text").asString())
+        .startsWith("slab.poison had nothing to look at: no debug cache: ");
   }
 
   /// A dump that could not be opened is part of what was asked: a CI system must see it.
@@ -107,10 +111,23 @@ class RenderersTest {
 
     validateJUnit(xml);
     assertThat(xml)
-        .contains("tests=\"4\" failures=\"2\" errors=\"1\" skipped=\"1\"")
+        .contains("tests=\"5\" failures=\"2\" errors=\"1\" skipped=\"2\"")
         .contains("<failure message=\"a free object of cache =cmd|&#39;/c calc")
         .contains("<testcase classname=\"a/b c%.vmcore\" name=\"verdict\"/>")
-        .contains("<skipped message=\"no kernel\"/>");
+        .contains("<skipped message=\"no kernel\"/>")
+        .contains("name=\"slab.poison\"><skipped message=\"nothing to look at: no debug cache: =");
+  }
+
+  @Test
+  void checkThatHadNothingToLookAtIsToldFromOneThatPassedOrWasSkipped() {
+    DumpReport report = SampleReports.damaged();
+
+    assertThat(TextReport.render(report, false, false).lines())
+        .anyMatch(line -> line.matches("  slab.poison +nothing to look at: no debug cache: .*"))
+        .anyMatch(line -> line.matches("  lowmem.backup +skipped: .*"));
+    assertThat(HtmlReport.render(report)).contains(">nothing to look at: no debug cache: =cmd");
+    assertThat(ReportWriter.line(report))
+        .contains("\"id\":\"slab.poison\",\"status\":\"nothing\",\"why\":\"no debug cache: =");
   }
 
   private static void validateJUnit(String xml) throws Exception {

@@ -65,6 +65,7 @@ public final class SampleReports {
     Coverage coverage =
         new Coverage(
             Map.of("slabs", 10L, "objects", 1000L), Map.of("excluded", 2L), List.of("a gap"));
+    Coverage searched = new Coverage(Map.of("caches", 10L), Map.of(), List.of());
     List<CheckOutcome> checks =
         List.of(
             new CheckOutcome.Ran(
@@ -74,6 +75,12 @@ public final class SampleReports {
                 List.of(finding),
                 List.of(new Note("topic", HOSTILE)),
                 coverage),
+            new CheckOutcome.NothingToLookAt(
+                "slab.poison",
+                "no debug cache: " + HOSTILE,
+                Map.of("caches", "10", HOSTILE, HOSTILE),
+                List.of(new Note("topic", HOSTILE)),
+                searched),
             new CheckOutcome.Skipped("lowmem.backup", List.of("no backup region", HOSTILE)),
             new CheckOutcome.Failed("log.witness", "broke: " + HOSTILE));
     return new DumpReport(
@@ -85,7 +92,8 @@ public final class SampleReports {
                     Optional.of(List.of("ext4", HOSTILE)),
                     Optional.of(List.of(new CacheUse("dentry" + HOSTILE, 192, 10, 21, true))))),
         checks,
-        new Verdict.KernelDamaged("the kernel's memory is corrupt", List.of(HOSTILE), coverage),
+        new Verdict.KernelDamaged(
+            "the kernel's memory is corrupt", List.of(HOSTILE), coverage.plus(searched)),
         1.5);
   }
 
