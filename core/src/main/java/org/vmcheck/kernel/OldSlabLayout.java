@@ -3,6 +3,7 @@ package org.vmcheck.kernel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 
@@ -81,7 +82,7 @@ public record OldSlabLayout(
             at(slab, "active"),
             slab.firstMember("slab_list", "lru").map(Member::offset).orElse(8),
             (int) indexSize,
-            SlabFlags.of(kernel.types().orElseThrow())));
+            SlabFlags.of(kernel.types().orElseThrow(), OptionalLong.empty())));
   }
 
   private static int at(StructLayout layout, String member) {

@@ -318,7 +318,9 @@ public record SlabCaches(
               cache.signed32("offset"),
               cache.signed32("inuse"),
               cache.has("align") ? cache.signed32("align") : 8,
-              (flags & layout.flags().redZone()) != 0 && cache.has("red_left_pad")
+              layout.flags().isDebugging()
+                      && (flags & layout.flags().redZone()) != 0
+                      && cache.has("red_left_pad")
                   ? cache.signed32("red_left_pad")
                   : 0,
               flags,

@@ -8,6 +8,12 @@ import org.vmcheck.debuginfo.Types;
 /// Fixed values up to 6.8 (Linux `include/linux/slab.h`); from 6.9 on numbered by `enum
 /// _slab_flag_bits`, whose later numbers shift with the configuration (cc61eb851dd2 "mm, slab: use
 /// an enum to define SLAB_ cache creation flags").
+///
+/// @param isDebugging whether the flags of debugging options have an effect. Kernels that have the
+///   static key `slub_debug_enabled` (5.9 on, ca0cab65ea2b "mm, slub: introduce static key for
+///   slub_debug()") look at them only while it is on, and before 5.13 only `slub_debug=` turns it
+///   on: a cache that was created with SLAB_RED_ZONE has the flag and the size then, but its
+///   objects start at the slab's first byte and no pattern is ever written
 public record SlabFlags(
     long redZone,
     long poison,
@@ -17,9 +23,11 @@ public record SlabFlags(
     long typesafeByRcu,
     long objectPoison,
     long doubleExchange,
-    long kasan) {
+    long kasan,
+    boolean isDebugging) {
 
-  static SlabFlags of(Types types) {
+  /// @param debugKey counter of the static key `slub_debug_enabled`; empty where there is none
+  static SlabFlags of(Types types, OptionalLong debugKey) {
     return new SlabFlags(
         mask(types, "_SLAB_RED_ZONE", 0x400),
         mask(types, "_SLAB_POISON", 0x800),
@@ -29,7 +37,8 @@ public record SlabFlags(
         mask(types, "_SLAB_TYPESAFE_BY_RCU", 0x80000),
         mask(types, "_SLAB_OBJECT_POISON", 0x80000000L),
         mask(types, "_SLAB_CMPXCHG_DOUBLE", 0x40000000),
-        mask(types, "_SLAB_KASAN", 0x08000000));
+        mask(types, "_SLAB_KASAN", 0x08000000),
+        debugKey.orElse(1) != 0);
   }
 
   /// A flag whose bit the enumeration lacks is one that this kernel does not have.
@@ -41,23 +50,23 @@ public record SlabFlags(
     return types.enumerator("_slab_flag_bits", "_SLAB_RED_ZONE").isPresent() ? 0 : fixed;
   }
 
-  /// Whether the cache has red zones around its objects.
+  /// Whether the cache has red zones around its objects, and the kernel looks at them.
   public boolean hasRedZones(SlabCache cache) {
-    return (cache.flags() & redZone) != 0;
+    return isDebugging && (cache.flags() & redZone) != 0;
   }
 
   public boolean hasPoison(SlabCache cache) {
-    return (cache.flags() & poison) != 0;
+    return isDebugging && (cache.flags() & poison) != 0;
   }
 
   /// Whether free objects are filled with poison.
   public boolean hasObjectPoison(SlabCache cache) {
-    return (cache.flags() & objectPoison) != 0;
+    return isDebugging && (cache.flags() & objectPoison) != 0;
   }
 
   /// Whether each object carries who allocated and freed it.
   public boolean hasTracking(SlabCache cache) {
-    return (cache.flags() & storeUser) != 0;
+    return isDebugging && (cache.flags() & storeUser) != 0;
   }
 
   /// Whether the pages of the cache count as ones that the kernel can take back.

@@ -115,7 +115,7 @@ public record SlabLayout(
             list.get().offset(),
             at(descriptor, "next"),
             descriptor.firstMember("slabs", "pages").map(Member::offset).orElse(-1),
-            SlabFlags.of(kernel.types().get()),
+            SlabFlags.of(kernel.types().get(), kernel.variable32("slub_debug_enabled")),
             SheafLayout.of(kernel, cache)));
   }
 

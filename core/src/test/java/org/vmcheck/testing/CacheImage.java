@@ -15,6 +15,10 @@ public final class CacheImage {
   int size;
   int offset;
   int inuse;
+
+  /// What the member holds, and what is before each object: nothing where debugging is off.
+  int redLeftPad;
+
   int pad;
   int order;
   int objects;

@@ -2,6 +2,7 @@ package org.vmcheck.testing;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalInt;
 
 /// Builds the memory of a whole small kernel in code: page tables, VMCOREINFO, symbols, types, page
 /// descriptors and slab caches, in the layout of one generation. Equal settings and seeds give
@@ -48,6 +49,7 @@ public final class FakeKernel {
   private int kfenceFrames;
   private boolean hwPoison;
   private boolean initOnFree;
+  private OptionalInt debugKey = OptionalInt.empty();
   private boolean lowMemoryReserved;
   private boolean genuine;
   private boolean running;
@@ -142,6 +144,14 @@ public final class FakeKernel {
   /// `init_on_free=1`: free objects are zeros but for their free pointers.
   public FakeKernel initOnFree() {
     initOnFree = true;
+    return this;
+  }
+
+  /// The static key `slub_debug_enabled`, which the kernel otherwise does not have.
+  ///
+  /// @param counter 0 for off: debugging options have flags and room, and no effect
+  public FakeKernel debugKey(int counter) {
+    debugKey = OptionalInt.of(counter);
     return this;
   }
 
@@ -273,6 +283,14 @@ public final class FakeKernel {
 
   boolean isInitOnFree() {
     return initOnFree;
+  }
+
+  OptionalInt debugKey() {
+    return debugKey;
+  }
+
+  boolean isDebugging() {
+    return debugKey.orElse(1) != 0;
   }
 
   boolean isLowMemoryReserved() {

@@ -335,6 +335,7 @@ final class ImageBuilder {
     space.u32(variable("slab_state", 4), layout.has("slab", "slab_cache") ? 3 : 4);
     space.u32(variable("init_on_free", 16), config.isInitOnFree() ? 1 : 0);
     space.u32(variable("init_on_alloc", 16), 0);
+    config.debugKey().ifPresent(counter -> space.u32(variable("slub_debug_enabled", 16), counter));
     pointer("sme_me_mask", config.encryptionMask());
     pointer("kexec_crash_image", 0);
   }

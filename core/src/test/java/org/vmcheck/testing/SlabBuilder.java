@@ -144,8 +144,9 @@ final class SlabBuilder implements AllocatorBuilder {
       size += 2 * layout.size("track");
     }
     if (spec.has(CacheFlag.RED_ZONE)) {
-      cache.pad = Math.max(8, spec.align());
-      size += 8 + cache.pad;
+      cache.redLeftPad = Math.max(8, spec.align());
+      cache.pad = config.isDebugging() ? cache.redLeftPad : 0;
+      size += 8 + cache.redLeftPad;
     }
     cache.size = (size + spec.align() - 1) / spec.align() * spec.align();
     cache.order = spec.order();
@@ -417,7 +418,7 @@ final class SlabBuilder implements AllocatorBuilder {
     CacheImage cache = slab.cache;
     chain(slab, slab.own);
     chain(slab, slab.onCpu);
-    if (cache.spec.isDebug()) {
+    if (cache.spec.isDebug() && config.isDebugging()) {
       for (int i = 0; i < slab.objects; i++) {
         debugObject(slab, i);
       }
@@ -565,7 +566,7 @@ final class SlabBuilder implements AllocatorBuilder {
         struct, cache.address, "ctor", spec.hasConstructor() ? image.address("vfs_read") : 0);
     image.putStruct(struct, cache.address, "inuse", cache.inuse);
     image.putStruct(struct, cache.address, "align", spec.align());
-    image.putStruct(struct, cache.address, "red_left_pad", cache.pad);
+    image.putStruct(struct, cache.address, "red_left_pad", cache.redLeftPad);
     image.putStruct(struct, cache.address, "name", image.string(cache.name));
     image.putIfThere(struct, cache.address, "random", cache.random);
     image.putIfThere(struct, cache.address, "usersize", spec.objectSize());
@@ -608,7 +609,7 @@ final class SlabBuilder implements AllocatorBuilder {
       if (layout.has(struct, "full")) {
         image.link(
             node + layout.offset(struct, "full"),
-            cache.spec.has(CacheFlag.STORE_USER)
+            cache.spec.has(CacheFlag.STORE_USER) && config.isDebugging()
                 ? here.stream()
                     .filter(slab -> slab.place == SlabImage.Place.FULL)
                     .map(slab -> slab.address + listAt())
