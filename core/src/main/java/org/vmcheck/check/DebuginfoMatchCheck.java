@@ -31,6 +31,9 @@ final class DebuginfoMatchCheck implements Check {
     build-id. One of another kernel is refused, with both identities shown; --force uses it, and
     the verdict then says so.
 
+    A value of VMCOREINFO, or a base that a variable of the kernel holds, which cannot be (a bit of
+    the page flags beyond 63, an address outside the kernel) is named and not used.
+
     It can mislead: some stable releases write a wrong BUILD-ID into VMCOREINFO; the one in the
     kernel's own notes counts.
     Next: give the vmlinux of exactly this build, or a directory with --debug-dir.\
@@ -53,6 +56,7 @@ final class DebuginfoMatchCheck implements Check {
     if (!kernel.identity().buildId().isEmpty()) {
       facts.put("build-id of the dump", kernel.identity().buildId());
     }
+    kernel.remarks().forEach(remark -> notes.add(new Note("not used", remark)));
     int used = 0;
     int refused = 0;
     for (DebugFile file : kernel.debugFiles()) {

@@ -5,15 +5,20 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.MemMap;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
@@ -21,6 +26,11 @@ import org.vmcheck.memory.VirtualMemory;
 /// Do the two ways of translating an address, by arithmetic and through the page tables, agree?
 final class MemoryTranslationCheck implements Check {
   private static final int DIRECT_MAP_SAMPLES = 64;
+
+  /// Steps over all memory to find as many frames: devices lie far above what RAM there is.
+  private static final int MAX_STEPS = 4096;
+
+  private static final int MAX_TABLES_NAMED = 3;
 
   @Override
   public String id() {
@@ -37,10 +47,11 @@ final class MemoryTranslationCheck implements Check {
     return """
     Translates the kernel's text and samples of the direct map through the page tables and compares
     with phys_base and page_offset_base; reads the variable phys_base at the address that rests on
-    it. Everything above relies on this.
+    it. Everything above relies on this. The answer says how many addresses could be compared; where
+    less than half could, the page tables are not known to be right, and the verdict says so.
 
-    It can mislead: pages that the kernel unmapped on purpose (KFENCE, hwpoison) are not mapped and
-    are passed over.
+    It can mislead: pages that the kernel unmapped on purpose (free ones under debug_pagealloc,
+    KFENCE, hwpoison) are not mapped and are passed over, as is the memory of devices.
     Next: check that the dump and its VMCOREINFO are of the same boot.\
     """;
   }
@@ -52,28 +63,94 @@ final class MemoryTranslationCheck implements Check {
 
   @Override
   public CheckOutcome.Ran run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    VirtualMemory memory = kernel.memory();
-    AddressMap map = memory.map();
-    List<Evidence> wrong = new ArrayList<>();
-    long compared = 0;
-    long unmapped = 0;
-    List<Long> probes = new ArrayList<>();
-    kernel.vmcoreinfo().symbol("_stext").ifPresent(probes::add);
-    kernel.vmcoreinfo().symbol("init_uts_ns").ifPresent(probes::add);
-    long ram = map.directMapEnd() - map.directMapStart();
-    for (int i = 1; i <= DIRECT_MAP_SAMPLES && ram > 0; i++) {
-      long pfn = memory.physical().nextStored((ram >>> 12) / (DIRECT_MAP_SAMPLES + 1) * i);
-      if (pfn >= 0) {
-        probes.add(map.directMapAddress(pfn << 12));
-      }
+    return new Comparison(subjects.kernel().orElseThrow()).run();
+  }
+
+  /// One pass over the probes.
+  private final class Comparison {
+    private final Kernel kernel;
+    private final VirtualMemory memory;
+    private final AddressMap map;
+    private final List<Evidence> wrong = new ArrayList<>();
+
+    /// Page tables that are not in the dump, by their physical address, and why.
+    private final Map<Long, PageRead> tables = new TreeMap<>();
+
+    private long agreeing;
+    private long unmapped;
+    private long tableMissing;
+
+    Comparison(Kernel kernel) {
+      this.kernel = kernel;
+      this.memory = kernel.memory();
+      this.map = memory.map();
     }
-    for (long vaddr : probes) {
+
+    CheckOutcome.Ran run() {
+      List<Long> image = new ArrayList<>();
+      kernel.vmcoreinfo().symbol("_stext").ifPresent(image::add);
+      kernel.vmcoreinfo().symbol("init_uts_ns").ifPresent(image::add);
+      image.forEach(vaddr -> compare(vaddr, false));
+      frames().forEach(pfn -> compare(map.directMapAddress(pfn << 12), true));
+      long translated = agreeing + wrong.size();
+      OptionalLong physBase = kernel.variable64("phys_base");
+      if (physBase.isPresent()) {
+        if (physBase.getAsLong() == map.physBase()) {
+          agreeing++;
+        } else {
+          wrong.add(
+              new Evidence.CountMismatch(
+                  "phys_base",
+                  map.physBase(),
+                  physBase.getAsLong(),
+                  "the variable phys_base is 0x%x, in use is 0x%x"
+                      .formatted(physBase.getAsLong(), map.physBase())));
+        }
+      }
+      // One odd page can be split or remapped; a wrong base makes most of them wrong.
+      boolean isWrong = wrong.size() > agreeing;
+      return outcome(isWrong, translated, translated + unmapped + tableMissing);
+    }
+
+    /// Frames of RAM, spread over all memory.
+    private TreeSet<Long> frames() {
+      TreeSet<Long> frames = new TreeSet<>();
+      long end = (map.directMapEnd() - map.directMapStart()) >>> 12;
+      for (int steps = DIRECT_MAP_SAMPLES;
+          steps <= MAX_STEPS && end > 0 && frames.size() < DIRECT_MAP_SAMPLES;
+          steps *= 4) {
+        for (int i = 1; i <= steps && frames.size() < DIRECT_MAP_SAMPLES; i++) {
+          long pfn = memory.physical().nextStored(end / (steps + 1) * i);
+          if (pfn >= 0 && pfn < end && isRam(pfn)) {
+            frames.add(pfn);
+          }
+        }
+        if (end <= steps) {
+          break;
+        }
+      }
+      return frames;
+    }
+
+    /// Whether the frame has a page descriptor, as far as that can be told: memory of devices,
+    /// which QEMU's dumps hold, has none and is not in the direct map.
+    private boolean isRam(long pfn) {
+      return kernel
+          .memMap()
+          .map(
+              memMap -> {
+                long descriptor = memMap.descriptor(pfn);
+                return descriptor != 0
+                    && !(memory.translate(descriptor) instanceof Translated.NotMapped);
+              })
+          .orElse(true);
+    }
+
+    private void compare(long vaddr, boolean isDirectMap) {
       long expected = memory.physicalAddress(vaddr);
       switch (memory.paging().translate(vaddr)) {
-        case Translated.At(long paddr) -> {
-          compared++;
-          if (paddr != expected) {
+        case Translated.At(long paddr) when paddr == expected -> agreeing++;
+        case Translated.At(long paddr) ->
             wrong.add(
                 new Evidence.WordAt(
                     vaddr,
@@ -82,50 +159,90 @@ final class MemoryTranslationCheck implements Check {
                     expected,
                     "0x%x is at physical 0x%x by arithmetic and 0x%x through the page tables"
                         .formatted(vaddr, expected, paddr)));
+        case Translated.NotMapped(long span, String _) -> {
+          if (!isDirectMap || span > 4096 || !isUnmappedByDesign(expected >>> 12)) {
+            unmapped++;
           }
         }
-        case Translated.NotMapped _, Translated.TableMissing _ -> unmapped++;
+        case Translated.TableMissing(long table, PageRead why) -> {
+          tableMissing++;
+          tables.putIfAbsent(table, why);
+        }
       }
     }
-    OptionalLong physBase = kernel.variable64("phys_base");
-    if (physBase.isPresent()) {
-      compared++;
-      if (physBase.getAsLong() != map.physBase()) {
-        wrong.add(
-            new Evidence.CountMismatch(
-                "phys_base",
-                map.physBase(),
-                physBase.getAsLong(),
-                "the variable phys_base is 0x%x, in use is 0x%x"
-                    .formatted(physBase.getAsLong(), map.physBase())));
-      }
+
+    private boolean isUnmappedByDesign(long pfn) {
+      return kernel.memMap().map(memMap -> isUnmappedByDesign(memMap, pfn)).orElse(false);
     }
-    // One odd page can be split or remapped; a wrong base makes most of them wrong.
-    List<Finding> findings =
-        wrong.size() * 2L <= compared
-            ? List.of()
-            : List.of(
-                new Finding(
-                    id(),
-                    Layer.TRANSLATION,
-                    Severity.CORRUPT,
-                    Cause.WRONG_DEBUGINFO,
-                    "addresses do not translate as the kernel says",
-                    Subject.NONE,
-                    wrong.subList(0, Math.min(5, wrong.size())),
-                    List.of(),
-                    id()));
-    Map<String, String> facts = new LinkedHashMap<>();
-    facts.put("levels", Integer.toString(memory.paging().levels()));
-    facts.put("compared", Long.toString(compared));
-    facts.put("not mapped", Long.toString(unmapped));
-    facts.put("different", Integer.toString(wrong.size()));
-    return new CheckOutcome.Ran(
-        id(),
-        findings.isEmpty() ? "page tables and arithmetic agree" : "translation is wrong",
-        facts,
-        findings,
-        List.of(),
-        new Coverage(Map.of("addresses", compared), Map.of(), List.of()));
+
+    private static boolean isUnmappedByDesign(MemMap memMap, long pfn) {
+      return switch (memMap.state(pfn).kind()) {
+        case BUDDY, FREE, HWPOISON -> true;
+        default -> false;
+      };
+    }
+
+    private CheckOutcome.Ran outcome(boolean isWrong, long compared, long probes) {
+      List<String> gaps = new ArrayList<>();
+      List<Note> notes = new ArrayList<>();
+      if (compared * 2 < probes) {
+        gaps.add(
+            "%d of %d addresses could be compared; %d are not mapped, of %d a page table is not in"
+                    .formatted(compared, probes, unmapped, tableMissing)
+                + " the dump");
+      }
+      if (!map.knowsDirectMap()) {
+        gaps.add("where the direct map begins is not known: no address of it was compared");
+      }
+      tables.entrySet().stream()
+          .limit(MAX_TABLES_NAMED)
+          .forEach(
+              table ->
+                  notes.add(
+                      new Note(
+                          "page table",
+                          "the page table at physical 0x%x is %s"
+                              .formatted(table.getKey(), table.getValue().words()))));
+      Map<String, String> facts = new LinkedHashMap<>();
+      facts.put("levels", Integer.toString(memory.paging().levels()));
+      facts.put("compared", Long.toString(compared));
+      facts.put("not mapped", Long.toString(unmapped));
+      facts.put("page table not in the dump", Long.toString(tableMissing));
+      facts.put("different", Integer.toString(wrong.size()));
+      return new CheckOutcome.Ran(
+          id(),
+          isWrong ? "translation is wrong" : answer(compared, probes),
+          facts,
+          isWrong ? List.of(finding()) : List.of(),
+          notes,
+          new Coverage(Map.of("addresses", compared), Map.of(), gaps));
+    }
+
+    private String answer(long compared, long probes) {
+      if (compared == 0) {
+        return "none of %d addresses could be compared".formatted(probes);
+      }
+      if (compared * 2 < probes) {
+        return "not known: only %d of %d addresses could be compared".formatted(compared, probes);
+      }
+      return "page tables and arithmetic agree"
+          + (wrong.isEmpty() ? "" : ", but for %d addresses".formatted(wrong.size()))
+          + (compared == probes
+              ? ""
+              : "; %d of %d addresses could be compared".formatted(compared, probes));
+    }
+
+    private Finding finding() {
+      return new Finding(
+          id(),
+          Layer.TRANSLATION,
+          Severity.CORRUPT,
+          Cause.WRONG_DEBUGINFO,
+          "addresses do not translate as the kernel says",
+          Subject.NONE,
+          wrong.subList(0, Math.min(5, wrong.size())),
+          List.of(),
+          id());
+    }
   }
 }

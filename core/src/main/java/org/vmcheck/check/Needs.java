@@ -36,7 +36,13 @@ public enum Needs {
       unmet.addAll(kernel.missing());
     }
     if ((this == MEMMAP || this == SLAB) && kernel.memMap().isEmpty()) {
-      unmet.add("page descriptors: neither VMCOREINFO nor types give SIZE(page)");
+      unmet.add("page descriptors: the dump does not tell how large or where they are");
+    }
+    if (this == SLAB && kernel.memMap().isPresent() && !kernel.memMap().get().knowsSlabs()) {
+      unmet.add("page descriptors: the dump does not tell what marks a slab");
+    }
+    if (this == SLAB && !kernel.memory().map().knowsDirectMap()) {
+      unmet.add("the direct map: neither page_offset_base nor the page tables tell where it is");
     }
     if (this == SLAB
         && unmet.isEmpty()

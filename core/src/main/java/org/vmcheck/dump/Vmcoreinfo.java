@@ -1,6 +1,8 @@
 package org.vmcheck.dump;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -9,12 +11,16 @@ import java.util.OptionalLong;
 ///
 /// Number formats differ by the family of the key (Linux `kernel/vmcore_info.c`): `SYMBOL` and
 /// `KERNELOFFSET` are hexadecimal without a prefix, `OFFSET`, `SIZE` and `LENGTH` unsigned decimal,
-/// `NUMBER` signed decimal or hexadecimal with a prefix. A value that does not parse is absent.
+/// `NUMBER` signed decimal or hexadecimal with a prefix. A value that does not parse, or that
+/// cannot be (a bit of the page flags beyond 63), is absent: see [#implausible].
 public final class Vmcoreinfo {
   /// The kernel limits the text to one page; 64 KiB pages are the largest in use.
   static final int MAX_BYTES = 1 << 20;
 
   private static final int MAX_KEYS = 65536;
+
+  /// Values that cannot be and are listed; a text with more is none.
+  private static final int MAX_IMPLAUSIBLE = 16;
 
   private final String text;
   private final Map<String, String> values;
@@ -56,6 +62,31 @@ public final class Vmcoreinfo {
     return Optional.ofNullable(values.get(key));
   }
 
+  /// Values that cannot be, as `KEY=VALUE: why`, unescaped: none of them is used. The first few.
+  public List<String> implausible() {
+    List<String> found = new ArrayList<>();
+    for (Map.Entry<String, String> entry : values.entrySet()) {
+      if (found.size() == MAX_IMPLAUSIBLE) {
+        break;
+      }
+      refusal(entry.getKey(), entry.getValue())
+          .ifPresent(why -> found.add(entry.getKey() + "=" + entry.getValue() + ": " + why));
+    }
+    return List.copyOf(found);
+  }
+
+  private Optional<String> refusal(String key, String value) {
+    String struct = VmcoreinfoRules.structOf(key);
+    return VmcoreinfoRules.refusal(
+        key, value, struct == null ? null : values.get("SIZE(" + struct + ")"));
+  }
+
+  /// The value of a key, or null if there is none that can be.
+  private String usable(String key) {
+    String value = values.get(key);
+    return value == null || refusal(key, value).isPresent() ? null : value;
+  }
+
   /// `OSRELEASE`.
   public String release() {
     return values.getOrDefault("OSRELEASE", "");
@@ -63,27 +94,27 @@ public final class Vmcoreinfo {
 
   /// Address of a symbol. For array-typed symbols the kernel prints the value of the variable.
   public OptionalLong symbol(String name) {
-    return hexadecimal(values.get("SYMBOL(" + name + ")"));
+    return hexadecimal(usable("SYMBOL(" + name + ")"));
   }
 
   /// `SIZE(type)` in bytes.
   public OptionalLong size(String type) {
-    return decimal(values.get("SIZE(" + type + ")"));
+    return decimal(usable("SIZE(" + type + ")"));
   }
 
   /// `OFFSET(struct.member)` in bytes.
   public OptionalLong offset(String member) {
-    return decimal(values.get("OFFSET(" + member + ")"));
+    return decimal(usable("OFFSET(" + member + ")"));
   }
 
   /// `LENGTH(array)` in elements.
   public OptionalLong length(String array) {
-    return decimal(values.get("LENGTH(" + array + ")"));
+    return decimal(usable("LENGTH(" + array + ")"));
   }
 
   /// `NUMBER(name)`; may be negative.
   public OptionalLong number(String name) {
-    String value = values.get("NUMBER(" + name + ")");
+    String value = usable("NUMBER(" + name + ")");
     if (value != null && value.startsWith("0x")) {
       return hexadecimal(value.substring(2));
     }

@@ -57,10 +57,8 @@ public record Identity(
     if (uts.isEmpty()) {
       return Optional.empty();
     }
-    long name = uts.getAsLong() + kernel.vmcoreinfo().offset("uts_namespace.name").orElse(4);
-    return kernel.memory().read(name, 390) instanceof MemoryRead.Bytes(ByteView view)
-        ? Optional.of(view)
-        : Optional.empty();
+    return Optional.ofNullable(
+        UtsName.read(kernel.memory()::bytes, kernel.vmcoreinfo(), uts.getAsLong()));
   }
 
   private static String uts(ByteView names, int index) {

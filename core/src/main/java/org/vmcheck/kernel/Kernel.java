@@ -28,6 +28,7 @@ public final class Kernel {
   private final Optional<Types> types;
   private final List<String> missing;
   private final List<DebugFile> debugFiles;
+  private final List<String> remarks;
   private final Memo<PerCpu> perCpu = new Memo<>(() -> PerCpu.of(this));
   private final Memo<Optional<MemMap>> memMap = new Memo<>(() -> MemMap.of(this));
   private final Memo<Identity> identity = new Memo<>(() -> Identity.of(this));
@@ -42,7 +43,8 @@ public final class Kernel {
       Optional<Symbols> symbols,
       Optional<Types> types,
       List<String> missing,
-      List<DebugFile> debugFiles) {
+      List<DebugFile> debugFiles,
+      List<String> remarks) {
     this.dump = dump;
     this.vmcoreinfo = vmcoreinfo;
     this.memory = memory;
@@ -50,6 +52,7 @@ public final class Kernel {
     this.types = types;
     this.missing = List.copyOf(missing);
     this.debugFiles = List.copyOf(debugFiles);
+    this.remarks = List.copyOf(remarks);
   }
 
   /// The same kernel in memory that is read another way: everything is read anew.
@@ -61,7 +64,8 @@ public final class Kernel {
         symbols,
         types,
         missing,
-        debugFiles);
+        debugFiles,
+        remarks);
   }
 
   public Dump dump() {
@@ -93,6 +97,12 @@ public final class Kernel {
   /// them: a named one always, others where the dump itself lacks symbols or types.
   public List<DebugFile> debugFiles() {
     return debugFiles;
+  }
+
+  /// What VMCOREINFO or the kernel's variables say that cannot be, and that is not used; a sentence
+  /// each.
+  public List<String> remarks() {
+    return remarks;
   }
 
   public PerCpu perCpu() {

@@ -2,9 +2,11 @@ package org.vmcheck.kernel;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import org.vmcheck.debuginfo.BtfTypes;
 import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.debuginfo.Kallsyms;
@@ -20,6 +22,7 @@ import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.Printable;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
 import org.vmcheck.memory.X86_64Paging;
 
@@ -42,6 +45,7 @@ public final class KernelFinder {
   private final Vmcoreinfo info;
   private final DebugSources sources;
   private final List<String> missing = new ArrayList<>();
+  private final Set<String> remarks = new LinkedHashSet<>();
 
   private KernelFinder(Dump dump, Vmcoreinfo info, DebugSources sources) {
     this.dump = dump;
@@ -112,11 +116,8 @@ public final class KernelFinder {
         new X86_64Paging(
             physical,
             map.imagePhysical(root.getAsLong()),
-            info.number("pgtable_l5_enabled").orElse(0) == 1 ? 5 : 4,
-            info.number("sme_mask")
-                .orElseGet(
-                    () ->
-                        X86_64Paging.encryptionBit(physical, map.imagePhysical(root.getAsLong()))));
+            levels(physical, map),
+            encryptionMask(physical, map));
     VirtualMemory memory = new VirtualMemory(physical, paging, map);
 
     String refusal = disproof(memory);
@@ -124,7 +125,7 @@ public final class KernelFinder {
       return notFound(refusal);
     }
     Optional<Symbols> symbols = symbols(memory);
-    memory = memory.with(regions(memory, symbols));
+    memory = withRegions(memory, symbols);
     Optional<Types> types = types(memory, symbols);
     boolean functionsOnly = symbols.isPresent() && hasFunctionsOnly(symbols.get());
     if (functionsOnly) {
@@ -132,7 +133,7 @@ public final class KernelFinder {
     }
     if (named.isEmpty() && symbols.isPresent() && !functionsOnly && types.isPresent()) {
       return new KernelSearch.Found(
-          new Kernel(dump, info, memory, symbols, types, missing, List.of()));
+          new Kernel(dump, info, memory, symbols, types, missing, List.of(), remarks()));
     }
     VirtualMemory found = memory;
     DebugFiles files =
@@ -140,7 +141,7 @@ public final class KernelFinder {
     DebugFiles.Gain gain = files.use(named, symbols.isEmpty() || functionsOnly, types.isEmpty());
     if (gain.symbols().isPresent()) {
       symbols = gain.symbols();
-      memory = memory.with(regions(memory, symbols));
+      memory = withRegions(memory, symbols);
       missing.removeIf(reason -> reason.startsWith("no symbols") || reason.equals(FUNCTIONS_ONLY));
     }
     if (types.isEmpty() && gain.types().isPresent()) {
@@ -154,7 +155,35 @@ public final class KernelFinder {
     }
     missing.addAll(gain.problems());
     return new KernelSearch.Found(
-        new Kernel(dump, info, memory, symbols, types, missing, gain.files()));
+        new Kernel(dump, info, memory, symbols, types, missing, gain.files(), remarks()));
+  }
+
+  private long encryptionMask(PhysicalMemory physical, AddressMap map) {
+    return info.number("sme_mask")
+        .orElseGet(
+            () ->
+                X86_64Paging.encryptionBit(
+                    physical, map.imagePhysical(info.symbol("swapper_pg_dir").orElseThrow())));
+  }
+
+  /// `NUMBER(pgtable_l5_enabled)`; where it is not said, the depth at which the page tables put the
+  /// kernel's text where it is: builds with five levels before 4.17 always use them.
+  private int levels(PhysicalMemory physical, AddressMap map) {
+    OptionalLong told = info.number("pgtable_l5_enabled");
+    if (told.isPresent()) {
+      return told.getAsLong() == 1 ? 5 : 4;
+    }
+    long text = info.symbol("_stext").orElse(AddressMap.IMAGE_BASE);
+    X86_64Paging five =
+        new X86_64Paging(
+            physical,
+            map.imagePhysical(info.symbol("swapper_pg_dir").orElseThrow()),
+            5,
+            encryptionMask(physical, map));
+    return five.translate(text) instanceof Translated.At(long paddr)
+            && paddr == map.imagePhysical(text)
+        ? 5
+        : 4;
   }
 
   /// Without CONFIG_KALLSYMS_ALL kallsyms names functions, and no variable.
@@ -164,8 +193,22 @@ public final class KernelFinder {
         && symbols.address("__per_cpu_offset").isEmpty();
   }
 
-  private static KernelSearch notFound(String reason) {
-    return new KernelSearch.NotFound(List.of(reason), false);
+  private KernelSearch notFound(String reason) {
+    List<String> reasons = new ArrayList<>(List.of(reason));
+    reasons.addAll(implausible());
+    return new KernelSearch.NotFound(reasons, false);
+  }
+
+  private List<String> implausible() {
+    return info.implausible().stream()
+        .map(value -> "VMCOREINFO says " + Printable.of(value, 160) + "; it is not used")
+        .toList();
+  }
+
+  private List<String> remarks() {
+    List<String> all = new ArrayList<>(implausible());
+    all.addAll(remarks);
+    return all;
   }
 
   /// `NUMBER(phys_base)`, else from the program header that maps the kernel image.
@@ -189,14 +232,12 @@ public final class KernelFinder {
     if (uts.isEmpty()) {
       return null;
     }
-    // Before 5.11 a reference count of 4 bytes comes first and VMCOREINFO does not say so.
-    long name = uts.getAsLong() + info.offset("uts_namespace.name").orElse(4);
-    MemoryRead read = memory.read(name, 390);
-    if (!(read instanceof MemoryRead.Bytes(ByteView view))) {
+    ByteView names = UtsName.read(memory::bytes, info, uts.getAsLong());
+    if (names == null) {
       return "the kernel's name (init_uts_ns at 0x%x) cannot be read: %s"
-          .formatted(uts.getAsLong(), read.words());
+          .formatted(uts.getAsLong(), memory.read(uts.getAsLong(), UtsName.BYTES).words());
     }
-    String release = view.string(130, 65);
+    String release = UtsName.release(names);
     if (!release.equals(info.release())) {
       return "the memory at init_uts_ns holds \"%s\" where VMCOREINFO says release \"%s\""
           .formatted(Printable.of(release, 70), Printable.of(info.release(), 70));
@@ -298,60 +339,11 @@ public final class KernelFinder {
     return bytes(memory, what, vaddr, count);
   }
 
-  /// The regions of this boot, from the kernel's own variables; where these are not known, the
-  /// defaults of a kernel without memory randomisation.
-  private AddressMap regions(VirtualMemory memory, Optional<Symbols> symbols) {
-    AddressMap map = memory.map();
-    boolean five = memory.paging().levels() == 5;
-    long directMap =
-        variable(memory, symbols, "page_offset_base")
-            .orElseGet(
-                () ->
-                    directMapFromSegments()
-                        .orElse(five ? 0xff11000000000000L : 0xffff888000000000L));
-    long vmemmap =
-        variable(memory, symbols, "vmemmap_base")
-            .orElseGet(
-                () ->
-                    info.symbol("vmemmap")
-                        .orElse(five ? 0xffd4000000000000L : 0xffffea0000000000L));
-    long vmalloc =
-        variable(memory, symbols, "vmalloc_base")
-            .orElseGet(
-                () ->
-                    info.number("VMALLOC_START")
-                        .orElse(five ? 0xffa0000000000000L : 0xffffc90000000000L));
-    long imageStart = map.imageStart();
-    long imageEnd = map.imageEnd();
-    if (symbols.isPresent()) {
-      imageStart = symbols.get().address("_text").orElse(imageStart);
-      imageEnd = symbols.get().address("_end").orElse(imageEnd);
-    }
-    long ram = dump.memory().endPfn() * dump.memory().pageSize();
-    return new AddressMap(
-        imageStart, imageEnd, map.physBase(), directMap, directMap + ram, vmemmap, vmalloc);
-  }
-
-  private OptionalLong directMapFromSegments() {
-    OptionalLong last = OptionalLong.empty();
-    for (ElfSegment segment : dump.loadSegments()) {
-      if (segment.vaddr() < 0
-          && Long.compareUnsigned(segment.vaddr(), AddressMap.IMAGE_BASE) < 0
-          && segment.paddr() != -1
-          && segment.vaddr() != segment.paddr()) {
-        last = OptionalLong.of(segment.vaddr() - segment.paddr());
-      }
-    }
-    return last;
-  }
-
-  private static OptionalLong variable(
-      VirtualMemory memory, Optional<Symbols> symbols, String name) {
-    OptionalLong address = symbols.isPresent() ? symbols.get().address(name) : OptionalLong.empty();
-    return address.isPresent()
-            && memory.read(address.getAsLong(), 8) instanceof MemoryRead.Bytes(ByteView view)
-        ? OptionalLong.of(view.u64(0))
-        : OptionalLong.empty();
+  /// What the kernel's variables and page tables say of its regions.
+  private VirtualMemory withRegions(VirtualMemory memory, Optional<Symbols> symbols) {
+    RegionFinder.Regions regions = RegionFinder.find(dump, info, memory, symbols);
+    remarks.addAll(regions.remarks());
+    return memory.with(regions.map());
   }
 
   private Optional<Types> types(VirtualMemory memory, Optional<Symbols> symbols) {

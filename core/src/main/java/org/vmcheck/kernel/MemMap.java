@@ -45,27 +45,32 @@ public final class MemMap {
   }
 
   static Optional<MemMap> of(Kernel kernel) {
-    return PageShape.of(kernel).map(shape -> of(kernel, shape));
+    return PageShape.of(kernel).flatMap(shape -> of(kernel, shape));
   }
 
   /// Sections tell the memory model: where they all name one base outside the direct map, that is
   /// the vmemmap; arrays in the direct map are classic sparsemem.
-  private static MemMap of(Kernel kernel, PageShape shape) {
+  ///
+  /// @return empty if neither they nor a variable say where descriptors are
+  private static Optional<MemMap> of(Kernel kernel, PageShape shape) {
     VirtualMemory memory = kernel.memory();
     long vmemmap = memory.map().vmemmapStart();
     Optional<MemSections> sections =
         MemSections.read(kernel, shape.size(), memory.physical().endPfn());
     if (sections.isEmpty()) {
-      return new MemMap(kernel, shape, vmemmap, null);
+      return vmemmap == 0
+          ? Optional.empty()
+          : Optional.of(new MemMap(kernel, shape, vmemmap, null));
     }
     OptionalLong base = sections.get().commonBase();
     boolean isArray =
         base.isPresent()
             && (base.getAsLong() == vmemmap
                 || !memory.map().isDirectMap(sections.get().firstDescriptor()));
-    return isArray
-        ? new MemMap(kernel, shape, base.getAsLong(), null)
-        : new MemMap(kernel, shape, 0, sections.get());
+    return Optional.of(
+        isArray
+            ? new MemMap(kernel, shape, base.getAsLong(), null)
+            : new MemMap(kernel, shape, 0, sections.get()));
   }
 
   /// Whether each section has an array of its own.
@@ -77,6 +82,11 @@ public final class MemMap {
   /// unreferenced ones.
   public boolean knowsReserved() {
     return shape.reservedBit() >= 0;
+  }
+
+  /// Whether it is known what marks slabs.
+  public boolean knowsSlabs() {
+    return !(shape.slab() instanceof PageShape.Mark.None);
   }
 
   PageShape shape() {

@@ -6,6 +6,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.MemoryRead;
@@ -19,7 +20,9 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// Source: Linux `include/linux/mmzone.h`, `mm/sparse.c`.
 final class MemSections {
-  private static final int DEFAULT_SECTION_SHIFT = 27;
+  /// `SECTION_SIZE_BITS` of x86_64, in every kernel; VMCOREINFO says so from 5.10 on.
+  private static final int SECTION_SHIFT = 27;
+
   private static final long HAS_MEM_MAP = 2;
   private static final long FLAGS = 63;
   private static final int PAGE_SHIFT = 12;
@@ -63,9 +66,19 @@ final class MemSections {
     if (root.isEmpty() || memory.map().isImage(root.getAsLong())) {
       root = root.isPresent() ? kernel.word(root.getAsLong()) : kernel.variable64("mem_section");
     }
-    int entrySize = (int) info.size("mem_section").orElse(structSize(kernel));
-    int mapAt = (int) info.offset("mem_section.section_mem_map").orElse(0);
-    int shift = (int) info.number("SECTION_SIZE_BITS").orElse(DEFAULT_SECTION_SHIFT) - PAGE_SHIFT;
+    Optional<StructLayout> types = kernel.struct("mem_section", "section_mem_map");
+    int entrySize =
+        (int) info.size("mem_section").orElseGet(() -> types.map(StructLayout::size).orElse(0L));
+    int mapAt =
+        (int)
+            info.offset("mem_section.section_mem_map")
+                .orElseGet(
+                    () ->
+                        types.flatMap(s -> s.member("section_mem_map")).stream()
+                            .mapToLong(member -> member.offset())
+                            .findFirst()
+                            .orElse(-1));
+    int shift = (int) info.number("SECTION_SIZE_BITS").orElse(SECTION_SHIFT) - PAGE_SHIFT;
     if (root.isEmpty()
         || entrySize < 8
         || entrySize > 4096
@@ -106,10 +119,6 @@ final class MemSections {
     return found.isEmpty()
         ? Optional.empty()
         : Optional.of(new MemSections(shift, found, descriptorSize));
-  }
-
-  private static long structSize(Kernel kernel) {
-    return kernel.struct("mem_section", "section_mem_map").map(s -> s.size()).orElse(16L);
   }
 
   /// The base that all sections share, where they do: then descriptors are one array.

@@ -15,6 +15,7 @@ import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.X86_64Paging;
@@ -211,17 +212,25 @@ final class VmcoreinfoSearch {
     if (uts.isEmpty() || physBase.isEmpty()) {
       return true;
     }
-    // Before 5.11 a reference count of 4 bytes comes first and VMCOREINFO does not say so.
-    long release = uts.getAsLong() + info.offset("uts_namespace.name").orElse(4) + 130;
-    long paddr = release - AddressMap.IMAGE_BASE + physBase.getAsLong();
-    byte[] expected = (info.release() + "\0").getBytes(StandardCharsets.ISO_8859_1);
-    for (int i = 0; i < expected.length; i++) {
-      byte[] found = physical(paddr + i, 1).orElse(new byte[] {(byte) ~expected[i]});
-      if (found[0] != expected[i]) {
-        return false;
+    ByteView names =
+        UtsName.read(
+            this::view, info, uts.getAsLong() - AddressMap.IMAGE_BASE + physBase.getAsLong());
+    return names != null && UtsName.release(names).equals(info.release());
+  }
+
+  /// Bytes that lie together in physical memory; null if a page of them is not there.
+  private ByteView view(long paddr, int byteCount) {
+    byte[] copy = new byte[byteCount];
+    for (int done = 0; done < byteCount; ) {
+      int count = (int) Math.min(byteCount - done, 1 + inPage(paddr + done));
+      Optional<byte[]> bytes = paddr < 0 ? Optional.empty() : physical(paddr + done, count);
+      if (bytes.isEmpty()) {
+        return null;
       }
+      System.arraycopy(bytes.get(), 0, copy, done, count);
+      done += count;
     }
-    return true;
+    return ByteView.of("memory", copy);
   }
 
   /// Whether some CPU's page tables put the kernel where it says. A CPU in user mode, in firmware

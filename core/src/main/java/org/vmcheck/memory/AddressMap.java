@@ -26,6 +26,10 @@ public record AddressMap(
     return isWithin(vaddr, directMapStart, directMapEnd);
   }
 
+  public boolean knowsDirectMap() {
+    return directMapStart != directMapEnd;
+  }
+
   /// Physical address of an address in the image.
   public long imagePhysical(long vaddr) {
     return vaddr - IMAGE_BASE + physBase;

@@ -84,6 +84,11 @@ public final class VirtualMemory {
     return new MemoryRead.Bytes(ByteView.of("memory", copy));
   }
 
+  /// [#read], or null if that cannot be had.
+  public ByteView bytes(long vaddr, int byteCount) {
+    return read(vaddr, byteCount) instanceof MemoryRead.Bytes(ByteView view) ? view : null;
+  }
+
   /// The whole page that holds an address.
   public MemoryRead page(long vaddr) {
     return switch (translate(vaddr)) {

@@ -3,6 +3,9 @@ package org.vmcheck.memory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.OptionalLong;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 
@@ -55,6 +58,82 @@ public final class X86_64Paging {
     int firstBit = Math.max(32, 64 - Long.numberOfLeadingZeros(memory.endPfn() << 12));
     long above = firstBit > 51 ? 0 : common & -(1L << firstBit);
     return present > 0 && Long.bitCount(above) == 1 ? above : 0;
+  }
+
+  /// Where the kernel's map of all memory begins: the address of physical 0, told from the lowest
+  /// slot of the kernel's half of the top table that maps low memory one to one. Empty if no slot
+  /// does, or the tables that would tell are not in the dump.
+  ///
+  /// It is a multiple of 1 GiB (Linux `arch/x86/mm/kaslr.c`), which pages of the vmalloc area or of
+  /// the memory map are by chance only. The last slot holds the kernel image.
+  public OptionalLong directMap() {
+    if (!(memory.read(root >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
+      return OptionalLong.empty();
+    }
+    int shift = 12 + 9 * (levels - 1);
+    long sign = -1L << (shift + 9);
+    for (int slot = 256; slot < 511; slot++) {
+      long entry = bytes.get(ENTRY, slot * 8L) & ~encryptionMask;
+      if ((entry & PRESENT) != 0) {
+        LinearMap found = new LinearMap();
+        found.visit(entry & FRAME, levels - 1, sign | (long) slot << shift);
+        if (found.isLowMemory()) {
+          return OptionalLong.of(found.base);
+        }
+      }
+    }
+    return OptionalLong.empty();
+  }
+
+  /// What the first pages that one slot of the top table maps have in common.
+  private final class LinearMap {
+    private static final int MAX_TABLES = 64;
+    private static final int MAX_PAGES = 4096;
+    private static final long LOW = 1 << 20;
+
+    private final Map<Long, Long> bytesByBase = new HashMap<>();
+    private int tables;
+    private int pages;
+    private long all;
+    private long base;
+    private boolean hasLow;
+
+    void visit(long table, int level, long vaddr) {
+      if (tables++ >= MAX_TABLES
+          || !(memory.read(table >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
+        return;
+      }
+      int shift = 12 + 9 * (level - 1);
+      for (int i = 0; i < 512 && pages < MAX_PAGES && tables < MAX_TABLES; i++) {
+        long entry = bytes.get(ENTRY, i * 8L) & ~encryptionMask;
+        if ((entry & PRESENT) == 0) {
+          continue;
+        }
+        long at = vaddr | (long) i << shift;
+        if (level == 1 || (level <= 3 && (entry & LARGE) != 0)) {
+          page(at, entry & FRAME & -(1L << shift), 1L << shift);
+        } else {
+          visit(entry & FRAME, level - 1, at);
+        }
+      }
+    }
+
+    private void page(long vaddr, long paddr, long byteCount) {
+      pages++;
+      all += byteCount;
+      long start = vaddr - paddr;
+      if (start < 0 && (start & (1 << 30) - 1) == 0) {
+        bytesByBase.merge(start, byteCount, Long::sum);
+        if (paddr < LOW && (!hasLow || bytesByBase.get(start) > bytesByBase.get(base))) {
+          hasLow = true;
+          base = start;
+        }
+      }
+    }
+
+    boolean isLowMemory() {
+      return hasLow && bytesByBase.get(base) > all / 2;
+    }
   }
 
   public int levels() {

@@ -16,7 +16,7 @@ import org.vmcheck.dump.Vmcoreinfo;
 /// A copy of a real dump with some of its memory changed, written by a writer of our own.
 public final class DumpCopy {
   private final TreeMap<Long, byte[]> pages = new TreeMap<>();
-  private final String vmcoreinfo;
+  private String vmcoreinfo;
   private final int dumpLevel;
 
   private DumpCopy(String vmcoreinfo, int dumpLevel) {
@@ -42,6 +42,15 @@ public final class DumpCopy {
   /// The stored page frames with their bytes; changes to these go into the copy.
   public NavigableMap<Long, byte[]> pages() {
     return pages;
+  }
+
+  public String vmcoreinfo() {
+    return vmcoreinfo;
+  }
+
+  public DumpCopy setVmcoreinfo(String text) {
+    vmcoreinfo = text;
+    return this;
   }
 
   public long word(long physical) {

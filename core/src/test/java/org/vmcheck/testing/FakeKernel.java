@@ -46,6 +46,7 @@ public final class FakeKernel {
   private long kernelOffset = -1;
   private long pageOffsetBase;
   private long vmemmapBase;
+  private boolean regionVariables = true;
   private int kfenceFrames;
   private boolean hwPoison;
   private boolean initOnFree;
@@ -124,6 +125,12 @@ public final class FakeKernel {
 
   public FakeKernel vmemmapBase(long vaddr) {
     vmemmapBase = vaddr;
+    return this;
+  }
+
+  /// Built without `CONFIG_RANDOMIZE_MEMORY`: no variable says where the regions lie.
+  public FakeKernel noRegionVariables() {
+    regionVariables = false;
     return this;
   }
 
@@ -271,6 +278,10 @@ public final class FakeKernel {
 
   long vmemmapBase() {
     return vmemmapBase;
+  }
+
+  boolean hasRegionVariables() {
+    return regionVariables;
   }
 
   int kfenceFrames() {

@@ -314,11 +314,13 @@ final class ImageBuilder {
 
   private void variables() {
     pointer("phys_base", physBase);
-    pointer("page_offset_base", space.directMap());
-    pointer(
-        "vmalloc_base", config.isFiveLevels() ? 0xffa0_0000_0000_0000L : 0xffff_c900_0000_0000L);
-    if (!layout.isClassicSparse()) {
-      pointer("vmemmap_base", space.vmemmap());
+    if (config.hasRegionVariables()) {
+      pointer("page_offset_base", space.directMap());
+      pointer(
+          "vmalloc_base", config.isFiveLevels() ? 0xffa0_0000_0000_0000L : 0xffff_c900_0000_0000L);
+      if (!layout.isClassicSparse()) {
+        pointer("vmemmap_base", space.vmemmap());
+      }
     }
     pointer("tainted_mask", 0);
     space.u32(variable("panic_cpu", 4), -1);
