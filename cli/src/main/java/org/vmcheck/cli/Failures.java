@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.analysis.UnansweredException;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
@@ -72,7 +73,7 @@ final class Failures {
     return switch (failure) {
       case UsageException _ -> ExitCode.USAGE;
       case MalformedFileException _, UnsupportedFormatException _ -> ExitCode.UNREADABLE;
-      case UnansweredException _ -> ExitCode.UNDETERMINED;
+      case UnansweredException _, CancelledException _ -> ExitCode.UNDETERMINED;
       case IOException _, UncheckedIOException _ -> ExitCode.IO;
       default -> ExitCode.BUG;
     };
@@ -89,6 +90,8 @@ final class Failures {
               file.getFile()
                   + ": "
                   + (file.getReason() == null ? file.getClass().getSimpleName() : file.getReason());
+          case CancelledException over ->
+              "stopped by " + over.getMessage() + " before there was an answer";
           case FileNotFoundException notFound -> notFound.getMessage();
           default ->
               exitCode(failure) == ExitCode.BUG

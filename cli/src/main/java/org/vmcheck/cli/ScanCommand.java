@@ -73,8 +73,10 @@ final class ScanCommand implements Callable<Integer> {
       names = "--deadline",
       paramLabel = "TIME",
       converter = CheckCommand.DurationConverter.class,
-      description = "Stop looking at a dump after this time, for example 10m.")
-  private Duration deadline;
+      description =
+          "Stop looking at a dump after this time, for example 30m (default: 10m); its verdict says"
+              + " what was not looked at.")
+  private Duration deadline = Duration.ofMinutes(10);
 
   @Option(
       names = "--progress",
@@ -131,7 +133,7 @@ final class ScanCommand implements Callable<Integer> {
               new BatchScanner.Options(
                   roots,
                   jobs,
-                  dumpOptions.analysis(List.of(), false, Optional.ofNullable(deadline)),
+                  dumpOptions.analysis(List.of(), false, Optional.of(deadline)),
                   shard,
                   refresh,
                   Version.text()),

@@ -7,8 +7,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
 import org.vmcheck.check.LowMemory;
@@ -28,6 +29,8 @@ import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KernelFinder;
@@ -43,6 +46,7 @@ public final class Analyzer implements AutoCloseable {
   private final Dump dump;
   private final KernelSearch search;
   private final AnalysisOptions options;
+  private final Cancellation cancellation;
   private final long startNanos;
   private PhysicalMemory memory;
   private Subjects subjects;
@@ -51,13 +55,20 @@ public final class Analyzer implements AutoCloseable {
   /// Checks that a lost map ended.
   private final List<String> lostMaps = new ArrayList<>();
 
-  private Analyzer(Dump dump, KernelSearch search, AnalysisOptions options, long startNanos) {
+  private Analyzer(
+      Dump dump,
+      KernelSearch search,
+      AnalysisOptions options,
+      Cancellation cancellation,
+      long startNanos) {
     this.dump = dump;
     this.memory = dump.memory();
     this.search = search;
     this.options = options;
+    this.cancellation = cancellation;
     this.startNanos = startNanos;
-    this.subjects = new Subjects(dump, search, options.threads(), options.full(), isOver());
+    this.subjects =
+        new Subjects(dump, search, options.threads(), options.full(), cancellation.asSupplier());
   }
 
   /// Opens a dump and looks for the kernel in it.
@@ -77,26 +88,41 @@ public final class Analyzer implements AutoCloseable {
   /// @throws IOException if a file cannot be read or is no dump that is read here
   public static Analyzer open(List<Path> paths, AnalysisOptions options) throws IOException {
     long start = System.nanoTime();
+    Cancellation current = Cancellation.current();
+    Cancellation cancellation =
+        current == Cancellation.NEVER ? Cancellation.after(options.deadline()) : current;
+    return cancellation.run(() -> open(paths, options, cancellation, start));
+  }
+
+  private static Analyzer open(
+      List<Path> paths, AnalysisOptions options, Cancellation cancellation, long start)
+      throws IOException {
     Dump dump = Dumps.open(paths, options.spool().openOptions());
     try {
-      return new Analyzer(dump, KernelFinder.find(dump, options.debug().sources()), options, start);
+      return new Analyzer(dump, search(dump, options), options, cancellation, start);
     } catch (IOException | RuntimeException | Error failure) {
       dump.close();
       throw failure;
     }
   }
 
-  private BooleanSupplier isOver() {
-    return options
-        .deadline()
-        .<BooleanSupplier>map(limit -> () -> System.nanoTime() - startNanos > limit.toNanos())
-        .orElse(() -> false);
+  private static KernelSearch search(Dump dump, AnalysisOptions options) throws IOException {
+    try {
+      return KernelFinder.find(dump, options.debug().sources());
+    } catch (CancelledException over) {
+      return new KernelSearch.NotFound(
+          List.of("the search for the kernel was ended by " + over.getMessage()), false);
+    }
   }
 
   /// Runs the checks and judges.
   ///
   /// @param tool name and version to write into the report
   public DumpReport check(String tool) {
+    return cancellation.run(() -> checked(tool));
+  }
+
+  private DumpReport checked(String tool) {
     List<CheckOutcome> outcomes = new ArrayList<>();
     for (Check check : Checks.all()) {
       if (options.only().isEmpty() || options.only().contains(check.id())) {
@@ -117,20 +143,19 @@ public final class Analyzer implements AutoCloseable {
                   ? new CheckOutcome.Skipped(outcome.id(), instead)
                   : outcome);
     }
+    List<String> doubts = new ArrayList<>();
     Optional<KernelFacts> kernel =
-        kernelFacts().map(facts -> facts.withContents(modules(), caches()));
-    List<String> doubts = readFailures();
-    doubts.addAll(problems);
+        inTime(
+            "the description of the kernel",
+            doubts,
+            () -> kernelFacts().map(facts -> facts.withContents(modules(), caches())),
+            Optional.empty());
     outcomes = MissingPages.gather(outcomes);
     if (kernel.isPresent()) {
-      Kernel found = subjects.kernel().orElseThrow();
-      outcomes = TornSnapshot.gather(outcomes, kernel.get(), found);
-      outcomes = ErasedData.attribute(outcomes, dump);
-      List<LogBuffer.Line> log = found.log().records();
-      outcomes = ObjectHistory.attach(outcomes, found);
-      outcomes = PanicRelation.attach(outcomes, found, log, kernel.get().panic());
-      outcomes = LogQuotes.attach(outcomes, found, log);
+      outcomes = attributed(outcomes, kernel.get(), doubts);
     }
+    doubts.addAll(0, problems);
+    doubts.addAll(0, readFailures());
     return new DumpReport(
         tool,
         dumpFacts(
@@ -141,6 +166,38 @@ public final class Analyzer implements AutoCloseable {
         outcomes,
         VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9);
+  }
+
+  /// Joins findings that have one cause. Where the deadline ends that, they stand side by side.
+  private List<CheckOutcome> attributed(
+      List<CheckOutcome> outcomes, KernelFacts facts, List<String> doubts) {
+    Kernel found = subjects.kernel().orElseThrow();
+    List<UnaryOperator<List<CheckOutcome>>> steps =
+        List.of(
+            all -> TornSnapshot.gather(all, facts, found),
+            all -> ErasedData.attribute(all, dump),
+            all -> ObjectHistory.attach(all, found),
+            all -> PanicRelation.attach(all, found, found.log().records(), facts.panic()),
+            all -> LogQuotes.attach(all, found, found.log().records()));
+    List<CheckOutcome> joined = outcomes;
+    for (UnaryOperator<List<CheckOutcome>> step : steps) {
+      List<CheckOutcome> before = joined;
+      joined = inTime("what the findings have in common", doubts, () -> step.apply(before), before);
+    }
+    return joined;
+  }
+
+  /// @param what this is, for the doubt that the deadline leaves
+  private static <T> T inTime(String what, List<String> doubts, Supplier<T> work, T otherwise) {
+    try {
+      return work.get();
+    } catch (CancelledException over) {
+      String doubt = what + " was not looked for to the end: " + over.getMessage() + " came first";
+      if (!doubts.contains(doubt)) {
+        doubts.add(doubt);
+      }
+      return otherwise;
+    }
   }
 
   private static boolean isForWantOfKernel(CheckOutcome outcome, List<String> problems) {
@@ -167,6 +224,9 @@ public final class Analyzer implements AutoCloseable {
       CheckOutcome outcome = check.run(subjects);
       MappedFile.settle();
       return outcome;
+    } catch (CancelledException over) {
+      return new CheckOutcome.Skipped(
+          check.id(), List.of(check.id() + " was ended by " + over.getMessage()));
     } catch (RuntimeException | StackOverflowError bug) {
       return new CheckOutcome.Failed(check.id(), describe(bug));
     } catch (InternalError lost) {
@@ -348,7 +408,7 @@ public final class Analyzer implements AutoCloseable {
               new KernelSearch.Found(kernel.over(memory)),
               options.threads(),
               options.full(),
-              isOver());
+              cancellation.asSupplier());
     }
     return masks.size();
   }

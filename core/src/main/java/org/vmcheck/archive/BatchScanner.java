@@ -10,6 +10,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -79,6 +80,7 @@ public final class BatchScanner {
   private final Options options;
   private final Listener listener;
   private final Judge judge;
+  private final Watchdog watchdog;
   private final Map<String, Integer> verdicts = new TreeMap<>();
   private int ioTroubles;
   private int bugs;
@@ -95,6 +97,7 @@ public final class BatchScanner {
             (jobs() > 1 ? options.analysis().withThreads(1) : options.analysis()).forManyDumps(),
             options.tool(),
             Clock.systemUTC());
+    this.watchdog = new Watchdog(judge, options.analysis().deadline());
   }
 
   /// Scans. What was judged before a failure stays in the catalogue.
@@ -248,17 +251,33 @@ public final class BatchScanner {
     if (Thread.currentThread().isInterrupted()) {
       return;
     }
-    Judge.Judged first = judge.judge(links.getFirst());
+    Judge.Judged first = watchdog.judge(links.getFirst());
+    if (Thread.currentThread().isInterrupted()) {
+      return; // The scan ends: what was not judged to the end is left for the next.
+    }
     for (Incident link : links) {
       Judge.Judged judged =
           link.location().equals(links.getFirst().location()) ? first : judge.sameFile(first, link);
-      catalogue.put(judged.entry(), judged.report());
+      Entry entry = put(link, judged);
       synchronized (this) {
-        Entry entry = judged.entry();
         count(entry.verdict(), entry.problemKind(), entry.state().isWithoutDump());
         bytes += entry.bytes();
         listener.judged(entry);
       }
+    }
+  }
+
+  /// Writes a row; where its report cannot be, one that says so.
+  ///
+  /// @throws IOException if the catalogue cannot be written to at all
+  private Entry put(Incident incident, Judge.Judged judged) throws IOException {
+    try {
+      catalogue.put(judged.entry(), judged.report());
+      return judged.entry();
+    } catch (RuntimeException | Error thrown) {
+      Entry entry = judge.broken(incident, thrown, System.nanoTime()).entry();
+      catalogue.put(entry, Optional.empty());
+      return entry;
     }
   }
 

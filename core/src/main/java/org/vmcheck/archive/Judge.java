@@ -22,6 +22,8 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.Note;
+import org.vmcheck.io.CancelledException;
+import org.vmcheck.io.Lines;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
@@ -70,28 +72,84 @@ final class Judge {
     this.clock = clock;
   }
 
+  /// Judges under one guard: whatever is thrown on the way, the entry says so, and nothing but a
+  /// fault of the virtual machine comes out.
   Judged judge(Incident incident) {
     long start = System.nanoTime();
-    if (incident.parts().isEmpty()) {
-      return withoutDump(incident, start);
+    try {
+      return incident.parts().isEmpty()
+          ? withoutDump(incident, start)
+          : dumpOrFailure(incident, start);
+    } catch (CancelledException over) {
+      return stopped(incident, over.getMessage(), start);
+    } catch (Throwable thrown) {
+      return broken(incident, thrown, start);
     }
+  }
+
+  private Judged dumpOrFailure(Incident incident, long start) {
     try {
       return analysed(incident, start);
     } catch (MalformedFileException | UnsupportedFormatException failure) {
       return failed(incident, start, Entry.Problem.FORMAT, message(failure));
     } catch (IOException failure) {
       return failed(incident, start, Entry.Problem.IO, message(failure));
-    } catch (OutOfMemoryError full) {
-      return failed(
-          incident, start, Entry.Problem.IO, "not enough memory: try again with fewer jobs");
-    } catch (RuntimeException bug) {
-      return failed(incident, start, Entry.Problem.BUG, "a bug of vmcheck: " + bug);
-    } catch (Error error) {
-      // Whatever one dump does to the analysis, the other dumps are still to be judged.
-      return error instanceof InternalError lost && MappedFile.isLostMap(lost)
-          ? failed(incident, start, Entry.Problem.IO, "the file changed while it was read")
-          : failed(incident, start, Entry.Problem.BUG, "a bug of vmcheck: " + error);
     }
+  }
+
+  /// What ended before the dump was judged, and is said of it without reading anything more.
+  ///
+  /// @param why as in `the deadline of 5 s`
+  Judged stopped(Incident incident, String why, long start) {
+    return unread(
+        incident,
+        start,
+        "undetermined",
+        "stopped by %s before there was an answer: nothing is said of this dump".formatted(why),
+        Entry.Problem.NONE,
+        "");
+  }
+
+  /// What threw an exception that nobody expected.
+  Judged broken(Incident incident, Throwable thrown, long start) {
+    String problem = "a bug of vmcheck: " + thrown;
+    Entry.Problem kind = Entry.Problem.BUG;
+    if (thrown instanceof OutOfMemoryError) {
+      problem = "not enough memory: try again with fewer jobs";
+      kind = Entry.Problem.IO;
+    } else if (thrown instanceof InternalError lost && MappedFile.isLostMap(lost)) {
+      problem = "the file changed while it was read";
+      kind = Entry.Problem.IO;
+    }
+    return unread(incident, start, Entry.UNREADABLE, problem, kind, problem);
+  }
+
+  private Judged unread(
+      Incident incident,
+      long start,
+      String verdict,
+      String summary,
+      Entry.Problem kind,
+      String problem) {
+    return new Judged(
+        entry(
+            incident,
+            incident.selfTest()
+                ? Entry.State.SELF_TEST
+                : incident.namedIncomplete() ? Entry.State.INCOMPLETE : Entry.State.COMPLETE,
+            List.of("", ""),
+            start,
+            verdict,
+            summary,
+            kind,
+            problem,
+            "",
+            NO_KERNEL,
+            Signature.NONE,
+            Signature.NONE,
+            List.of(),
+            List.of()),
+        Optional.empty());
   }
 
   /// The same judgement for another name of the same file.
@@ -206,7 +264,10 @@ final class Judge {
 
   private static List<String> log(Analyzer analyzer) {
     try {
-      return analyzer.log().stream().map(LogLine::text).flatMap(String::lines).toList();
+      return analyzer.log().stream()
+          .map(LogLine::text)
+          .flatMap(text -> Lines.of(text).stream())
+          .toList();
     } catch (UnansweredException _) {
       return List.of();
     }

@@ -20,6 +20,7 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.finding.Note;
+import org.vmcheck.io.Lines;
 import org.vmcheck.io.Printable;
 
 /// Compares what lies beside a dump, and its names, with what is in the dump: swapped and stale
@@ -30,11 +31,11 @@ final class SideCarCheck {
 
   private static final int LAST_LINES = 20;
   private static final Pattern README_KERNEL =
-      Pattern.compile("(?im)^\\s*kernel version\\s*:\\s*(\\S+)");
+      Pattern.compile("(?i)\\s*+kernel version\\s*+:\\s*+(\\S++).*");
 
   private SideCarCheck() {}
 
-  /// The lines of a side-car; bytes above ASCII as they are.
+  /// The lines of a side-car, cut ([Lines]); bytes above ASCII as they are.
   static List<String> lines(Path file) throws IOException {
     byte[] bytes;
     try (InputStream in =
@@ -42,7 +43,7 @@ final class SideCarCheck {
       in.skipNBytes(Math.max(0, Files.size(file) - MAX_BYTES));
       bytes = in.readNBytes(MAX_BYTES);
     }
-    return new String(bytes, StandardCharsets.ISO_8859_1).lines().toList();
+    return Lines.of(new String(bytes, StandardCharsets.ISO_8859_1));
   }
 
   /// Which side-cars cannot be read, and why; empty if all can be.
@@ -100,7 +101,7 @@ final class SideCarCheck {
     }
     Set<String> known = new HashSet<>();
     for (String record : log) {
-      record.lines().forEach(line -> known.add(Signature.withoutStamp(line).strip()));
+      Lines.of(record).forEach(line -> known.add(Signature.withoutStamp(line).strip()));
     }
     int asked = 0;
     int found = 0;
@@ -125,17 +126,21 @@ final class SideCarCheck {
   }
 
   private static void readme(String name, List<String> lines, String release, List<Note> remarks) {
-    String text = String.join("\n", lines);
-    if (text.contains("incomplete")) {
+    if (lines.stream().anyMatch(line -> line.contains("incomplete"))) {
       remarks.add(new Note("readme", name + " calls the dump incomplete"));
     }
-    Matcher kernel = README_KERNEL.matcher(text);
-    if (kernel.find() && !release.isEmpty() && !kernel.group(1).equals(release)) {
-      remarks.add(
-          new Note(
-              "readme",
-              "%s names kernel %s, the dump is of %s"
-                  .formatted(name, Printable.of(kernel.group(1), 80), release)));
+    for (String line : lines) {
+      Matcher kernel = README_KERNEL.matcher(line);
+      if (kernel.matches()) {
+        if (!release.isEmpty() && !kernel.group(1).equals(release)) {
+          remarks.add(
+              new Note(
+                  "readme",
+                  "%s names kernel %s, the dump is of %s"
+                      .formatted(name, Printable.of(kernel.group(1), 80), release)));
+        }
+        return;
+      }
     }
   }
 

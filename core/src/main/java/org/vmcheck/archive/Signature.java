@@ -3,6 +3,7 @@ package org.vmcheck.archive;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
@@ -11,6 +12,7 @@ import java.util.stream.Collectors;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.io.Lines;
 import org.vmcheck.io.Printable;
 
 /// What two dumps of the same crash have in common: names and no addresses.
@@ -45,8 +47,9 @@ public record Signature(String id, String text) {
 
   private static final Pattern FRAME =
       Pattern.compile(
-          "^\\s*(\\? )?([A-Za-z_][\\w.]*)\\+0x[0-9a-f]+/0x[0-9a-f]+(?: \\[(\\w+).*\\])?\\s*$");
-  private static final Pattern RIP = Pattern.compile("RIP: [0-9a-f]+:([A-Za-z_][\\w.]*)\\+0x");
+          "\\s*+(\\? )?+([A-Za-z_][\\w.]*+)\\+0x[0-9a-f]++/0x[0-9a-f]++(?:"
+              + " \\[(\\w++)[^\\]]*+\\])?+\\s*+");
+  private static final Pattern RIP = Pattern.compile("RIP: [0-9a-f]++:([A-Za-z_][\\w.]*+)\\+0x");
 
   /// The way into a panic, the same whatever the cause.
   private static final Pattern COMMON =
@@ -55,9 +58,20 @@ public record Signature(String id, String text) {
               + "bad_area.*|show_.*|__warn.*|report_bug|handle_bug|do_trap|do_error_trap|"
               + "no_context|entry_SYSCALL.*");
 
-  /// Suffixes that a compiler adds, differently in each build.
-  private static final Pattern BUILD_SUFFIX =
-      Pattern.compile("(\\.(isra|constprop|part|cold|llvm)(\\.\\d+)*)+$");
+  /// Suffixes that a compiler adds, differently in each build; numbers may follow each.
+  private static final Set<String> BUILD_SUFFIXES =
+      Set.of("isra", "constprop", "part", "cold", "llvm");
+
+  private static final Pattern STAMP =
+      Pattern.compile("(<\\d++>)?+\\[ *+\\d++\\.\\d++\\] ?+(\\[ *+[TC]\\d++\\] ?+)?+");
+
+  private static final Pattern HEXADECIMAL = Pattern.compile("0x[0-9a-fA-F]++");
+  private static final Pattern ADDRESS = Pattern.compile("\\b(?=[0-9a-f]*\\d)[0-9a-f]{8,16}+\\b");
+
+  /// Who was unlucky, and for how long: "CPU#1 stuck for 26s! [cc1:4242]".
+  private static final Pattern TASK = Pattern.compile("\\[[^\\[\\]]*:\\d++\\]");
+
+  private static final Pattern NUMBER = Pattern.compile("\\b\\d++s?+\\b");
 
   /// The signature of the way the kernel died.
   ///
@@ -166,24 +180,34 @@ public record Signature(String id, String text) {
     return new Signature(HexFormat.of().formatHex(Location.sha256(printable), 0, 6), printable);
   }
 
-  private static String symbol(String name) {
-    return BUILD_SUFFIX.matcher(name).replaceFirst("");
+  /// A symbol without what the compiler put behind it.
+  static String symbol(String name) {
+    int cut = name.length();
+    int end = name.length();
+    for (int dot = name.lastIndexOf('.'); dot > 0; dot = name.lastIndexOf('.', dot - 1)) {
+      String part = name.substring(dot + 1, end);
+      if (BUILD_SUFFIXES.contains(part)) {
+        cut = dot;
+      } else if (part.isEmpty() || !part.chars().allMatch(c -> c >= '0' && c <= '9')) {
+        break;
+      }
+      end = dot;
+    }
+    return name.substring(0, cut);
   }
 
   /// A message with the numbers that differ from crash to crash taken out.
   private static String generic(String message) {
-    return message
-        .replaceAll("0x[0-9a-fA-F]+", "#")
-        .replaceAll("\\b(?=[0-9a-f]*\\d)[0-9a-f]{8,16}\\b", "#")
-        // Who was unlucky, and for how long: "CPU#1 stuck for 26s! [cc1:4242]".
-        .replaceAll("\\[[^\\[\\]]*:\\d+\\]", "[#]")
-        .replaceAll("\\b\\d+s?\\b", "#")
-        .strip();
+    String text = HEXADECIMAL.matcher(Lines.cut(message)).replaceAll("#");
+    text = ADDRESS.matcher(text).replaceAll("#");
+    text = TASK.matcher(text).replaceAll("[#]");
+    return NUMBER.matcher(text).replaceAll("#").strip();
   }
 
   /// A line of a log without level, time stamp and caller.
   static String withoutStamp(String line) {
-    return line.replaceFirst("^(<\\d+>)?\\[ *\\d+\\.\\d+\\] ?(\\[ *[TC]\\d+\\] ?)?", "")
-        .stripTrailing();
+    String cut = Lines.cut(line);
+    Matcher stamp = STAMP.matcher(cut);
+    return (stamp.lookingAt() ? cut.substring(stamp.end()) : cut).stripTrailing();
   }
 }

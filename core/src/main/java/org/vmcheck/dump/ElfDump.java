@@ -15,6 +15,7 @@ import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.elf.ElfSegment;
 import org.vmcheck.io.ByteSource;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.UnsupportedFormatException;
@@ -52,7 +53,7 @@ final class ElfDump implements Dump, PhysicalMemory {
   private final long[] storedEnds;
   private final long[] fileOffsets;
 
-  // Runs of physical space that is in the file, across pieces that touch.
+  // Runs of physical space that is in the file, across pieces that touch; those with a whole page.
   private final long[] runStarts;
   private final long[] runEnds;
 
@@ -104,8 +105,15 @@ final class ElfDump implements Dump, PhysicalMemory {
           "[%s] program headers: expected at most %d bytes of memory in the file, got %d"
               .formatted(source.name(), source.size(), held));
     }
-    runStarts = Arrays.copyOf(froms, runs);
-    runEnds = Arrays.copyOf(tos, runs);
+    int whole = 0;
+    for (int run = 0; run < runs; run++) {
+      if (pageFrom(froms[run]) <= tos[run] / pageSize - 1) {
+        froms[whole] = froms[run];
+        tos[whole++] = tos[run];
+      }
+    }
+    runStarts = Arrays.copyOf(froms, whole);
+    runEnds = Arrays.copyOf(tos, whole);
     remarks.addAll(file.remarks());
     if (source instanceof FlattenedSource stream && !stream.isEnded()) {
       remarks.add("the flattened stream ends without its end marker: it was cut short");
@@ -208,6 +216,7 @@ final class ElfDump implements Dump, PhysicalMemory {
 
   private static NavigableMap<Long, Piece> pieces(ElfFile elf, List<String> remarks) {
     NavigableMap<Long, Piece> pieces = new TreeMap<>();
+    NavigableMap<Long, Long> covered = new TreeMap<>();
     int index = -1;
     for (ElfSegment segment : elf.segments()) {
       index++;
@@ -238,7 +247,7 @@ final class ElfDump implements Dump, PhysicalMemory {
             remarks,
             "program header %d: p_offset 0x%x leaves the file".formatted(index, segment.offset()));
       }
-      insert(pieces, start, start + size, start + stored, segment.offset());
+      insert(pieces, covered, start, start + size, start + stored, segment.offset());
     }
     return pieces;
   }
@@ -250,21 +259,38 @@ final class ElfDump implements Dump, PhysicalMemory {
   }
 
   /// Adds the parts of a segment that no earlier one covers.
+  ///
+  /// @param covered ends of what is covered so far by its starts; what touches is one run, so that
+  ///   each gap is met once, however many segments lie over it
   private static void insert(
-      NavigableMap<Long, Piece> pieces, long start, long end, long storedEnd, long fileOffset) {
-    long at = start;
+      NavigableMap<Long, Piece> pieces,
+      NavigableMap<Long, Long> covered,
+      long start,
+      long end,
+      long storedEnd,
+      long fileOffset) {
+    Cancellation cancellation = Cancellation.current();
+    Map.Entry<Long, Long> before = covered.floorEntry(start);
+    boolean touches = before != null && before.getValue() >= start;
+    long runStart = touches ? before.getKey() : start;
+    long at = touches ? Math.min(before.getValue(), end) : start;
+    long runEnd = Math.max(end, touches ? before.getValue() : end);
     while (at < end) {
-      Map.Entry<Long, Piece> before = pieces.floorEntry(at);
-      if (before != null && before.getValue().end > at) {
-        at = before.getValue().end;
-        continue;
+      cancellation.step();
+      Map.Entry<Long, Long> next = covered.ceilingEntry(at);
+      long pieceEnd = next == null ? end : Math.min(end, next.getKey());
+      if (pieceEnd > at) {
+        long pieceStored = Math.clamp(storedEnd, at, pieceEnd);
+        pieces.put(at, new Piece(pieceEnd, pieceStored, fileOffset + (at - start)));
       }
-      Long next = pieces.higherKey(at);
-      long pieceEnd = next == null ? end : Math.min(end, next);
-      long pieceStored = Math.clamp(storedEnd, at, pieceEnd);
-      pieces.put(at, new Piece(pieceEnd, pieceStored, fileOffset + (at - start)));
       at = pieceEnd;
+      if (next != null && next.getKey() == at) {
+        at = next.getValue();
+        runEnd = Math.max(runEnd, at);
+        covered.remove(next.getKey());
+      }
     }
+    covered.put(runStart, runEnd);
   }
 
   private Container.Pages countPages() {
@@ -381,14 +407,19 @@ final class ElfDump implements Dump, PhysicalMemory {
       return pfn < 0 ? nextStored(0) : -1;
     }
     long paddr = pfn * pageSize;
+    // The run that holds the address, or else the next: each has a whole page.
     for (int i = Math.max(0, atOrBefore(runStarts, paddr)); i < runStarts.length; i++) {
-      long from = Math.max(runStarts[i], paddr);
-      long first = from / pageSize + (from % pageSize == 0 ? 0 : 1);
+      long first = pageFrom(Math.max(runStarts[i], paddr));
       if (first <= runEnds[i] / pageSize - 1) {
         return first;
       }
     }
     return -1;
+  }
+
+  /// The first frame that begins at an address or above it.
+  private long pageFrom(long paddr) {
+    return paddr / pageSize + (paddr % pageSize == 0 ? 0 : 1);
   }
 
   private static int atOrBefore(long[] sorted, long value) {

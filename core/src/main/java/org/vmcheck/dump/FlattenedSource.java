@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MalformedFileException;
 
 /// A flattened dump (`makedumpfile -F`) read in place: an index from logical offsets to the records
@@ -31,6 +32,10 @@ final class FlattenedSource implements ByteSource {
   private final long[] starts;
   private final long[] lengths;
   private final long[] fileOffsets;
+
+  /// Where the run of records ends that a record is in: they touch from one to the next.
+  private final long[] runEnds;
+
   private final long size;
   private final boolean ended;
   private final long overlapBytes;
@@ -53,6 +58,11 @@ final class FlattenedSource implements ByteSource {
     this.overlapBytes = overlapBytes;
     int last = starts.length - 1;
     this.size = last < 0 ? 0 : starts[last] + lengths[last];
+    this.runEnds = new long[starts.length];
+    for (int i = last; i >= 0; i--) {
+      long end = starts[i] + lengths[i];
+      runEnds[i] = i < last && starts[i + 1] == end ? runEnds[i + 1] : end;
+    }
   }
 
   static boolean probe(ByteSource file) throws IOException {
@@ -89,7 +99,9 @@ final class FlattenedSource implements ByteSource {
     long trailing = 0;
     long at = HEADER_BYTES;
     ByteView all = file.view("flattened stream", 0, file.size(), true);
+    Cancellation cancellation = Cancellation.current();
     while (at <= file.size() - RECORD_HEADER_BYTES) {
+      cancellation.step();
       long start = all.u64(at);
       long length = all.u64(at + 8);
       if (start == -1) {
@@ -175,6 +187,7 @@ final class FlattenedSource implements ByteSource {
       }
       Map.Entry<Long, long[]> next = map.ceilingEntry(start);
       while (next != null && next.getKey() < end) {
+        Cancellation.check();
         long nextEnd = next.getKey() + next.getValue()[0];
         map.remove(next.getKey());
         if (nextEnd > end) {
@@ -262,14 +275,8 @@ final class FlattenedSource implements ByteSource {
 
   /// Bytes from `offset` on, at most `byteCount`, up to the first that no record holds.
   long heldFrom(long offset, long byteCount) {
-    long at = offset;
-    long end = offset + byteCount;
-    int i = recordAtOrBefore(offset);
-    while (i >= 0 && i < starts.length && starts[i] <= at && at < end) {
-      at = Math.max(at, starts[i] + lengths[i]);
-      i++;
-    }
-    return Math.min(at, end) - offset;
+    int record = recordAtOrBefore(offset);
+    return record < 0 ? 0 : Math.clamp(runEnds[record] - offset, 0, byteCount);
   }
 
   @Override

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.io.Cancellation;
 
 /// The kernel's own description of itself, parsed once: lines of `KEY=VALUE`.
 ///
@@ -36,11 +37,18 @@ public final class Vmcoreinfo {
     int end = text.indexOf('\0');
     String body = end < 0 ? text : text.substring(0, end);
     Map<String, String> values = new LinkedHashMap<>();
+    Cancellation cancellation = Cancellation.current();
     int at = 0;
+    int equals = -1;
     while (at < body.length() && values.size() < MAX_KEYS) {
+      cancellation.step();
       int newline = body.indexOf('\n', at);
       int lineEnd = newline < 0 ? body.length() : newline;
-      int equals = body.indexOf('=', at);
+      if (equals < at) {
+        // Looked for once, however many lines lie before it.
+        int found = body.indexOf('=', at);
+        equals = found < 0 ? body.length() : found;
+      }
       if (equals > at && equals < lineEnd) {
         values.putIfAbsent(body.substring(at, equals), body.substring(equals + 1, lineEnd));
       }
@@ -128,7 +136,7 @@ public final class Vmcoreinfo {
 
   /// `CRASHTIME` in seconds since 1970; absent when no panic saved it.
   public OptionalLong crashTime() {
-    return decimal(values.get("CRASHTIME"));
+    return decimal(usable("CRASHTIME"));
   }
 
   private static OptionalLong hexadecimal(String value) {

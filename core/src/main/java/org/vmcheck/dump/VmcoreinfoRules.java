@@ -14,6 +14,9 @@ final class VmcoreinfoRules {
   private static final long MAX_LENGTH = 1 << 26;
   private static final long MAX_PHYSICAL = 1L << 52;
 
+  /// `KTIME_SEC_MAX` (Linux `include/linux/ktime.h`): where the kernel's clock ends.
+  private static final long MAX_SECONDS = Long.MAX_VALUE / 1_000_000_000;
+
   private VmcoreinfoRules() {}
 
   /// Why a value cannot be; empty if it can, or nothing is known of the key.
@@ -21,6 +24,9 @@ final class VmcoreinfoRules {
   /// @param key for example `NUMBER(PG_slab)`
   /// @param sizeOf the value of `SIZE(structure)`, as text; null if there is none
   static Optional<String> refusal(String key, String value, String sizeOf) {
+    if (key.equals("CRASHTIME")) {
+      return Optional.ofNullable(range(value, 1, MAX_SECONDS, "a time before the year 2262"));
+    }
     int open = key.indexOf('(');
     if (open < 0 || !key.endsWith(")")) {
       return Optional.empty();

@@ -145,4 +145,11 @@ class VmcoreinfoTest {
     assertThat(Vmcoreinfo.parse("").isEmpty()).isTrue();
     assertThat(Vmcoreinfo.parse("OSRELEASE=6.1").release()).isEqualTo("6.1");
   }
+
+  @Test
+  void aCrashBeyondTheClocksEndHasNoTime() {
+    assertThat(Vmcoreinfo.parse("CRASHTIME=9223372036854775807").crashTime()).isEmpty();
+    assertThat(Vmcoreinfo.parse("CRASHTIME=-5").crashTime()).isEmpty();
+    assertThat(Vmcoreinfo.parse("CRASHTIME=9223372036").crashTime()).hasValue(9_223_372_036L);
+  }
 }

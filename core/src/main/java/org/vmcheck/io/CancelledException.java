@@ -1,0 +1,10 @@
+package org.vmcheck.io;
+
+/// Work was ended by its deadline before it had an answer; the message says by which.
+public final class CancelledException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  CancelledException(String message) {
+    super(message, null, false, false);
+  }
+}
