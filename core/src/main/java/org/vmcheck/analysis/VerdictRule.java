@@ -15,7 +15,8 @@ import org.vmcheck.finding.Verdict;
 /// The only place that judges: from the outcomes of all checks to one of four answers.
 ///
 /// The worst that holds: real corruption on sound pages; else artefacts of the dump; else not
-/// enough to say; else intact.
+/// enough to say; else intact. A verdict that blames the dump says what of the kernel was examined,
+/// and acquits it only if that was all, or all that the dump's faults left ([Examination]).
 public final class VerdictRule {
   /// What these checks look at is in every kernel, so that a dump in which there is nothing of it
   /// was not looked at.
@@ -83,8 +84,16 @@ public final class VerdictRule {
         reasons.add(cause.id() + ", what to do: " + cause.whatToDo());
       }
       reasons.addAll(doubts);
+      Examination examined = Examination.of(outcomes, kernelProblems);
+      boolean isAcquitted =
+          examined.extent() == Examination.Extent.ALL
+              || examined.extent() == Examination.Extent.REST;
       return new Verdict.DumpDamaged(
-          "the dump is at fault, not the kernel: " + summary(artefacts), reasons, coverage);
+          "the dump is at fault%s: %s; %s"
+              .formatted(
+                  isAcquitted ? ", not the kernel" : "", summary(artefacts), examined.words()),
+          reasons,
+          coverage);
     }
     if (!doubts.isEmpty() || coverage.isEmpty()) {
       return new Verdict.Undetermined(

@@ -74,11 +74,14 @@ record CaptureKernel(
       if (!(memory.read(pfn) instanceof PageRead.Present(MemorySegment page))) {
         continue;
       }
-      searched++;
       long at = pfn;
       PageState.Kind kind =
           kernel.memMap().map(map -> map.state(at).kind()).orElse(PageState.Kind.UNKNOWN);
-      String words = usedByKernel(kind) && !ciphertext.contains(pfn) ? trace(page, trampoline) : "";
+      if (!usedByKernel(kind) || ciphertext.contains(pfn)) {
+        continue;
+      }
+      searched++;
+      String words = trace(page, trampoline);
       if (!words.isEmpty()) {
         traces.add(new Trace(pfn, words));
       }

@@ -46,7 +46,7 @@ final class DebuginfoMatchCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     List<Note> notes = new ArrayList<>();
     List<String> gaps = new ArrayList<>();
@@ -74,6 +74,16 @@ final class DebuginfoMatchCheck implements Check {
       } else if (file.isNamed()) {
         notes.add(new Note("vmlinux", file.path() + " was not needed"));
       }
+    }
+    if (kernel.debugFiles().isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          facts.containsKey("symbols") || facts.containsKey("types")
+              ? "no debug file was used: symbols and types are the dump's own"
+              : "no debug file was found",
+          facts,
+          notes,
+          Coverage.NONE);
     }
     return new CheckOutcome.Ran(
         id(),

@@ -45,7 +45,7 @@ final class LogWitnessCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     LogBuffer log = kernel.log();
     LogTestimony testimony = LogTestimony.of(log.records());
@@ -63,6 +63,14 @@ final class LogWitnessCheck implements Check {
     }
     if (!log.problem().isEmpty()) {
       notes.add(new Note("log", "the log cannot be read whole: " + log.problem()));
+    }
+    if (log.records().isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          log.problem().isEmpty() ? "the log is empty" : "no line of the log can be read",
+          facts,
+          notes,
+          Coverage.NONE);
     }
     return new CheckOutcome.Ran(
         id(),

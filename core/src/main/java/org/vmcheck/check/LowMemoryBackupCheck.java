@@ -54,7 +54,7 @@ final class LowMemoryBackupCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     CaptureKernel traces = subjects.captureKernel();
     BackupRegion.Search search = traces.search();
     Map<String, String> facts = new LinkedHashMap<>();
@@ -108,6 +108,14 @@ final class LowMemoryBackupCheck implements Check {
     }
     List<Finding> findings =
         traces.overwritten().isEmpty() ? List.of() : List.of(finding(subjects, traces));
+    if (!(search instanceof BackupRegion.Search.Found) && traces.searched() == 0) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          "the dump holds no page of the low 640 KiB that the crashed kernel used; " + answer,
+          facts,
+          notes,
+          Coverage.NONE);
+    }
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty() ? answer : "overwritten by the capture kernel; " + answer,

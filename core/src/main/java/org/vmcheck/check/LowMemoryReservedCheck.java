@@ -64,7 +64,7 @@ final class LowMemoryReservedCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     MemMap memMap = kernel.memMap().orElseThrow();
     Map<PageState.Kind, Integer> kinds = new EnumMap<>(PageState.Kind.class);
@@ -130,6 +130,10 @@ final class LowMemoryReservedCheck implements Check {
               "%d pages below 1 MiB are in use (%s); exposure: %s"
                   .formatted(inUse, String.join("; ", examples), exposure)));
       uses.forEach((role, count) -> facts.put("in use as " + role, count.toString()));
+    }
+    if (known == 0) {
+      return new CheckOutcome.NothingToLookAt(
+          id(), "no page descriptor of the low 1 MiB can be read", facts, notes, Coverage.NONE);
     }
     return new CheckOutcome.Ran(
         id(),

@@ -66,7 +66,7 @@ final class LowMemorySmeCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     LowMemoryReading reading = subjects.lowMemory();
     Map<String, Integer> states = new LinkedHashMap<>();
     Map<String, Integer> looks = new LinkedHashMap<>();
@@ -106,9 +106,19 @@ final class LowMemorySmeCheck implements Check {
     }
     boolean byDesign =
         reading.stored() == 0 && states.getOrDefault("not in dump", 0) == reading.frames().size();
+    if (reading.stored() == 0) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          byDesign
+              ? "the low 640 KiB are left out of the dump by design"
+              : "no page of the low 640 KiB is in the dump",
+          facts,
+          notes,
+          new Coverage(Map.of(), Map.of(), gaps(reading)));
+    }
     return new CheckOutcome.Ran(
         id(),
-        byDesign ? "left out of the dump by design" : reading.answer().words(),
+        reading.answer().words(),
         facts,
         reading.answer().isCiphertext() ? List.of(finding(subjects, reading)) : List.of(),
         notes,

@@ -68,7 +68,7 @@ final class MemoryEncryptionCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     PhysicalMemory memory = subjects.dump().memory();
     Sample all = sample(memory);
     Sample image = image(subjects, memory);
@@ -83,6 +83,10 @@ final class MemoryEncryptionCheck implements Check {
           facts.put("memory encryption", known.state().words());
           facts.put("known from", String.join(", ", known.reasons()));
         });
+    if (all.pages + image.pages == 0) {
+      return new CheckOutcome.NothingToLookAt(
+          id(), "no page of the dump could be read", facts, List.of(), Coverage.NONE);
+    }
     boolean found = subjects.kernel().isPresent();
     boolean ciphertext = isEncrypted(found, all, image);
     List<Finding> findings = ciphertext ? List.of(finding(subjects.dump(), all, image)) : List.of();

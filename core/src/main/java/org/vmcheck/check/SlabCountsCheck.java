@@ -59,7 +59,7 @@ final class SlabCountsCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
@@ -68,13 +68,16 @@ final class SlabCountsCheck implements Check {
         findings.add(finding(kernel, count));
       }
     }
+    if (findings.isEmpty() && survey.slabs() == 0) {
+      return new CheckOutcome.NothingToLookAt(id(), Words.noSlabs(survey));
+    }
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("slabs", Long.toString(survey.slabs()));
     facts.put("caches", Integer.toString(survey.tallies().size()));
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? (survey.slabs() == 0 ? "no slab was seen" : "all counters agree")
+            ? "all counters agree"
             : Words.plural(findings.size(), "counter is wrong", "counters are wrong"),
         facts,
         findings,

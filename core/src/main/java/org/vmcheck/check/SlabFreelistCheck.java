@@ -62,7 +62,7 @@ final class SlabFreelistCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
     List<Finding> found = new ArrayList<>();
@@ -149,8 +149,13 @@ final class SlabFreelistCheck implements Check {
           survey.unreadableDescriptors()
               + " page descriptors cannot be read: slabs there are not seen");
     }
-    if (survey.slabs() == 0) {
-      gaps.add("no slab was seen");
+    if (survey.slabs() == 0 && findings.isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          Words.noSlabs(survey),
+          Map.of("caches", Integer.toString(survey.tallies().size())),
+          List.of(),
+          new Coverage(Map.of(), Map.of(), gaps));
     }
     FreelistDecoder.Vote vote = survey.vote();
     if (!vote.isClear()) {
@@ -174,20 +179,26 @@ final class SlabFreelistCheck implements Check {
     looked.put(
         "objects", kernel.slabCaches().layout().isPresent() ? survey.slots() : survey.objects());
     looked.put("free pointers", survey.freePointers());
-    Map<String, Long> notRead = new TreeMap<>(survey.unreadableSlabPages());
+    Map<String, Long> notRead = new TreeMap<>();
+    survey.unreadableSlabPages().forEach((why, count) -> notRead.put("slab pages " + why, count));
     long ciphertext =
         subjects.ciphertextFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
     if (ciphertext > 0) {
-      notRead.merge("ciphertext", ciphertext, Long::sum);
+      notRead.merge("freelists on ciphertext pages", ciphertext, Long::sum);
       facts.put("freelists lost to ciphertext", Long.toString(ciphertext));
     }
     long overwritten =
         subjects.overwrittenFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
     if (overwritten > 0) {
-      notRead.merge("overwritten by the capture kernel", overwritten, Long::sum);
+      notRead.merge("freelists on pages overwritten by the capture kernel", overwritten, Long::sum);
       facts.put("freelists lost to the capture kernel", Long.toString(overwritten));
     }
     List<String> but = new ArrayList<>();
+    survey
+        .unreadableSlabPages()
+        .forEach(
+            (why, count) ->
+                but.add("%s %s".formatted(Words.plural(count, "slab page", "slab pages"), why)));
     if (ciphertext > 0) {
       but.add("%d on ciphertext pages (lowmem.sme)".formatted(ciphertext));
     }
@@ -197,11 +208,10 @@ final class SlabFreelistCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? (survey.slabs() == 0
-                ? "no slab was seen"
-                : but.isEmpty()
-                    ? "every freelist of " + survey.slabs() + " slabs ends as it should"
-                    : "every freelist ends as it should but " + String.join(" and ", but))
+            ? (but.isEmpty()
+                ? "every freelist of " + survey.slabs() + " slabs ends as it should"
+                : "every freelist of %d slabs that could be read ends as it should; not read: %s"
+                    .formatted(survey.slabs(), String.join(" and ", but)))
             : answer(findings),
         facts,
         findings,

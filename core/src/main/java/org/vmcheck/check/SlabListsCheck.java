@@ -87,7 +87,7 @@ final class SlabListsCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
     List<Finding> findings = new ArrayList<>();
@@ -201,6 +201,14 @@ final class SlabListsCheck implements Check {
     owners.forEach((strange, slabs) -> owner(kernel, strange, slabs, findings, gaps));
     wrongMembers.forEach(
         (cache, wrong) -> wrong.forEach(one -> findings.add(member(kernel, cache, one))));
+    if (findings.isEmpty() && survey.slabs() == 0) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          Words.noSlabs(survey),
+          Map.of(),
+          notes(kernel, survey),
+          new Coverage(Map.of(), Map.of(), gaps));
+    }
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("caches", Integer.toString(survey.tallies().size()));
     return new CheckOutcome.Ran(

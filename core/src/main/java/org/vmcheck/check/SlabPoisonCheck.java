@@ -74,7 +74,7 @@ final class SlabPoisonCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     SlabSurvey survey = subjects.survey();
     // What overwrote a free pointer is a finding of slab.freelist already.
@@ -137,6 +137,16 @@ final class SlabPoisonCheck implements Check {
         findings.add(finding(kernel, fault));
       }
     }
+    if (findings.isEmpty() && survey.patternObjects() == 0) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          survey.slabs() == 0
+              ? Words.noSlabs(survey)
+              : "no object was met whose bytes debugging options or init_on_free fix",
+          Map.of(),
+          List.of(),
+          new Coverage(Map.of(), Map.of(), List.copyOf(misplaced.gaps().values())));
+    }
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("objects checked", Long.toString(survey.patternObjects()));
     return new CheckOutcome.Ran(
@@ -152,9 +162,6 @@ final class SlabPoisonCheck implements Check {
   }
 
   private static String answer(SlabSurvey survey, int findings, int toldElsewhere, int uncleared) {
-    if (survey.patternObjects() == 0) {
-      return "no cache has debugging options";
-    }
     if (findings > 0) {
       return Words.plural(findings, "object is damaged", "objects are damaged");
     }

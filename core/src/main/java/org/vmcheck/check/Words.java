@@ -2,6 +2,7 @@ package org.vmcheck.check;
 
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.kernel.SlabSurvey;
 
 /// How the checks spell things.
 final class Words {
@@ -22,6 +23,18 @@ final class Words {
         .replaceAll(" of (cpu|node) \\d+", "")
         .replaceAll("0x[0-9a-f]+|\\b\\d+\\b", "#")
         .replace('/', ' ');
+  }
+
+  /// Why nothing can be said of slabs where none was met.
+  static String noSlabs(SlabSurvey survey) {
+    if (!survey.finished()) {
+      return "no slab was met before the deadline";
+    }
+    return survey.unreadableDescriptors() > 0
+        ? "no slab was met; %s cannot be read"
+            .formatted(
+                plural(survey.unreadableDescriptors(), "page descriptor", "page descriptors"))
+        : "no page descriptor is marked as a slab";
   }
 
   static String plural(long count, String one, String many) {

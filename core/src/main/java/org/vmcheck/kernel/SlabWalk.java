@@ -52,6 +52,10 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   private final SlabMemory slabMemory;
   final Map<Long, SlabCounts> counts = new HashMap<>();
   final Map<String, Long> unreadable = new TreeMap<>();
+
+  /// Why a page cannot be read that the hardware gave up (PG_hwpoison).
+  private static final String GIVEN_UP = "given up by the hardware";
+
   final Set<Long> placesSeen = new HashSet<>();
   final BitSet sheafEntriesSeen;
   final SlabFindings findings = new SlabFindings();
@@ -295,7 +299,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
       absent(slab, unmet.unread());
     }
     if (patterns.concerns(slab.cache())) {
-      patternObjects += slab.walkableObjects();
+      patternObjects += met + unmet.read();
       patterns.check(
           slab,
           walker,
@@ -371,7 +375,11 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
 
   private void absent(Slab slab, int objects) {
     long first = slabMemory.firstUnread();
-    if (first == -1 || isHwPoison(slab, first)) {
+    if (first == -1) {
+      return;
+    }
+    if (isHwPoison(slab, first)) {
+      unreadable.merge(GIVEN_UP, 1L, Long::sum);
       return;
     }
     PageRead why = slabMemory.page(first);
@@ -396,8 +404,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
 
   private void ended(Slab slab, int cpu, long head, Freelist list) {
     freePointers += list.length();
-    if (list.end() instanceof Freelist.End.Unreadable(int _, long _, PageRead why)) {
-      unreadable.merge(why.words(), 1L, Long::sum);
+    if (list.end() instanceof Freelist.End.Unreadable(int _, long slot, PageRead why)) {
+      unreadable.merge(isHwPoison(slab, slot) ? GIVEN_UP : why.words(), 1L, Long::sum);
     }
     boolean atHwPoison =
         list.end() instanceof Freelist.End.Unreadable(int _, long slot, PageRead _)

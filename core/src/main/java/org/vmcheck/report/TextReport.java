@@ -256,7 +256,7 @@ public final class TextReport {
     field("looked at", looked.isEmpty() ? "nothing" : String.join(", ", looked));
     if (!coverage.notRead().isEmpty()) {
       List<String> missed = new ArrayList<>();
-      coverage.notRead().forEach((reason, count) -> missed.add("%,d %s".formatted(count, reason)));
+      coverage.notRead().forEach((reason, count) -> missed.add("%s: %,d".formatted(reason, count)));
       field("not read", String.join(", ", missed));
     }
     int shown = verbose ? coverage.gaps().size() : Math.min(MAX_GAPS, coverage.gaps().size());

@@ -75,6 +75,6 @@ class LeftOutPagesTest {
 
     assertThat(report.findings()).isEmpty();
     assertThat(report.verdict().kind()).isEqualTo("intact");
-    assertThat(report.verdict().coverage().notRead()).containsEntry("excluded", 1L);
+    assertThat(report.verdict().coverage().notRead()).containsEntry("slab pages excluded", 1L);
   }
 }

@@ -10,8 +10,14 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
+import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Severity;
+import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
 
 /// From outcomes to one of four answers.
@@ -88,5 +94,96 @@ class VerdictRuleTest {
 
     assertThat(VerdictRule.judge(outcomes, List.of(), true).summary())
         .isEqualTo("not enough to say: slab.poison: nothing to look at: no debug cache");
+  }
+
+  // ---- what a dump's fault leaves of the kernel
+
+  private static Finding artefact(String check, Cause cause) {
+    return new Finding(
+        check,
+        Layer.CONTAINER,
+        Severity.CORRUPT,
+        cause,
+        "pages are missing",
+        Subject.NONE,
+        List.of(new Evidence.CountMismatch("pages", 0, 1, "1 page is missing")),
+        List.of(),
+        check + "/" + cause.id());
+  }
+
+  private static CheckOutcome found(String check, Cause cause) {
+    return ((CheckOutcome.Ran) ran(check)).withFindings(List.of(artefact(check, cause)));
+  }
+
+  private static CheckOutcome ran(String id, Map<String, Long> notRead, String... gaps) {
+    return new CheckOutcome.Ran(
+        id,
+        "sound",
+        Map.of(),
+        List.of(),
+        List.of(),
+        new Coverage(Map.of("slabs", 3L), notRead, List.of(gaps)));
+  }
+
+  private static String headline(List<String> problems, CheckOutcome... others) {
+    List<CheckOutcome> outcomes = soundBut(found("container.complete", Cause.PAGE_EXCLUDED));
+    for (CheckOutcome other : others) {
+      outcomes.replaceAll(outcome -> outcome.id().equals(other.id()) ? other : outcome);
+    }
+    Verdict verdict = VerdictRule.judge(outcomes, problems, false);
+    assertThat(verdict).isInstanceOf(Verdict.DumpDamaged.class);
+    return verdict.summary();
+  }
+
+  @Test
+  void kernelThatWasExaminedIsAcquitted() {
+    assertThat(headline(List.of()))
+        .isEqualTo(
+            "the dump is at fault, not the kernel: page-excluded; the kernel's 3 slabs were"
+                + " examined and found sound");
+  }
+
+  @Test
+  void restThatTheDumpsFaultLeftIsAcquittedAndTheFaultNamed() {
+    assertThat(headline(List.of(), ran("slab.freelist", Map.of("slab pages excluded", 2L))))
+        .isEqualTo(
+            "the dump is at fault, not the kernel: page-excluded; the kernel's 3 slabs were"
+                + " examined and found sound as far as they could be read (slab pages"
+                + " excluded: 2)");
+    assertThat(headline(List.of(), found("slab.freelist", Cause.DUMPER_EXCLUDED_SLAB)))
+        .startsWith("the dump is at fault, not the kernel: ")
+        .endsWith("found sound, but for what these took away");
+  }
+
+  @Test
+  void kernelThatWasExaminedInPartIsNotAcquitted() {
+    String part =
+        "the dump is at fault: page-excluded; of the kernel a part was examined and found sound,"
+            + " 3 slabs: ";
+
+    assertThat(headline(List.of(), ran("slab.freelist", Map.of(), "the deadline came")))
+        .isEqualTo(part + "the deadline came");
+    assertThat(headline(List.of(), new CheckOutcome.Failed("slab.lists", "broke")))
+        .isEqualTo(part + "slab.lists failed: broke");
+    assertThat(headline(List.of(), new CheckOutcome.NothingToLookAt("memory.translation", "none")))
+        .isEqualTo(part + "memory.translation had nothing to look at: none");
+    assertThat(headline(List.of("no types"))).isEqualTo(part + "no types");
+  }
+
+  @Test
+  void kernelThatWasNotExaminedIsNotAcquitted() {
+    String none = "the dump is at fault: page-excluded; the kernel was not examined: ";
+
+    assertThat(headline(List.of(), new CheckOutcome.Skipped("slab.freelist", List.of("no types"))))
+        .isEqualTo(none + "no types");
+    assertThat(headline(List.of(), new CheckOutcome.NothingToLookAt("slab.freelist", "no slab")))
+        .isEqualTo(none + "slab.freelist had nothing to look at: no slab");
+    assertThat(
+            VerdictRule.judge(
+                    List.of(found("container.complete", Cause.PAGE_EXCLUDED)), List.of(), true)
+                .summary())
+        .isEqualTo(none + "slab.freelist was not asked for");
+    assertThat(headline(List.of(), found("memory.translation", Cause.WRONG_DEBUGINFO)))
+        .endsWith("; the kernel was not examined: pages are missing");
   }
 }

@@ -34,10 +34,11 @@ class SlabPoisonCheckTest {
   }
 
   private static CheckOutcome.Ran run(FakeImage image) {
-    return new SlabPoisonCheck()
-        .run(
-            new Subjects(
-                image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false));
+    return (CheckOutcome.Ran)
+        new SlabPoisonCheck()
+            .run(
+                new Subjects(
+                    image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false));
   }
 
   private static Finding only(FakeImage image) {
