@@ -15,7 +15,8 @@ import subprocess
 import time
 
 from . import LabError
-from .packages import need_space, run, say, which
+from .host import need_space, run, say, which
+from .suites import suite
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 MODULES = ["virtio_pci", "virtio_blk", "qemu_fw_cfg"]
@@ -50,13 +51,14 @@ class Cpio:
         self.directory(name.rpartition("/")[0])
         self._entry(name, stat.S_IFLNK | 0o777, target.encode())
 
-    def program(self, path, where="bin"):
+    def program(self, path, where="bin", tree=None):
         """A program and the shared libraries it needs, at the paths where its loader looks for them."""
-        path = pathlib.Path(path)
-        self.file(f"{where}/{path.name}", path.read_bytes(), 0o755)
-        done = subprocess.run(["ldd", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        path, root = pathlib.Path(path), pathlib.Path(tree or "/")
+        self.file(f"{where}/{path.name}", (root / path.relative_to("/")).read_bytes(), 0o755)
+        ask = ["chroot", tree, "/lib64/ld-linux-x86-64.so.2", "--list", path] if tree else ["ldd", path]
+        done = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for library in re.findall(r"(/\S+) \(0x", done.stdout):
-            self.file(library.lstrip("/"), pathlib.Path(library).read_bytes(), 0o755)
+            self.file(library.lstrip("/"), (root / library.lstrip("/")).read_bytes(), 0o755)
 
     def packed(self):
         self._entry("TRAILER!!!", 0)
@@ -106,20 +108,35 @@ def base_archive(kernel):
 def build_initrd(kernel, module, plan, work):
     """The first kernel's initramfs; it carries the capture kernel and its initramfs."""
     cpio = base_archive(kernel)
-    cpio.file("modules/vmcheck_lab.ko", module.read_bytes())
+    if module:
+        cpio.file("modules/vmcheck_lab.ko", module.read_bytes())
+    for name, path in plan.extra_modules:
+        cpio.file(f"modules/{name}", path.read_bytes())
     if plan.files:
         cpio.file("bin/fill", static_program("fill", work).read_bytes(), 0o755)
     if plan.kexec:
         cpio.program(which("kexec"))
         capture = base_archive(kernel)
-        capture.program(which("makedumpfile"))
+        add_dumper(capture, plan.dumper)
         cpio.file("kdump/vmlinuz", kernel.vmlinuz.read_bytes())
         cpio.file("kdump/initrd", capture.packed())
-        append = "console=ttyS0 quiet no_timer_check irqpoll nr_cpus=1 reset_devices panic=5 lab.writer=" + plan.writer.replace(" ", ",")
+        append = "console=ttyS0 quiet no_timer_check irqpoll nr_cpus=1 reset_devices panic=3 lab.writer=" + plan.writer.replace(" ", ",")
         cpio.file("kdump/append", append.encode())
     path = work / "initrd"
     path.write_bytes(cpio.packed())
     return path
+
+
+def add_dumper(cpio, suite_name):
+    """The makedumpfile of the suite that was asked for; the host's own when none was."""
+    if not suite_name:
+        cpio.program(which("makedumpfile"))
+        return
+    tree = suite(suite_name).toolbox("makedumpfile")
+    path = next((p for p in ("usr/bin/makedumpfile", "usr/sbin/makedumpfile") if (tree / p).exists()), None)
+    if not path:
+        raise LabError(f"makedumpfile of {suite_name} is not where the lab looks")
+    cpio.program(f"/{path}", tree=tree)
 
 
 def static_program(name, work):
@@ -158,24 +175,30 @@ def command_line(plan, kernel, initrd, work):
         for cpu in range(plan.cpus):
             numa += ["-numa", f"cpu,node-id={cpu % plan.numa},socket-id={cpu}"]
     append = (
-        f"console=ttyS0 loglevel=4 no_timer_check panic=5 oops=panic lab.seconds={plan.seconds} lab.fault={plan.fault_words()} "
+        f"console=ttyS0 loglevel=4 no_timer_check panic=3 oops={plan.oops} lab.seconds={plan.seconds} lab.fault={plan.fault_words()} "
         f"{plan.append}"
     )
     if plan.kexec:
         append += f" crashkernel={plan.crashkernel}M lab.kexec={plan.kexec}"
     if plan.files:
         append += f" lab.files={plan.files}"
+    if plan.lkdtm:
+        append += f" lab.lkdtm={plan.lkdtm}"
     disk = []
     if plan.kexec:
         disk = ["-drive", f"file={work}/disk,format=raw,if=virtio,cache=unsafe"]
     device = ["-device", "vmcoreinfo"] if plan.vmcoreinfo else []
+    second = ["-serial", f"file:{work}/truth.log"]
+    if plan.wait:
+        second = ["-chardev", f"socket,id=words,path={work}/words,server=on,wait=off", "-serial", "chardev:words"]
+        disk = ["-drive", f"if=none,id=state,file={work}/state,format=qcow2,cache=unsafe"]
     cpu = "max,la57=on" if plan.la57 else "max,la57=off"
     return [
         "nice", "-n", "10", which("qemu-system-x86_64"),
         "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", cpu,
         "-smp", f"{plan.cpus},sockets={plan.cpus},cores=1" , "-m", f"{plan.memory}M", *numa,
         "-nodefaults", "-display", "none", "-no-reboot",
-        "-serial", f"file:{work}/serial.log", "-serial", f"file:{work}/truth.log",
+        "-serial", f"file:{work}/serial.log", *second,
         "-qmp", f"unix:{work}/qmp,server=on,wait=off",
         *disk, *device,
         "-kernel", kernel.vmlinuz, "-initrd", initrd, "-append", append,
@@ -202,8 +225,8 @@ def truth_of(work):
     return None
 
 
-def boot(plan, kernel, module, work):
-    """Run the guest until the dump is there; returns the module's truth."""
+def start(plan, kernel, module, work):
+    """The guest's process, begun; its files lie in the work directory."""
     need_space(work, plan.memory * (3 if plan.mode == "qmp-torn" else 2) + 600)
     initrd = build_initrd(kernel, module, plan, work)
     if plan.kexec:
@@ -212,13 +235,22 @@ def boot(plan, kernel, module, work):
     argv = [str(a) for a in command_line(plan, kernel, initrd, work)]
     (work / "qemu.cmd").write_text(" ".join(argv) + "\n")
     with open(work / "qemu.log", "wb") as log:
-        qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+
+
+def end(qemu):
+    if qemu.poll() is None:
+        qemu.kill()
+    qemu.wait()
+
+
+def boot(plan, kernel, module, work):
+    """Run the guest until the dump is there; returns the module's truth."""
+    qemu = start(plan, kernel, module, work)
     try:
         return _watch(plan, qemu, work)
     finally:
-        if qemu.poll() is None:
-            qemu.kill()
-        qemu.wait()
+        end(qemu)
 
 
 def _die_with_parent():
@@ -226,21 +258,50 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+class Patience:
+    """Tells a slow guest from one that hangs: by the processor time that it used without a word on its serial line."""
+
+    WALL = 8  # on a host this many times too busy nobody waits
+
+    def __init__(self, plan, qemu, work):
+        self.limit, self.qemu, self.serial = plan.timeout, qemu, work / "serial.log"
+        self.last, self.since, self.wall = None, 0.0, time.monotonic()
+
+    def used(self):
+        fields = pathlib.Path(f"/proc/{self.qemu.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def fail(self, why):
+        raise LabError(f"{why}; the serial log's last lines:\n{tail_of(self.serial)}")
+
+    def check(self, *seen):
+        """Called again and again; raises when the guest made no progress for too long."""
+        if self.qemu.poll() is not None:
+            return
+        size = self.serial.stat().st_size if self.serial.exists() else 0
+        used = self.used()
+        if (size, *seen) != self.last:
+            self.last, self.since, self.wall = (size, *seen), used, time.monotonic()
+        if used - self.since > self.limit:
+            self.fail(f"the guest hung: {self.limit} s of processor time without a word")
+        if time.monotonic() - self.wall > self.limit * self.WALL:
+            self.fail(f"the guest got too little of this machine: {used - self.since:.0f} s of it in {self.limit * self.WALL} s")
+
+
 def _watch(plan, qemu, work):
-    deadline = time.monotonic() + plan.timeout
+    patience = Patience(plan, qemu, work)
     serial = work / "serial.log"
-
-    def fail(why):
-        raise LabError(f"{why}; the serial log's last lines:\n{tail_of(serial)}")
-
     while True:
-        if time.monotonic() > deadline:
-            fail(f"the guest hung: no dump after {plan.timeout} s")
-        text = serial.read_text(errors="replace") if serial.exists() else ""
         truth = truth_of(work)
+        patience.check(bool(truth))
+        text = serial.read_text(errors="replace") if serial.exists() else ""
         if truth and "refused" in truth:
             raise LabError(f"the fault was not planted: {truth['refused']}")
-        if plan.mode.startswith("qmp") and truth:
+        there = "LAB: capture kernel, waiting" in text if plan.mode == "qmp-two-kernels" else truth
+        if plan.mode.startswith("qmp") and there:
+            if plan.lkdtm and "LAB: running" not in text:
+                time.sleep(0.5)
+                continue
             _hypervisor_dump(plan, work)
             return truth
         if qemu.poll() is not None:
@@ -248,7 +309,7 @@ def _watch(plan, qemu, work):
                 _fetch(plan, work, text)
                 return truth
             why = (work / "qemu.log").read_text(errors="replace").strip()
-            fail(f"the guest stopped without a dump{': ' + why if why else ''}")
+            patience.fail(f"the guest stopped without a dump{': ' + why if why else ''}")
         time.sleep(0.5)
 
 
@@ -335,7 +396,7 @@ def build_module(kernel, work):
     tree.mkdir()
     for source in (HERE / "module").iterdir():
         shutil.copy(source, tree)
-    (tree / "layout.h").write_text(header(kernel.layout()))
+    (tree / "layout.h").write_text(header(kernel.members))
     say(f"building the fault module for {kernel.release}")
-    run(["nice", "-n", "10", "make", "-C", kernel.headers(), f"M={tree}", "modules"], "building the fault module")
+    kernel.make(tree, "building the fault module")
     return tree / "vmcheck_lab.ko"

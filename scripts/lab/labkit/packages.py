@@ -1,135 +1,60 @@
 """Debian kernels: resolved at run time, downloaded once, unpacked into the cache, never installed."""
 
+import json
 import lzma
-import os
-import pathlib
 import re
-import shutil
 import struct
 import subprocess
 import zlib
 
-from . import LabError
+from . import LabError, btf
+from .host import cache_dir, run, say, which
+from .suites import in_tree, suite
 
-# flavour -> metapackage whose dependency names the current kernel
-FLAVOURS = {
-    "cloud": "linux-image-cloud-amd64",
-    "amd64": "linux-image-amd64",
-    "rt": "linux-image-rt-amd64",
-    "6.12-cloud": "linux-image-6.12-cloud-amd64",
-    "6.12-amd64": "linux-image-6.12-amd64",
-    "6.12-rt": "linux-image-6.12-rt-amd64",
+# kernel series -> the suite that has it, the compiler its modules want (None: the host's gcc-12)
+SERIES = {
+    "5.10": ("bullseye", "gcc-10"),
+    "6.1": ("bookworm", None),
+    "6.12": ("trixie", "gcc-14"),
+    "6.16": ("trixie-backports", "gcc-14"),
+    "6.17": ("trixie-backports", "gcc-14"),
+    "7.2": ("sid", "gcc-16"),
+    "7.3": ("experimental", "gcc-16"),
 }
-
-TOOLS = {  # command -> Debian package
-    "qemu-system-x86_64": "qemu-system-x86",
-    "kexec": "kexec-tools",
-    "makedumpfile": "makedumpfile",
-    "busybox": "busybox-static",
-    "pahole": "dwarves",
-    "depmod": "kmod",
-    "lz4": "lz4",
-    "zstd": "zstd",
-    "gcc-12": "gcc-12",
-    "make": "make",
-}
+# whose makedumpfile fits the kernels of a suite; None: the host's
+DUMPERS = {"bullseye": None, "bookworm": None, "trixie": "trixie", "trixie-backports": "trixie", "sid": "sid", "experimental": "sid"}
+TOOLCHAINS = {"experimental": "sid", "trixie-backports": "trixie"}  # suites that build with another's compiler
+FLAVOURS = ("cloud", "amd64", "rt")
 
 STRUCTS = ["kmem_cache", "kmem_cache_cpu", "kmem_cache_node", "slab", "track"]
 
 
-def say(text):
-    print(f"lab: {text}", flush=True)
+def series_of(flavour):
+    """6.12-cloud -> (6.12, cloud); the bare flavours are those of the host's Debian, 6.1."""
+    series, _, kind = flavour.rpartition("-")
+    series = series or "6.1"
+    if kind not in FLAVOURS or series not in SERIES:
+        known = ", ".join(f"{s}-{f}" for s in SERIES for f in FLAVOURS)
+        raise LabError(f"no such kernel: {flavour}; known: {', '.join(FLAVOURS)}, {known} and source-NAME")
+    return series, kind
 
 
-def cache_dir():
-    return pathlib.Path(os.environ.get("VMCHECK_LAB_CACHE") or pathlib.Path.home() / ".cache/vmcheck-lab")
-
-
-def which(command):
-    return shutil.which(command, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-
-
-def need_space(directory, mebibytes):
-    directory.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(directory).free >> 20
-    if free < mebibytes:
-        raise LabError(f"no space: {directory} has {free} MiB free, {mebibytes} MiB are needed")
-
-
-def run(argv, what, **options):
-    """Run a command; its failure becomes one clear message with the end of what it said."""
-    done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
-    text = done.stdout.decode(errors="replace")
-    if done.returncode:
-        tail = "\n  ".join(text.strip().splitlines()[-15:])
-        raise LabError(f"{what} failed (exit {done.returncode}):\n  {tail}")
-    return text
-
-
-def need_tools(commands=TOOLS):
-    missing = sorted({TOOLS[c] for c in commands if not which(c)})
-    if not missing:
-        return
-    if os.geteuid() != 0:
-        raise LabError("these packages are missing and only root can install them: " + " ".join(missing))
-    say("installing " + " ".join(missing))
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    run(["apt-get", "update"], "apt-get update (no network?)", env=environment)
-    run(["apt-get", "install", "-y", "--no-install-recommends", *missing], "apt-get install", env=environment)
-
-
-def versions(package):
-    """Versions that the archive offers, newest first."""
-    text = run(["apt-cache", "madison", package], "apt-cache madison")
-    return [line.split("|")[1].strip() for line in text.splitlines() if line.count("|") == 2]
-
-
-def depends(package):
-    text = run(["apt-cache", "depends", package], f"apt-cache depends {package} (run apt-get update once?)")
-    return re.findall(r"Depends: (\S+)", text)
+def natural(name):
+    return [int(part) for part in re.findall(r"\d+", name)]
 
 
 def resolve(flavour):
-    """Flavour -> (image package, kernel release), as the archive has it today."""
-    if flavour not in FLAVOURS:
-        raise LabError(f"no such kernel: {flavour}; known: {', '.join(FLAVOURS)} and source-NAME")
-    for name in depends(FLAVOURS[flavour]):
-        if m := re.match(r"linux-image-(\d.*)$", name):
-            return name, m[1]
-    raise LabError(f"{FLAVOURS[flavour]} names no kernel: run apt-get update")
-
-
-def download(package):
-    """The .deb in the cache; downloaded when it is not there yet."""
-    store = cache_dir() / "deb"
-    store.mkdir(parents=True, exist_ok=True)
-    offered = versions(package)
-    if not offered:
-        raise LabError(f"the archive offers no {package}: run apt-get update (network?)")
-    version = offered[0].replace(":", "%3a")
-    have = sorted(store.glob(f"{package}_{version}_*.deb"))
-    if have:
-        return have[0]
-    need_space(store, 2000 if package.endswith("-dbg") else 500)
-    say(f"downloading {package} {offered[0]}")
-    partial = store / "partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    run(["apt-get", "download", package], f"download of {package} (network?)", cwd=partial)
-    deb = next(partial.glob("*.deb"))
-    return deb.rename(store / deb.name)
-
-
-def unpack(package, into):
-    """Unpack a package once; a stamp beside the tree says that it is whole."""
-    stamp = into / f".{package}.done"
-    if stamp.exists():
-        return
-    deb = download(package)
-    into.mkdir(parents=True, exist_ok=True)
-    say(f"unpacking {package}")
-    run(["dpkg-deb", "-x", deb, into], f"unpacking {deb.name}")
-    stamp.write_text(deb.name + "\n")
+    """Flavour -> (suite, image package, kernel release), as the archive has it today."""
+    series, kind = series_of(flavour)
+    where = suite(SERIES[series][0])
+    words = {"cloud": "-cloud-amd64", "rt": "-rt-amd64", "amd64": "-amd64"}[kind]
+    names = where.names(rf"^linux-image-{re.escape(series)}([.~+-].*)?{words}$")
+    fits = re.compile(rf"linux-image-{re.escape(series)}(?![\d])[\w.+~]*(?:-\d+)?{words}")
+    # the packages of a major number alone (linux-image-6.1-cloud-amd64) are metapackages where a full release exists
+    names = sorted((n for n in names if fits.fullmatch(n) and not where.name_is_meta(n)), key=natural)
+    if not names:
+        raise LabError(f"{where.name} has no {series} kernel of flavour {kind} any more; it has moved on")
+    return where, names[-1], names[-1].removeprefix("linux-image-")
 
 
 def payload(vmlinuz, vmlinux):
@@ -166,22 +91,33 @@ class Kernel:
             self._from_packages()
 
     def _from_packages(self):
-        self.package, self.release = resolve(self.flavour)
+        self.suite, self.package, self.release = resolve(self.flavour)
+        self.series = series_of(self.flavour)[0]
+        self.compiler = SERIES[self.series][1]
+        self.dumper = DUMPERS[self.suite.name]
         self.root = cache_dir() / "kernel" / self.release
-        unpack(self.package, self.root)
-        self.vmlinuz = self.root / "boot" / f"vmlinuz-{self.release}"
+        self.suite.unpack(self.package, self.root)
+        for part in self.suite.depends(self.package):  # from 7.x on the image is split
+            if part.startswith(("linux-binary-", "linux-modules-")):
+                self.suite.unpack(part, self.root)
         self.modules = self.root / "lib/modules" / self.release
         if not self.modules.exists():
             self.modules = self.root / "usr/lib/modules" / self.release
+        candidates = (self.root / "boot" / f"vmlinuz-{self.release}", self.modules / "vmlinuz")
+        self.vmlinuz = next((path for path in candidates if path.exists()), None)
+        if not self.vmlinuz:
+            raise LabError(f"{self.package} of {self.suite.name} has no vmlinuz where the lab looks: {candidates[0]}, {candidates[1]}")
         if not (self.modules / "modules.dep").exists():
             base = self.root if self.modules.is_relative_to(self.root / "lib") else self.root / "usr"
             run([which("depmod"), "-b", base, self.release], "depmod")
         self.types = self.root / "vmlinux-btf"
         if not self.types.exists():
             payload(self.vmlinuz, self.types)
+        self.members = self._kept_layout()
 
     def _from_build(self):
         self.release = self.flavour
+        self.suite, self.series, self.compiler, self.dumper = suite("bookworm"), "6.1", None, None
         self.root = cache_dir() / "build" / self.flavour
         if not (self.root / ".built").exists():
             raise LabError(f"{self.flavour} is not built yet: scripts/lab/build-kernel {self.flavour[7:]}")
@@ -189,6 +125,19 @@ class Kernel:
         self.vmlinuz = self.root / "arch/x86/boot/bzImage"
         self.modules = None  # everything needed is built in
         self.types = self.root / "vmlinux"
+        self.members = self.layout()
+
+    @property
+    def debug_key_follows_caches(self):
+        """Whether a cache that is made with debug flags turns slub_debug_enabled on (not so from 5.9 to 5.12)."""
+        return self.series != "5.10"
+
+    def _kept_layout(self):
+        """The layout, read once a kernel."""
+        kept = self.root / "layout.json"
+        if not kept.exists():
+            kept.write_text(json.dumps([[*key, *value] for key, value in self.layout().items()]))
+        return {(s, m): (at, size) for s, m, at, size in json.loads(kept.read_text())}
 
     def debug_vmlinux(self):
         """vmlinux with full debug info (crash and drgn want it); a large download."""
@@ -197,25 +146,54 @@ class Kernel:
         return debug_vmlinux_of(self.release)
 
     def headers(self):
-        """A tree that external modules build against; the absolute paths in it are rewritten to the cache."""
+        """A tree that external modules build against, or None: some suites carry an image alone."""
         if self.modules is None:
             return self.root
         package = f"linux-headers-{self.release}"
         tree = self.root / "usr/src" / package
         if (tree / ".lab-ready").exists():
             return tree
-        wanted = [package] + [d for d in depends(package) if d.startswith(("linux-headers", "linux-kbuild"))]
+        if not self.suite.versions(package):
+            return None
+        wanted = [package] + [d for d in self.suite.depends(package) if d.startswith(("linux-headers", "linux-kbuild"))]
         for name in wanted:
-            unpack(name, self.root)
-        makefile = tree / "Makefile"
-        makefile.write_text(makefile.read_text().replace("/usr/src/", f"{self.root}/usr/src/"))
+            self.suite.unpack(name, self.root)
+        if not self.compiler:  # built on the host: the absolute paths in the tree are rewritten to the cache
+            makefile = tree / "Makefile"
+            makefile.write_text(makefile.read_text().replace("/usr/src/", f"{self.root}/usr/src/"))
+        (tree / "vmlinux").unlink(missing_ok=True)  # or the build makes BTF for the module, and asks for pahole
         (tree / ".lab-ready").touch()
         return tree
 
+    def make(self, directory, what, *words):
+        """make for an external module, with the compiler of the kernel's suite."""
+        argv = ["nice", "-n", "10", "make", "-C", self.headers(), f"M={directory}", *words, "modules"]
+        if not self.compiler:
+            return run(argv, what)
+        where = suite(TOOLCHAINS.get(self.suite.name, self.suite.name))
+        tree = where.toolbox(self.compiler, "make", "bash", "coreutils", "sed", "grep", "gawk", "findutils", "libelf1" if where.name == "bullseye" else "libelf1t64")
+        for source in (self.root / "usr").iterdir():  # the headers' absolute paths are right inside
+            if source.name in ("src", "lib"):
+                for path in source.iterdir():
+                    link_in(tree, path, f"usr/{source.name}/{path.name}")
+        inside = f"/usr/src/linux-headers-{self.release}"
+        argv = ["nice", "-n", "10", "make", "-C", inside, f"M={directory}", f"CC={self.compiler}", f"HOSTCC={self.compiler}", *words, "modules"]
+        return in_tree(tree, argv, what, binds=[cache_dir(), directory])
+
     def layout(self):
         """struct member -> (offset, size), read from the kernel's own types."""
-        form = ["-F", "btf"] if b".BTF\0" in self.types.read_bytes() else []
-        text = run(["pahole", *form, "-C", ",".join(STRUCTS), self.types], "pahole")
+        data = self.types.read_bytes()
+        types = btf.section(data, b".BTF")
+        found = btf.layout(types) if types else self._layout_of_dwarf()
+        if ("slab", "freelist") not in found:  # before 5.17 a slab is its struct page
+            found |= {("slab", member): at for (name, member), at in found.items() if name == "page"}
+            found.setdefault(("kmem_cache_cpu", "slab"), found.get(("kmem_cache_cpu", "page"), (-1, 0)))
+        if ("kmem_cache", "size") not in found:
+            raise LabError(f"{self.types}: no slab types found in it")
+        return found
+
+    def _layout_of_dwarf(self):
+        text = run(["pahole", "-C", ",".join(STRUCTS), self.types], "pahole")
         found, current = {}, None
         for line in text.splitlines():
             if m := re.match(r"struct (\w+) \{", line):
@@ -226,19 +204,39 @@ class Kernel:
                 found.setdefault((current, m[1]), (int(m[2]), int(m[3])))
             elif m := re.search(r"/\* size: (\d+),", line):
                 found.setdefault((current, "sizeof"), (int(m[1]), int(m[1])))
-        if ("kmem_cache", "size") not in found:
-            raise LabError(f"{self.types}: no slab types found in it")
         return found
+
+
+def link_in(tree, source, name):
+    """A name inside a toolbox for a tree of the cache, which is mounted there under its own path."""
+    target = tree / name
+    if target.is_symlink() or not target.exists():
+        target.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source)
 
 
 def debug_vmlinux_of(release, fetch=True):
     """The full debug info of a kernel that was made here before; fetched when it is missing and wanted."""
     built = cache_dir() / "build" / f"source-{release.rpartition('-lab-')[2]}" / "vmlinux"
-    for found in (built, cache_dir() / "debug" / release / "usr/lib/debug/boot" / f"vmlinux-{release}"):
-        if found.exists():
+    tree = cache_dir() / "debug" / release
+    for found in (built, *sorted(tree.glob("usr/lib/debug/**/vmlinux*"))):
+        if found.is_file():
             return found
     if not fetch:
         return None
-    tree = cache_dir() / "debug" / release
-    unpack(f"linux-image-{release}-dbg", tree)
-    return tree / "usr/lib/debug/boot" / f"vmlinux-{release}"
+    series = ".".join(re.findall(r"\d+", release)[:2])
+    if series not in SERIES:
+        raise LabError(f"no suite is known for the debug info of {release}")
+    # the modules' debug info is most of the package, and nobody asks for it here
+    try:
+        suite(SERIES[series][0]).unpack(f"linux-image-{release}-dbg", tree, only="*/vmlinux*")
+    except LabError as error:
+        raise LabError(f"no debug info for {release}: {str(error).splitlines()[0]}") from error
+    found = next((path for path in sorted(tree.glob("usr/lib/debug/**/vmlinux*")) if path.is_file()), None)
+    if not found:
+        raise LabError(f"no vmlinux in the debug info of {release}")
+    return found
+
+
+__all__ = ["FLAVOURS", "Kernel", "cache_dir", "debug_vmlinux_of", "run", "say", "which"]

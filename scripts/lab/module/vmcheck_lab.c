@@ -26,6 +26,8 @@ static char *end = "panic"; /* panic, halt, return */
 module_param(end, charp, 0);
 static ulong seed = 1;
 module_param(seed, ulong, 0);
+static bool wait; /* the words above come over the second serial port: the guest can be kept as a snapshot until then */
+module_param(wait, bool, 0);
 
 /* ---- the second serial port: nothing of the truth may stand in the dump's own log ---- */
 
@@ -49,6 +51,40 @@ static __printf(1, 2) void say(const char *format, ...)
 	va_end(args);
 	for (c = text; *c; c++)
 		say_char(*c);
+}
+
+static char said[256]; /* the words that were handed in */
+
+static int hear(void)
+{
+	static const struct {
+		const char *key;
+		char **value;
+	} words[] = { { "fault=", &fault }, { "place=", &place }, { "cache=", &cache }, { "end=", &end } };
+	unsigned int n = 0, i;
+	char *at = said, *word;
+
+	while (inb(0x2f8 + 5) & 1)
+		inb(0x2f8);
+	say("VMCHECK-READY\n");
+	for (;;) {
+		while (!(inb(0x2f8 + 5) & 1))
+			n ? cpu_relax() : msleep(5);
+		said[n] = inb(0x2f8);
+		if (said[n] == '\n')
+			break;
+		if (++n == sizeof(said) - 1)
+			return -E2BIG;
+	}
+	said[n] = 0;
+	while ((word = strsep(&at, " ")) != NULL) {
+		for (i = 0; i < ARRAY_SIZE(words); i++)
+			if (!strncmp(word, words[i].key, strlen(words[i].key)))
+				*words[i].value = word + strlen(words[i].key);
+		if (!strncmp(word, "seed=", 5) && kstrtoul(word + 5, 10, &seed))
+			return -EINVAL;
+	}
+	return 0;
 }
 
 static char refused[128];
@@ -94,7 +130,16 @@ static void *cpu_of(cache_t *s, int cpu)
 }
 #endif
 
+#if AT_kmem_cache__per_node >= 0
+static void *per_node(cache_t *s, int node, int member)
+{
+	return PTR(s, AT_kmem_cache__per_node + AT_kmem_cache_per_node_ptrs__sizeof * node + member);
+}
+
+static void *node_of(cache_t *s, int node) { return per_node(s, node, AT_kmem_cache_per_node_ptrs__node); }
+#else
 static void *node_of(cache_t *s, int node) { return PTR(s, AT_kmem_cache__node + 8 * node); }
+#endif
 
 static void *slab_of(void *object) { return compound_head(virt_to_page(object)); }
 static char *base_of(void *slab) { return page_address((struct page *)slab); }
@@ -297,7 +342,7 @@ static void report(void)
 	cache_t *s = done.cache ? done.cache : target;
 
 	say("VMCHECK-TRUTH {\"fault\":\"%s\",\"what\":\"%s\"", fault, done.what ? done.what : fault);
-	if (!strcmp(fault, "healthy")) {
+	if (!strncmp(fault, "healthy", 7)) {
 		say("}\n");
 		return;
 	}
@@ -668,6 +713,212 @@ static int descriptor(struct spot *spot)
 	return 0;
 }
 
+/* ---- faults of sheaves and barns ---- */
+
+#if AT_kmem_cache__cpu_sheaves >= 0
+#define SHEAF_SIZE(sheaf) U32(sheaf, AT_slab_sheaf__size)
+#define SHEAF_OBJECT(sheaf, i) PTR(sheaf, AT_slab_sheaf__objects + 8 * (i))
+
+static void take_sheaf_word(void *word, const char *where, int cpu, int node)
+{
+	done.spot = (struct spot){ NULL, NULL, where, cpu, node };
+	done.cache = target;
+	done.slot = word;
+	done.from = word;
+	done.length = 8;
+	done.before = *(u64 *)word;
+}
+
+static int barn_fault(void)
+{
+	void *barn = NULL;
+	int node;
+
+	for_each_online_node(node) {
+#if AT_kmem_cache__per_node >= 0
+		barn = per_node(target, node, AT_kmem_cache_per_node_ptrs__barn);
+#elif AT_kmem_cache_node__barn >= 0
+		barn = node_of(target, node) ? PTR(node_of(target, node), AT_kmem_cache_node__barn) : NULL;
+#endif
+		if (barn)
+			break;
+	}
+	if (!barn)
+		return REFUSE("%s has no barn", name_of(target));
+	if (!strcmp(fault, "barn-count")) {
+		take_sheaf_word((char *)barn + AT_node_barn__nr_full, "barn", -1, node);
+		done.length = 4;
+		U32(barn, AT_node_barn__nr_full) += 1 + pick(6);
+	} else {
+		struct list_head *full = (void *)((char *)barn + AT_node_barn__sheaves_full), *at = full;
+		u64 bad[] = { 0, 0xdead000000000100ULL, 0x6b6b6b6b6b6b6b6bULL, 0 };
+		unsigned int steps = pick(3);
+
+		if (full->next == full)
+			return REFUSE("the barn of %s holds no full sheaf", name_of(target));
+		while (steps-- && at->next != full)
+			at = at->next;
+		take_sheaf_word(&at->next, "barn", -1, node);
+		bad[3] = done.before ^ (1ULL << (32 + pick(31)));
+		*(u64 *)&at->next = bad[pick(ARRAY_SIZE(bad))];
+	}
+	return 0;
+}
+
+static int sheaf_fault(void)
+{
+	int cpu, from = pick(num_online_cpus());
+	void *pcs, *sheaf = NULL;
+	unsigned int i, j, n;
+
+	if (!strncmp(fault, "barn-", 5))
+		return barn_fault();
+	for (i = 0; i < num_online_cpus(); i++) {
+		cpu = (from + i) % num_online_cpus();
+		pcs = per_cpu_ptr((void __percpu *)PTR(target, AT_kmem_cache__cpu_sheaves), cpu);
+		sheaf = PTR(pcs, AT_slub_percpu_sheaves__main);
+		if (sheaf && SHEAF_SIZE(sheaf) >= 3)
+			break;
+		sheaf = NULL;
+	}
+	if (!sheaf)
+		return REFUSE("no CPU has a main sheaf of %s with three objects", name_of(target));
+	n = SHEAF_SIZE(sheaf);
+	i = pick(n);
+	j = (i + 1 + pick(n - 1)) % n;
+	if (!strcmp(fault, "sheaf-main")) {
+		u64 bad[] = { 0x2f7273752f656d6fULL, (u64)sheaf + 8 * (1 + pick(3)), 0xdead000000000100ULL, rnd() };
+
+		take_sheaf_word((char *)pcs + AT_slub_percpu_sheaves__main, "cpu-sheaves", cpu, -1);
+		*(u64 *)done.slot = bad[pick(ARRAY_SIZE(bad))];
+		return 0;
+	}
+	if (!strcmp(fault, "sheaf-size")) {
+		take_sheaf_word((char *)sheaf + AT_slab_sheaf__size, "sheaf", cpu, -1);
+		done.length = 4;
+		SHEAF_SIZE(sheaf) = U32(target, AT_kmem_cache__sheaf_capacity) + 1 + pick(40);
+		return 0;
+	}
+	if (!strcmp(fault, "sheaf-zeroed")) {
+		take_sheaf_word((char *)sheaf + AT_slab_sheaf__cache, "sheaf", cpu, -1);
+		done.from = sheaf;
+		done.length = AT_slab_sheaf__objects + 8 * U32(target, AT_kmem_cache__sheaf_capacity);
+		done.also[0] = sheaf;
+		done.also[1] = (char *)sheaf + AT_slab_sheaf__size;
+		memset(sheaf, 0, done.length);
+		return 0;
+	}
+	if (!strcmp(fault, "sheaf-double-free")) { /* what the fast path of a second free does: no check, one more object */
+		if (n >= U32(target, AT_kmem_cache__sheaf_capacity))
+			SHEAF_SIZE(sheaf) = --n, i = pick(n);
+		take_sheaf_word(&SHEAF_OBJECT(sheaf, n), "sheaf", cpu, -1);
+		done.also[0] = &SHEAF_OBJECT(sheaf, i);
+		done.object = SHEAF_OBJECT(sheaf, i);
+		SHEAF_OBJECT(sheaf, n) = SHEAF_OBJECT(sheaf, i);
+		SHEAF_SIZE(sheaf) = n + 1;
+	} else {
+		u64 stray[] = { 0x6c6c65680a216f6cULL, 0, rnd(), 0x6b6b6b6b6b6b6b6bULL, 1 + pick(5000) };
+		u64 *word = (u64 *)&SHEAF_OBJECT(sheaf, i);
+
+		take_sheaf_word(word, "sheaf", cpu, -1);
+		done.object = SHEAF_OBJECT(sheaf, i);
+		if (!strcmp(fault, "sheaf-stray"))
+			*word = stray[pick(ARRAY_SIZE(stray))];
+		else if (!strcmp(fault, "sheaf-other-cache"))
+			*word = (u64)other_object;
+		else if (!strcmp(fault, "sheaf-twice"))
+			*word = (u64)SHEAF_OBJECT(sheaf, j), done.also[0] = &SHEAF_OBJECT(sheaf, j);
+		else if (!strcmp(fault, "sheaf-inside"))
+			*word += 8;
+		else
+			return REFUSE("no such fault: %s", fault);
+	}
+	done.slab = slab_of(done.object);
+	done.index = index_of(done.slab, done.object);
+	return 0;
+}
+#else
+static int sheaf_fault(void) { return REFUSE("this kernel has no sheaves"); }
+#endif
+
+/* ---- a double free that the allocator itself carries out, in bulk or out of a full sheaf ---- */
+
+static cache_t *own;
+
+/* a kernel with sheaves takes what is freed in bulk into the CPU's: then the two words there are the damage */
+static void find_in_sheaf(void *object)
+{
+#if AT_kmem_cache__cpu_sheaves >= 0
+	unsigned int i, found = 0;
+	void *sheaf;
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		sheaf = PTR(per_cpu_ptr((void __percpu *)PTR(target, AT_kmem_cache__cpu_sheaves), cpu),
+			    AT_slub_percpu_sheaves__main);
+		for (i = 0; sheaf && i < SHEAF_SIZE(sheaf); i++) {
+			if (SHEAF_OBJECT(sheaf, i) != object)
+				continue;
+			if (found++) {
+				done.also[1] = done.slot;
+				done.slot = &SHEAF_OBJECT(sheaf, i);
+			} else {
+				done.also[0] = done.slot;
+				done.slot = &SHEAF_OBJECT(sheaf, i);
+			}
+			done.from = done.slot;
+			done.before = 0;
+			done.spot.where = "sheaf";
+		}
+	}
+#endif
+}
+
+static int free_in_bulk(bool flushed)
+{
+	void *list[3], *slab = NULL;
+	unsigned int i, j, n = 0;
+
+	/* two allocated objects of one slab that is not the CPU's own: those at the end of the first slabs */
+	for (i = 0; i < ours_count && n < 2; i++) {
+		if (!ours[i])
+			continue;
+		slab = slab_of(ours[i]);
+		for (j = i, n = 0; j < ours_count && n < 2 && (!ours[j] || slab_of(ours[j]) == slab); j++)
+			if (ours[j])
+				list[n++] = ours[j];
+		if (slab_inuse(slab) < 5)
+			n = 0;
+	}
+	if (n < 2)
+		return REFUSE("no slab with two allocated objects");
+	list[2] = list[0];
+	done.cache = target;
+	done.spot = (struct spot){ slab, &PTR(slab, AT_slab__freelist), "node", -1, page_to_nid((struct page *)slab) };
+	done.slab = slab;
+	done.object = list[0];
+	done.index = index_of(slab, list[0]);
+	done.slot = slot_of(target, list[0]);
+	done.from = done.slot;
+	done.length = 8;
+	done.before = *(u64 *)done.slot;
+	done.also[0] = slot_of(target, list[1]);
+	done.also[1] = counters_of(slab);
+	for (i = 0; i < ours_count; i++)
+		if (ours[i] == list[0] || ours[i] == list[1])
+			ours[i] = NULL;
+	if (flushed) {
+		for (i = 0; i < 3; i++)
+			kmem_cache_free(own, list[i]);
+		kmem_cache_shrink(own);
+	} else {
+		kmem_cache_free_bulk(own, 3, list);
+		find_in_sheaf(list[0]);
+	}
+	memcpy(&done.raw, done.slot, 8);
+	return 0;
+}
+
 /* ---- faults of caches with debugging ---- */
 
 static int debug_fault(struct spot *spot)
@@ -752,8 +1003,18 @@ static int plant(void)
 	unsigned int i, from;
 	bool any = !strcmp(place, "any");
 
-	if (!strcmp(fault, "healthy"))
+	if (!strncmp(fault, "healthy", 7) || done.slot)
 		return 0;
+	if (!strncmp(fault, "sheaf-", 6) || !strncmp(fault, "barn-", 5)) {
+		if (sheaf_fault())
+			return -EINVAL;
+		memcpy(&done.raw, done.slot, 8);
+		return 0;
+	}
+#if AT_kmem_cache__cpu_slab < 0
+	if (!any && strcmp(place, "node"))
+		place = "node"; /* this kernel has no slabs of CPUs: the node's lists hold all that are partial */
+#endif
 	find_spots(target);
 	from = pick(spot_count);
 	(void)REFUSE("no free object of %s in place %s (%u lists seen, last %s)", name_of(target), place, spot_count,
@@ -820,13 +1081,12 @@ static int prepare(void)
 {
 	static const unsigned int sizes[] = { 96, 128, 192, 256, 320, 512, 1024, 2048 };
 	static const unsigned int kmalloc_sizes[] = { 64, 96, 128, 192, 256, 512, 1024, 2048 };
-	bool debug = !strcmp(fault, "redzone") || !strcmp(fault, "left-redzone") || !strcmp(fault, "poison") ||
+	bool debug = !strcmp(fault, "healthy-debug") || !strcmp(fault, "redzone") || !strcmp(fault, "left-redzone") || !strcmp(fault, "poison") ||
 		     !strcmp(fault, "tracking");
 	bool of_own = !strcmp(cache, "own") || (!strcmp(cache, "any") && pick(2));
 	unsigned int size = of_own ? sizes[pick(ARRAY_SIZE(sizes))] : kmalloc_sizes[pick(ARRAY_SIZE(kmalloc_sizes))];
 	slab_flags_t flags = debug ? SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER : 0;
 	unsigned int per_slab, want, i, slabs;
-	cache_t *own = NULL;
 	char *name;
 	void *last;
 
@@ -853,8 +1113,13 @@ static int prepare(void)
 	target = cache_of(slab_of(ours[0]));
 	other = cache_of(slab_of(other_object));
 	per_slab = U32(target, AT_kmem_cache__oo) & 0xffff;
-	slabs = min(26U, 1U + MAX_OURS / per_slab);
-	want = min_t(unsigned int, MAX_OURS, per_slab * slabs);
+	slabs = min(64U, 1U + MAX_OURS / per_slab); /* more than a CPU keeps of partial ones */
+	want = per_slab * slabs;
+#if AT_kmem_cache__cpu_sheaves >= 0
+	/* what is freed first fills the CPU's sheaves and then the barn's: more than they hold has to come back to slabs */
+	want = max(want, 48 * U32(target, AT_kmem_cache__sheaf_capacity));
+#endif
+	want = min_t(unsigned int, MAX_OURS, want);
 
 	migrate_disable();
 	for (i = 1; i < want; i++) {
@@ -907,6 +1172,14 @@ static int __init lab_init(void)
 
 	/* each fault draws its own cache, size, index and value from the same seed */
 	state = seed;
+	if (wait) {
+		result = hear();
+		if (result) {
+			say("VMCHECK-TRUTH {\"refused\":\"the words were not understood (%d)\"}\n", result);
+			return result;
+		}
+		state = seed;
+	}
 	for (c = fault; *c; c++)
 		state = state * 31 + *c;
 	rnd();
@@ -916,6 +1189,12 @@ static int __init lab_init(void)
 		if (result) {
 			say("VMCHECK-TRUTH {\"refused\":\"no memory for the objects (%d)\"}\n", result);
 			return result;
+		}
+	}
+	if (!strcmp(fault, "bulk-double-free") || !strcmp(fault, "flushed-double-free")) {
+		if (own ? free_in_bulk(*fault == 'f') : REFUSE("only with a cache of our own")) {
+			say("VMCHECK-TRUTH {\"refused\":\"%s\"}\n", refused);
+			return -EINVAL;
 		}
 	}
 	return stop_machine(with_all_stopped, NULL, NULL);
