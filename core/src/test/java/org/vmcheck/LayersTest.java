@@ -33,6 +33,8 @@ class LayersTest {
           // a view of the kernel fills (log lines, slab usage).
           Map.entry("kernel", Set.of("io", "elf", "dump", "memory", "debuginfo", "finding")),
           Map.entry(
+              "task", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
+          Map.entry(
               "check", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
           Map.entry(
               "analysis",
@@ -44,6 +46,7 @@ class LayersTest {
                   "memory",
                   "debuginfo",
                   "kernel",
+                  "task",
                   "check",
                   "finding")),
           // `io` in the renderers for one thing: escaping what came from a dump (Printable).

@@ -21,6 +21,8 @@ public final class Main {
       List.of(
           "check",
           "info",
+          "bt",
+          "tasks",
           "slabs",
           "object",
           "dmesg",
@@ -113,6 +115,8 @@ public final class Main {
     return switch (name) {
       case "check" -> new CheckCommand();
       case "info" -> new InfoCommand();
+      case "bt" -> new BtCommand();
+      case "tasks" -> new TasksCommand();
       case "slabs" -> new SlabsCommand();
       case "object" -> new ObjectCommand();
       case "dmesg" -> new DmesgCommand();

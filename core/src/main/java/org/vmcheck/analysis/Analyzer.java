@@ -314,6 +314,17 @@ public final class Analyzer implements AutoCloseable {
     return lines;
   }
 
+  /// The tasks, and what each was doing.
+  ///
+  /// @throws UnansweredException if there is no kernel, or none whose tasks can be found
+  public TaskQuestions tasks() throws UnansweredException {
+    TaskQuestions questions = new TaskQuestions(kernel());
+    if (questions.list().tasks().isEmpty()) {
+      throw new UnansweredException("no tasks: " + String.join("; ", questions.list().problems()));
+    }
+    return questions;
+  }
+
   /// One row a cache, in the order of `slab_caches`.
   ///
   /// @throws UnansweredException if the allocator's layout is not known

@@ -127,16 +127,7 @@ public final class Symbols {
   /// The symbol with the highest address not above this one, the first if several share it.
   public Optional<Symbol> atOrBefore(long address) {
     int[] order = byAddress();
-    int low = 0;
-    int high = order.length;
-    while (low < high) {
-      int middle = (low + high) >>> 1;
-      if (Long.compareUnsigned(addresses[order[middle]], address) <= 0) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
+    int low = countUpTo(order, address);
     if (low == 0) {
       return Optional.empty();
     }
@@ -148,6 +139,13 @@ public final class Symbols {
     return Optional.of(get(order[first]));
   }
 
+  /// The lowest address of a symbol above this one; empty if there is none.
+  public OptionalLong nextAbove(long address) {
+    int[] order = byAddress();
+    int low = countUpTo(order, address);
+    return low == order.length ? OptionalLong.empty() : OptionalLong.of(addresses[order[low]]);
+  }
+
   /// `symbol+0xoffset` if a text or data symbol starts at most 16 MiB below, else empty.
   public Optional<String> describe(long address) {
     return atOrBefore(address)
@@ -157,6 +155,21 @@ public final class Symbols {
                 address == s.address()
                     ? s.name()
                     : s.name() + "+0x" + Long.toHexString(address - s.address()));
+  }
+
+  /// How many symbols have an address not above this one.
+  private int countUpTo(int[] order, long address) {
+    int low = 0;
+    int high = order.length;
+    while (low < high) {
+      int middle = (low + high) >>> 1;
+      if (Long.compareUnsigned(addresses[order[middle]], address) <= 0) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
   }
 
   private int[] byAddress() {

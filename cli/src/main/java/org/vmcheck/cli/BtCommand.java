@@ -1,0 +1,98 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.analysis.TaskQuestions;
+import org.vmcheck.finding.Backtrace;
+import org.vmcheck.finding.Task;
+import org.vmcheck.finding.TaskTrace;
+import org.vmcheck.report.TraceText;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// What tasks and CPUs were doing.
+@Command(
+    name = "bt",
+    description = "Print the stack of the task that panicked, or of others, unwound.",
+    mixinStandardHelpOptions = true)
+final class BtCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private DumpOptions dumpOptions;
+
+  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
+  private Path dump;
+
+  @Parameters(
+      index = "1",
+      paramLabel = "PID",
+      arity = "0..1",
+      description = "The task: its PID, or the address of its task_struct (0x...).")
+  private String task;
+
+  @Option(names = "--cpus", description = "The task that each CPU was in.")
+  private boolean cpus;
+
+  @Option(names = "--all", description = "Every task.")
+  private boolean all;
+
+  @Override
+  public Integer call() throws Exception {
+    if ((task == null ? 0 : 1) + (cpus ? 1 : 0) + (all ? 1 : 0) > 1) {
+      throw new Failures.UsageException("give one of PID, --cpus and --all");
+    }
+    try (Analyzer analyzer = dumpOptions.open(dump)) {
+      TaskQuestions questions = analyzer.tasks();
+      boolean isMarked = false;
+      boolean isFirst = true;
+      for (Task one : wanted(questions)) {
+        TaskTrace trace = questions.trace(one);
+        isMarked |=
+            trace.backtrace().frames().stream()
+                .anyMatch(frame -> frame.mark() != Backtrace.Mark.UNWOUND);
+        Streams.write(spec, null, (isFirst ? "" : "\n") + TraceText.render(trace));
+        isFirst = false;
+      }
+      if (isMarked) {
+        Streams.write(spec, null, TraceText.MARKS + "\n");
+      }
+      for (String problem : questions.list().problems()) {
+        spec.commandLine().getErr().println("vmcheck: " + problem);
+      }
+      return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
+    }
+  }
+
+  private List<Task> wanted(TaskQuestions questions) throws Failures.UsageException {
+    if (all) {
+      return questions.list().tasks();
+    }
+    if (cpus) {
+      return questions.onCpus();
+    }
+    Optional<Task> one = task == null ? questions.panicking() : questions.find(number());
+    return List.of(
+        one.orElseThrow(
+            () ->
+                new Failures.UsageException(
+                    task == null
+                        ? "which task a CPU was in cannot be read; give a PID, or --all"
+                        : "no task " + task)));
+  }
+
+  private long number() throws Failures.UsageException {
+    try {
+      return task.startsWith("0x")
+          ? Long.parseUnsignedLong(task.substring(2), 16)
+          : Integer.parseInt(task);
+    } catch (NumberFormatException _) {
+      throw new Failures.UsageException("expected a PID or an address (0x...), got " + task);
+    }
+  }
+}

@@ -1,0 +1,64 @@
+package org.vmcheck.analysis;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.vmcheck.finding.Task;
+import org.vmcheck.finding.TaskList;
+import org.vmcheck.finding.TaskTrace;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.task.CallStacks;
+
+/// Questions about the tasks of a dump and what they were doing.
+public final class TaskQuestions {
+  private final Kernel kernel;
+  private final CallStacks stacks;
+
+  TaskQuestions(Kernel kernel) {
+    this.kernel = kernel;
+    this.stacks = CallStacks.of(kernel);
+  }
+
+  /// Every task that can be found.
+  public TaskList list() {
+    return new TaskList(
+        stacks.tasks().all(),
+        stacks.tasks().current(),
+        stacks.stackBytes(),
+        kernel.memory().physical().pageSize(),
+        stacks.tasks().problems());
+  }
+
+  /// The task that panicked, else that of the CPU that did; of a dump of a running system that of
+  /// the first CPU. Empty if no task of a CPU is known.
+  public Optional<Task> panicking() {
+    int index = Math.max(0, kernel.perCpu().cpus().indexOf(kernel.identity().panicCpu()));
+    return stacks.onCpu(index);
+  }
+
+  /// The task with a number, or at an address.
+  public Optional<Task> find(long pidOrAddress) {
+    Optional<Task> at = stacks.tasks().at(pidOrAddress);
+    return at.isPresent() || pidOrAddress <= 0 || pidOrAddress > Integer.MAX_VALUE
+        ? at
+        : stacks.tasks().byPid((int) pidOrAddress);
+  }
+
+  /// The tasks that a CPU was in, in the order of the CPUs.
+  public List<Task> onCpus() {
+    List<Task> tasks = new ArrayList<>();
+    for (int i = 0; i < kernel.perCpu().cpus().size(); i++) {
+      stacks.onCpu(i).ifPresent(tasks::add);
+    }
+    return tasks;
+  }
+
+  public TaskTrace trace(Task task) {
+    int index = stacks.cpuIndex(task);
+    return new TaskTrace(
+        task,
+        index < 0 ? -1 : kernel.perCpu().cpus().get(index),
+        index < 0 ? Optional.empty() : stacks.registers(index),
+        stacks.unwind(task));
+  }
+}

@@ -1,0 +1,109 @@
+package org.vmcheck.task;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.vmcheck.finding.Backtrace;
+import org.vmcheck.finding.Registers;
+import org.vmcheck.finding.Task;
+import org.vmcheck.kernel.Kernel;
+
+/// The tasks of a kernel and what each was doing. Not safe for use by several threads at once.
+public final class CallStacks {
+  private final Kernel kernel;
+  private final Stacks stacks;
+  private final Tasks tasks;
+  private final List<Optional<Registers>> registers;
+  private Code code;
+
+  private CallStacks(Kernel kernel) {
+    this.kernel = kernel;
+    this.stacks = new Stacks(kernel);
+    this.tasks = Tasks.read(kernel, stacks);
+    this.registers = CpuRegisters.of(kernel);
+  }
+
+  /// Reads the tasks.
+  public static CallStacks of(Kernel kernel) {
+    return new CallStacks(kernel);
+  }
+
+  public Tasks tasks() {
+    return tasks;
+  }
+
+  /// The registers that a CPU was stopped with.
+  ///
+  /// @param index of the CPU among the possible ones
+  public Optional<Registers> registers(int index) {
+    return index < registers.size() ? registers.get(index) : Optional.empty();
+  }
+
+  /// The task that a CPU was in.
+  ///
+  /// @param index of the CPU among the possible ones
+  public Optional<Task> onCpu(int index) {
+    return index < tasks.current().size() ? tasks.at(tasks.current().get(index)) : Optional.empty();
+  }
+
+  /// The index of the CPU that a task was on, among the possible ones; -1 if it was on none.
+  public int cpuIndex(Task task) {
+    return tasks.current().indexOf(task.address());
+  }
+
+  /// Unwinds a task's stack: of one that was on a CPU from the CPU's registers, across its
+  /// exception and interrupt stacks; of one that was not from where it gave up the CPU.
+  public Backtrace unwind(Task task) {
+    List<Stack> own = new ArrayList<>();
+    stacks.of(task).ifPresent(own::add);
+    if (own.isEmpty()) {
+      return new Backtrace(
+          List.of(), Backtrace.End.INCOMPLETE, "the task's stack was freed when it exited");
+    }
+    int cpu = cpuIndex(task);
+    if (cpu < 0) {
+      return unwinder(own).fromSleep(task.savedSp());
+    }
+    own.addAll(0, stacks.ofCpu(cpu));
+    Optional<Registers> at = registers(cpu);
+    if (at.isPresent()) {
+      return unwinder(own).from(at.get());
+    }
+    return new Backtrace(
+        List.of(),
+        Backtrace.End.INCOMPLETE,
+        "the task was running on cpu %d, which left no registers"
+            .formatted(kernel.perCpu().cpus().get(cpu)));
+  }
+
+  /// Unwinds from registers that were saved earlier, as those of the first oops.
+  public Backtrace unwind(Task task, Registers from) {
+    List<Stack> own = new ArrayList<>();
+    int cpu = cpuIndex(task);
+    if (cpu >= 0) {
+      own.addAll(stacks.ofCpu(cpu));
+    }
+    stacks.of(task).ifPresent(own::add);
+    return unwinder(own).from(from);
+  }
+
+  private Unwinder unwinder(List<Stack> own) {
+    if (code == null) {
+      code = new Code(kernel);
+    }
+    return new Unwinder(kernel, code, own);
+  }
+
+  /// `STACK_END_MAGIC` in the lowest word of a task's stack: whether it is whole. Empty if it
+  /// cannot be read.
+  public Optional<Boolean> isStackEndWhole(Task task) {
+    return task.stack() == 0
+        ? Optional.empty()
+        : kernel.word(task.stack()).stream().mapToObj(word -> word == 0x57ac6e9dL).findFirst();
+  }
+
+  /// `THREAD_SIZE`.
+  public long stackBytes() {
+    return stacks.threadBytes();
+  }
+}
