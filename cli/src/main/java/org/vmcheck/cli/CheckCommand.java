@@ -71,7 +71,12 @@ final class CheckCommand implements Callable<Integer> {
       description = "Run these checks only (see 'vmcheck explain').")
   private List<String> only = List.of();
 
-  @Option(names = "--full", description = "Decode every stored page.")
+  /// What `--full` says.
+  static final String FULL =
+      "Decode every stored page, however many there are; without it every page of a dump of up to"
+          + " 1,000,000 stored pages, and an even sample of 200,000 of a larger one.";
+
+  @Option(names = "--full", description = FULL)
   private boolean full;
 
   @Option(
@@ -143,7 +148,7 @@ final class CheckCommand implements Callable<Integer> {
       try {
         DumpReport report;
         try (Analyzer analyzer =
-            dumpOptions.open(dump, only, full, Optional.ofNullable(deadline))) {
+            dumpOptions.openForCheck(dump, only, full, Optional.ofNullable(deadline))) {
           report = analyzer.check(Version.text());
           if (format == Format.HTML) {
             map = analyzer.map(false);

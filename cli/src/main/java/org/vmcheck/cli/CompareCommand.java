@@ -136,7 +136,8 @@ final class CompareCommand implements Callable<Integer> {
     if (Files.isRegularFile(file) && Side.isReport(file)) {
       return Side.ofReports(file);
     }
-    try (Analyzer analyzer = dumpOptions.open(List.of(file), List.of(), false, Optional.empty())) {
+    try (Analyzer analyzer =
+        dumpOptions.openForCheck(List.of(file), List.of(), false, Optional.empty())) {
       return Side.of(word, analyzer.check(Version.text()));
     }
   }

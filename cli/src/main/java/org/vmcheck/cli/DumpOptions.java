@@ -66,30 +66,44 @@ final class DumpOptions {
   }
 
   Analyzer open(Path dump) throws IOException, Failures.UsageException {
-    return open(List.of(dump), List.of(), false, Optional.empty());
+    List<Path> parts = List.of(dump);
+    requireFiles(parts);
+    try {
+      return Analyzer.open(parts, analysis(List.of(), false, Optional.empty()));
+    } finally {
+      unpacking.clear();
+    }
   }
 
-  Analyzer open(List<Path> parts, List<String> only, boolean full, Optional<Duration> deadline)
+  Analyzer openForCheck(
+      List<Path> parts, List<String> only, boolean full, Optional<Duration> deadline)
       throws IOException, Failures.UsageException {
+    requireFiles(parts);
+    try {
+      return Analyzer.openForCheck(parts, analysis(only, full, deadline));
+    } finally {
+      unpacking.clear();
+    }
+  }
+
+  private static void requireFiles(List<Path> parts) throws Failures.UsageException {
     for (Path part : parts) {
       if (Files.isDirectory(part)) {
         throw new Failures.UsageException(
             part + ": is a directory; give the dump in it, or use 'vmcheck scan'");
       }
     }
-    try {
-      return Analyzer.open(parts, analysis(only, full, deadline));
-    } finally {
-      unpacking.clear();
-    }
   }
 
   /// The exit code of a command that has read the dump: its own, unless the system could not
-  /// deliver all that was asked for, which is said.
+  /// deliver all that was asked for, which is said. So is which pages were met that do not decode.
   static int exitCode(CommandSpec spec, Analyzer analyzer, int code) {
     List<String> failures = analyzer.readFailures();
     for (String failure : failures) {
       spec.commandLine().getErr().println("vmcheck: " + Printable.of(failure));
+    }
+    for (String damage : analyzer.damagedPages()) {
+      spec.commandLine().getErr().println("vmcheck: " + Printable.of(damage));
     }
     return failures.isEmpty() ? code : ExitCode.worse(code, ExitCode.IO);
   }

@@ -91,7 +91,7 @@ final class EvidenceCommand implements Callable<Integer> {
       }
       DumpReport report;
       byte[] zip;
-      try (Analyzer analyzer = dumpOptions.open(dump, List.of(), false, Optional.empty())) {
+      try (Analyzer analyzer = dumpOptions.openForCheck(dump, List.of(), false, Optional.empty())) {
         report = analyzer.check(Version.text());
         zip = Bundle.make(analyzer, report, dump, signing, redact, Instant.now(), this::progress);
       }

@@ -69,6 +69,9 @@ final class ScanCommand implements Callable<Integer> {
       description = "Check again what another version of vmcheck has checked.")
   private boolean refresh;
 
+  @Option(names = "--full", description = CheckCommand.FULL)
+  private boolean full;
+
   @Option(
       names = "--deadline",
       paramLabel = "TIME",
@@ -133,7 +136,7 @@ final class ScanCommand implements Callable<Integer> {
               new BatchScanner.Options(
                   roots,
                   jobs,
-                  dumpOptions.analysis(List.of(), false, Optional.of(deadline)),
+                  dumpOptions.analysis(List.of(), full, Optional.of(deadline)),
                   shard,
                   refresh,
                   Version.text()),

@@ -15,8 +15,10 @@ import org.vmcheck.check.Checks;
 import org.vmcheck.check.LowMemory;
 import org.vmcheck.check.Subjects;
 import org.vmcheck.dump.Container;
+import org.vmcheck.dump.ContainerAudit;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.dump.PageSweep;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Cause;
@@ -43,14 +45,18 @@ import org.vmcheck.memory.UnmaskedMemory;
 
 /// One open dump and the questions that can be asked of it: the public entry of the library.
 public final class Analyzer implements AutoCloseable {
+  private static final String PAGES = "container.pages";
+
   private final Dump dump;
   private final KernelSearch search;
   private final AnalysisOptions options;
   private final Cancellation cancellation;
   private final long startNanos;
+  private final Optional<PageSweep> sweep;
   private PhysicalMemory memory;
   private Subjects subjects;
   private Set<Long> unmasked = Set.of();
+  private boolean isChecked;
 
   /// Checks that a lost map ended.
   private final List<String> lostMaps = new ArrayList<>();
@@ -60,8 +66,10 @@ public final class Analyzer implements AutoCloseable {
       KernelSearch search,
       AnalysisOptions options,
       Cancellation cancellation,
-      long startNanos) {
+      long startNanos,
+      Optional<PageSweep> sweep) {
     this.dump = dump;
+    this.sweep = sweep;
     this.memory = dump.memory();
     this.search = search;
     this.options = options;
@@ -69,6 +77,7 @@ public final class Analyzer implements AutoCloseable {
     this.startNanos = startNanos;
     this.subjects =
         new Subjects(dump, search, options.threads(), options.full(), cancellation.asSupplier());
+    sweep.ifPresent(subjects::decodingBegan);
   }
 
   /// Opens a dump and looks for the kernel in it.
@@ -87,20 +96,46 @@ public final class Analyzer implements AutoCloseable {
   ///
   /// @throws IOException if a file cannot be read or is no dump that is read here
   public static Analyzer open(List<Path> paths, AnalysisOptions options) throws IOException {
+    return open(paths, options, false);
+  }
+
+  /// The same, for [#check]: its pages are decoded from now on, on the cores that looking for the
+  /// kernel leaves idle.
+  ///
+  /// @throws IOException if a file cannot be read or is no dump that is read here
+  public static Analyzer openForCheck(List<Path> paths, AnalysisOptions options)
+      throws IOException {
+    boolean decodes = options.only().isEmpty() || options.only().contains(PAGES);
+    return open(paths, options, decodes && !options.full() && options.threads() > 1);
+  }
+
+  private static Analyzer open(List<Path> paths, AnalysisOptions options, boolean decodes)
+      throws IOException {
     long start = System.nanoTime();
     Cancellation current = Cancellation.current();
     Cancellation cancellation =
         current == Cancellation.NEVER ? Cancellation.after(options.deadline()) : current;
-    return cancellation.run(() -> open(paths, options, cancellation, start));
+    return cancellation.run(() -> open(paths, options, decodes, cancellation, start));
   }
 
   private static Analyzer open(
-      List<Path> paths, AnalysisOptions options, Cancellation cancellation, long start)
+      List<Path> paths,
+      AnalysisOptions options,
+      boolean decodes,
+      Cancellation cancellation,
+      long start)
       throws IOException {
     Dump dump = Dumps.open(paths, options.spool().openOptions());
+    Optional<PageSweep> sweep = Optional.empty();
     try {
-      return new Analyzer(dump, search(dump, options), options, cancellation, start);
+      if (decodes && dump.memory().isPacked()) {
+        sweep =
+            Optional.of(
+                Checks.beginDecoding(dump, options.threads() - 1, cancellation.asSupplier()));
+      }
+      return new Analyzer(dump, search(dump, options), options, cancellation, start, sweep);
     } catch (IOException | RuntimeException | Error failure) {
+      sweep.ifPresent(PageSweep::cancel);
       dump.close();
       throw failure;
     }
@@ -123,12 +158,8 @@ public final class Analyzer implements AutoCloseable {
   }
 
   private DumpReport checked(String tool) {
-    List<CheckOutcome> outcomes = new ArrayList<>();
-    for (Check check : Checks.all()) {
-      if (options.only().isEmpty() || options.only().contains(check.id())) {
-        outcomes.add(run(check));
-      }
-    }
+    List<CheckOutcome> outcomes = runAll();
+    isChecked = true;
     List<String> problems = problems();
     if (outcomes.stream()
         .flatMap(outcome -> outcome.findingsIfRan().stream())
@@ -200,6 +231,30 @@ public final class Analyzer implements AutoCloseable {
     }
   }
 
+  /// Runs what was asked for, in the order of the list. What came of the pages is asked last: they
+  /// are decoded beside all else, and whatever page another check met and could not decode counts.
+  private List<CheckOutcome> runAll() {
+    List<CheckOutcome> outcomes = new ArrayList<>();
+    int pagesAt = -1;
+    for (Check check : Checks.all()) {
+      if (options.only().isEmpty() || options.only().contains(check.id())) {
+        if (check.id().equals(PAGES)) {
+          pagesAt = outcomes.size();
+        } else {
+          outcomes.add(run(check));
+        }
+      }
+    }
+    Check pages = Checks.byId(PAGES).orElseThrow();
+    if (pagesAt >= 0) {
+      outcomes.add(pagesAt, run(pages));
+    } else if (dump.damagedPages().count() > 0) {
+      // Nobody asked for it, but no page that was met is forgotten.
+      outcomes.addFirst(run(pages));
+    }
+    return outcomes;
+  }
+
   private static boolean isForWantOfKernel(CheckOutcome outcome, List<String> problems) {
     return outcome instanceof CheckOutcome.Skipped skipped && problems.containsAll(skipped.unmet());
   }
@@ -245,6 +300,30 @@ public final class Analyzer implements AutoCloseable {
     List<String> failures = new ArrayList<>(dump.readFailures());
     failures.addAll(lostMaps);
     return failures;
+  }
+
+  /// Stored pages that were met so far and do not decode, a sentence; empty if there are none, or
+  /// if [#check] has reported them.
+  public List<String> damagedPages() {
+    long count = dump.damagedPages().count();
+    if (isChecked || count == 0) {
+      return List.of();
+    }
+    List<ContainerAudit.Defect> runs = dump.damagedPages().runs(dump.memory(), 1);
+    return List.of(
+        "%d stored page%s that %s met %s not decode%s"
+            .formatted(
+                count,
+                count == 1 ? "" : "s",
+                count == 1 ? "was" : "were",
+                count == 1 ? "does" : "do",
+                runs.isEmpty()
+                    ? ""
+                    : ", the first: page frame 0x%x (file offset 0x%x): %s"
+                        .formatted(
+                            runs.getFirst().firstPfn(),
+                            runs.getFirst().fileOffset(),
+                            runs.getFirst().reason())));
   }
 
   private static String describe(Throwable bug) {
@@ -441,6 +520,7 @@ public final class Analyzer implements AutoCloseable {
 
   @Override
   public void close() {
+    sweep.ifPresent(PageSweep::cancel);
     dump.close();
   }
 }

@@ -73,7 +73,8 @@ public final class VerdictRule {
               + summary(real)
               + (artefacts.isEmpty()
                   ? ""
-                  : "; beside it, and not the kernel's fault, the dump: " + summary(artefacts)),
+                  : "; beside it, and not the kernel's fault, the dump: " + summary(artefacts))
+              + sample(outcomes),
           reasons,
           coverage);
     }
@@ -89,22 +90,28 @@ public final class VerdictRule {
           examined.extent() == Examination.Extent.ALL
               || examined.extent() == Examination.Extent.REST;
       return new Verdict.DumpDamaged(
-          "the dump is at fault%s: %s; %s"
+          "the dump is at fault%s: %s; %s%s"
               .formatted(
-                  isAcquitted ? ", not the kernel" : "", summary(artefacts), examined.words()),
+                  isAcquitted ? ", not the kernel" : "",
+                  summary(artefacts),
+                  examined.words(),
+                  sample(outcomes)),
           reasons,
           coverage);
     }
     if (!doubts.isEmpty() || coverage.isEmpty()) {
       return new Verdict.Undetermined(
-          doubts.isEmpty() ? "nothing was looked at" : "not enough to say: " + doubts.getFirst(),
+          doubts.isEmpty()
+              ? "nothing was looked at"
+              : "not enough to say: " + doubts.getFirst() + sample(outcomes),
           doubts,
           coverage);
     }
     return new Verdict.Intact(
-        partial
-            ? "the checks that were asked for found no damage"
-            : "no damage found; what is not in the dump was left out by design",
+        (partial
+                ? "the checks that were asked for found no damage"
+                : "no damage found; what is not in the dump was left out by design")
+            + sample(outcomes),
         List.of(),
         coverage);
   }
@@ -113,6 +120,19 @@ public final class VerdictRule {
   /// and every kernel page tables and slabs.
   private static boolean mayHaveNothing(String check) {
     return !check.startsWith("container.") && !ALWAYS_THERE.contains(check);
+  }
+
+  /// How many pages a sample had, where not all were decoded; else empty.
+  private static String sample(List<CheckOutcome> outcomes) {
+    for (CheckOutcome outcome : outcomes) {
+      if (outcome instanceof CheckOutcome.Ran ran) {
+        String decoded = ran.facts().getOrDefault("decoded", "");
+        if (decoded.endsWith(" pages decoded")) {
+          return "; " + decoded;
+        }
+      }
+    }
+    return "";
   }
 
   private static List<String> claims(List<Finding> findings) {

@@ -214,7 +214,7 @@ final class Judge {
     String before = writeTimes(incident.parts());
     DumpReport report;
     List<String> log;
-    try (Analyzer analyzer = Analyzer.open(incident.parts(), options)) {
+    try (Analyzer analyzer = Analyzer.openForCheck(incident.parts(), options)) {
       report = analyzer.check(tool);
       log = log(analyzer);
       List<String> failures = analyzer.readFailures();

@@ -11,6 +11,7 @@ import java.util.TreeSet;
 import java.util.function.BooleanSupplier;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PageSweep;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KernelSearch;
@@ -35,6 +36,7 @@ public final class Subjects {
   private final int threads;
   private final boolean full;
   private final BooleanSupplier isOver;
+  private PageSweep sweep;
   private SlabSurvey survey;
   private LowMemoryReading lowMemory;
   private CaptureKernel captureKernel;
@@ -77,6 +79,21 @@ public final class Subjects {
 
   public boolean isOver() {
     return isOver.getAsBoolean();
+  }
+
+  /// The decoding of the stored pages that has begun already, beside whatever else is read. Whoever
+  /// began it ends it before the dump is closed.
+  public synchronized void decodingBegan(PageSweep begun) {
+    sweep = begun;
+  }
+
+  /// What came of decoding the stored pages.
+  synchronized PageSweep.Result decoding() {
+    if (full) {
+      return PageSweep.over(dump, threads, (what, done, total) -> {}, isOver);
+    }
+    PageSweep begun = sweep == null ? ContainerPagesCheck.decode(dump, 0, isOver) : sweep;
+    return begun.finish(threads);
   }
 
   /// Why the slabs cannot be walked; empty if they can.

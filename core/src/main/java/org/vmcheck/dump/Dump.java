@@ -49,6 +49,11 @@ public interface Dump extends AutoCloseable {
     return Set.of();
   }
 
+  /// Stored pages that some reading met since the dump was opened, and that do not decode.
+  default DamagedPages damagedPages() {
+    return DamagedPages.NONE;
+  }
+
   /// Checks the container's tables against each other, each descriptor included, without decoding a
   /// page. Takes about a second for 100 million pages.
   ContainerAudit audit();

@@ -105,7 +105,10 @@ final class KdumpAudit {
         }
         case KdumpDump.Location.Nowhere(PageRead why) -> {
           if (why instanceof PageRead.Damaged damaged) {
-            descriptors += damaged.damage() == PageRead.Damage.UNDECODABLE ? 1 : 0;
+            if (damaged.damage() == PageRead.Damage.UNDECODABLE) {
+              descriptors++;
+              dump.damagedPages().add(damaged.pfn());
+            }
             collector.bad(damaged);
           }
           // What cannot be read is no damage of the file: the dump itself keeps count of it.

@@ -48,6 +48,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
   private final Container container;
   private final PageCache cache;
   private final ReadFailures failures = new ReadFailures();
+  private final DamagedPages damaged = new DamagedPages();
   private volatile ContainerAudit audit;
 
   /// Frames [from, to) whose bits were cut off with the end of a flattened stream.
@@ -345,6 +346,16 @@ final class KdumpDump implements Dump, PhysicalMemory {
   }
 
   @Override
+  public long storedAt(long index) {
+    return dumpable.select(index);
+  }
+
+  @Override
+  public boolean isPacked() {
+    return true;
+  }
+
+  @Override
   public PageRead read(long pfn) {
     PageRead.Present cached = cache.get(pfn);
     if (cached != null) {
@@ -370,8 +381,29 @@ final class KdumpDump implements Dump, PhysicalMemory {
     }
   }
 
+  @Override
+  public PageRead decodes(long pfn, PageBuffer page) {
+    if (cache.get(pfn) != null) {
+      return page.present();
+    }
+    return met(readStored(pfn, page, false));
+  }
+
   /// @param into where to decode the page; null for a new array
   private PageRead read(long pfn, PageBuffer into) {
+    return met(readStored(pfn, into, true));
+  }
+
+  /// Keeps a page in mind that does not decode.
+  private PageRead met(PageRead read) {
+    if (read instanceof PageRead.Damaged found && found.damage() == PageRead.Damage.UNDECODABLE) {
+      damaged.add(found.pfn());
+    }
+    return read;
+  }
+
+  /// @param rawToo whether a page that is stored as it is is read, and not only found
+  private PageRead readStored(long pfn, PageBuffer into, boolean rawToo) {
     long at = header.descriptorTableOffset();
     try {
       Location location = locate(pfn);
@@ -380,6 +412,9 @@ final class KdumpDump implements Dump, PhysicalMemory {
         return ((Location.Nowhere) location).why();
       }
       at = found.offset;
+      if (!rawToo && found.codecFlags == 0) {
+        return into.present();
+      }
       PageRead read = decode(pfn, found, into);
       MappedFile.settle();
       return read;
@@ -411,6 +446,11 @@ final class KdumpDump implements Dump, PhysicalMemory {
   @Override
   public List<String> readFailures() {
     return failures.words(parts.stream().map(part -> part.file.map()).toList());
+  }
+
+  @Override
+  public DamagedPages damagedPages() {
+    return damaged;
   }
 
   @Override

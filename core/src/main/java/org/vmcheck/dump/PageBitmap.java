@@ -69,6 +69,34 @@ final class PageBitmap {
     return sum;
   }
 
+  /// The set bit with `rank` set bits below it, or -1 if there are fewer.
+  long select(long rank) {
+    if (rank < 0 || rank >= setCount()) {
+      return -1;
+    }
+    int low = 0;
+    int high = before.length - 1;
+    while (high - low > 1) {
+      int middle = (low + high) >>> 1;
+      if (before[middle] <= rank) {
+        low = middle;
+      } else {
+        high = middle;
+      }
+    }
+    long left = rank - before[low];
+    long index = (long) low * WORDS_IN_BLOCK;
+    long word = word(index);
+    while (left >= Long.bitCount(word)) {
+      left -= Long.bitCount(word);
+      word = word(++index);
+    }
+    for (; left > 0; left--) {
+      word &= word - 1;
+    }
+    return (index << 6) + Long.numberOfTrailingZeros(word);
+  }
+
   /// The first set bit at or after `bit`, or -1.
   long nextSet(long bit) {
     long at = Math.max(0, bit);

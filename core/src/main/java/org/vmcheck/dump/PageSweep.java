@@ -5,25 +5,38 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentSkipListMap;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BooleanSupplier;
 
-/// Decodes every stored page, in parallel and past the page cache.
+/// Decodes stored pages, in parallel and past the page cache: all of them, or a sample that is
+/// spread evenly over the file.
 public final class PageSweep {
   /// Frames that a thread takes at a time: enough to be rarely asked for, few enough to share out a
   /// small dump.
-  private static final long CHUNK = 4096;
+  private static final long CHUNK = 2048;
 
-  private final Dump dump;
+  /// Pages of a sample that a thread takes at a time.
+  private static final long SAMPLE_CHUNK = 256;
+
+  private final PhysicalMemory memory;
   private final OpenOptions.Progress progress;
   private final BooleanSupplier stop;
-  private final AtomicLong nextPfn = new AtomicLong();
-  private final AtomicLong decodedInAll = new AtomicLong();
+
+  /// Pages of the sample; 0 for every stored page.
+  private final long sample;
+
+  /// Whether pages that are stored as they are are read as well.
+  private final boolean rawToo;
+
+  private final long stored;
+  private final AtomicLong next = new AtomicLong();
+  private final AtomicLong decoded = new AtomicLong();
+  private final AtomicLong unreadable = new AtomicLong();
+  private final AtomicReference<Throwable> failure = new AtomicReference<>();
   private final ConcurrentSkipListMap<Long, Chunk> chunks = new ConcurrentSkipListMap<>();
+  private final List<Thread> workers = new ArrayList<>();
+  private volatile boolean cancelled;
   private volatile boolean stopped;
 
   /// What came out.
@@ -31,13 +44,15 @@ public final class PageSweep {
   /// @param decoded pages that decoded whole
   /// @param unreadable pages that the system could not deliver: the file shrank or its device
   ///   failed
+  /// @param wanted pages that were to be decoded: all stored ones, or the sample
   /// @param defects runs of pages that are not there whole, in the order of the frames
   /// @param unlisted defects beyond the list's limit
   /// @param damaged pages in all defects, by kind
-  /// @param finished whether all stored pages were looked at
+  /// @param finished whether all pages that were wanted were looked at
   public record Result(
       long decoded,
       long unreadable,
+      long wanted,
       List<ContainerAudit.Defect> defects,
       long unlisted,
       Map<PageRead.Damage, Long> damaged,
@@ -52,45 +67,61 @@ public final class PageSweep {
   private record Chunk(
       List<ContainerAudit.Defect> defects, long unlisted, Map<PageRead.Damage, Long> counts) {}
 
-  private PageSweep(Dump dump, OpenOptions.Progress progress, BooleanSupplier stop) {
-    this.dump = dump;
+  private PageSweep(
+      Dump dump, long sample, boolean rawToo, OpenOptions.Progress progress, BooleanSupplier stop) {
+    this.memory = dump.memory();
+    this.stored = dump.container().pages().stored();
+    this.sample = sample;
+    this.rawToo = rawToo;
     this.progress = progress;
     this.stop = stop;
   }
 
-  /// Decodes every stored page.
+  /// Reads and decodes every stored page.
   ///
   /// @param threads how many at once
   /// @param progress told pages done of pages stored
   /// @param stop asked after each chunk; true ends the sweep early
   public static Result over(
       Dump dump, int threads, OpenOptions.Progress progress, BooleanSupplier stop) {
-    return new PageSweep(dump, progress, stop).run(Math.max(1, threads));
+    return new PageSweep(dump, 0, true, progress, stop).finish(threads);
   }
 
-  private Result run(int threads) {
-    long decoded = 0;
-    long unreadable = 0;
-    try (ExecutorService pool = Executors.newFixedThreadPool(threads)) {
-      List<Future<long[]>> workers = new ArrayList<>();
-      for (int i = 0; i < threads; i++) {
-        workers.add(pool.submit(this::work));
-      }
-      for (Future<long[]> worker : workers) {
-        long[] counts = worker.get();
-        decoded += counts[0];
-        unreadable += counts[1];
-      }
-    } catch (ExecutionException e) {
-      switch (e.getCause()) {
-        case RuntimeException bug -> throw bug;
-        // A lost map among them: whoever asked knows what to do with it.
-        case Error error -> throw error;
-        default -> throw new IllegalStateException(e);
-      }
-    } catch (InterruptedException _) {
-      Thread.currentThread().interrupt();
-      stopped = true;
+  /// Begins to decode the packed pages of a dump beside whatever else is read of it; those that are
+  /// stored as they are are found and not read.
+  ///
+  /// @param all pages of a dump that are all decoded; of one that stores more, a sample is
+  /// @param sample pages of that sample
+  /// @param threads how many work from now on; 0 for none until [#finish]
+  /// @param stop asked after each chunk; true ends the sweep early
+  public static PageSweep start(
+      Dump dump, long all, long sample, int threads, BooleanSupplier stop) {
+    long stored = dump.container().pages().stored();
+    PageSweep sweep =
+        new PageSweep(dump, stored <= all ? 0 : sample, false, (what, done, total) -> {}, stop);
+    sweep.startWorkers(threads);
+    return sweep;
+  }
+
+  private void startWorkers(int threads) {
+    for (int i = 0; i < threads; i++) {
+      workers.add(Thread.ofPlatform().daemon().name("page-sweep-" + i).start(this::work));
+    }
+  }
+
+  /// Decodes what is left and waits for the end.
+  ///
+  /// @param threads how many work from now on, the caller among them
+  public Result finish(int threads) {
+    startWorkers(threads - 1 - workers.size());
+    work();
+    join();
+    switch (failure.get()) {
+      case null -> {}
+      case RuntimeException bug -> throw bug;
+      // A lost map among them: whoever asked knows what to do with it.
+      case Error error -> throw error;
+      case Throwable other -> throw new IllegalStateException(other);
     }
     List<ContainerAudit.Defect> defects = new ArrayList<>();
     Map<PageRead.Damage, Long> damaged = new EnumMap<>(PageRead.Damage.class);
@@ -106,52 +137,132 @@ public final class PageSweep {
         }
       }
     }
-    return new Result(decoded, unreadable, defects, unlisted, damaged, !stopped);
+    return new Result(
+        decoded.get(),
+        unreadable.get(),
+        sample > 0 ? sample : stored,
+        defects,
+        unlisted,
+        damaged,
+        !stopped);
   }
 
-  /// Takes chunk after chunk.
-  ///
-  /// @return pages decoded, pages unreadable
-  private long[] work() {
-    PhysicalMemory memory = dump.memory();
-    PageBuffer page = PageBuffer.of(memory);
-    long stored = dump.container().pages().stored();
-    long decoded = 0;
-    long unreadable = 0;
-    while (true) {
-      if (stop.getAsBoolean() || Thread.currentThread().isInterrupted()) {
-        stopped = true;
-        return new long[] {decoded, unreadable};
-      }
-      long from = nextPfn.getAndUpdate(at -> at < 0 ? at : afterChunk(memory, at));
-      if (from < 0) {
-        return new long[] {decoded, unreadable};
-      }
-      ContainerAudit.Collector collector = new ContainerAudit.Collector();
-      long before = decoded;
-      long to = from + CHUNK;
-      for (long pfn = memory.nextStored(from);
-          pfn >= 0 && pfn < to;
-          pfn = memory.nextStored(pfn + 1)) {
-        switch (memory.readInto(pfn, page)) {
-          case PageRead.Present _ -> {
-            decoded++;
-            collector.good();
-          }
-          case PageRead.Damaged damaged -> collector.bad(damaged);
-          case PageRead.Unreadable _ -> unreadable++;
-          case PageRead.Excluded _, PageRead.NotInDump _ -> {}
+  /// Ends the sweep wherever it is: afterwards no thread of it reads the dump any more.
+  public void cancel() {
+    cancelled = true;
+    join();
+  }
+
+  /// Waits for the workers, however often it is interrupted: none may outlive the map that it
+  /// reads.
+  private void join() {
+    boolean interrupted = false;
+    for (Thread worker : workers) {
+      while (worker.isAlive()) {
+        try {
+          worker.join();
+        } catch (InterruptedException _) {
+          // Each ends with the chunk that it is at.
+          interrupted = true;
+          cancelled = true;
         }
       }
-      if (collector.damaged() > 0) {
-        chunks.put(from, new Chunk(collector.runs(), collector.unlisted(), collector.counts()));
-      }
-      progress.at("decoding pages", decodedInAll.addAndGet(decoded - before), stored);
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
     }
   }
 
-  /// Where the next chunk starts: at a stored frame, so that holes cost nothing; -1 at the end.
-  private static long afterChunk(PhysicalMemory memory, long at) {
-    return memory.nextStored(at + CHUNK);
+  private boolean isToStop() {
+    return cancelled
+        || failure.get() != null
+        || stop.getAsBoolean()
+        || Thread.currentThread().isInterrupted();
+  }
+
+  private boolean hasNext() {
+    return sample > 0 ? next.get() < sample : next.get() >= 0;
+  }
+
+  private void work() {
+    try {
+      PageBuffer page = PageBuffer.of(memory);
+      while (hasNext()) {
+        if (isToStop()) {
+          stopped = true;
+          return;
+        }
+        if (sample > 0) {
+          sampleChunk(page);
+        } else {
+          chunk(page);
+        }
+        progress.at("decoding pages", decoded.get(), stored);
+      }
+    } catch (RuntimeException | Error thrown) {
+      failure.compareAndSet(null, thrown);
+    }
+  }
+
+  /// Decodes the stored pages of the next frames.
+  private void chunk(PageBuffer page) {
+    long from = next.getAndUpdate(at -> at < 0 ? at : memory.nextStored(at + CHUNK));
+    if (from < 0) {
+      return;
+    }
+    ContainerAudit.Collector collector = new ContainerAudit.Collector();
+    long good = 0;
+    for (long pfn = memory.nextStored(from);
+        pfn >= 0 && pfn < from + CHUNK;
+        pfn = memory.nextStored(pfn + 1)) {
+      good += decode(pfn, page, collector);
+    }
+    done(from, good, collector);
+  }
+
+  /// Decodes the next pages of the sample: one of each of its equal shares of the stored pages, at
+  /// a place in the share that no order of the memory follows.
+  private void sampleChunk(PageBuffer page) {
+    long from = next.getAndAdd(SAMPLE_CHUNK);
+    ContainerAudit.Collector collector = new ContainerAudit.Collector();
+    long good = 0;
+    for (long share = from; share < Math.min(sample, from + SAMPLE_CHUNK); share++) {
+      long pfn = memory.storedAt(indexOf(share));
+      if (pfn >= 0) {
+        good += decode(pfn, page, collector);
+        // The next of the sample is not the next of the file.
+        collector.good();
+      }
+    }
+    done(from, good, collector);
+  }
+
+  private long indexOf(long share) {
+    // No file has so many pages that this overflows.
+    long start = share * stored / sample;
+    long end = Math.max(start + 1, (share + 1) * stored / sample);
+    long mixed = (share + 1) * 0x9e37_79b9_7f4a_7c15L;
+    return start + Long.remainderUnsigned(mixed ^ mixed >>> 32, end - start);
+  }
+
+  /// @return 1 if the page decodes
+  private int decode(long pfn, PageBuffer page, ContainerAudit.Collector collector) {
+    switch (rawToo ? memory.readInto(pfn, page) : memory.decodes(pfn, page)) {
+      case PageRead.Present _ -> {
+        collector.good();
+        return 1;
+      }
+      case PageRead.Damaged damaged -> collector.bad(damaged);
+      case PageRead.Unreadable _ -> unreadable.incrementAndGet();
+      case PageRead.Excluded _, PageRead.NotInDump _ -> {}
+    }
+    return 0;
+  }
+
+  private void done(long from, long good, ContainerAudit.Collector collector) {
+    decoded.addAndGet(good);
+    if (collector.damaged() > 0) {
+      chunks.put(from, new Chunk(collector.runs(), collector.unlisted(), collector.counts()));
+    }
   }
 }

@@ -32,6 +32,26 @@ public interface PhysicalMemory {
   /// header merely claims beyond the end of the file is not walked: a walk is bounded by the file.
   long nextStored(long pfn);
 
+  /// The stored frame with `index` stored ones below it, or -1 if there are fewer. Found in a step
+  /// or two, whatever the number; only of dumps whose pages are [#isPacked].
+  default long storedAt(long index) {
+    throw new UnsupportedOperationException("no index of stored pages");
+  }
+
+  /// Whether pages are stored in another form than they had, so that their bytes may fail to
+  /// decode. An ELF core stores them as they are: there is nothing to decode.
+  default boolean isPacked() {
+    return false;
+  }
+
+  /// Whether a stored page decodes: present if it does. One that is stored as it is is found, and
+  /// not read.
+  ///
+  /// @param page room to decode it in; what is in it afterwards is not said
+  default PageRead decodes(long pfn, PageBuffer page) {
+    return readInto(pfn, page);
+  }
+
   /// What is wrong with a stored page as far as the tables tell, without decoding it; empty if
   /// nothing is, or if the page is not stored.
   default Optional<PageRead> defect(long pfn) {

@@ -166,6 +166,49 @@ class KdumpDumpTest extends DumpFormatContract {
     }
   }
 
+  @Test
+  void aSampleIsSpreadOverTheWholeFile() throws IOException {
+    KdumpWriter writer = KdumpWriter.version(6);
+    int frames = 10_000;
+    for (int pfn = 0; pfn < frames; pfn++) {
+      // Every tenth page of the second half does not decode.
+      if (pfn >= frames / 2 && pfn % 10 == 0) {
+        writer.stored(2L * pfn, new byte[] {1, 2, 3}, 1);
+      } else {
+        writer.zlib(2L * pfn, contents(pfn & 7));
+      }
+    }
+    try (Dump dump = Dumps.open(writer.write(directory))) {
+      PageSweep.Result sweep = PageSweep.start(dump, 9_999, 1_000, 1, () -> false).finish(2);
+
+      assertThat(sweep.wanted()).isEqualTo(1_000);
+      long damaged = sweep.damaged().get(PageRead.Damage.UNDECODABLE);
+      assertThat(sweep.decoded() + damaged).isEqualTo(1_000);
+      assertThat(damaged).isBetween(30L, 70L);
+      assertThat(dump.damagedPages().count()).isEqualTo(damaged);
+      assertThat(dump.damagedPages().runs(dump.memory(), 8))
+          .hasSize(8)
+          .allSatisfy(run -> assertThat(run.firstPfn() % 20).isZero());
+      PageSweep.Result all = PageSweep.start(dump, 10_000, 1_000, 0, () -> false).finish(1);
+      assertThat(all.decoded()).isEqualTo(9_500);
+      assertThat(all.finished()).isTrue();
+      assertThat(dump.damagedPages().count()).isEqualTo(500);
+    }
+  }
+
+  @Test
+  void aSweepThatIsCancelledEnds() throws IOException {
+    KdumpWriter writer = KdumpWriter.version(6);
+    for (int pfn = 0; pfn < 100; pfn++) {
+      writer.zlib(pfn, contents(1));
+    }
+    try (Dump dump = Dumps.open(writer.write(directory))) {
+      PageSweep sweep = PageSweep.start(dump, 1_000, 10, 1, () -> true);
+      sweep.cancel();
+      assertThat(sweep.finish(1).finished()).isFalse();
+    }
+  }
+
   private static String reason(Dump dump, long pfn) {
     return ((PageRead.Damaged) dump.memory().read(pfn)).reason();
   }

@@ -31,6 +31,12 @@ class PageBitmapTest {
         assertThat(map.rank(i)).isEqualTo(expected.get(0, i).cardinality());
         assertThat(map.nextSet(i)).isEqualTo(expected.nextSetBit(i));
       }
+      long rank = 0;
+      for (int set = expected.nextSetBit(0); set >= 0; set = expected.nextSetBit(set + 1)) {
+        assertThat(map.select(rank++)).isEqualTo(set);
+      }
+      assertThat(map.select(rank)).isEqualTo(-1);
+      assertThat(map.select(-1)).isEqualTo(-1);
       assertThat(map.get(bits)).isFalse();
       assertThat(map.rank(Long.MAX_VALUE)).isEqualTo(expected.cardinality());
       assertThat(map.rank(-1)).isZero();
