@@ -149,8 +149,8 @@ record CacheDiagnosis(SlabCache cache, String member, long value, long expected,
             kernel.memory().physicalAddress(address),
             value,
             expected,
-            "%s is 0x%x, %s from 0x%x"
-                .formatted(member, value, Words.plural(bits, "bit", "bits"), expected)));
+            "%s at 0x%x is 0x%x, %s from 0x%x"
+                .formatted(member, address, value, Words.plural(bits, "bit", "bits"), expected)));
     evidence.add(HexWindow.around(kernel, address, (int) layout.byteSize(), "the cache's members"));
     return new Finding(
         check,

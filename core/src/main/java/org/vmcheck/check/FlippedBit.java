@@ -8,6 +8,14 @@ final class FlippedBit {
     return Long.bitCount(word ^ right) == 1;
   }
 
+  /// Whether a pointer differs from the right one by one bit, and that is no chance: one that is
+  /// off by a few words, into what it should lead to, often is.
+  ///
+  /// @param least bytes of that
+  static boolean isTelling(long pointer, long right, long least) {
+    return isOne(pointer, right) && Long.compareUnsigned(pointer ^ right, least) >= 0;
+  }
+
   /// How two words differ: where the bit is, if it is one.
   ///
   /// @param physical address of the word

@@ -1,5 +1,6 @@
 package org.vmcheck.check;
 
+import java.util.BitSet;
 import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Slab;
@@ -20,7 +21,9 @@ final class LostObjects {
   private final boolean[] isLedTo;
 
   /// @param met knows which objects are on the lists as far as these go
-  LostObjects(Slab slab, FreelistDecoder decoder, SlabMemory memory, Freelist.Walker met) {
+  /// @param held objects that are elsewhere and not lost
+  LostObjects(
+      Slab slab, FreelistDecoder decoder, SlabMemory memory, Freelist.Walker met, BitSet held) {
     this.slab = slab;
     int objects = slab.walkableObjects();
     next = new int[objects];
@@ -28,7 +31,7 @@ final class LostObjects {
     for (int i = 0; i < objects; i++) {
       next[i] = ELSEWHERE;
       long slot = slab.slot(i);
-      if (met.isMet(i) || !memory.isReadable(slot)) {
+      if (met.isMet(i) || held.get(i) || !memory.isReadable(slot)) {
         continue;
       }
       long pointer = decoder.decode(memory.word(slot), slot, slab.cache().random());

@@ -1,116 +1,67 @@
 package org.vmcheck.check;
 
+import java.util.Optional;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.io.Printable;
+import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.SlabMemory;
 
-/// A run of bytes of one kind around a word: one byte repeated, a short pattern repeated, or text.
-/// Such runs show how far a stray write reached.
-final class Run {
+/// A run of bytes of one kind around a word: one short pattern repeated, or text. Such runs show
+/// how far a stray write reached.
+///
+/// @param start its first byte
+/// @param end exclusive
+/// @param period bytes after which it repeats: 1, 2, 4 or 8; 0 for text
+record Run(long start, long end, int period) {
   private static final int[] PERIODS = {1, 2, 4, 8};
+  private static final int WORD = 8;
 
-  private Run() {}
+  /// Bytes of text that a sentence shows.
+  private static final int MAX_SHOWN = 40;
 
-  /// The first byte, not below `limit`, of the run that covers the word at `slot`.
-  static long startOf(SlabMemory memory, long slot, long limit) {
-    long best = slot;
+  /// The bytes around the word at `slot`, not beyond the limits, that repeat with the word's
+  /// period: the shortest that it has, or 8 if the word before is the same.
+  static Optional<Run> periodic(SlabMemory memory, long slot, long low, long high) {
     for (int period : PERIODS) {
-      if (hasPeriod(memory, slot, period)) {
-        long at = slot;
-        while (at > limit
-            && present(memory, at - 1)
-            && memory.u8(at - 1) == memory.u8(at - 1 + period)) {
-          at--;
+      if (hasPeriod(memory, slot, low, period)) {
+        long start = slot;
+        while (start > low
+            && isThere(memory, start - 1)
+            && memory.u8(start - 1) == memory.u8(start - 1 + period)) {
+          start--;
         }
-        best = Math.min(best, at);
-        break;
-      }
-    }
-    if (isText(memory, slot)) {
-      best = Math.min(best, startOfText(memory, slot, limit));
-    }
-    return best;
-  }
-
-  /// The first byte, not below `limit`, of the text that ends right before `end`.
-  static long startOfText(SlabMemory memory, long end, long limit) {
-    long at = end;
-    while (at > limit && present(memory, at - 1) && isText(memory.u8(at - 1))) {
-      at--;
-    }
-    return at;
-  }
-
-  /// The end (exclusive), not above `limit`, of the text from `start` on.
-  static long endOfText(SlabMemory memory, long start, long limit) {
-    long end = start;
-    while (end < limit && present(memory, end) && isText(memory.u8(end))) {
-      end++;
-    }
-    return end;
-  }
-
-  /// Bytes as text, escaped.
-  static String text(SlabMemory memory, long start, long end) {
-    StringBuilder text = new StringBuilder();
-    for (long at = start; at < end; at++) {
-      text.append((char) memory.u8(at));
-    }
-    return org.vmcheck.io.Printable.of(text.toString());
-  }
-
-  /// The end (exclusive), not above `limit`, of that run.
-  static long endOf(SlabMemory memory, long slot, long limit) {
-    long end = slot + 8;
-    for (int period : PERIODS) {
-      if (hasPeriod(memory, slot, period)) {
-        while (end < limit && present(memory, end) && memory.u8(end) == memory.u8(end - period)) {
+        long end = slot + WORD;
+        while (end < high && isThere(memory, end) && memory.u8(end) == memory.u8(end - period)) {
           end++;
         }
-        return end;
+        return Optional.of(new Run(start, end, period));
       }
     }
-    return isText(memory, slot) ? endOfText(memory, end, limit) : end;
+    return Optional.empty();
   }
 
-  /// What the run consists of.
-  static String words(SlabMemory memory, long slot) {
-    if (hasPeriod(memory, slot, 1)) {
-      return "byte 0x%02x".formatted(memory.u8(slot));
+  /// The text around the byte before `at`, not beyond the limits; empty if that byte is none.
+  static Optional<Run> textBefore(SlabMemory memory, long at, long low, long high) {
+    long start = at;
+    while (start > low && isText(memory, start - 1)) {
+      start--;
     }
-    if (isText(memory, slot)) {
-      return "text, \"%s\"".formatted(text(memory, slot, slot + 8));
+    long end = at;
+    while (end < high && isText(memory, end)) {
+      end++;
     }
-    return "a repeated pattern";
+    return start == at ? Optional.empty() : Optional.of(new Run(start, end, 0));
   }
 
-  private static boolean present(SlabMemory memory, long at) {
-    return memory.page(at) instanceof PageRead.Present;
+  static boolean isText(SlabMemory memory, long at) {
+    return isThere(memory, at) && isText(memory.u8(at));
   }
 
-  /// Whether the word repeats with this period; of 8, whether the word before is the same.
-  private static boolean hasPeriod(SlabMemory memory, long slot, int period) {
-    if (period == 8) {
-      if (!present(memory, slot - 8)) {
-        return false;
-      }
-      for (int i = 0; i < 8; i++) {
-        if (memory.u8(slot - 8 + i) != memory.u8(slot + i)) {
-          return false;
-        }
-      }
-      return true;
-    }
-    for (int i = period; i < 8; i++) {
-      if (memory.u8(slot + i) != memory.u8(slot + i - period)) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  private static boolean isText(SlabMemory memory, long slot) {
-    for (int i = 0; i < 8; i++) {
-      if (!isText(memory.u8(slot + i))) {
+  /// Whether all bytes from `start` on are text.
+  static boolean isText(SlabMemory memory, long start, long end) {
+    for (long at = start; at < end; at++) {
+      if (!isText(memory, at)) {
         return false;
       }
     }
@@ -119,5 +70,57 @@ final class Run {
 
   private static boolean isText(int b) {
     return (b >= 0x20 && b < 0x7f) || b == '\n' || b == '\t' || b == '\r';
+  }
+
+  private static boolean isThere(SlabMemory memory, long at) {
+    return memory.page(at) instanceof PageRead.Present;
+  }
+
+  private static boolean hasPeriod(SlabMemory memory, long slot, long low, int period) {
+    if (period == WORD) {
+      return slot - WORD >= low
+          && isThere(memory, slot - WORD)
+          && memory.word(slot - WORD) == memory.word(slot);
+    }
+    for (int i = period; i < WORD; i++) {
+      if (memory.u8(slot + i) != memory.u8(slot + i - period)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  int length() {
+    return (int) (end - start);
+  }
+
+  /// What it consists of: `byte 0x41`, `0xdeadbeef repeated` in the order of memory, or its last
+  /// characters.
+  String words(SlabMemory memory) {
+    if (period == 0) {
+      StringBuilder text = new StringBuilder();
+      for (long at = Math.max(start, end - MAX_SHOWN); at < end; at++) {
+        text.append((char) memory.u8(at));
+      }
+      return "text, \"%s\"".formatted(Printable.of(text.toString()));
+    }
+    return period == 1
+        ? "byte 0x" + pattern(memory)
+        : "the bytes %s repeated".formatted(pattern(memory));
+  }
+
+  /// One period as hexadecimal digits; empty for text.
+  private String pattern(SlabMemory memory) {
+    StringBuilder pattern = new StringBuilder();
+    for (int i = 0; i < period; i++) {
+      pattern.append("%02x".formatted(memory.u8(start + i)));
+    }
+    return pattern.toString();
+  }
+
+  /// The run as evidence.
+  Evidence.Run evidence(Kernel kernel, SlabMemory memory, String sentence) {
+    return new Evidence.Run(
+        start, kernel.memory().physicalAddress(start), length(), pattern(memory), sentence);
   }
 }

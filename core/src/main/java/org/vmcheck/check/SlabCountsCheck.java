@@ -96,7 +96,23 @@ final class SlabCountsCheck implements Check {
             .withAddress(count.address(), kernel.memory().physicalAddress(count.address()))
             .withWord(raw, Evidence.UNKNOWN);
     boolean isFlipped = isFlipped(count);
+    boolean isCleared = isCleared(count, raw);
     Cause cause = isFlipped ? Cause.BIT_FLIP : Cause.COUNTER_MISMATCH;
+    List<Evidence> evidence = new ArrayList<>();
+    evidence.add(
+        new Evidence.CountMismatch(count.counter(), count.expected(), count.actual(), count.why()));
+    evidence.add(
+        new Evidence.WordAt(
+            count.address(),
+            kernel.memory().physicalAddress(count.address()),
+            raw,
+            Evidence.UNKNOWN,
+            isCleared
+                ? "the word at 0x%x is cleared as a whole: objects, inuse and frozen are 0, as when a page is given back"
+                    .formatted(count.address())
+                : "the word that holds the counter, at 0x%x, is 0x%016x"
+                    .formatted(count.address(), raw)));
+    evidence.add(HexWindow.around(kernel, count.address(), 8, "the word that holds the counter"));
     return new Finding(
         id(),
         Layer.KERNEL,
@@ -114,19 +130,23 @@ final class SlabCountsCheck implements Check {
                         .formatted(Long.numberOfTrailingZeros(count.actual() ^ count.expected()))
                     : ""),
         subject,
-        List.of(
-            new Evidence.CountMismatch(
-                count.counter(), count.expected(), count.actual(), count.why()),
-            HexWindow.around(kernel, count.address(), 8, "the word that holds the counter")),
+        evidence,
         List.of(),
         "%s/%s/%s".formatted(id(), Words.name(count.cache()), Words.place(count.counter())));
   }
 
-  /// Whether a flipped bit is what made the counter wrong: one bit of a number that nothing changes
-  /// once the slab is made, or one so high that no lost update explains it.
+  /// Whether all of a slab's counters are 0, in one word of 32 bits.
+  private static boolean isCleared(SlabFault.Count count, long raw) {
+    return count.slab() != null && count.counter().startsWith("slab.") && (raw & 0xffff_ffffL) == 0;
+  }
+
+  /// Whether a flipped bit is what made the counter wrong: one so high that no lost update explains
+  /// it, or in a number that nothing changes once the slab is made, one that makes it more than
+  /// twice as large. Smaller numbers are one bit apart by chance, and any power of two is one bit
+  /// away from zero.
   private static boolean isFlipped(SlabFault.Count count) {
     return FlippedBit.isOne(count.actual(), count.expected())
-        && (count.counter().equals("slab.objects")
-            || Math.abs(count.actual() - count.expected()) >= MIN_FLIP);
+        && (Math.abs(count.actual() - count.expected()) >= MIN_FLIP
+            || (count.counter().equals("slab.objects") && count.actual() > 2 * count.expected()));
   }
 }

@@ -104,10 +104,9 @@ final class SlabFreelistCheck implements Check {
         found.add(whole.get().finding(kernel, id()));
       } else {
         for (SlabFault.Broken one : broken) {
-          for (FreelistDiagnosis.Result result :
-              FreelistDiagnosis.of(kernel, survey.vote().decoder(), one)) {
+          for (Diagnosis result : FreelistDiagnosis.of(kernel, survey.vote().decoder(), one)) {
             // A slab has two lists, and one page of it that was wiped breaks both.
-            if (result.cause() != Cause.PAGE_WIPED || wipedPages.add(result.slot() >>> 12)) {
+            if (result.cause() != Cause.PAGE_WIPED || wipedPages.add(result.word().slot() >>> 12)) {
               found.add(finding(kernel, drawing, one, result));
             }
           }
@@ -232,7 +231,7 @@ final class SlabFreelistCheck implements Check {
   }
 
   private static List<Note> notes(List<Finding> findings, long leftOut) {
-    List<Note> notes = new ArrayList<>(sameBits(findings));
+    List<Note> notes = new ArrayList<>(RepeatedBit.notes(findings));
     if (leftOut > 0) {
       notes.add(
           new Note(
@@ -252,38 +251,6 @@ final class SlabFreelistCheck implements Check {
         && (broken.cpu() >= 0 || broken.list().length() == slab.objects() - slab.inuse());
   }
 
-  /// One bit of the word flipped in several places is what a bad line of a memory module does.
-  private static List<Note> sameBits(List<Finding> findings) {
-    Map<Integer, List<String>> places = new TreeMap<>();
-    for (Finding finding : findings) {
-      for (Evidence evidence : finding.evidence()) {
-        if (finding.cause() == Cause.BIT_FLIP
-            && evidence instanceof Evidence.WordAt(long _, long at, long raw, long right, String _)
-            && Long.bitCount(raw ^ right) == 1) {
-          places
-              .computeIfAbsent(Long.numberOfTrailingZeros(raw ^ right), _ -> new ArrayList<>())
-              .add("0x" + Long.toHexString(at));
-          break;
-        }
-      }
-    }
-    List<Note> notes = new ArrayList<>();
-    places.forEach(
-        (bit, at) -> {
-          if (at.size() > 1) {
-            notes.add(
-                new Note(
-                    "memory module",
-                    "bit %d is flipped in %d words (physical %s): a memory module is the suspect"
-                        .formatted(
-                            bit,
-                            at.size(),
-                            String.join(", ", at.subList(0, Math.min(8, at.size()))))));
-          }
-        });
-    return notes;
-  }
-
   private static String voteWords(FreelistDecoder.Vote vote) {
     return vote.decoder() == FreelistDecoder.PLAIN
         ? "not needed"
@@ -291,30 +258,29 @@ final class SlabFreelistCheck implements Check {
   }
 
   private Finding finding(
-      Kernel kernel,
-      SlabDrawing drawing,
-      SlabFault.Broken broken,
-      FreelistDiagnosis.Result result) {
+      Kernel kernel, SlabDrawing drawing, SlabFault.Broken broken, Diagnosis result) {
     Slab slab = broken.slab();
-    boolean head = result.holder() == Freelist.HEAD;
+    boolean head = result.word().holder() == Freelist.HEAD;
     List<Evidence> evidence = new ArrayList<>(result.evidence());
     evidence.add(
         HexWindow.around(
             kernel,
-            result.slot(),
+            result.word().slot(),
             8,
             head ? "the word that holds the head" : "the object around its free pointer"));
     evidence.addAll(drawing.picture(broken));
     String where =
         head
             ? "its head"
-            : "object %d (0x%x)".formatted(result.holder(), slab.object(result.holder()));
+            : "object %d (0x%x)"
+                .formatted(result.word().holder(), slab.object(result.word().holder()));
     Subject subject =
         Subject.cache(Words.name(slab.cache()))
             .withSlab(slab.address())
-            .withObject(head ? Evidence.UNKNOWN : slab.object(result.holder()))
-            .withAddress(result.slot(), kernel.memory().physicalAddress(result.slot()))
-            .withWord(result.raw(), result.decoded());
+            .withObject(head ? Evidence.UNKNOWN : slab.object(result.word().holder()))
+            .withAddress(
+                result.word().slot(), kernel.memory().physicalAddress(result.word().slot()))
+            .withWord(result.word().raw(), result.word().decoded());
     return new Finding(
         id(),
         result.cause().isArtefact() ? Layer.CONTAINER : Layer.KERNEL,

@@ -31,6 +31,12 @@ final class SlabListsCheck implements Check {
   /// Slabs of one strange cache that are named.
   private static final int MAX_NAMED = 4;
 
+  /// Bytes of a `kmem_cache` where the cache of caches is not known.
+  private static final long LEAST_CACHE = 256;
+
+  /// Bytes of a page descriptor: a link that is off by less leads into it.
+  private static final long NODE_BYTES = 64;
+
   @Override
   public String id() {
     return "slab.lists";
@@ -169,6 +175,23 @@ final class SlabListsCheck implements Check {
                             entry.array(), Words.name(entry.cache()), entry.raw(), entry.why()),
                     entry.raw(),
                     entry.slab() == null ? Evidence.UNKNOWN : entry.slab().address()));
+        case SlabFault.Sheaf sheaf ->
+            findings.add(
+                finding(
+                    kernel,
+                    sheaf,
+                    Cause.METADATA_OVERWRITTEN,
+                    "the %s of cache %s cannot be right: %s at 0x%x is 0x%x, and %s"
+                        .formatted(
+                            sheaf.sheaf(),
+                            Words.name(sheaf.cache()),
+                            sheaf.member(),
+                            sheaf.address(),
+                            sheaf.raw(),
+                            sheaf.why()),
+                    sheaf.raw(),
+                    sheaf.right(),
+                    Evidence.UNKNOWN));
         case SlabFault.Unread unread -> unread(kernel, unread, findings, gaps);
         case SlabFault.Wild wild -> wild(kernel, wild, findings, gaps);
         case SlabFault.Overlap overlap ->
@@ -340,7 +363,9 @@ final class SlabListsCheck implements Check {
         finding(
             kernel,
             first,
-            strange.cache() != null && FlippedBit.isOne(strange.slabCache(), right)
+            strange.cache() != null
+                    && FlippedBit.isTelling(strange.slabCache(), right, cacheBytes(kernel))
+                    && !kernel.slabCaches().byAddress().containsKey(strange.slabCache())
                 ? Cause.BIT_FLIP
                 : Cause.METADATA_OVERWRITTEN,
             slabs.size() == 1
@@ -358,6 +383,15 @@ final class SlabListsCheck implements Check {
             strange.slabCache(),
             right,
             first.slab()));
+  }
+
+  /// Bytes of a `kmem_cache` as it is allocated: a pointer that is off by less leads into it.
+  private static long cacheBytes(Kernel kernel) {
+    return kernel.slabCaches().caches().stream()
+        .filter(cache -> cache.name().equals("kmem_cache"))
+        .mapToLong(SlabCache::size)
+        .findFirst()
+        .orElse(LEAST_CACHE);
   }
 
   /// A member of a cache that cannot be right.
@@ -429,7 +463,7 @@ final class SlabListsCheck implements Check {
                         .formatted(bad.member(), bad.address(), bad.expected()))
             .orElse("");
     long right = walk.bad().map(ListWalk.BadLink::expected).orElse(0L);
-    boolean isOneBit = right != 0 && FlippedBit.isOne(raw, right);
+    boolean isOneBit = right != 0 && FlippedBit.isTelling(raw, right, NODE_BYTES);
     return finding(
         kernel,
         links,
@@ -503,6 +537,7 @@ final class SlabListsCheck implements Check {
           case SlabFault.Place contradicting -> contradicting.why();
           case SlabFault.Insane insane -> insane.why();
           case SlabFault.Entry entry -> entry.array();
+          case SlabFault.Sheaf sheaf -> sheaf.sheaf() + " " + sheaf.member();
           case SlabFault.Unread unread -> unread.what();
           case SlabFault.Wild wild -> "kmem_cache." + wild.member();
           case SlabFault.Broken broken -> broken.listName();

@@ -134,7 +134,7 @@ final class SlabPoisonCheck implements Check {
       if (write.stream().allMatch(one -> mayBeLeftUncleared(kernel, one))) {
         uncleared.addAll(write);
       } else {
-        findings.add(finding(kernel, fault));
+        findings.add(finding(kernel, fault, write.size() == 1));
       }
     }
     if (findings.isEmpty() && survey.patternObjects() == 0) {
@@ -332,15 +332,35 @@ final class SlabPoisonCheck implements Check {
     };
   }
 
-  private Finding finding(Kernel kernel, SlabFault.Pattern fault) {
+  private static Cause cause(SlabFault.Zone zone) {
+    return switch (zone) {
+      case LEFT_RED_ZONE, RIGHT_RED_ZONE -> Cause.REDZONE_OVERWRITTEN;
+      case POISON, PADDING, SLAB_TAIL -> Cause.POISON_OVERWRITTEN;
+      case TRACKING -> Cause.TRACKING_OVERWRITTEN;
+      case ZEROED -> Cause.USE_AFTER_FREE_WRITE;
+    };
+  }
+
+  /// How the bytes are wrong, with the place of the first: of a stretch only some may be.
+  private static String wrongWords(SlabFault.Pattern fault) {
+    int length = (int) (fault.end() - fault.address());
+    return "%s%s from 0x%x on"
+        .formatted(
+            Words.plural(fault.wrong(), "byte is wrong", "bytes are wrong"),
+            fault.wrong() == length ? "" : " of the " + length,
+            fault.address());
+  }
+
+  /// @param isAlone whether no other zone is wrong by the same write
+  private Finding finding(Kernel kernel, SlabFault.Pattern fault, boolean isAlone) {
     Slab slab = fault.slab();
+    PatternBits bits = PatternBits.of(kernel, fault);
     Cause cause =
-        switch (fault.zone()) {
-          case LEFT_RED_ZONE, RIGHT_RED_ZONE -> Cause.REDZONE_OVERWRITTEN;
-          case POISON, PADDING, SLAB_TAIL -> Cause.POISON_OVERWRITTEN;
-          case TRACKING -> Cause.TRACKING_OVERWRITTEN;
-          case ZEROED -> Cause.USE_AFTER_FREE_WRITE;
-        };
+        isAlone && bits.isFlip()
+            ? Cause.BIT_FLIP
+            : fault.zone() == SlabFault.Zone.ZEROED && ClearedObject.isOverrun(kernel, fault)
+                ? Cause.OVERFLOW_FROM_NEIGHBOUR
+                : cause(fault.zone());
     long object = fault.index() < 0 ? Evidence.UNKNOWN : slab.object(fault.index());
     long raw =
         kernel.memory().read(fault.address(), 8) instanceof MemoryRead.Bytes(ByteView view)
@@ -354,14 +374,14 @@ final class SlabPoisonCheck implements Check {
             kernel.memory().physicalAddress(fault.address()),
             raw,
             Evidence.UNKNOWN,
-            "%s at 0x%x: %s%s; the word there is 0x%016x (%s)"
+            "%s: %s%s; the word there is 0x%016x (%s)"
                 .formatted(
-                    Words.plural(length, "byte is wrong", "bytes are wrong"),
-                    fault.address(),
+                    wrongWords(fault),
                     fault.why(),
                     meaning(fault.zone()),
                     raw,
                     WordShape.of(kernel, raw).words())));
+    bits.evidence(kernel).ifPresent(evidence::add);
     evidence.add(
         HexWindow.around(kernel, fault.address(), Math.min(length, 32), "the bytes around it"));
     return new Finding(

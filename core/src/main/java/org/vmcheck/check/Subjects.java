@@ -1,6 +1,8 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -40,7 +42,7 @@ public final class Subjects {
   private SlabSurvey survey;
   private LowMemoryReading lowMemory;
   private CaptureKernel captureKernel;
-  private Map<SlabFault.Count, FreelistDiagnosis.Result> wrongLengths;
+  private Map<SlabFault.Count, Diagnosis> wrongLengths;
   private Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers;
 
   /// @param threads how many threads a check may use
@@ -180,7 +182,7 @@ public final class Subjects {
 
   /// Slabs whose `inuse` disagrees with a list that ends well, of which the list is wrong: the
   /// counters are right if one word of it leads elsewhere. By the fault of the counter.
-  synchronized Map<SlabFault.Count, FreelistDiagnosis.Result> wrongLengths() {
+  synchronized Map<SlabFault.Count, Diagnosis> wrongLengths() {
     if (wrongLengths == null) {
       wrongLengths = new LinkedHashMap<>();
       List<SlabFault.Count> counts = new ArrayList<>();
@@ -197,6 +199,7 @@ public final class Subjects {
         return wrongLengths;
       }
       Set<Long> listed = new HashSet<>();
+      Map<Long, BitSet> held = new HashMap<>();
       for (SlabView view :
           SlabSurvey.views(
               kernel,
@@ -205,17 +208,30 @@ public final class Subjects {
         if (!view.places().isEmpty()) {
           listed.add(view.slab().address());
         }
+        held.put(view.slab().address(), heldElsewhere(view));
       }
       for (SlabFault.Count count : counts) {
         FreelistDiagnosis.ofLength(
                 kernel,
                 survey().vote().decoder(),
                 count.slab(),
-                listed.contains(count.slab().address()))
+                listed.contains(count.slab().address()),
+                held.getOrDefault(count.slab().address(), new BitSet()))
             .ifPresent(result -> wrongLengths.put(count, result));
       }
     }
     return wrongLengths;
+  }
+
+  /// Objects of a slab that are on a CPU's list or in sheaves.
+  private static BitSet heldElsewhere(SlabView view) {
+    BitSet held = new BitSet();
+    for (SlabView.FreeObjects list : view.lists()) {
+      if (!list.name().equals("slab.freelist")) {
+        list.objects().forEach(held::set);
+      }
+    }
+    return held;
   }
 
   private static boolean isUnreadable(MemoryRead read) {

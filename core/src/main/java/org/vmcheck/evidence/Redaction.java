@@ -244,6 +244,13 @@ final class Redaction {
       case Evidence.BytesAt bytes ->
           new Evidence.BytesAt(
               word(bytes.address()), word(bytes.physical()), "", 0, 0, sentence + " (left out)");
+      case Evidence.Run run ->
+          new Evidence.Run(
+              word(run.address()),
+              word(run.physical()),
+              run.length(),
+              "",
+              sentence + " (left out)");
       case Evidence.SlabPicture picture ->
           new Evidence.SlabPicture(
               word(picture.first()),

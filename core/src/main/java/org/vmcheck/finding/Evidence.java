@@ -37,6 +37,14 @@ public sealed interface Evidence {
   record BytesAt(long address, long physical, String hex, int markFrom, int markTo, String sentence)
       implements Evidence {}
 
+  /// Bytes of one kind that follow each other.
+  ///
+  /// @param length how many
+  /// @param pattern one period of them as hexadecimal digits, two a byte, repeated from `address`
+  ///   on; empty where they are text (0x20 to 0x7e, tab, line feed, carriage return)
+  record Run(long address, long physical, int length, String pattern, String sentence)
+      implements Evidence {}
+
   /// A slab, object by object, and one of its freelists up to the break.
   ///
   /// @param first address of object 0

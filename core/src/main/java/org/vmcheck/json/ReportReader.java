@@ -228,9 +228,16 @@ public final class ReportReader {
                 new Evidence.BytesAt(
                     json.word("address"),
                     json.word("physical"),
-                    hexDigits(json),
+                    hexDigits(json, "hex"),
                     json.integer("markFrom"),
                     json.integer("markTo"),
+                    sentence);
+            case "run" ->
+                new Evidence.Run(
+                    json.word("address"),
+                    json.word("physical"),
+                    json.integer("length"),
+                    hexDigits(json, "pattern"),
                     sentence);
             case "slab" -> slabPicture(json, sentence);
             case "count" ->
@@ -265,10 +272,10 @@ public final class ReportReader {
   }
 
   /// Renderers count on pairs of hexadecimal digits.
-  private static String hexDigits(JsonObject json) throws MalformedFileException {
-    String hex = json.string("hex");
+  private static String hexDigits(JsonObject json, String name) throws MalformedFileException {
+    String hex = json.string(name);
     if (hex.length() % 2 != 0 || !hex.chars().allMatch(c -> "0123456789abcdef".indexOf(c) >= 0)) {
-      throw json.wrong("hex", "pairs of digits");
+      throw json.wrong(name, "pairs of digits");
     }
     return hex;
   }

@@ -257,6 +257,13 @@ public final class ReportWriter {
           json.writeNumberProperty("markFrom", from);
           json.writeNumberProperty("markTo", to);
         }
+        case Evidence.Run(long at, long physical, int length, String pattern, String _) -> {
+          text("kind", "run");
+          address("address", at);
+          address("physical", physical);
+          json.writeNumberProperty("length", length);
+          text("pattern", pattern);
+        }
         case Evidence.SlabPicture picture -> {
           text("kind", "slab");
           address("first", picture.first());

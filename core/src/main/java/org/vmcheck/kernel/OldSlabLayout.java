@@ -82,7 +82,8 @@ public record OldSlabLayout(
             at(slab, "active"),
             slab.firstMember("slab_list", "lru").map(Member::offset).orElse(8),
             (int) indexSize,
-            SlabFlags.of(kernel.types().orElseThrow(), OptionalLong.empty())));
+            SlabFlags.of(
+                kernel.types().orElseThrow(), OptionalLong.empty(), OptionalLong.empty())));
   }
 
   private static int at(StructLayout layout, String member) {

@@ -7,6 +7,7 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BooleanSupplier;
@@ -40,6 +41,7 @@ final class Sheaves {
   private static final int MAX_FAULTS = 20_000;
 
   private final VirtualMemory memory;
+  private final Optional<MemMap> memMap;
   private final SheafLayout layout;
   private final int barnLinkAt;
   private final List<SlabFault> faults = new ArrayList<>();
@@ -76,8 +78,9 @@ final class Sheaves {
   /// `sheaves`.
   private final Map<Integer, List<SlabFault.Entry>> suspects = new ConcurrentHashMap<>();
 
-  private Sheaves(VirtualMemory memory, SheafLayout layout) {
+  private Sheaves(VirtualMemory memory, Optional<MemMap> memMap, SheafLayout layout) {
     this.memory = memory;
+    this.memMap = memMap;
     this.layout = layout;
     this.barnLinkAt = layout.sheaf().member("barn_list").map(Member::offset).orElse(0);
   }
@@ -87,7 +90,7 @@ final class Sheaves {
   /// @param isOver true ends it early
   static Sheaves gather(
       Kernel kernel, SheafLayout layout, List<SlabCache> caches, BooleanSupplier isOver) {
-    Sheaves all = new Sheaves(kernel.memory(), layout);
+    Sheaves all = new Sheaves(kernel.memory(), kernel.memMap(), layout);
     int pointerAt =
         kernel
             .slabCaches()
@@ -282,21 +285,18 @@ final class Sheaves {
       SlabCache cache, String place, long address, long from, Kind kind, Cpu keeper) {
     StructRead read = StructRef.read(memory, layout.sheaf(), address, layout.objectsAt());
     if (!(read instanceof StructRef sheaf)) {
-      found(new SlabFault.Unread(cache, place, address, ((StructRead.Unread) read).why()));
+      unread(cache, place, address, from, ((StructRead.Unread) read).why());
       return;
     }
     long size = sheaf.get("size");
     long owner = sheaf.get("cache");
-    // Caches without sheaves share one static, empty one that belongs to none.
-    if (owner != cache.address() && !(owner == 0 && size == 0)) {
-      found(
-          new SlabFault.Stray(
-              cache,
-              place,
-              from,
-              address,
-              -1,
-              "the sheaf there belongs to cache 0x%x".formatted(owner)));
+    // Caches without sheaves share one static, empty one that belongs to none; every other names
+    // its
+    // cache from its allocation on.
+    boolean isShared =
+        owner == 0 && size == 0 && (cache.sheafCapacity() == 0 || memory.map().isImage(address));
+    if (owner != cache.address() && !isShared) {
+      foreign(cache, place, sheaf, from);
       return;
     }
     Cpu elsewhere = owner == 0 ? null : lockedSheaves.get(address);
@@ -309,7 +309,16 @@ final class Sheaves {
     if (kind == Kind.RCU_FREE && keeper.isLocked && size > 0 && size == most + 1) {
       allow(cache, "the " + place + " is full and not handed on", "its CPU's lock is held");
     } else if (size > Math.max(0, most)) {
-      count(cache, sheaf, place, Math.max(0, most), size, "the most that it can hold");
+      found(
+          new SlabFault.Sheaf(
+              cache,
+              place,
+              "slab_sheaf.size",
+              sheaf.addressOf("size"),
+              size,
+              -1,
+              "it can hold %s"
+                  .formatted(most > 0 ? "%d objects at the most".formatted(most) : "no object")));
       return;
     }
     if (kind == Kind.BARN_EMPTY && size != 0) {
@@ -331,6 +340,68 @@ final class Sheaves {
     if (size > 0) {
       objects(new Sheaf(cache, place, address, (int) size, kind != Kind.RCU_FREE, keeper));
     }
+  }
+
+  /// A pointer to a sheaf that cannot be followed is wrong; a page that is missing is no damage.
+  private void unread(SlabCache cache, String place, long address, long from, MemoryRead why) {
+    found(
+        why instanceof MemoryRead.Missing
+            ? new SlabFault.Unread(cache, place, address, why)
+            : pointer(cache, place, from, address, "no sheaf is there: " + why.words()));
+  }
+
+  private static SlabFault.Sheaf pointer(
+      SlabCache cache, String place, long from, long address, String why) {
+    return new SlabFault.Sheaf(cache, place, "the pointer to it", from, address, -1, why);
+  }
+
+  /// A sheaf that does not name the cache: it was zeroed, its word is wrong, or the pointer is.
+  private void foreign(SlabCache cache, String place, StructRef sheaf, long from) {
+    long size = sheaf.get("size");
+    long owner = sheaf.get("cache");
+    boolean isZero = owner == 0 && size == 0;
+    if (!isZero && !isOfCache(cache, sheaf.vaddr(), size)) {
+      found(
+          pointer(
+              cache,
+              place,
+              from,
+              sheaf.vaddr(),
+              "what is there names cache 0x%x".formatted(owner)));
+      return;
+    }
+    found(
+        new SlabFault.Sheaf(
+            cache,
+            place,
+            "slab_sheaf.cache",
+            sheaf.addressOf("cache"),
+            owner,
+            cache.address(),
+            isZero
+                ? "size is 0 too, and every sheaf but the static one names its cache from its"
+                    + " allocation on: it was zeroed"
+                : "its objects are those of this cache"));
+  }
+
+  /// Whether a sheaf holds objects, and each lies in a slab of the cache.
+  private boolean isOfCache(SlabCache cache, long address, long size) {
+    if (memMap.isEmpty()
+        || size < 1
+        || size > Math.min(cache.sheafCapacity(), MAX_CAPACITY)
+        || !(memory.read(address + layout.objectsAt(), 8 * (int) size)
+            instanceof MemoryRead.Bytes(ByteView words))) {
+      return false;
+    }
+    for (int i = 0; i < size; i++) {
+      long object = words.u64(8L * i);
+      if (!memory.map().isDirectMap(object)
+          || memMap.get().state((object - memory.map().directMapStart()) >>> 12).slabCache()
+              != cache.address()) {
+        return false;
+      }
+    }
+    return true;
   }
 
   private void count(

@@ -41,6 +41,7 @@ public sealed interface SlabFault {
   /// @param zone which bytes
   /// @param address of the first wrong byte
   /// @param end address behind the last wrong byte
+  /// @param wrong how many bytes of these are wrong
   /// @param expected the byte that belongs there; -1 where the rule is another
   record Pattern(
       Slab slab,
@@ -49,6 +50,7 @@ public sealed interface SlabFault {
       Zone zone,
       long address,
       long end,
+      int wrong,
       int expected,
       String why)
       implements SlabFault {
@@ -169,6 +171,17 @@ public sealed interface SlabFault {
       long raw,
       boolean isTwiceFree,
       String why)
+      implements SlabFault {}
+
+  /// A word that keeps a sheaf, or of a sheaf's head, that cannot be right.
+  ///
+  /// @param sheaf the sheaf by its place
+  /// @param member the word by the kernel's names
+  /// @param address of it
+  /// @param raw what it holds
+  /// @param right what it must hold; -1 if that is not known
+  record Sheaf(
+      SlabCache cache, String sheaf, String member, long address, long raw, long right, String why)
       implements SlabFault {}
 
   /// A cache, or one of its parts, with numbers that cannot be.

@@ -14,6 +14,7 @@ import org.vmcheck.debuginfo.Types;
 ///   slub_debug()") look at them only while it is on, and before 5.13 only `slub_debug=` turns it
 ///   on: a cache that was created with SLAB_RED_ZONE has the flag and the size then, but its
 ///   objects start at the slab's first byte and no pattern is ever written
+/// @param isClearing whether `init_on_free` is on
 public record SlabFlags(
     long redZone,
     long poison,
@@ -24,10 +25,12 @@ public record SlabFlags(
     long objectPoison,
     long doubleExchange,
     long kasan,
-    boolean isDebugging) {
+    boolean isDebugging,
+    boolean isClearing) {
 
   /// @param debugKey counter of the static key `slub_debug_enabled`; empty where there is none
-  static SlabFlags of(Types types, OptionalLong debugKey) {
+  /// @param clearKey that of `init_on_free` (struct static_key_false, whose first word it is)
+  static SlabFlags of(Types types, OptionalLong debugKey, OptionalLong clearKey) {
     return new SlabFlags(
         mask(types, "_SLAB_RED_ZONE", 0x400),
         mask(types, "_SLAB_POISON", 0x800),
@@ -38,7 +41,8 @@ public record SlabFlags(
         mask(types, "_SLAB_OBJECT_POISON", 0x80000000L),
         mask(types, "_SLAB_CMPXCHG_DOUBLE", 0x40000000),
         mask(types, "_SLAB_KASAN", 0x08000000),
-        debugKey.orElse(1) != 0);
+        debugKey.orElse(1) != 0,
+        clearKey.orElse(0) != 0);
   }
 
   /// A flag whose bit the enumeration lacks is one that this kernel does not have.
@@ -86,6 +90,12 @@ public record SlabFlags(
   /// Whether freelist and counters of a slab change in one instruction, without a lock.
   boolean hasDoubleExchange(SlabCache cache) {
     return (cache.flags() & doubleExchange) != 0;
+  }
+
+  /// Whether objects of the cache are cleared when they are freed (mm/slab.h,
+  /// slab_want_init_on_free): the flag counts there, whether debugging is on or not.
+  public boolean isClearedOnFree(SlabCache cache) {
+    return isClearing && !cache.hasConstructor() && (cache.flags() & (typesafeByRcu | poison)) == 0;
   }
 
   /// Whether empty slabs are given back only after a grace period.

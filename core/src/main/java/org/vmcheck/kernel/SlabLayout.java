@@ -115,7 +115,10 @@ public record SlabLayout(
             list.get().offset(),
             at(descriptor, "next"),
             descriptor.firstMember("slabs", "pages").map(Member::offset).orElse(-1),
-            SlabFlags.of(kernel.types().get(), kernel.variable32("slub_debug_enabled")),
+            SlabFlags.of(
+                kernel.types().get(),
+                kernel.variable32("slub_debug_enabled"),
+                kernel.variable32("init_on_free")),
             SheafLayout.of(kernel, cache)));
   }
 

@@ -27,7 +27,6 @@ final class SlabPatterns {
   private static final int MIN_RIGHT_SIZES = 7;
 
   private final SlabFlags flags;
-  private final boolean initOnFree;
   private final int trackSize;
   private final int trackAddrAt;
   private final int trackCpuAt;
@@ -42,8 +41,6 @@ final class SlabPatterns {
     flags = layout.flags();
     descriptor = Optional.of(layout.slabStruct()).filter(s -> s.has("obj_exts") && s.has("stride"));
     extensionSize = kernel.struct("slabobj_ext").map(e -> (int) e.size()).orElse(16);
-    // struct static_key_false { struct static_key { atomic_t enabled; ... } }
-    initOnFree = kernel.variable32("init_on_free").orElse(0) > 0;
     Optional<StructLayout> track = kernel.struct("track", "addr", "cpu");
     trackSize = track.map(t -> (int) t.size()).orElse(0);
     trackAddrAt = track.flatMap(t -> t.member("addr")).map(Member::offset).orElse(0);
@@ -60,11 +57,7 @@ final class SlabPatterns {
     return flags.hasRedZones(cache)
         || flags.hasPoison(cache)
         || flags.hasTracking(cache)
-        || (initOnFree && isZeroedOnFree(cache));
-  }
-
-  private boolean isZeroedOnFree(SlabCache cache) {
-    return !cache.hasConstructor() && !flags.isTypesafeByRcu(cache) && !flags.hasPoison(cache);
+        || flags.isClearedOnFree(cache);
   }
 
   /// Whether a sane cache's objects have room for the tracks that its flags ask for.
@@ -317,6 +310,7 @@ final class SlabPatterns {
               SlabFault.Zone.TRACKING,
               address,
               address + 4,
+              4,
               -1,
               "%d bytes are said to have been asked for, objects have %d"
                   .formatted(word32(memory, address), cache.objectSize())));
@@ -422,7 +416,7 @@ final class SlabPatterns {
             object + cache.size() - cache.redLeftPad(),
             POISON_INUSE);
       }
-      if (free && initOnFree && isZeroedOnFree(cache)) {
+      if (free && flags.isClearedOnFree(cache)) {
         zeros();
       }
     }
@@ -432,6 +426,7 @@ final class SlabPatterns {
       boolean isPadding = zone == SlabFault.Zone.PADDING || zone == SlabFault.Zone.SLAB_TAIL;
       long first = -1;
       long end = -1;
+      int wrong = 0;
       for (long at = from; at < to; at++) {
         if (!(memory.page(at) instanceof PageRead.Present)) {
           return;
@@ -439,10 +434,11 @@ final class SlabPatterns {
         if (memory.u8(at) != pattern && !(isPadding && extensions.hold(at))) {
           first = first == -1 ? at : first;
           end = at + 1;
+          wrong++;
         }
       }
       if (end != -1) {
-        fault(zone, first, end, pattern, "bytes of 0x%02x belong there".formatted(pattern));
+        fault(zone, first, end, wrong, pattern, "bytes of 0x%02x belong there".formatted(pattern));
       }
     }
 
@@ -450,6 +446,7 @@ final class SlabPatterns {
       long slot = slab.slot(index);
       long first = -1;
       long end = -1;
+      int wrong = 0;
       for (long at = object; at < object + clearedSize(); at++) {
         if (at == slot) {
           at += 7;
@@ -461,11 +458,17 @@ final class SlabPatterns {
         if (memory.u8(at) != 0) {
           first = first == -1 ? at : first;
           end = at + 1;
+          wrong++;
         }
       }
       if (end != -1) {
         fault(
-            SlabFault.Zone.ZEROED, first, end, 0, "init_on_free clears an object when it is freed");
+            SlabFault.Zone.ZEROED,
+            first,
+            end,
+            wrong,
+            0,
+            "init_on_free clears an object when it is freed");
       }
     }
 
@@ -498,6 +501,7 @@ final class SlabPatterns {
               SlabFault.Zone.TRACKING,
               at + trackAddrAt,
               at + trackAddrAt + 8,
+              8,
               -1,
               "the %s track names 0x%x, which is no code address".formatted(kind, addr));
           return;
@@ -507,6 +511,7 @@ final class SlabPatterns {
               SlabFault.Zone.TRACKING,
               at + trackCpuAt,
               at + trackCpuAt + 4,
+              4,
               -1,
               "the %s track names cpu %d of %d (%s)"
                   .formatted(kind, cpu, cpuCount, kernel.describe(addr)));
@@ -516,8 +521,10 @@ final class SlabPatterns {
       }
     }
 
-    private void fault(SlabFault.Zone zone, long first, long end, int expected, String why) {
-      report.accept(new SlabFault.Pattern(slab, index, free, zone, first, end, expected, why));
+    private void fault(
+        SlabFault.Zone zone, long first, long end, int wrong, int expected, String why) {
+      report.accept(
+          new SlabFault.Pattern(slab, index, free, zone, first, end, wrong, expected, why));
     }
   }
 }

@@ -156,6 +156,7 @@ public final class HtmlReport {
       case Evidence.WordAt _,
           Evidence.ChainBroken _,
           Evidence.CountMismatch _,
+          Evidence.Run _,
           Evidence.PageLooksLike _,
           Evidence.WhatIf _,
           Evidence.LogLineSays _ -> {}

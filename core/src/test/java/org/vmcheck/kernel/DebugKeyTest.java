@@ -19,7 +19,11 @@ class DebugKeyTest {
   }
 
   private static FakeImage image(Layout layout, int counter) {
-    return FakeKernel.of(layout)
+    return image(FakeKernel.of(layout), counter);
+  }
+
+  private static FakeImage image(FakeKernel kernel, int counter) {
+    return kernel
         .seed(8)
         .debugKey(counter)
         .contents(FakeKernel.Contents.RANDOM)
@@ -51,6 +55,13 @@ class DebugKeyTest {
               .sum();
       assertThat(tally.inuse()).as(tally.cache().name()).isEqualTo(held);
     }
+  }
+
+  /// `init_on_free` asks for the flag SLAB_POISON and not for the key: such caches are not cleared.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void whatIsNotClearedForItsFlagIsNotDamaged(Layout layout) {
+    assertThat(image(FakeKernel.of(layout).initOnFree(), 0).survey().faults()).isEmpty();
   }
 
   @ParameterizedTest

@@ -405,7 +405,8 @@ final class SlabBuilder implements AllocatorBuilder {
       for (SlabImage slab : cache.slabs) {
         for (int i = 0; i < slab.objects; i++) {
           boolean isFree = slab.isFree(i) || inSheaves.contains(slab.object(i));
-          if (!(isFree && config.isInitOnFree())) {
+          boolean isCleared = isFree && config.isInitOnFree() && !cache.spec.has(CacheFlag.POISON);
+          if (!isCleared) {
             contents.fill(config.contents(), object);
             space.put(slab.object(i), object);
           }
