@@ -207,9 +207,10 @@ public final class Analyzer implements AutoCloseable {
         List.of(
             all -> TornSnapshot.gather(all, facts, found),
             all -> ErasedData.attribute(all, dump),
+            all -> KernelsReports.join(all, new Extents(found), this::object),
             all -> ObjectHistory.attach(all, found),
-            all -> PanicRelation.attach(all, found, found.log().records(), facts.panic()),
-            all -> LogQuotes.attach(all, found, found.log().records()));
+            all -> PanicRelation.attach(all, found, found.log().kernelRecords(), facts.panic()),
+            all -> LogQuotes.attach(all, found, found.log().kernelRecords()));
     List<CheckOutcome> joined = outcomes;
     for (UnaryOperator<List<CheckOutcome>> step : steps) {
       List<CheckOutcome> before = joined;

@@ -102,7 +102,7 @@ final class KernelDescription {
 
   private static KernelFacts.PanicFacts panic(Kernel kernel) {
     return panic(
-        kernel.log().records(),
+        kernel.log().kernelRecords(),
         kernel.identity().panicCpu(),
         kernel.vmcoreinfo().crashTime().orElse(0));
   }

@@ -2,6 +2,7 @@ package org.vmcheck.analysis;
 
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -77,8 +78,11 @@ final class LogQuotes {
     if (finding.cause() == Cause.SME_CIPHERTEXT) {
       sme(against);
     } else if (!finding.cause().isArtefact()) {
-      Set<Report> told = sameObject(finding, support, against);
-      sameCache(finding, told, support);
+      Set<Report> told = new LinkedHashSet<>();
+      if (!KernelsReports.isOne(finding)) { // That quotes its report itself.
+        told.addAll(sameObject(finding, support, against));
+        sameCache(finding, told, support);
+      }
       memoryErrors(finding, told, support, against);
       if (isUseAfterFree(finding.cause())) {
         lines(support, Topic.POISON_FAULT, "a use after free fits: the log has");
@@ -88,6 +92,17 @@ final class LogQuotes {
       }
     }
     List<Evidence> evidence = new ArrayList<>(finding.evidence());
+    // What the kernel's own report brought along is said already.
+    Set<String> said = new HashSet<>();
+    for (Evidence one : evidence) {
+      if (one instanceof Evidence.LogLineSays(long _, String line, String _)) {
+        said.add(line);
+      }
+    }
+    support.removeIf(
+        one ->
+            one instanceof Evidence.LogLineSays(long _, String line, String _)
+                && said.contains(line));
     evidence.addAll(support.subList(0, Math.min(MAX_LINES, support.size())));
     List<Evidence> counter = new ArrayList<>(finding.against());
     counter.addAll(against.subList(0, Math.min(MAX_LINES, against.size())));

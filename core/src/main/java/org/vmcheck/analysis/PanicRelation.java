@@ -152,6 +152,9 @@ final class PanicRelation {
 
   /// What happened to the dump happened after the panic: only real damage comes here.
   private static Finding with(Finding finding, PanicRelation relation) {
+    if (isReportOfPanic(finding, relation) || isOfNoPlace(finding)) {
+      return finding;
+    }
     List<Evidence> evidence = new ArrayList<>(finding.evidence());
     evidence.add(
         relation == null
@@ -159,6 +162,27 @@ final class PanicRelation {
                 "panic", "the kernel had not panicked: there is no panic to be related to")
             : relation.relate(finding));
     return finding.withEvidence(evidence);
+  }
+
+  /// Whether it is a report of the kernel that names nothing that a register could point to.
+  private static boolean isOfNoPlace(Finding finding) {
+    return KernelsReports.isOne(finding)
+        && finding.subject().object() == Evidence.UNKNOWN
+        && finding.subject().address() == Evidence.UNKNOWN;
+  }
+
+  /// Whether it is the kernel's own report of what it stopped at: it is the panic then.
+  private static boolean isReportOfPanic(Finding finding, PanicRelation relation) {
+    return KernelsReports.isOne(finding)
+        && finding.evidence().stream()
+            .anyMatch(
+                one ->
+                    one instanceof Evidence.LogLineSays(long at, String line, String _)
+                        && (line.startsWith("Kernel panic - not syncing")
+                            || (relation != null
+                                && relation.oops.isPresent()
+                                && relation.oops.get().line().timestampNanos() == at
+                                && relation.oops.get().line().text().equals(line))));
   }
 
   // ---- the words

@@ -1,6 +1,7 @@
 package org.vmcheck.analysis;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -9,6 +10,7 @@ import java.util.Set;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Fate;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Verdict;
 
@@ -69,8 +71,7 @@ public final class VerdictRule {
       reasons.addAll(claims(artefacts));
       reasons.addAll(doubts);
       return new Verdict.KernelDamaged(
-          "the kernel's memory is corrupt: "
-              + summary(real)
+          headline(real)
               + (artefacts.isEmpty()
                   ? ""
                   : "; beside it, and not the kernel's fault, the dump: " + summary(artefacts))
@@ -133,6 +134,27 @@ public final class VerdictRule {
       }
     }
     return "";
+  }
+
+  /// What became of real damage: in the dump, or only told of by the kernel itself.
+  private static String headline(List<Finding> real) {
+    Finding worst =
+        real.stream()
+            .min(Comparator.comparing(Finding::fate).thenComparing(Finding.BY_IMPORTANCE))
+            .orElseThrow();
+    if (worst.fate() == Fate.LEFT) {
+      List<Finding> told = real.stream().filter(f -> f.fate() != Fate.LEFT).toList();
+      return "the kernel's memory is corrupt: "
+          + summary(real.stream().filter(f -> f.fate() == Fate.LEFT).toList())
+          + (told.isEmpty() ? "" : "; its log tells of more: " + summary(told));
+    }
+    String words =
+        switch (worst.fate()) {
+          case REPAIRED -> "the kernel reported damage of its memory and repaired it: ";
+          case STOPPED -> "the kernel caught itself before its memory was damaged: ";
+          default -> "the kernel itself reported damage of its memory: ";
+        };
+    return words + summary(real) + " (" + worst.claim() + ")";
   }
 
   private static List<String> claims(List<Finding> findings) {

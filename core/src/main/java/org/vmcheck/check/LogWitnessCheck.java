@@ -1,11 +1,14 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
@@ -28,14 +31,23 @@ final class LogWitnessCheck implements Check {
   @Override
   public String explanation() {
     return """
-    Reads the log as a witness: SLUB's own reports, list debugging, machine checks and EDAC, bad
-    pages, faults on poison-like addresses, KASAN and KFENCE, memory encryption, tainting modules.
-    It makes no finding of its own. Lines that name a damaged object, its page or its cache, that
-    tell of memory errors or of a module that taints the kernel, are quoted with the findings that
-    they support or contradict.
+    Reads the log as a witness. What the kernel proved itself is a finding: damage (SLUB's and
+    SLAB's reports, list debugging, the stack's guards, bad page state, page poisoning, KASAN, KFENCE),
+    and what it stopped before it did damage (a double free caught in mm/slub.c, a free to the wrong
+    cache or of what lies in no slab, usercopy, a reference counter used after its object's free,
+    fortified string functions). The finding names the object where the log tells it, and says
+    whether the damage was found in the dump, was repaired, or was stopped. Where a check of the
+    dump finds damage of the same object or cache, both are one finding: the dump's.
 
-    It can mislead: the kernel repairs what it reports, so a report may have no trace left.
-    Next: read the whole log with vmcheck dmesg.\
+    Only records of the kernel's own facility count: what a program wrote through /dev/kmsg proves
+    nothing, and a text log beside a dump has no facility. Program errors without damage (a leaked
+    reference, an index that UBSAN caught, a cache destroyed with objects), reports of the kernel's
+    self-tests, machine checks and EDAC, faults on poison-like addresses, memory encryption and
+    modules that taint are notes, and are quoted with the findings that they support or contradict.
+
+    It can mislead: a module can print anything as the kernel, LKDTM does damage on purpose (said
+    against the finding), and the kernel repairs what it reports, so that the log has the only
+    trace. Next: read the whole report with vmcheck dmesg.\
     """;
   }
 
@@ -48,15 +60,41 @@ final class LogWitnessCheck implements Check {
   public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     LogBuffer log = kernel.log();
-    LogTestimony testimony = LogTestimony.of(log.records());
+    KernelReports reports = KernelReports.of(log.records());
+    LogTestimony testimony = LogTestimony.of(log.kernelRecords());
+    List<Finding> findings = new ArrayList<>();
+    Set<LogBuffer.Line> told = new HashSet<>();
     List<Note> notes = new ArrayList<>();
+    Map<String, String> facts = new LinkedHashMap<>();
+    ReportFindings made = new ReportFindings(id(), subjects);
+    for (KernelReports.Report report : reports.reports()) {
+      told.addAll(report.lines());
+      if (report.isProof()) {
+        findings.add(made.of(report));
+      } else if (notes.size() < MAX_NOTES) {
+        notes.add(note(report));
+      }
+    }
+    if (!findings.isEmpty()) {
+      facts.put("reports of the kernel", Integer.toString(findings.size()));
+    }
+    if (reports.more() > 0) {
+      notes.add(new Note("reports", "%d more reports were not read".formatted(reports.more())));
+    }
     for (LogTestimony.Report report : testimony.reports()) {
-      if (notes.size() < MAX_NOTES) {
+      if (notes.size() < MAX_NOTES && !told.contains(report.first())) {
         String topic = report.topic().words();
         notes.add(new Note(topic, topic + ": " + cut(report.first().text())));
       }
     }
-    Map<String, String> facts = new LinkedHashMap<>();
+    if (!reports.written().isEmpty()) {
+      notes.add(
+          new Note(
+              "user space",
+              "%s like a report of the kernel, written by a program through /dev/kmsg: no evidence"
+                  .formatted(
+                      Words.plural(reports.written().size(), "record reads", "records read"))));
+    }
     testimony.counts().forEach((topic, count) -> facts.put(topic.words(), count.toString()));
     if (!kernel.identity().taint().isEmpty()) {
       facts.put("taint", kernel.identity().taint());
@@ -74,14 +112,27 @@ final class LogWitnessCheck implements Check {
     }
     return new CheckOutcome.Ran(
         id(),
-        testimony.counts().isEmpty()
-            ? "nothing about memory in %d lines".formatted(log.records().size())
-            : String.join(
-                ", ", testimony.counts().keySet().stream().map(LogTestimony.Topic::words).toList()),
+        answer(findings, testimony, log),
         facts,
-        List.of(),
+        findings,
         notes,
         new Coverage(Map.of("log lines", (long) log.records().size()), Map.of(), List.of()));
+  }
+
+  private static String answer(List<Finding> findings, LogTestimony testimony, LogBuffer log) {
+    if (!findings.isEmpty()) {
+      return "the kernel itself reports damage: "
+          + Words.plural(findings.size(), "report", "reports");
+    }
+    return testimony.counts().isEmpty()
+        ? "nothing about memory in %d lines".formatted(log.records().size())
+        : String.join(
+            ", ", testimony.counts().keySet().stream().map(LogTestimony.Topic::words).toList());
+  }
+
+  private static Note note(KernelReports.Report report) {
+    String topic = report.selfTest() ? "self-test" : "misuse";
+    return new Note(topic, topic + ": " + cut(report.first().text()));
   }
 
   private static String cut(String line) {

@@ -179,7 +179,7 @@ final class LowMemoryReservedCheck implements Check {
   }
 
   private static void bootLog(Kernel kernel, Map<String, String> facts) {
-    for (LogBuffer.Line line : kernel.log().records()) {
+    for (LogBuffer.Line line : kernel.log().kernelRecords()) {
       for (String fragment : BOOT_LINES) {
         if (line.text().contains(fragment)) {
           facts.put("log: " + fragment, Printable.of(line.text()));

@@ -53,7 +53,7 @@ record MemoryEncryption(State state, long mask, List<String> reasons, LogBuffer.
     variable.ifPresent(value -> reasons.add("sme_me_mask=0x%x".formatted(value)));
     LogBuffer.Line said = null;
     boolean guest = (kernel.variable64("sev_status").orElse(0) & 1) != 0;
-    for (LogBuffer.Line line : kernel.log().records()) {
+    for (LogBuffer.Line line : kernel.log().kernelRecords()) {
       String text = line.text();
       boolean old = text.contains("Secure Memory Encryption (SME) active");
       boolean listed =

@@ -225,6 +225,7 @@ final class Redaction {
             word(subject.decoded())),
         finding.evidence().stream().map(this::evidence).toList(),
         finding.against().stream().map(this::evidence).toList(),
+        finding.fate(),
         finding.fingerprint());
   }
 

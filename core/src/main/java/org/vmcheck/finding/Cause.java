@@ -86,7 +86,8 @@ public enum Cause {
   DOUBLE_FREE(
       "double-free",
       Kind.REAL,
-      "An object was freed while it was free already, so its freelist runs in a circle.",
+      "An object was freed while it was free already; where the kernel did not stop that, its"
+          + " freelist runs in a circle.",
       "Find both frees of this object: boot with slub_debug=FU for this cache, or use KASAN.",
       "mm/slub.c, object_err \"Object already free\""),
   FREELIST_CROSSLINKED(
@@ -174,6 +175,23 @@ public enum Cause {
           + " holds values that it can never have.",
       "Treat the structure as the victim: see what lies before it.",
       "mm/slub.c"),
+  STACK_OVERRUN(
+      "stack-overrun",
+      Kind.REAL,
+      "A kernel stack was written past its end, or a function wrote past its own variables on it:"
+          + " the guard words of the stack are not what the kernel put there.",
+      "Look at the function that the report names and at what it calls: large variables, deep"
+          + " recursion, a copy without a bound. What lies behind the stack may be damaged too.",
+      "kernel/panic.c, __stack_chk_fail; kernel/sched/core.c, schedule_debug"),
+  REPORTED_BY_KERNEL(
+      "reported-by-kernel",
+      Kind.REAL,
+      "The kernel itself noticed and said so in its log: memory that is wrong, or a use of memory"
+          + " that it stopped. Its own records prove it, whatever is left of it in the dump.",
+      "Read the report in the log (vmcheck dmesg) with its call trace: it names the function that"
+          + " was caught. For more boot with slub_debug=FZPU for the cache that it names, or use"
+          + " KASAN.",
+      "mm/slub.c, mm/usercopy.c, lib/refcount.c, lib/string_helpers.c, mm/kasan, mm/kfence"),
   UNKNOWN(
       "unknown",
       Kind.REAL,
@@ -238,8 +256,10 @@ public enum Cause {
       case ERASED_BY_FILTER, FREELIST_CROSSLINKED -> 9;
       case METADATA_OVERWRITTEN -> 10;
       case LIST_BROKEN -> 11;
+      case STACK_OVERRUN -> 3;
       case COUNTER_MISMATCH -> 12;
-      case UNKNOWN -> 13;
+      case REPORTED_BY_KERNEL -> 13;
+      case UNKNOWN -> 14;
     };
   }
 

@@ -11,6 +11,7 @@ import java.util.List;
 /// @param claim one sentence
 /// @param evidence facts for the claim and its cause, strongest first
 /// @param against facts that speak against the cause
+/// @param fate what became of the damage; says nothing where the dump is at fault
 /// @param fingerprint equal for the same fault in two dumps: names only, no addresses
 public record Finding(
     String check,
@@ -21,6 +22,7 @@ public record Finding(
     Subject subject,
     List<Evidence> evidence,
     List<Evidence> against,
+    Fate fate,
     String fingerprint) {
   /// The weightiest first: corruption before what is only suspect, the kernel's before the dump's,
   /// and causes that say what happened before symptoms.
@@ -37,14 +39,30 @@ public record Finding(
     }
   }
 
+  /// A finding of something that is in the dump.
+  public Finding(
+      String check,
+      Layer layer,
+      Severity severity,
+      Cause cause,
+      String claim,
+      Subject subject,
+      List<Evidence> evidence,
+      List<Evidence> against,
+      String fingerprint) {
+    this(check, layer, severity, cause, claim, subject, evidence, against, Fate.LEFT, fingerprint);
+  }
+
   /// The same claim on other evidence.
   public Finding withEvidence(List<Evidence> other) {
-    return new Finding(check, layer, severity, cause, claim, subject, other, against, fingerprint);
+    return new Finding(
+        check, layer, severity, cause, claim, subject, other, against, fate, fingerprint);
   }
 
   /// The same claim with other facts against its cause.
   public Finding withAgainst(List<Evidence> other) {
-    return new Finding(check, layer, severity, cause, claim, subject, evidence, other, fingerprint);
+    return new Finding(
+        check, layer, severity, cause, claim, subject, evidence, other, fate, fingerprint);
   }
 
   /// The same claim put down to another cause, with one more fact for it.
@@ -60,6 +78,7 @@ public record Finding(
         subject,
         more,
         against,
+        fate,
         fingerprint.replace(cause.id(), newCause.id()));
   }
 }

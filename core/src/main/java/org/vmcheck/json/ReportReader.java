@@ -10,6 +10,7 @@ import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Fate;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Layer;
@@ -189,6 +190,7 @@ public final class ReportReader {
             json.word("decoded")),
         evidence,
         evidence(json, "against"),
+        json.has("fate") ? constant(json, "fate", Fate.values()) : Fate.LEFT,
         json.string("fingerprint"));
   }
 

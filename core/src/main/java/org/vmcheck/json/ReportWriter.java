@@ -225,6 +225,9 @@ public final class ReportWriter {
     word("decoded", subject.decoded(), subject);
     evidence("evidence", finding.evidence());
     evidence("against", finding.against());
+    if (!finding.cause().isArtefact()) {
+      text("fate", finding.fate().name().toLowerCase(Locale.ROOT));
+    }
     text("fingerprint", finding.fingerprint());
     json.writeEndObject();
   }

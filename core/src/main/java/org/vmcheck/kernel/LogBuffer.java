@@ -13,10 +13,29 @@ import org.vmcheck.memory.VirtualMemory;
 /// @param records in order of their sequence numbers
 /// @param problem why there are none, or not all; empty if all is well
 public record LogBuffer(List<Line> records, String problem) {
+  /// One record.
+  ///
   /// @param timestampNanos since boot
   /// @param level 0 to 7
+  /// @param facility 0 (LOG_KERN) of what the kernel itself said; of what came through /dev/kmsg
+  ///   the writer's, never 0 (Linux `kernel/printk/printk.c`, devkmsg_write)
+  /// @param caller who wrote it: with bit 31 a CPU, else a thread; [#ANYONE] where records do not
+  ///   tell
   /// @param text as stored, unescaped
-  public record Line(long timestampNanos, int level, String text) {}
+  public record Line(long timestampNanos, int level, int facility, int caller, String text) {
+    /// Stands for a caller that is not known.
+    public static final int ANYONE = -1;
+
+    /// A line of the kernel's own.
+    public Line(long timestampNanos, int level, String text) {
+      this(timestampNanos, level, 0, ANYONE, text);
+    }
+
+    /// Whether the kernel said it, not a program through /dev/kmsg.
+    public boolean isKernels() {
+      return facility == 0;
+    }
+  }
 
   /// Log buffers are at most a few MiB; the largest that the kernel allows is 2 GiB.
   private static final int MAX_BYTES = 64 << 20;
@@ -25,6 +44,12 @@ public record LogBuffer(List<Line> records, String problem) {
 
   public LogBuffer {
     records = List.copyOf(records);
+  }
+
+  /// What the kernel itself said: the only records that testify, for any program that may write to
+  /// /dev/kmsg can write the words of all others.
+  public List<Line> kernelRecords() {
+    return records.stream().filter(Line::isKernels).toList();
   }
 
   static LogBuffer read(Kernel kernel) {
@@ -49,7 +74,12 @@ public record LogBuffer(List<Line> records, String problem) {
       int header = (int) info.size("printk_log").orElse(16);
       int lenAt = (int) info.offset("printk_log.len").orElse(8);
       int textLenAt = (int) info.offset("printk_log.text_len").orElse(10);
-      if (length <= 0 || length > MAX_BYTES || header > 64 || lenAt > 62 || textLenAt > 62) {
+      if (length <= 0
+          || length > MAX_BYTES
+          || header < 16
+          || header > 64
+          || lenAt > 62
+          || textLenAt > 62) {
         return new LogBuffer(List.of(), "log_buf_len is " + length);
       }
       for (long walked = 0; at != end && walked <= length; ) {
@@ -64,10 +94,14 @@ public record LogBuffer(List<Line> records, String problem) {
           return new LogBuffer(records, "a record of the log has " + recordLength + " bytes");
         }
         int textLength = Math.min(head.u16(textLenAt), Math.max(0, recordLength - header));
+        // struct printk_log: dict_len, facility, then flags and level; caller_id only with
+        // CONFIG_PRINTK_CALLER, which makes the header longer.
         records.add(
             new Line(
                 head.u64(info.offset("printk_log.ts_nsec").orElse(0)),
                 head.u8(15) >>> 5,
+                head.u8(14),
+                header >= 20 ? (int) head.u32(16) : Line.ANYONE,
                 text(view(memory, buffer + at + header, textLength))));
         at += recordLength;
         walked += recordLength;
@@ -118,6 +152,7 @@ public record LogBuffer(List<Line> records, String problem) {
         long nextAt = blockAt + info.offset("prb_data_blk_lpos.next").orElse(8);
         long tsAt = needed(info, "printk_info.ts_nsec");
         long lenAt = needed(info, "printk_info.text_len");
+        long callerAt = info.offset("printk_info.caller_id").orElse(lenAt + 4);
         long count = 1L << countBits;
         long left = text.size();
         for (long step = 0; step < Math.min(count, MAX_RECORDS); step++) {
@@ -139,8 +174,14 @@ public record LogBuffer(List<Line> records, String problem) {
                   "the log's records claim more text than its ring of 2^%d bytes has"
                       .formatted(sizeBits));
             }
+            // struct printk_info: text_len, facility, then flags and level, caller_id.
             records.add(
-                new Line(infos.u64(record + tsAt), infos.u8(record + lenAt + 3) >>> 5, line));
+                new Line(
+                    infos.u64(record + tsAt),
+                    infos.u8(record + lenAt + 3) >>> 5,
+                    infos.u8(record + lenAt + 2),
+                    (int) infos.u32(record + callerAt),
+                    line));
           }
           if (id == (head & ID_MASK)) {
             break;

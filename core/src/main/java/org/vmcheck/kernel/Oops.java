@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -70,6 +71,22 @@ public record Oops(
       }
     }
     return List.copyOf(all.subList(Math.max(0, all.size() - MAX_OOPSES), all.size()));
+  }
+
+  /// What the lines of a report tell of the processor that stopped: registers and function,
+  /// whatever they begin with; empty if they have no registers.
+  public static Optional<Oops> told(List<LogBuffer.Line> lines) {
+    Reader reader = new Reader(lines.getFirst());
+    for (LogBuffer.Line line : lines) {
+      if (line.text().contains("RIP: 0033:")) {
+        break; // From here on the user's.
+      }
+      reader.line(line.text());
+    }
+    Oops told = reader.oops();
+    return told.registers.isEmpty() && told.function.isEmpty()
+        ? Optional.empty()
+        : Optional.of(told);
   }
 
   private static final class Reader {

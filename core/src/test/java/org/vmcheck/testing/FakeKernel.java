@@ -26,6 +26,11 @@ public final class FakeKernel {
     MIXED
   }
 
+  /// A record of the log.
+  ///
+  /// @param facility 0 for what the kernel says itself
+  record LogRecord(int facility, String text) {}
+
   /// More memory than the usual.
   ///
   /// @param startPfn first frame
@@ -36,6 +41,7 @@ public final class FakeKernel {
   private final List<Ram> moreRam = new ArrayList<>();
   private final List<String> functions = new ArrayList<>();
   private final List<String> commandLine = new ArrayList<>(List.of("root=/dev/vda1", "ro"));
+  private final List<LogRecord> log = new ArrayList<>();
   private long seed = 1;
   private int cpus = 2;
   private int offlineCpus;
@@ -200,6 +206,18 @@ public final class FakeKernel {
     return this;
   }
 
+  /// Adds records to the log, each as the kernel's own. Without any there is no log.
+  public FakeKernel log(List<String> lines) {
+    lines.forEach(line -> log.add(new LogRecord(0, line)));
+    return this;
+  }
+
+  /// Adds records to the log as a program writes them through /dev/kmsg.
+  public FakeKernel logOfPrograms(List<String> lines) {
+    lines.forEach(line -> log.add(new LogRecord(1, line)));
+    return this;
+  }
+
   /// One more symbol in the kernel's text.
   public FakeKernel function(String name) {
     functions.add(name);
@@ -234,6 +252,10 @@ public final class FakeKernel {
 
   List<String> functions() {
     return functions;
+  }
+
+  List<LogRecord> log() {
+    return log;
   }
 
   String commandLineText() {

@@ -100,6 +100,9 @@ final class ImageBuilder {
     if (config.kfenceFrames() > 0) {
       kfence(slabs);
     }
+    if (!config.log().isEmpty()) {
+      log();
+    }
     frames.describeAll();
     if (config.isLowMemoryReserved()) {
       reserve(0, 0xa0);
@@ -368,6 +371,33 @@ final class ImageBuilder {
     }
   }
 
+  /// The log as kernels up to 5.9 keep it: `struct printk_log` and text, one record after the
+  /// other.
+  private void log() {
+    int bytes = 0;
+    for (FakeKernel.LogRecord record : config.log()) {
+      bytes += (16 + record.text().length() + 3) & -4;
+    }
+    long buffer = allocate(bytes, 8);
+    pointer("log_buf", buffer);
+    space.u32(variable("log_buf_len", 4), bytes);
+    space.u32(variable("log_first_idx", 4), 0);
+    space.u32(variable("log_next_idx", 4), bytes);
+    long at = buffer;
+    long nanos = 1_000_000_000L;
+    for (FakeKernel.LogRecord record : config.log()) {
+      byte[] text = record.text().getBytes(StandardCharsets.ISO_8859_1);
+      int size = (16 + text.length + 3) & -4;
+      ByteBuffer header = ByteBuffer.allocate(16).order(ByteOrder.LITTLE_ENDIAN);
+      header.putLong(nanos).putShort((short) size).putShort((short) text.length);
+      header.putShort((short) 0).put((byte) record.facility()).put((byte) (4 << 5));
+      space.put(at, header.array());
+      space.put(at + 16, text);
+      at += size;
+      nanos += 1000;
+    }
+  }
+
   // ---- per-CPU data
 
   /// Takes room in every CPU's area.
@@ -564,6 +594,11 @@ final class ImageBuilder {
     line(text, "KERNELOFFSET=%x", kernelOffset);
     line(text, "NUMBER(KERNEL_IMAGE_SIZE)=1073741824");
     line(text, "NUMBER(sme_mask)=%d", config.encryptionMask());
+    for (String name : List.of("log_buf", "log_buf_len", "log_first_idx", "log_next_idx")) {
+      if (symbols.containsKey(name)) {
+        line(text, "SYMBOL(%s)=%x", name, address(name));
+      }
+    }
     if (!config.isRunning()) {
       line(text, "CRASHTIME=1700000000");
     }

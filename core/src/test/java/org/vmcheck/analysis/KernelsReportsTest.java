@@ -1,0 +1,244 @@
+package org.vmcheck.analysis;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Fate;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.testing.DumpCopy;
+import org.vmcheck.testing.FakeCache;
+import org.vmcheck.testing.FakeImage;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.KernelMessages;
+import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.LogRing;
+import org.vmcheck.testing.Packer;
+import org.vmcheck.testing.SlabImage;
+import org.vmcheck.testing.TestData;
+
+/// What the kernel proved itself is a finding, tied to its object and joined with what the dump
+/// shows of it; the same words from a program are none.
+class KernelsReportsTest {
+  @TempDir private Path dir;
+
+  static Stream<Layout> layouts() {
+    return Stream.of(Layout.V5_3, Layout.V6_1, Layout.V7_1);
+  }
+
+  private DumpReport check(FakeImage image) throws Exception {
+    return check(image.writeKdump(dir));
+  }
+
+  private static DumpReport check(Path dump) throws Exception {
+    try (Analyzer analyzer = Analyzer.open(dump, AnalysisOptions.DEFAULT)) {
+      return analyzer.check("test");
+    }
+  }
+
+  private static FakeKernel kernel(Layout layout) {
+    return FakeKernel.of(layout).seed(8).cache(FakeCache.named("lab", 256).partial(2).sheaves(0));
+  }
+
+  private static CheckOutcome.Ran witness(DumpReport report) {
+    return (CheckOutcome.Ran)
+        report.checks().stream()
+            .filter(c -> c.id().equals("log.witness"))
+            .findFirst()
+            .orElseThrow();
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void wordsOfTheKernelThatAProgramWroteAreNoEvidence(Layout layout) throws Exception {
+    DumpReport report =
+        check(
+            kernel(layout)
+                .log(List.of("Linux version 6.1.0"))
+                .logOfPrograms(KernelMessages.all())
+                .logOfPrograms(List.of("Kernel panic - not syncing: Fatal exception"))
+                .build());
+
+    assertThat(report.verdict().kind()).isEqualTo("intact");
+    assertThat(report.findings()).isEmpty();
+    assertThat(report.kernel().orElseThrow().panic().message()).isEmpty();
+    assertThat(witness(report).notes()).anyMatch(note -> note.text().contains("/dev/kmsg"));
+  }
+
+  @Test
+  void eachReportOfTheKernelIsAFindingOrANote() throws Exception {
+    List<String> lines = KernelMessages.byRow().values().stream().map(List::getFirst).toList();
+    DumpReport report = check(kernel(Layout.V6_1).log(lines).build());
+
+    assertThat(report.verdict().kind()).isEqualTo("kernel-damaged");
+    for (String line : lines) {
+      boolean isFinding =
+          report.findings().stream()
+              .flatMap(finding -> finding.evidence().stream())
+              .anyMatch(one -> one.sentence().endsWith(": " + line));
+      boolean isSequel =
+          line.startsWith("kernel BUG at")
+              || line.startsWith("WARNING: ")
+              || line.contains("Slab disabled");
+      boolean isMisuse =
+          Stream.of(
+                  "Objects remaining",
+                  "still has objects",
+                  "null-ptr-deref",
+                  "leaking memory",
+                  "whitelist",
+                  "field-spanning",
+                  "UBSAN",
+                  "ODEBUG",
+                  "rss-counter")
+              .anyMatch(line::contains);
+      assertThat(isFinding || isSequel).as(line).isNotEqualTo(isMisuse);
+    }
+  }
+
+  @Test
+  void anObjectFreedTwiceInARowIsNamedFromTheRegisters() throws Exception {
+    Path real = TestData.named("healthy").dump();
+    DumpCopy copy = DumpCopy.of(real);
+    LogRing.write(
+        copy,
+        real,
+        0,
+        List.of(
+            "------------[ cut here ]------------",
+            "kernel BUG at mm/slub.c:294!",
+            "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",
+            "CPU: 0 PID: 93 Comm: sh Tainted: G   O  6.1.192-lab-min #2",
+            "RIP: 0010:__slab_free+0x1a0/0x330",
+            "RAX: ffffa0d281190400 RBX: ffffa0d281190400 RCX: 0000000000400010",
+            "RDX: 0000000000000000 RSI: 0000000000000000 RDI: ffffa0d281190400",
+            "Kernel panic - not syncing: Fatal exception"));
+    DumpReport report = check(copy.write(dir, Packer.ZLIB));
+
+    assertThat(report.verdict().kind()).isEqualTo("kernel-damaged");
+    assertThat(report.verdict().summary())
+        .contains("caught itself before", "double-free", "0xffffa0d281190400", "biovec-64");
+    assertThat(report.findings()).hasSize(1);
+    Finding finding = report.findings().getFirst();
+    assertThat(finding.cause()).isEqualTo(Cause.DOUBLE_FREE);
+    assertThat(finding.fate()).isEqualTo(Fate.STOPPED);
+    assertThat(finding.subject().object()).isEqualTo(0xffff_a0d2_8119_0400L);
+    assertThat(finding.evidence())
+        .extracting(Evidence::sentence)
+        .anyMatch(text -> text.contains("RAX, RBX, RDI"))
+        .anyMatch(text -> text.startsWith("in the dump the object (1 of 16, 1024 bytes) is free"))
+        .anyMatch(text -> text.startsWith("beside it: object 0 "))
+        .noneMatch(text -> text.startsWith("no sign that the panic"));
+  }
+
+  @Test
+  void theSameLinesFromAProgramLeaveARealDumpIntact() throws Exception {
+    Path real = TestData.named("healthy").dump();
+    DumpCopy copy = DumpCopy.of(real);
+    LogRing.write(copy, real, 3, List.of("refcount_t: underflow; use-after-free."));
+    DumpReport report = check(copy.write(dir, Packer.ZLIB));
+
+    assertThat(report.verdict().kind()).isEqualTo("intact");
+    assertThat(report.findings()).isEmpty();
+  }
+
+  @Test
+  void aFreeToTheWrongCacheNamesBoth() throws Exception {
+    DumpReport report =
+        check(
+            kernel(Layout.V6_1)
+                .log(
+                    List.of(
+                        "cache_from_obj: Wrong slab cache. kmalloc-128 but object is from lab",
+                        "WARNING: CPU: 0 PID: 93 at mm/slab.h:452 kmem_cache_free+0x1b0/0x2d0"))
+                .build());
+
+    Finding finding = report.findings().getFirst();
+    assertThat(finding.claim()).contains("cache lab", "freed to cache kmalloc-128");
+    assertThat(finding.subject().cache()).isEqualTo("lab");
+    assertThat(finding.cause()).isEqualTo(Cause.REPORTED_BY_KERNEL);
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aReportOfWhatTheDumpShowsIsOneFindingWithIt(Layout layout) throws Exception {
+    FakeKernel kernel =
+        FakeKernel.of(layout)
+            .seed(8)
+            .cache(FakeCache.named("tracked", 120).debug().partial(2).sheaves(0));
+    SlabImage slab = kernel.build().cache("tracked").slabs(SlabImage.Place.NODE_PARTIAL).getFirst();
+    int free = slab.freelist().getFirst();
+    FakeImage image =
+        kernel
+            .log(
+                List.of(
+                    "BUG tracked (Not tainted): Poison overwritten",
+                    "Object 0x%016x @offset=0 fp=0x0000000000000000".formatted(slab.object(free))))
+            .build();
+    image.corrupt(slab.object(free) + 16, (byte) 'X');
+
+    DumpReport report = check(image);
+
+    assertThat(report.findings()).hasSize(1);
+    Finding finding = report.findings().getFirst();
+    assertThat(finding.check()).isEqualTo("slab.poison");
+    assertThat(finding.fate()).isEqualTo(Fate.LEFT);
+    assertThat(finding.evidence())
+        .extracting(Evidence::sentence)
+        .filteredOn(text -> text.contains("BUG tracked (Not tainted): Poison overwritten"))
+        .hasSize(1);
+    assertThat(witness(report).notes())
+        .anyMatch(note -> note.text().startsWith("told with the finding of slab.poison"));
+  }
+
+  @Test
+  void whatTheKernelRepairedIsSaidToBe() throws Exception {
+    DumpReport report =
+        check(
+            kernel(Layout.V6_1)
+                .log(
+                    List.of(
+                        "BUG lab (Not tainted): Right Redzone overwritten",
+                        "FIX lab: Restoring Right Redzone 0x00000000deadbeef=0xcc"))
+                .build());
+
+    assertThat(report.verdict().summary())
+        .contains("reported damage of its memory and repaired it", "redzone-overwritten");
+    assertThat(report.findings().getFirst().fate()).isEqualTo(Fate.REPAIRED);
+  }
+
+  @Test
+  void aWrongLinkIsComparedWithTheDump() throws Exception {
+    String words =
+        "list_add corruption. next->prev should be prev (%016x), but was %016x. (next=%016x).";
+    // Where things are depends on how long the log is.
+    FakeImage before = kernel(Layout.V6_1).log(List.of(words.formatted(0, 0, 0))).build();
+    long head = before.symbol("slab_caches");
+    long first = before.word(head);
+    String line = words.formatted(head, 0xffff_8880_dead_0000L, first);
+    DumpReport gone = check(kernel(Layout.V6_1).log(List.of(line)).build());
+    assertThat(gone.findings().getFirst().fate()).isEqualTo(Fate.UNTOLD);
+    assertThat(gone.findings().getFirst().evidence())
+        .extracting(Evidence::sentence)
+        .anyMatch(text -> text.endsWith("in the dump, as it should be"));
+
+    FakeImage broken = kernel(Layout.V6_1).log(List.of(line)).build();
+    broken.corruptWord(first + 8, 0xffff_8880_dead_0000L);
+    DumpReport left = check(broken);
+    assertThat(left.verdict().summary()).startsWith("the kernel's memory is corrupt: list-broken");
+    assertThat(
+            left.findings().stream()
+                .filter(f -> f.subject().address() == first + 8)
+                .map(Finding::check))
+        .hasSizeLessThanOrEqualTo(1);
+  }
+}
