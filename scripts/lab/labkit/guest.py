@@ -110,8 +110,9 @@ def build_initrd(kernel, module, plan, work):
     cpio = base_archive(kernel)
     if module:
         cpio.file("modules/vmcheck_lab.ko", module.read_bytes())
-    for name, path in plan.extra_modules:
-        cpio.file(f"modules/{name}", path.read_bytes())
+    if plan.lkdtm:
+        cpio.file("modules/lkdtm.ko", plan.lkdtm.read_bytes())
+        cpio.file("lkdtm", (HERE / "initramfs/lkdtm").read_bytes())
     if plan.files:
         cpio.file("bin/fill", static_program("fill", work).read_bytes(), 0o755)
     if plan.kexec:
@@ -183,7 +184,7 @@ def command_line(plan, kernel, initrd, work):
     if plan.files:
         append += f" lab.files={plan.files}"
     if plan.lkdtm:
-        append += f" lab.lkdtm={plan.lkdtm}"
+        append += " lab.lkdtm=1 no_hash_pointers"
     disk = []
     if plan.kexec:
         disk = ["-drive", f"file={work}/disk,format=raw,if=virtio,cache=unsafe"]
@@ -299,9 +300,6 @@ def _watch(plan, qemu, work):
             raise LabError(f"the fault was not planted: {truth['refused']}")
         there = "LAB: capture kernel, waiting" in text if plan.mode == "qmp-two-kernels" else truth
         if plan.mode.startswith("qmp") and there:
-            if plan.lkdtm and "LAB: running" not in text:
-                time.sleep(0.5)
-                continue
             _hypervisor_dump(plan, work)
             return truth
         if qemu.poll() is not None:

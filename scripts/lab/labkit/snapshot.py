@@ -4,7 +4,7 @@ import json
 import socket
 import time
 
-from . import LabError
+from . import LabError, lkdtm
 from .guest import Patience, Qmp, end, start
 from .host import run, say
 
@@ -51,6 +51,7 @@ class Session:
         while True:
             for at in range(len(lines := self.heard.split(b"\n")) - 1):
                 if (lines[at] + b"\n").startswith(wanted):
+                    self.skipped = [line.decode(errors="replace").rstrip("\r") for line in lines[:at]]
                     self.heard = b"\n".join(lines[at + 1 :])
                     return lines[at].decode(errors="replace")
             try:
@@ -79,6 +80,9 @@ class Session:
         truth = json.loads(self._until(b"VMCHECK-TRUTH ")[len("VMCHECK-TRUTH ") :])
         if "refused" in truth:
             raise LabError(f"the fault was not planted: {truth['refused']}")
+        if plan.lkdtm:
+            truth["said"] = [line.removeprefix("SAID ") for line in self.skipped if line.startswith("SAID ")]
+            lkdtm.place(truth["said"], truth)
         if plan.fault.startswith("healthy"):
             time.sleep(0.5)  # it works on a little: the dump is of a running guest
         self.qmp("stop")
