@@ -103,7 +103,7 @@ final class CompareCommand implements Callable<Integer> {
       List<Path> inputs = new ArrayList<>();
       for (String side : List.of(base, next)) {
         if (!side.contains("=")) {
-          inputs.add(Path.of(side));
+          inputs.addAll(dumpOptions.files(Path.of(side)));
         }
       }
       Streams.requireOutput(output, inputs);
@@ -137,7 +137,7 @@ final class CompareCommand implements Callable<Integer> {
       return Side.ofReports(file);
     }
     try (Analyzer analyzer =
-        dumpOptions.openForCheck(List.of(file), List.of(), false, Optional.empty())) {
+        dumpOptions.openForCheck(dumpOptions.files(file), List.of(), false, Optional.empty())) {
       return Side.of(word, analyzer.check(Version.text()));
     }
   }

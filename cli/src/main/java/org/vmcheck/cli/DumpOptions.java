@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
@@ -51,6 +52,16 @@ final class DumpOptions {
       description = "The most that one dump may unpack to (default: 64).")
   int spoolLimit = 64;
 
+  @Option(
+      names = "--raw",
+      description =
+          "The file is flat memory from physical address 0, without a header: a hypervisor's"
+              + " snapshot.")
+  boolean raw;
+
+  /// Parts of a split dump besides the one that the command took as its dump, by that one.
+  private Map<Path, List<Path>> parts = Map.of();
+
   private final UnpackingProgress unpacking = new UnpackingProgress();
 
   /// What `--unmask` says.
@@ -65,11 +76,21 @@ final class DumpOptions {
     }
   }
 
+  /// Told what [SplitArguments] took off the command line.
+  void setParts(Map<Path, List<Path>> given) {
+    parts = Map.copyOf(given);
+  }
+
+  /// The files of a dump that a command knows by one of them.
+  List<Path> files(Path dump) {
+    return parts.getOrDefault(dump, List.of(dump));
+  }
+
   Analyzer open(Path dump) throws IOException, Failures.UsageException {
-    List<Path> parts = List.of(dump);
-    requireFiles(parts);
+    List<Path> files = files(dump);
+    requireFiles(files);
     try {
-      return Analyzer.open(parts, analysis(List.of(), false, Optional.empty()));
+      return Analyzer.open(files, analysis(List.of(), false, Optional.empty()));
     } finally {
       unpacking.clear();
     }
@@ -123,7 +144,8 @@ final class DumpOptions {
         threads,
         new AnalysisOptions.Debug(Optional.ofNullable(vmlinux), debugDirectories, force),
         new AnalysisOptions.Spool(
-            Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30, unpacking));
+            Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30, unpacking),
+        new AnalysisOptions.Reading(raw));
   }
 
   /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.

@@ -81,7 +81,8 @@ public final class Main {
       }
       String[] words = withDefaultCommand(args);
       boolean isCommand = words.length > 0 && COMMANDS.contains(words[0]);
-      return commandLine(out, err, isCommand ? List.of(words[0]) : COMMANDS).execute(words);
+      CommandLine line = commandLine(out, err, isCommand ? List.of(words[0]) : COMMANDS);
+      return line.execute(isCommand ? SplitArguments.gather(line, words) : words);
     } catch (Error error) {
       // Left to the JVM it would end with code 1, which says that a kernel is damaged.
       return Failures.handle(error, err);

@@ -1,7 +1,6 @@
 package org.vmcheck.cli;
 
 import java.nio.file.Path;
-import java.util.List;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.PageMap;
@@ -55,7 +54,7 @@ final class MapCommand implements Callable<Integer> {
         format != null
             ? format
             : output != null && output.toString().endsWith(".svg") ? Format.SVG : Format.TEXT;
-    Streams.requireOutput(output, List.of(dump));
+    Streams.requireOutput(output, dumpOptions.files(dump));
     try (Analyzer analyzer = dumpOptions.open(dump)) {
       PageMap map = analyzer.map(all);
       String name = dump.getFileName() == null ? dump.toString() : dump.getFileName().toString();

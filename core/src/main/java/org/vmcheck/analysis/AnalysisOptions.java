@@ -17,13 +17,15 @@ import org.vmcheck.dump.OpenOptions;
 /// @param threads how many threads may work
 /// @param debug where symbols and types may come from, besides the dump
 /// @param spool how packed files are unpacked
+/// @param reading what the file is, where it does not say so itself
 public record AnalysisOptions(
     List<String> only,
     boolean full,
     Optional<Duration> deadline,
     int threads,
     Debug debug,
-    Spool spool) {
+    Spool spool,
+    Reading reading) {
   public static final AnalysisOptions DEFAULT =
       new AnalysisOptions(
           List.of(),
@@ -31,7 +33,23 @@ public record AnalysisOptions(
           Optional.empty(),
           Runtime.getRuntime().availableProcessors(),
           Debug.DEFAULT,
-          Spool.DEFAULT);
+          Spool.DEFAULT,
+          Reading.DEFAULT);
+
+  public AnalysisOptions(
+      List<String> only,
+      boolean full,
+      Optional<Duration> deadline,
+      int threads,
+      Debug debug,
+      Spool spool) {
+    this(only, full, deadline, threads, debug, spool, Reading.DEFAULT);
+  }
+
+  /// @param raw whether the file is flat memory from physical address 0, without a header
+  public record Reading(boolean raw) {
+    public static final Reading DEFAULT = new Reading(false);
+  }
 
   /// Files with debug information.
   ///
@@ -83,7 +101,15 @@ public record AnalysisOptions(
   }
 
   public AnalysisOptions withThreads(int newThreads) {
-    return new AnalysisOptions(only, full, deadline, newThreads, debug, spool);
+    return new AnalysisOptions(only, full, deadline, newThreads, debug, spool, reading);
+  }
+
+  public AnalysisOptions withReading(Reading other) {
+    return new AnalysisOptions(only, full, deadline, threads, debug, spool, other);
+  }
+
+  OpenOptions openOptions() {
+    return spool.openOptions().withRaw(reading.raw());
   }
 
   /// For the analyses of many dumps: what was read of a kernel's tables serves for the next dump
@@ -95,6 +121,7 @@ public record AnalysisOptions(
         deadline,
         threads,
         new Debug(debug.vmlinux, debug.directories, debug.force, new KnownTables(2)),
-        spool);
+        spool,
+        reading);
   }
 }

@@ -125,7 +125,7 @@ public final class Analyzer implements AutoCloseable {
       Cancellation cancellation,
       long start)
       throws IOException {
-    Dump dump = Dumps.open(paths, options.spool().openOptions());
+    Dump dump = Dumps.open(paths, options.openOptions());
     Optional<PageSweep> sweep = Optional.empty();
     try {
       if (decodes && dump.memory().isPacked()) {

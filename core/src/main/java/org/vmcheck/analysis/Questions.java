@@ -1,5 +1,6 @@
 package org.vmcheck.analysis;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -64,11 +65,20 @@ final class Questions {
           end = read.words();
         }
       }
-      if (page != null) {
-        int from = (int) (at & (pageSize - 1));
-        for (int i = from; i < pageSize && bytes.size() < byteCount; i++) {
-          bytes.add(page.get(ValueLayout.JAVA_BYTE, i) & 0xff);
+      int from = (int) (at & (pageSize - 1));
+      int to = pageSize;
+      if (page == null) {
+        long paddr = physical ? at : kernel.orElseThrow().memory().physicalAddress(at);
+        int part = paddr < 0 ? 0 : memory.storedInPart(paddr);
+        if (part > 0) {
+          page = part(memory, paddr, part);
+          from = 0;
+          to = part;
+          end = "the page frame is stored in part, up to 0x%x".formatted(paddr + part);
         }
+      }
+      for (int i = from; page != null && i < to && bytes.size() < byteCount; i++) {
+        bytes.add(page.get(ValueLayout.JAVA_BYTE, i) & 0xff);
       }
     }
     if (bytes.isEmpty() && byteCount > 0) {
@@ -91,6 +101,14 @@ final class Questions {
         paddr == -1 ? "" : caution.apply(paddr >>> 12),
         symbol,
         end);
+  }
+
+  private static MemorySegment part(PhysicalMemory memory, long paddr, int byteCount) {
+    try {
+      return memory.readPart(paddr, byteCount);
+    } catch (IOException _) {
+      return null;
+    }
   }
 
   /// Shows the slabs of one cache, one after the other.

@@ -3,11 +3,9 @@ package org.vmcheck.dump;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
+import org.vmcheck.elf.ElfNote;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
@@ -43,7 +41,7 @@ public final class Dumps {
       for (Path path : paths) {
         files.addAll(Unpacking.open(path, options));
       }
-      return assemble(files);
+      return refuseXen(assemble(files, options.raw()));
     } catch (IOException | RuntimeException failure) {
       close(files);
       throw failure;
@@ -60,32 +58,7 @@ public final class Dumps {
   /// Sorts files into dumps: the parts of a split dump together, every other file alone. A file
   /// that cannot be read stands alone, so that opening it says why.
   public static List<List<Path>> group(List<Path> paths) {
-    Map<String, List<Path>> groups = new LinkedHashMap<>();
-    // A file named twice, as overlapping patterns do, is one dump.
-    for (Path path : new LinkedHashSet<>(paths)) {
-      groups.computeIfAbsent(groupKey(path), _ -> new ArrayList<>()).add(path);
-    }
-    return groups.values().stream().map(List::copyOf).toList();
-  }
-
-  /// Equal for the parts of one split dump.
-  private static String groupKey(Path path) {
-    String alone = "file " + path;
-    try (MappedFile map = MappedFile.open(path)) {
-      ByteSource source = FlattenedSource.probe(map) ? FlattenedSource.index(map) : map;
-      if (new KdumpFormat().whyNot(source) != null) {
-        return alone;
-      }
-      KdumpHeader header = KdumpHeader.read(source);
-      return header.split() ? "split " + header.fingerprint() : alone;
-    } catch (IOException _) {
-      return alone;
-    } catch (InternalError lost) {
-      if (MappedFile.isLostMap(lost)) {
-        return alone;
-      }
-      throw lost;
-    }
+    return SplitParts.group(paths);
   }
 
   private static void close(List<OpenFile> files) {
@@ -94,7 +67,22 @@ public final class Dumps {
     }
   }
 
-  private static Dump assemble(List<OpenFile> files) throws IOException {
+  /// A dump of a Xen host holds machine memory, in which no guest's kernel lies in one piece.
+  private static Dump refuseXen(Dump dump) throws UnsupportedFormatException {
+    for (ElfNote note : dump.notes()) {
+      if (note.name().equals("Xen") || note.name().equals("VMCOREINFO_XEN")) {
+        throw new UnsupportedFormatException(
+            "[%s] looks like the dump of a Xen host (note %s), which is not supported: crash reads it"
+                .formatted(dump.path().getFileName(), note.name()));
+      }
+    }
+    return dump;
+  }
+
+  private static Dump assemble(List<OpenFile> files, boolean raw) throws IOException {
+    if (raw) {
+      return flat(files);
+    }
     if (files.size() == 1) {
       return formatOf(files.getFirst()).open(files.getFirst());
     }
@@ -107,6 +95,24 @@ public final class Dumps {
       }
     }
     return KdumpDump.open(files);
+  }
+
+  /// Flat memory, where the user says that it is: a file with a header is none.
+  private static Dump flat(List<OpenFile> files) throws IOException {
+    OpenFile file = files.getFirst();
+    if (files.size() > 1) {
+      throw new MalformedFileException(
+          "[%s] flat memory lies in one file, got %d"
+              .formatted(file.source().name(), files.size()));
+    }
+    for (DumpFormat format : FORMATS) {
+      if (format.whyNot(file.source()) == null) {
+        throw new UnsupportedFormatException(
+            "[%s] is no flat memory but a dump of format %s: it is read without --raw"
+                .formatted(file.source().name(), format.name()));
+      }
+    }
+    return RawDump.open(file);
   }
 
   /// The format of a file; explains every "no".

@@ -23,8 +23,8 @@ import org.vmcheck.io.UnsupportedFormatException;
 /// An ELF core of a kernel: PT_LOAD segments of physical memory.
 ///
 /// Segments may come in any order and overlap in physical space (the kernel image lies in the
-/// direct map too): the first in file order counts. A `p_filesz` below `p_memsz` means pages left
-/// out.
+/// direct map too): the first in file order that holds the bytes counts. A `p_filesz` below
+/// `p_memsz` means pages left out, unless another segment holds them.
 final class ElfDump implements Dump, PhysicalMemory {
   private static final int DEFAULT_PAGE_SIZE = 4096;
   private static final int MAX_PAGE_SIZE = 256 << 10;
@@ -149,14 +149,14 @@ final class ElfDump implements Dump, PhysicalMemory {
           "[%s] Ehdr.e_type at 0x10: expected 4 (a core), got %d: %s"
               .formatted(name, elf.type(), kind));
     }
+    if (isXenCore(elf)) {
+      throw new UnsupportedFormatException(
+          "[" + name + "] looks like an xl dump-core file, which is not supported: crash reads it");
+    }
     List<ElfSegment> loads =
         elf.segments().stream().filter(s -> s.type() == ElfSegment.PT_LOAD).toList();
     if (loads.isEmpty()) {
       throw new UnsupportedFormatException("[" + name + "] an ELF core without memory segments");
-    }
-    if (isXenCore(elf)) {
-      throw new UnsupportedFormatException(
-          "[" + name + "] looks like an xl dump-core file, which is not supported: crash reads it");
     }
     if (isProcessCore(elf)) {
       throw new UnsupportedFormatException(
@@ -174,7 +174,8 @@ final class ElfDump implements Dump, PhysicalMemory {
   /// The file of `xl dump-core`: its pages stand in sections.
   private static boolean isXenCore(ElfFile elf) {
     try {
-      return elf.sections().stream().anyMatch(section -> section.name().equals(".xen_pages"));
+      return elf.sections().stream()
+          .anyMatch(s -> s.name().equals(".xen_pages") || s.name().equals(".note.Xen"));
     } catch (IOException _) {
       // QEMU puts its section names at the end of the file: a dump cut short has lost them.
       return false;
@@ -217,6 +218,7 @@ final class ElfDump implements Dump, PhysicalMemory {
   private static NavigableMap<Long, Piece> pieces(ElfFile elf, List<String> remarks) {
     NavigableMap<Long, Piece> pieces = new TreeMap<>();
     NavigableMap<Long, Long> covered = new TreeMap<>();
+    List<long[]> tails = new ArrayList<>();
     int index = -1;
     for (ElfSegment segment : elf.segments()) {
       index++;
@@ -247,7 +249,16 @@ final class ElfDump implements Dump, PhysicalMemory {
             remarks,
             "program header %d: p_offset 0x%x leaves the file".formatted(index, segment.offset()));
       }
-      insert(pieces, covered, start, start + size, start + stored, segment.offset());
+      if (stored > 0) {
+        insert(pieces, covered, start, start + stored, start + stored, segment.offset());
+      }
+      if (stored < size) {
+        tails.add(new long[] {start + stored, start + size});
+      }
+    }
+    // What one segment leaves out another may hold, whichever comes first.
+    for (long[] tail : tails) {
+      insert(pieces, covered, tail[0], tail[1], tail[0], 0);
     }
     return pieces;
   }
@@ -512,6 +523,44 @@ final class ElfDump implements Dump, PhysicalMemory {
       return into != null ? into.present() : new PageRead.Present(page.asReadOnly());
     }
     return excluded ? new PageRead.Excluded(pfn) : new PageRead.NotInDump(pfn);
+  }
+
+  @Override
+  public int storedInPart(long paddr) {
+    if (paddr < 0 || paddr / pageSize > lastPfn || isWhole(paddr / pageSize)) {
+      return 0;
+    }
+    long pageEnd = paddr - paddr % pageSize + pageSize;
+    long at = paddr;
+    for (int i = Math.max(0, atOrBefore(starts, paddr)); i < starts.length && at < pageEnd; i++) {
+      if (starts[i] <= at && at < lostFrom(i)) {
+        at = Math.min(pageEnd, lostFrom(i));
+      }
+    }
+    return (int) (at - paddr);
+  }
+
+  private boolean isWhole(long pfn) {
+    return nextStored(pfn) == pfn;
+  }
+
+  @Override
+  public MemorySegment readPart(long paddr, int byteCount) throws IOException {
+    MemorySegment part = MemorySegment.ofArray(new byte[byteCount]);
+    int done = 0;
+    for (int i = Math.max(0, atOrBefore(starts, paddr));
+        i < starts.length && done < byteCount;
+        i++) {
+      long at = paddr + done;
+      long count = Math.min(byteCount - done, lostFrom(i) - at);
+      if (starts[i] <= at && count > 0) {
+        MemorySegment.copy(
+            source.slice(fileOffsets[i] + (at - starts[i]), count), 0, part, done, count);
+        done += (int) count;
+      }
+    }
+    MappedFile.settle();
+    return part.asSlice(0, done).asReadOnly();
   }
 
   @Override

@@ -20,6 +20,7 @@ final class ForeignFormats {
           hex("ed238f61731019a8", "an LKCD dump", "crash reads it"),
           hex("cd238f61731019a8", "a live LKCD dump", "crash reads it"),
           hex("a8190173618f23ed", "an LKCD dump of a big-endian machine", "crash reads it"),
+          hex("a8190173618f23cd", "a live LKCD dump of a big-endian machine", "crash reads it"),
           hex("a8190173618f23fd", "an s390 stand-alone dump", "zgetdump converts it to ELF"),
           hex("ddcc8b9a", "an MCLX dump", "crash reads it"),
           hex(
@@ -27,6 +28,11 @@ final class ForeignFormats {
               "a sadump (stand-alone dump) partition",
               "crash and makedumpfile read it"),
           hex("75646173" + "0000706d", "a sadump partition", "crash and makedumpfile read it"),
+          new Foreign(
+              4096,
+              "sadump\0\0",
+              "a medium of a sadump (stand-alone dump)",
+              "crash and makedumpfile read it"),
           hex("edeb0ff0", "an old Xen core", "crash reads it"),
           hex("eeeb0ff0", "an old Xen HVM core", "crash reads it"),
           text(0, "LinuxGuestRecord", "a saved Xen guest", "restore it, then xl dump-core"),
@@ -73,14 +79,14 @@ final class ForeignFormats {
 
   /// The sentence that names the format and the tool that reads it.
   static Optional<String> recognise(ByteSource source) throws IOException {
-    ByteView start = source.view("start of file", 0, Math.min(source.size(), 4096), false);
+    ByteView start = source.view("start of file", 0, Math.min(source.size(), 8192), false);
     for (Foreign foreign : KNOWN) {
       if (matches(start, foreign)) {
         return Optional.of(
             "looks like " + foreign.name + ", which is not supported: " + foreign.advice);
       }
     }
-    return Optional.empty();
+    return FlatMemory.recognise(source);
   }
 
   private static boolean matches(ByteView start, Foreign foreign) {

@@ -18,7 +18,9 @@ import org.vmcheck.io.MalformedFileException;
 /// @param split whether this file is a part of a split dump
 /// @param startPfn first frame of the part
 /// @param endPfn end (exclusive) of the part's frames
-/// @param fingerprint the 464 or 452 bytes that all parts of one dump share, as a string
+/// @param fingerprint the 464 or 452 bytes that all parts of one dump share, as a string; without
+///   the time, which each part may have of its own
+/// @param time the bytes of `timestamp`, as a string
 record KdumpHeader(
     int version,
     boolean is64,
@@ -40,6 +42,7 @@ record KdumpHeader(
     Area notes,
     Area eraseinfo,
     String fingerprint,
+    String time,
     List<String> remarks) {
   static final int STATUS_INCOMPLETE = 0x8;
 
@@ -92,6 +95,12 @@ record KdumpHeader(
     if (!isBlockSize(blockSize)) {
       throw main.malformed(
           "block_size", at.blockSize, "a power of two from 4096 to 262144", "" + blockSize);
+    }
+    if (main.u32(at.maxMapnr) == 0 && main.u32(at.bitmap) == 0) {
+      throw new MalformedFileException(
+          "[%s] a dump of kernel %s without pages: max_mapnr and bitmap_blocks are 0, it was never"
+                  .formatted(source.name(), main.string(12 + 2 * 65, 65))
+              + " written");
     }
     long subBlocks = main.i32(at.subHeader);
     if (subBlocks < 1 || subBlocks > source.size() / blockSize - 1) {
@@ -167,8 +176,13 @@ record KdumpHeader(
         sub.vmcoreinfo,
         area(sub.notes, source.size(), MAX_NOTES, "note", remarks),
         area(sub.eraseinfo, source.size(), 16 << 20, "eraseinfo", remarks),
-        new String(main.bytes(0, at.bytes), java.nio.charset.StandardCharsets.ISO_8859_1),
+        latin(main.bytes(0, at.time)) + latin(main.bytes(at.status, at.bytes - at.status)),
+        latin(main.bytes(at.time, at.status - at.time)),
         remarks);
+  }
+
+  private static String latin(byte[] bytes) {
+    return new String(bytes, java.nio.charset.StandardCharsets.ISO_8859_1);
   }
 
   /// The bits of diskdump's status in their present places.

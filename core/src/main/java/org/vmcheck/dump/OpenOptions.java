@@ -7,11 +7,20 @@ import java.nio.file.Path;
 /// @param spoolDirectory where the unpacked bytes of a compressed file are kept while it is open
 /// @param spoolLimit most bytes that one unpacked file may have
 /// @param progress told now and then while unpacking
-public record OpenOptions(Path spoolDirectory, long spoolLimit, Progress progress) {
+/// @param raw whether the file is flat memory from physical address 0, without a header
+public record OpenOptions(Path spoolDirectory, long spoolLimit, Progress progress, boolean raw) {
   /// Spools to the system's directory for temporary files, up to 64 GiB, silently.
   public static final OpenOptions DEFAULT =
       new OpenOptions(
           Path.of(System.getProperty("java.io.tmpdir")), 64L << 30, (what, done, total) -> {});
+
+  public OpenOptions(Path spoolDirectory, long spoolLimit, Progress progress) {
+    this(spoolDirectory, spoolLimit, progress, false);
+  }
+
+  public OpenOptions withRaw(boolean value) {
+    return new OpenOptions(spoolDirectory, spoolLimit, progress, value);
+  }
 
   /// Told how far a long step is.
   @FunctionalInterface

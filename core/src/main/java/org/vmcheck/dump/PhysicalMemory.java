@@ -1,5 +1,6 @@
 package org.vmcheck.dump;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Optional;
@@ -56,5 +57,19 @@ public interface PhysicalMemory {
   /// nothing is, or if the page is not stored.
   default Optional<PageRead> defect(long pfn) {
     return Optional.empty();
+  }
+
+  /// How many bytes from a physical address to the end of its page the dump holds, where it does
+  /// not hold the page whole: memory that ends inside a page, as below the BIOS's own at 0x9fc00. 0
+  /// if the page is whole, or there is none of these.
+  default int storedInPart(long paddr) {
+    return 0;
+  }
+
+  /// Bytes of a page that the dump holds in part.
+  ///
+  /// @param byteCount at most [#storedInPart]
+  default MemorySegment readPart(long paddr, int byteCount) throws IOException {
+    throw new IOException("no page is stored in part");
   }
 }

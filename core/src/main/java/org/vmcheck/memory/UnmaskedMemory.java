@@ -1,5 +1,6 @@
 package org.vmcheck.memory;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
 import java.util.Optional;
@@ -52,5 +53,15 @@ public final class UnmaskedMemory implements PhysicalMemory {
   @Override
   public Optional<PageRead> defect(long pfn) {
     return memory.defect(pfn);
+  }
+
+  @Override
+  public int storedInPart(long paddr) {
+    return memory.storedInPart(paddr);
+  }
+
+  @Override
+  public MemorySegment readPart(long paddr, int byteCount) throws IOException {
+    return memory.readPart(paddr, byteCount);
   }
 }

@@ -1,5 +1,6 @@
 package org.vmcheck.memory;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.vmcheck.dump.PageBuffer;
@@ -67,21 +68,40 @@ public final class VirtualMemory {
       MemoryRead whole = page(vaddr);
       return whole instanceof MemoryRead.Bytes(ByteView view)
           ? new MemoryRead.Bytes(view.slice("memory", inPage, byteCount))
-          : whole;
+          : ofPart(vaddr, byteCount, whole);
     }
     byte[] copy = new byte[byteCount];
     int done = 0;
     while (done < byteCount) {
-      MemoryRead whole = page(vaddr + done);
-      if (!(whole instanceof MemoryRead.Bytes(ByteView view))) {
-        return whole;
-      }
       int from = (int) (vaddr + done & (pageSize - 1));
       int count = Math.min(pageSize - from, byteCount - done);
-      MemorySegment.copy(view.segment(), ValueLayout.JAVA_BYTE, from, copy, done, count);
+      MemoryRead whole = page(vaddr + done);
+      if (whole instanceof MemoryRead.Bytes(ByteView view)) {
+        MemorySegment.copy(view.segment(), ValueLayout.JAVA_BYTE, from, copy, done, count);
+      } else if (ofPart(vaddr + done, count, whole) instanceof MemoryRead.Bytes(ByteView part)) {
+        MemorySegment.copy(part.segment(), ValueLayout.JAVA_BYTE, 0, copy, done, count);
+      } else {
+        return whole;
+      }
       done += count;
     }
     return new MemoryRead.Bytes(ByteView.of("memory", copy));
+  }
+
+  /// Bytes of a page that the dump holds in part, if these are among them.
+  ///
+  /// @param whole what the read of the page said
+  private MemoryRead ofPart(long vaddr, int byteCount, MemoryRead whole) {
+    if (!(whole instanceof MemoryRead.Missing)
+        || !(translate(vaddr) instanceof Translated.At(long paddr))
+        || physical.storedInPart(paddr) < byteCount) {
+      return whole;
+    }
+    try {
+      return new MemoryRead.Bytes(ByteView.of("memory", physical.readPart(paddr, byteCount)));
+    } catch (IOException _) {
+      return whole;
+    }
   }
 
   /// [#read], or null if that cannot be had.

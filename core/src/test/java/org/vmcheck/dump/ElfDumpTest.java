@@ -4,15 +4,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.vmcheck.io.UnsupportedFormatException;
 import org.vmcheck.testing.Bytes;
 import org.vmcheck.testing.ElfWriter;
+import org.vmcheck.testing.KdumpWriter;
 
 class ElfDumpTest extends DumpFormatContract {
   @Override
@@ -108,6 +113,66 @@ class ElfDumpTest extends DumpFormatContract {
     }
   }
 
+  /// What one segment leaves out another may hold, whichever comes first.
+  @Test
+  void anUnstoredTailDoesNotHideWhatALaterSegmentHolds() throws IOException {
+    Path file =
+        ElfWriter.of64()
+            .load(0x4000, 0, Bytes.filledWith(1), 0x4000)
+            .load(0x6000, Bytes.filledWith(2))
+            .load(0x4000, Bytes.filledWith(3))
+            .write(directory);
+    try (Dump dump = Dumps.open(file)) {
+      assertThat(bytes(dump.memory().read(4))).isEqualTo(Bytes.filledWith(1));
+      assertThat(dump.memory().read(5)).isEqualTo(new PageRead.Excluded(5));
+      assertThat(bytes(dump.memory().read(6))).isEqualTo(Bytes.filledWith(2));
+      assertThat(dump.memory().read(7)).isEqualTo(new PageRead.Excluded(7));
+      assertThat(dump.container().pages()).isEqualTo(new Container.Pages(4, 2, 2, 0));
+    }
+  }
+
+  /// As below the BIOS's own memory at 0x9fc00, and where a segment begins inside a page.
+  @Test
+  void eachStoredByteOfAPageInPartIsReached() throws IOException {
+    byte[] low = Arrays.copyOf(contents(1), 0xc00);
+    byte[] high = Arrays.copyOfRange(contents(2), 0x123, 0x1000);
+    Path file =
+        ElfWriter.of64()
+            .align(1)
+            .load(0x9f000, low)
+            .load(0xa1123, 0, high, 0x2000)
+            .write(directory);
+    try (Dump dump = Dumps.open(file)) {
+      PhysicalMemory memory = dump.memory();
+      assertThat(memory.read(0x9f)).isEqualTo(new PageRead.NotInDump(0x9f));
+      assertThat(memory.storedInPart(0x9f000)).isEqualTo(0xc00);
+      assertThat(memory.storedInPart(0x9fbff)).isEqualTo(1);
+      assertThat(memory.storedInPart(0x9fc00)).isZero();
+      assertThat(memory.storedInPart(0xa1000)).isZero();
+      assertThat(memory.storedInPart(0xa1123)).isEqualTo(high.length);
+      assertThat(bytes(memory.readPart(0x9f000, 0xc00))).isEqualTo(low);
+      assertThat(bytes(memory.readPart(0x9fbff, 1))).containsExactly(low[0xbff]);
+      assertThat(bytes(memory.readPart(0xa1123, high.length))).isEqualTo(high);
+    }
+  }
+
+  @Test
+  void aPageThatIsCutOffIsStoredUpToTheEndOfTheFile() throws IOException {
+    byte[] whole = ElfWriter.of64().load(0x1000, Bytes.filledWith(1, 0x8000)).bytes();
+    Path file = Files.write(directory.resolve("cut"), Arrays.copyOf(whole, 0x1000 + 0x2800));
+    try (Dump dump = Dumps.open(file)) {
+      assertThat(dump.memory().storedInPart(0x2800)).isZero();
+      assertThat(dump.memory().storedInPart(0x3000)).isEqualTo(0x800);
+      assertThat(dump.memory().storedInPart(0x3800)).isZero();
+      assertThat(bytes(dump.memory().readPart(0x3000, 0x800)))
+          .isEqualTo(Bytes.filledWith(1, 0x800));
+    }
+  }
+
+  private static byte[] bytes(MemorySegment segment) {
+    return segment.toArray(ValueLayout.JAVA_BYTE);
+  }
+
   @Test
   void pagesBehindTheEndOfTheFileAreTruncated() throws IOException {
     byte[] whole =
@@ -162,6 +227,28 @@ class ElfDumpTest extends DumpFormatContract {
     assertRefused(
         ElfWriter.of64().load(-1, contents(1)),
         "[x] an ELF core whose segments carry no physical addresses");
+  }
+
+  @Test
+  void xenIsNamedAsEachToolWritesIt() throws IOException {
+    Path core = Files.write(directory.resolve("core"), ElfWriter.xenDumpCore(contents(1)));
+    assertThatThrownBy(() -> Dumps.open(core))
+        .isInstanceOf(UnsupportedFormatException.class)
+        .hasMessage(
+            "[core] looks like an xl dump-core file, which is not supported: crash reads it");
+    for (String note : List.of("Xen", "VMCOREINFO_XEN")) {
+      Path kdump =
+          KdumpWriter.version(6).note(note, 1, new byte[8]).raw(1, contents(1)).write(directory);
+      Path elf = fixture(ElfWriter.of64()).note(note, 1, new byte[8]).write(directory, "elf");
+      for (Path file : List.of(kdump, elf)) {
+        assertThatThrownBy(() -> Dumps.open(file))
+            .isInstanceOf(UnsupportedFormatException.class)
+            .hasMessage(
+                "[%s] looks like the dump of a Xen host (note %s), which is not supported: crash"
+                        .formatted(file.getFileName(), note)
+                    + " reads it");
+      }
+    }
   }
 
   private void assertRefused(ElfWriter writer, String message) throws IOException {

@@ -15,6 +15,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.testing.Bytes;
 import org.vmcheck.testing.KdumpWriter;
 import org.vmcheck.testing.Packer;
@@ -392,6 +393,57 @@ class KdumpDumpTest extends DumpFormatContract {
             List.of(whole),
             List.of(text),
             List.of(absent));
+  }
+
+  private static final int TIME = 408;
+
+  private static Path withTime(Path part, int seconds) throws IOException {
+    byte[] file = Files.readAllBytes(part);
+    file[TIME] = (byte) seconds;
+    return Files.write(part, file);
+  }
+
+  /// libkdumpfile reads such a set too.
+  @Test
+  void partsMayDifferInTheirTime() throws IOException {
+    List<Path> parts = forSplit().writeSplit(directory, 8, 17);
+    for (int i = 0; i < parts.size(); i++) {
+      withTime(parts.get(i), i);
+    }
+    assertThat(Dumps.group(parts)).containsExactly(parts);
+    try (Dump dump = Dumps.open(parts)) {
+      assertThat(dump.container().remarks()).isEmpty();
+      assertThat(dump.container().pages().missing()).isZero();
+    }
+  }
+
+  /// Two crashes of one machine: the headers differ in their time only, the bitmaps are others.
+  @Test
+  void twoDumpsOfOneMachineAreTwo() throws IOException {
+    List<Path> first = forSplit().writeSplit(directory, 8);
+    Path elsewhere = Files.createDirectory(directory.resolve("elsewhere"));
+    KdumpWriter other = KdumpWriter.version(6).vmcoreinfo(INFO);
+    for (int pfn = 0; pfn < 30; pfn++) {
+      other.raw(pfn, contents(pfn));
+    }
+    List<Path> second = other.writeSplit(elsewhere, 8);
+    for (Path part : second) {
+      withTime(part, 9);
+    }
+    assertThat(Dumps.group(List.of(first.get(0), second.get(0), first.get(1), second.get(1))))
+        .containsExactly(first, second);
+  }
+
+  @Test
+  void aHeaderWithoutPagesIsNamed() throws IOException {
+    byte[] file = new byte[8192];
+    byte[] header = KdumpWriter.version(6).release("6.1.0-empty").raw(0, contents(0)).bytes();
+    System.arraycopy(header, 0, file, 0, 436);
+    assertThatThrownBy(() -> Dumps.open(Files.write(directory.resolve("empty"), file)))
+        .isInstanceOf(MalformedFileException.class)
+        .hasMessage(
+            "[empty] a dump of kernel 6.1.0-empty without pages: max_mapnr and bitmap_blocks are 0,"
+                + " it was never written");
   }
 
   @Test

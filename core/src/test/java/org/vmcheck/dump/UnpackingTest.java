@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,6 +29,7 @@ import org.apache.commons.compress.compressors.bzip2.BZip2CompressorOutputStream
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.tukaani.xz.LZMA2Options;
 import org.tukaani.xz.XZOutputStream;
@@ -298,5 +300,27 @@ class UnpackingTest {
     assertThatThrownBy(() -> open(lime, "x"))
         .hasMessage(
             "[x] looks like a LiME memory image, which is not supported: volatility reads it");
+  }
+
+  static Stream<Arguments> formatsOfOthers() {
+    return Stream.of(
+        Arguments.of("ed238f61731019a8", 0, "an LKCD dump"),
+        Arguments.of("cd238f61731019a8", 0, "a live LKCD dump"),
+        Arguments.of("a8190173618f23ed", 0, "an LKCD dump of a big-endian machine"),
+        Arguments.of("a8190173618f23cd", 0, "a live LKCD dump of a big-endian machine"),
+        Arguments.of("a8190173618f23fd", 0, "an s390 stand-alone dump"),
+        Arguments.of("736164756d700000", 0, "a sadump (stand-alone dump) partition"),
+        Arguments.of("736164756d700000", 4096, "a medium of a sadump (stand-alone dump)"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("formatsOfOthers")
+  void dumpsOfOtherToolsAreNamed(String magic, int offset, String name) {
+    byte[] file = new byte[3 * 4096];
+    byte[] bytes = HexFormat.of().parseHex(magic);
+    System.arraycopy(bytes, 0, file, offset, bytes.length);
+    assertThatThrownBy(() -> open(file, "x"))
+        .isInstanceOf(UnsupportedFormatException.class)
+        .hasMessageStartingWith("[x] looks like " + name + ", which is not supported: ");
   }
 }

@@ -72,6 +72,26 @@ public final class ElfWriter {
     return this;
   }
 
+  /// A file as Xen's `xl dump-core` writes it: no program headers, the pages in sections.
+  public static byte[] xenDumpCore(byte[] page) {
+    String names = "\0.shstrtab\0.note.Xen\0.xen_pages\0";
+    ByteWriter out = new ByteWriter(false);
+    out.put(0, new byte[] {0x7f, 'E', 'L', 'F', 2, 1, 1});
+    out.u16(16, 4).u16(18, EM_X86_64).u32(20, 1).u64(40, 64).u16(52, 64);
+    out.u16(58, 64).u16(60, 4).u16(62, 1).extendTo(64 + 4 * 64);
+    section(out, 1, 1, 3, 512, names.length());
+    section(out, 2, names.indexOf(".note"), 7, 1024, 0);
+    section(out, 3, names.indexOf(".xen"), 1, 4096, page.length);
+    out.put(512, names.getBytes(StandardCharsets.ISO_8859_1)).put(4096, page);
+    return out.toBytes();
+  }
+
+  private static void section(
+      ByteWriter out, int index, int name, int type, long offset, long byteCount) {
+    long at = 64 + 64L * index;
+    out.u32(at, name).u32(at + 4, type).u64(at + 24, offset).u64(at + 32, byteCount);
+  }
+
   /// The count of program headers in section header 0, whatever it is.
   public ElfWriter extendedCount() {
     extendedCount = true;
