@@ -51,6 +51,11 @@ record Examination(Extent extent, String words) {
         open.add(why(outcomes, id));
       }
     }
+    for (CheckOutcome outcome : outcomes) {
+      if (outcome instanceof CheckOutcome.Ran ran && ran.answer().equals(MissingPages.NOT_JUDGED)) {
+        open.add(ran.id() + ": " + ran.answer());
+      }
+    }
     if (isAsked(outcomes, TRANSLATION)
         && !(outcome(outcomes, TRANSLATION) instanceof CheckOutcome.Ran)) {
       open.add(why(outcomes, TRANSLATION));

@@ -100,6 +100,21 @@ final class KernelDescription {
     return caches;
   }
 
+  /// That nothing says that the kernel panicked, and what would have said so.
+  static String notPanicked(Kernel kernel) {
+    LogBuffer log = kernel.log();
+    boolean isCpuKnown =
+        kernel.variable32("panic_cpu").isPresent() || kernel.variable32("crashing_cpu").isPresent();
+    if (log.problem().isEmpty() && !log.records().isEmpty()) {
+      return "the kernel had not panicked: no line of its log says so"
+          + (isCpuKnown ? ", and no CPU panicked" : "");
+    }
+    String unread = log.problem().isEmpty() ? "its log is empty" : log.problem();
+    return isCpuKnown
+        ? "the kernel had not panicked: no CPU did (its log does not tell: %s)".formatted(unread)
+        : "whether the kernel had panicked is not known: " + unread;
+  }
+
   private static KernelFacts.PanicFacts panic(Kernel kernel) {
     return panic(
         kernel.log().kernelRecords(),

@@ -37,7 +37,11 @@ final class LogQuotes {
   private final Map<String, List<Report>> byCache = new HashMap<>();
   private final Map<Long, List<Report>> byFrame = new HashMap<>();
 
+  /// Whether the log could be read whole.
+  private final boolean isWhole;
+
   private LogQuotes(Kernel kernel, LogTestimony testimony) {
+    this.isWhole = kernel.log().problem().isEmpty();
     this.extents = new Extents(kernel);
     this.reports = testimony.reports();
     for (Report report : reports) {
@@ -176,11 +180,11 @@ final class LogQuotes {
       }
     }
     if (isFlip && here.isEmpty()) {
-      lines(support, Topic.EDAC, "the machine has memory errors, though none is told of this page");
-      lines(
-          support,
-          Topic.MACHINE_CHECK,
-          "the machine has memory errors, though none is told of this page");
+      String words =
+          "the machine has memory errors, though none is told of this page"
+              + (isWhole ? "" : " in what could be read of the log");
+      lines(support, Topic.EDAC, words);
+      lines(support, Topic.MACHINE_CHECK, words);
     }
   }
 

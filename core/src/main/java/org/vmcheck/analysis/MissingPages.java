@@ -23,6 +23,10 @@ final class MissingPages {
 
   private static final int MAX_EVIDENCE = 12;
 
+  /// What a slab check answers whose findings rest on a file that contradicts itself.
+  static final String NOT_JUDGED =
+      "what is wrong is not judged: no page is known to be the one that the file's tables say";
+
   private MissingPages() {}
 
   /// The outcomes with what the slab checks say of missing pages added to the container's finding
@@ -36,11 +40,13 @@ final class MissingPages {
       }
       List<Finding> rest = new ArrayList<>();
       List<Note> notes = new ArrayList<>(slab.notes());
+      boolean isRefuted = false;
       for (Finding finding : slab.findings()) {
         String owner = addTo(gathered, finding);
         if (owner.isEmpty()) {
           rest.add(finding);
         } else {
+          isRefuted |= !CAUSES.contains(finding.cause());
           notes.add(new Note("missing pages", finding.claim() + " (" + owner + ")"));
         }
       }
@@ -49,7 +55,10 @@ final class MissingPages {
             from,
             rest.isEmpty()
                 ? slab.withFindings(rest, notes)
-                    .withAnswer("nothing is broken in what the dump holds")
+                    .withAnswer(
+                        isRefuted
+                            ? NOT_JUDGED
+                            : "nothing is broken in what could be read of the dump")
                 : slab.withFindings(rest, notes));
       }
     }

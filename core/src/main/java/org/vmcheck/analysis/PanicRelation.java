@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Evidence;
@@ -66,6 +67,7 @@ final class PanicRelation {
 
   private static final long STACK_BYTES = 16 << 10;
   private static final int MAX_CPUS = 512;
+  private static final int MAX_UNREAD_NAMED = 3;
   private static final int MAX_WORDS = 1 << 17;
 
   /// Words that point into one thing, of which the best is named: a stack holds a few.
@@ -86,6 +88,12 @@ final class PanicRelation {
   private final TreeMap<Long, Place> words = new TreeMap<>(Long::compareUnsigned);
 
   private final List<Place> faults = new ArrayList<>();
+
+  /// Stacks of which words were read, and what was not read, one sentence a stack; a CPU in user
+  /// space has none.
+  private int stacksRead;
+
+  private final List<String> unread = new ArrayList<>();
   private final Optional<Oops> oops;
 
   /// Where a word stands.
@@ -143,7 +151,7 @@ final class PanicRelation {
           outcome instanceof CheckOutcome.Ran ran && !ran.findings().isEmpty()
               ? ran.withFindings(
                   ran.findings().stream()
-                      .map(f -> f.cause().isArtefact() ? f : with(f, relation))
+                      .map(f -> f.cause().isArtefact() ? f : with(f, kernel, relation))
                       .toList())
               : outcome);
     }
@@ -151,15 +159,14 @@ final class PanicRelation {
   }
 
   /// What happened to the dump happened after the panic: only real damage comes here.
-  private static Finding with(Finding finding, PanicRelation relation) {
+  private static Finding with(Finding finding, Kernel kernel, PanicRelation relation) {
     if (isReportOfPanic(finding, relation) || isOfNoPlace(finding)) {
       return finding;
     }
     List<Evidence> evidence = new ArrayList<>(finding.evidence());
     evidence.add(
         relation == null
-            ? new Evidence.WhatIf(
-                "panic", "the kernel had not panicked: there is no panic to be related to")
+            ? new Evidence.WhatIf("panic", KernelDescription.notPanicked(kernel))
             : relation.relate(finding));
     return finding.withEvidence(evidence);
   }
@@ -272,20 +279,40 @@ final class PanicRelation {
       put(new Place(status.u64(REGISTERS_AT + 8L * i), REGISTERS.get(i), 0, who, isPanicking));
     }
     long stack = status.u64(REGISTERS_AT + 8L * RSP);
-    if (stack >= 0 || (stack & 7) != 0) {
-      return; // The user's, or none.
+    if (stack < 0 && (stack & 7) == 0) {
+      readStack(stack, who, isPanicking);
+    } else if (isPanicking) {
+      unread.add("the stack of %s for rsp is 0x%x".formatted(who, stack));
     }
+  }
+
+  private void readStack(long stack, String who, boolean isPanicking) {
     long end = (stack | (STACK_BYTES - 1)) + 1;
-    for (long page = stack; page != end && words.size() < MAX_WORDS; ) {
+    String why = "";
+    int read = 0;
+    for (long page = stack; page != end; ) {
       long next = Math.min(end, (page | 4095) + 1);
-      if (!(kernel.memory().read(page, (int) (next - page))
-          instanceof MemoryRead.Bytes(ByteView view))) {
-        return;
-      }
-      for (long at = 0; at < next - page; at += 8) {
-        put(new Place(view.u64(at), "", (int) (page + at - stack), who, isPanicking));
+      switch (kernel.memory().read(page, (int) (next - page))) {
+        case MemoryRead.Bytes(ByteView view) -> {
+          read++;
+          for (long at = 0; at < next - page; at += 8) {
+            put(new Place(view.u64(at), "", (int) (page + at - stack), who, isPanicking));
+          }
+        }
+        case MemoryRead.Missing(long _, long _, PageRead missing) -> why = missing.words();
+        case MemoryRead.NotMapped _ -> {
+          // Behind the end of a stack that is shorter there is nothing.
+          why = page == stack ? "not mapped" : why;
+          next = end;
+        }
       }
       page = next;
+    }
+    stacksRead += read > 0 ? 1 : 0;
+    if (!why.isEmpty()) {
+      unread.add(
+          "%s stack of %s for its page is %s"
+              .formatted(read > 0 ? "a part of the" : "the", who, why));
     }
   }
 
@@ -305,7 +332,7 @@ final class PanicRelation {
   private Evidence relate(Finding finding) {
     if (words.isEmpty()) {
       return new Evidence.WhatIf(
-          "panic", "whether the panic is related is not known: the dump has no registers");
+          "panic", "whether the panic is related is not known: no register of a CPU was found");
     }
     Relation best = best(finding);
     if (best != null) {
@@ -331,10 +358,30 @@ final class PanicRelation {
           "the panic may be related: it is a fault in %s, which works on the allocator's lists"
               .formatted(oops.get().function()));
     }
-    return new Evidence.WhatIf(
-        "panic",
-        "no sign that the panic is related: no register and no stack word holds the bad word or"
-            + " points to the object, its slab or its cache");
+    return new Evidence.WhatIf("panic", unrelated());
+  }
+
+  /// That nothing was found, said of no more than was read.
+  private String unrelated() {
+    String what = "the bad word or points to the object, its slab or its cache";
+    String notRead =
+        String.join("; ", unread.subList(0, Math.min(MAX_UNREAD_NAMED, unread.size())))
+            + (unread.size() > MAX_UNREAD_NAMED
+                ? "; and %d more".formatted(unread.size() - MAX_UNREAD_NAMED)
+                : "");
+    if (stacksRead == 0) {
+      return "whether the panic is related is not known: no register holds %s, and no stack was read%s"
+          .formatted(what, unread.isEmpty() ? "" : " (" + notRead + ")");
+    }
+    if (!unread.isEmpty() || words.size() >= MAX_WORDS) {
+      return "no sign that the panic is related in what was read: no register and no word of %d %s holds %s; not read: %s"
+          .formatted(
+              stacksRead,
+              stacksRead == 1 ? "stack" : "stacks",
+              what,
+              unread.isEmpty() ? "more than %d words".formatted(MAX_WORDS) : notRead);
+    }
+    return "no sign that the panic is related: no register and no stack word holds " + what;
   }
 
   private Relation best(Finding finding) {

@@ -61,10 +61,12 @@ final class TornSnapshot {
   /// The outcomes with the findings of the slab checks gathered, if the dump is torn; else
   /// unchanged.
   static List<CheckOutcome> gather(List<CheckOutcome> outcomes, KernelFacts facts, Kernel kernel) {
-    return gather(outcomes, facts, pages(kernel));
+    return gather(outcomes, facts, pages(kernel), KernelDescription.notPanicked(kernel));
   }
 
-  static List<CheckOutcome> gather(List<CheckOutcome> outcomes, KernelFacts facts, Pages pages) {
+  /// @param notPanicked that and how it is known that the kernel had not panicked
+  static List<CheckOutcome> gather(
+      List<CheckOutcome> outcomes, KernelFacts facts, Pages pages, String notPanicked) {
     if (facts.panic().hasPanicked()) {
       return outcomes;
     }
@@ -94,7 +96,7 @@ final class TornSnapshot {
       }
       int here = ran.findings().size() - rest.size();
       if (first) {
-        rest.add(finding(ran.id(), caches, torn.size(), torn.getFirst()));
+        rest.add(finding(ran.id(), caches, torn.size(), torn.getFirst(), notPanicked));
         first = false;
       }
       List<Note> notes = new ArrayList<>(ran.notes());
@@ -199,13 +201,14 @@ final class TornSnapshot {
     };
   }
 
-  private static Finding finding(String check, int caches, int findings, Finding example) {
+  private static Finding finding(
+      String check, int caches, int findings, Finding example, String notPanicked) {
     return new Finding(
         check,
         Layer.CONTAINER,
         Severity.CORRUPT,
         Cause.TORN_SNAPSHOT,
-        "the dump mixes moments: %d caches disagree with themselves and the kernel was running"
+        "the dump mixes moments: %d caches disagree with themselves, and no panic is known"
             .formatted(caches),
         Subject.NONE,
         List.of(
@@ -215,8 +218,7 @@ final class TornSnapshot {
                 caches,
                 "%d disagreements between page descriptors, lists and objects in %d caches"
                     .formatted(findings, caches)),
-            new Evidence.CountMismatch(
-                "panic", 1, 0, "the kernel had not panicked: no panic line, no panic CPU"),
+            new Evidence.CountMismatch("panic", 1, 0, notPanicked),
             new Evidence.LogLineSays(0, "", "for example: " + example.claim())),
         List.of(),
         "torn-snapshot");

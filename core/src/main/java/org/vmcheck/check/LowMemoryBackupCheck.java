@@ -81,7 +81,7 @@ final class LowMemoryBackupCheck implements Check {
         } else if (compared.zero == compared.pages) {
           answer =
               traces.traces().isEmpty()
-                  ? "a backup is set up and was not used: no capture kernel ran"
+                  ? "a backup is set up and was not used: its copy holds nothing but zeros"
                   : "a backup was set up and its copy holds nothing but zeros";
         } else {
           traces

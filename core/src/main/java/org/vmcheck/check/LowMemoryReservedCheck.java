@@ -52,7 +52,8 @@ final class LowMemoryReservedCheck implements Check {
     removed. It answers a question and never changes the verdict.
 
     Answers: in force; not in force, with what lives there; not needed (no crash kernel is set up);
-    cannot tell (no descriptors, or no PG_reserved known and nothing found in use).
+    cannot tell (nothing found in use, and not every descriptor could be read, or no PG_reserved is
+    known).
     It can mislead: a machine whose firmware reserves all of the range looks like one with the fix.
     Next: compare before and after a kernel upgrade.\
     """;
@@ -115,7 +116,7 @@ final class LowMemoryReservedCheck implements Check {
     String answer;
     if (inUse > 0) {
       answer = crashKernel.orElse(true) ? "not in force" : "not needed (no crash kernel)";
-    } else if (known == 0 || !memMap.knowsReserved() || reserved == 0) {
+    } else if (known < LowMemory.RESERVED_END_PFN || !memMap.knowsReserved() || reserved == 0) {
       answer = "cannot tell";
     } else {
       answer = "in force";

@@ -99,7 +99,10 @@ final class MemoryEncryptionCheck implements Check {
       answer =
           encryption
               .filter(known -> known.state() == MemoryEncryption.State.SME)
-              .map(_ -> "no; the kernel encrypts its memory and the dump was decrypted")
+              .map(
+                  _ ->
+                      "no; the kernel encrypts its memory, and what was sampled of the dump is in"
+                          + " the clear")
               .orElse("no");
     } else {
       answer = "cannot tell";

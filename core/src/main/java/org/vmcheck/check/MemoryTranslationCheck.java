@@ -62,7 +62,7 @@ final class MemoryTranslationCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     return new Comparison(subjects.kernel().orElseThrow()).run();
   }
 
@@ -86,7 +86,7 @@ final class MemoryTranslationCheck implements Check {
       this.map = memory.map();
     }
 
-    CheckOutcome.Ran run() {
+    CheckOutcome run() {
       List<Long> image = new ArrayList<>();
       kernel.vmcoreinfo().symbol("_stext").ifPresent(image::add);
       kernel.vmcoreinfo().symbol("init_uts_ns").ifPresent(image::add);
@@ -182,7 +182,7 @@ final class MemoryTranslationCheck implements Check {
       };
     }
 
-    private CheckOutcome.Ran outcome(boolean isWrong, long compared, long probes) {
+    private CheckOutcome outcome(boolean isWrong, long compared, long probes) {
       List<String> gaps = new ArrayList<>();
       List<Note> notes = new ArrayList<>();
       if (compared * 2 < probes) {
@@ -209,6 +209,10 @@ final class MemoryTranslationCheck implements Check {
       facts.put("not mapped", Long.toString(unmapped));
       facts.put("page table not in the dump", Long.toString(tableMissing));
       facts.put("different", Integer.toString(wrong.size()));
+      if (compared == 0 && !isWrong) {
+        return new CheckOutcome.NothingToLookAt(
+            id(), answer(compared, probes), facts, notes, new Coverage(Map.of(), Map.of(), gaps));
+      }
       return new CheckOutcome.Ran(
           id(),
           isWrong ? "translation is wrong" : answer(compared, probes),

@@ -94,6 +94,15 @@ public sealed interface CheckOutcome {
     return this instanceof Ran ran ? ran.findings() : List.of();
   }
 
+  /// The notes, of a check that ran, whether or not it had something to look at; else none.
+  default List<Note> notesIfRan() {
+    return switch (this) {
+      case Ran ran -> ran.notes();
+      case NothingToLookAt nothing -> nothing.notes();
+      case Skipped _, Failed _ -> List.of();
+    };
+  }
+
   /// What the check looked at, if it ran; else nothing.
   default Coverage coverageIfRan() {
     return switch (this) {

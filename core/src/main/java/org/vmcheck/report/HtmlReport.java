@@ -240,7 +240,9 @@ public final class HtmlReport {
             + (kernel.slabVariant().isEmpty() ? "" : ", " + kernel.slabVariant())
             + (kernel.decoder().isEmpty() ? "" : ", free pointers " + kernel.decoder()));
     HtmlPage.row(
-        page, "panic", kernel.panic().message().isEmpty() ? "none" : kernel.panic().message());
+        page,
+        "panic",
+        kernel.panic().message().isEmpty() ? "no message found" : kernel.panic().message());
     if (kernel.panic().crashTime() > 0) {
       HtmlPage.row(page, "time", Instant.ofEpochSecond(kernel.panic().crashTime()).toString());
     }

@@ -8,6 +8,9 @@ import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Dumps;
+import org.vmcheck.elf.ElfNote;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -19,12 +22,17 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KernelFinder;
+import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.testing.DumpCopy;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.Packer;
 import org.vmcheck.testing.SlabImage;
+import org.vmcheck.testing.TestData;
 
 /// Registers, stacks and the oops matched with a broken freelist.
 class PanicRelationTest {
@@ -143,14 +151,95 @@ class PanicRelationTest {
 
     assertThat(relation(Map.of(), Map.of(RDI, cache))).contains("only this says so", "kmem_cache");
     breakAList();
-    assertThat(relation(Map.of(RDI, cache, RBX, slab.base()), Map.of()))
-        .startsWith("no sign that the panic is related");
+    assertThat(relation(Map.of(RDI, cache, RBX, slab.base()), Map.of(RSP, stack())))
+        .startsWith("no sign that the panic is related: ");
   }
 
   @Test
   void nothingIsNoSign() throws Exception {
-    assertThat(relation(Map.of(RDI, 5L), Map.of(RDI, image.cache("bystander").address())))
-        .startsWith("no sign that the panic is related");
+    long other = image.cache("bystander").address();
+
+    assertThat(relation(Map.of(RDI, 5L, RSP, stack() + 4096), Map.of(RDI, other, RSP, stack())))
+        .isEqualTo(
+            "no sign that the panic is related: no register and no stack word holds the bad word or"
+                + " points to the object, its slab or its cache");
+  }
+
+  /// Four pages that hold nothing, and are in the dump.
+  private long stack() {
+    long stack = image.directMap(0x700L << 12);
+    for (long pfn = 0x700; pfn < 0x704; pfn++) {
+      image.memory().store(pfn, new byte[4096]);
+    }
+    return stack;
+  }
+
+  @Test
+  void noWordOfAStackThatIsNotInTheDumpIsSaidToHoldNothing() throws Exception {
+    long stack = stack();
+    for (long pfn = 0x700; pfn < 0x704; pfn++) {
+      image.exclude(pfn);
+    }
+
+    assertThat(relation(Map.of(), Map.of(RDI, image.cache("bystander").address(), RSP, stack)))
+        .isEqualTo(
+            "whether the panic is related is not known: no register holds the bad word or points to"
+                + " the object, its slab or its cache, and no stack was read (the stack of cpu 1,"
+                + " which panicked, for its page is excluded)");
+  }
+
+  @Test
+  void partOfAStackThatIsNotInTheDumpIsNamed() throws Exception {
+    long stack = stack();
+    image.exclude(0x702);
+
+    assertThat(relation(Map.of(RSP, stack), Map.of(RSP, 8L)))
+        .isEqualTo(
+            "no sign that the panic is related in what was read: no register and no word of 1 stack"
+                + " holds the bad word or points to the object, its slab or its cache; not read:"
+                + " the stack of cpu 1, which panicked, for rsp is 0x8; a part of the stack of cpu"
+                + " 0 for its page is excluded");
+  }
+
+  /// What is behind a page that is missing is read all the same.
+  @Test
+  void wordBehindAMissingPageIsFound() throws Exception {
+    long stack = stack();
+    image.corruptWord(stack + 3 * 4096 + 0x10, slab.slot(holder));
+    image.exclude(0x701);
+
+    assertThat(relation(Map.of(), Map.of(RSP, stack)))
+        .isEqualTo(
+            "the panic is related: the stack word at rsp+0x3010 of cpu 1, which panicked, holds the"
+                + " address of the bad word");
+  }
+
+  /// A real dump without the stacks that its registers point into.
+  @Test
+  void stacksLeftOutOfARealDumpAreNotSaidToHoldNothing() throws Exception {
+    DumpCopy copy = DumpCopy.of(TestData.named("use-after-free").dump());
+    try (Dump dump = Dumps.open(TestData.named("use-after-free").dump())) {
+      Kernel kernel = ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
+      for (ElfNote note : copy.notes()) {
+        long stack = note.desc().u64(112 + 8L * RSP) & -(16 << 10);
+        for (int i = 0; i < 4 && note.type() == ElfNote.NT_PRSTATUS && stack < 0; i++) {
+          copy.pages().remove(kernel.memory().physicalAddress(stack + i * 4096L) >>> 12);
+        }
+      }
+    }
+    try (Analyzer analyzer = Analyzer.open(copy.write(dir, Packer.ZLIB), AnalysisOptions.DEFAULT)) {
+      DumpReport report = analyzer.check("test");
+
+      assertThat(report.verdict().kind()).isEqualTo("kernel-damaged");
+      assertThat(
+              sentence(
+                  report.findings().stream()
+                      .filter(finding -> finding.cause() == Cause.USE_AFTER_FREE_WRITE)
+                      .findFirst()
+                      .orElseThrow()))
+          .startsWith("whether the panic is related is not known: no register holds ")
+          .contains("no stack was read", "excluded");
+    }
   }
 
   @Test
@@ -235,7 +324,9 @@ class PanicRelationTest {
     assertThat(
             oops(
                 "Oops: 0002 [#1] SMP", "RIP: 0010:ext4_mkdir+0x4f/0x2d0", "RAX: 0000008000000000 "))
-        .startsWith("no sign that the panic is related");
+        .isEqualTo(
+            "whether the panic is related is not known: no register holds the bad word or points to"
+                + " the object, its slab or its cache, and no stack was read");
   }
 
   @Test

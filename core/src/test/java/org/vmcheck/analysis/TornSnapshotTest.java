@@ -85,6 +85,11 @@ class TornSnapshotTest {
         ran("slab.counts", List.of(finding("slab.counts", Cause.COUNTER_MISMATCH, "c0", 9_000))));
   }
 
+  private static List<CheckOutcome> gather(
+      List<CheckOutcome> outcomes, KernelFacts kernel, TornSnapshot.Pages pages) {
+    return TornSnapshot.gather(outcomes, kernel, pages, "no line of its log says so");
+  }
+
   private static List<Cause> causes(List<CheckOutcome> outcomes) {
     return outcomes.stream()
         .flatMap(outcome -> outcome.findingsIfRan().stream())
@@ -95,7 +100,7 @@ class TornSnapshotTest {
 
   @Test
   void manyCachesFarApartAreTorn() {
-    assertThat(causes(TornSnapshot.gather(broken(8, 2), RUNNING, ORDINARY)))
+    assertThat(causes(gather(broken(8, 2), RUNNING, ORDINARY)))
         .containsExactly(Cause.TORN_SNAPSHOT);
   }
 
@@ -103,14 +108,14 @@ class TornSnapshotTest {
   void fewerAreNot() {
     List<CheckOutcome> outcomes = broken(7, 2);
 
-    assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+    assertThat(gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
   }
 
   @Test
   void pointersAloneAreNot() {
     List<CheckOutcome> outcomes = broken(20, 2).subList(0, 1);
 
-    assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+    assertThat(gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
   }
 
   @Test
@@ -118,7 +123,7 @@ class TornSnapshotTest {
     for (int distance : new int[] {0, 1}) {
       List<CheckOutcome> outcomes = broken(64, distance);
 
-      assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+      assertThat(gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
     }
   }
 
@@ -126,8 +131,7 @@ class TornSnapshotTest {
   void whatLiesInOneBlockOfPagesIsOneFault() {
     List<CheckOutcome> outcomes = broken(16, 2);
 
-    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn & ~63, -1)))
-        .isSameAs(outcomes);
+    assertThat(gather(outcomes, RUNNING, pages(pfn -> pfn & ~63, -1))).isSameAs(outcomes);
   }
 
   @Test
@@ -139,7 +143,7 @@ class TornSnapshotTest {
     }
     List<CheckOutcome> outcomes = List.of(ran("slab.lists", lists));
 
-    assertThat(TornSnapshot.gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+    assertThat(gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
   }
 
   @Test
@@ -147,7 +151,7 @@ class TornSnapshotTest {
     List<CheckOutcome> outcomes = broken(20, 2);
     for (KernelFacts kernel :
         List.of(kernel("Kernel panic", -1, 0), kernel("", 0, 0), kernel("", -1, 1))) {
-      assertThat(TornSnapshot.gather(outcomes, kernel, ORDINARY)).isSameAs(outcomes);
+      assertThat(gather(outcomes, kernel, ORDINARY)).isSameAs(outcomes);
     }
   }
 
@@ -179,8 +183,7 @@ class TornSnapshotTest {
     lists.add(headOneBitOff());
     List<CheckOutcome> outcomes = List.of(ran("slab.freelist", lists), broken(1, 0).get(1));
 
-    List<Finding> left =
-        TornSnapshot.gather(outcomes, RUNNING, ORDINARY).getFirst().findingsIfRan();
+    List<Finding> left = gather(outcomes, RUNNING, ORDINARY).getFirst().findingsIfRan();
 
     assertThat(left).hasSize(3).startsWith(flip, member);
     assertThat(left.getLast().cause()).isEqualTo(Cause.TORN_SNAPSHOT);
@@ -191,8 +194,8 @@ class TornSnapshotTest {
     List<CheckOutcome> outcomes = broken(20, 2);
 
     // The counter's page of zeros is the allocator's own: then pointers alone are left.
-    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn, 0))).isSameAs(outcomes);
-    assertThat(TornSnapshot.gather(outcomes, RUNNING, pages(pfn -> pfn, 0x41))).isSameAs(outcomes);
+    assertThat(gather(outcomes, RUNNING, pages(pfn -> pfn, 0))).isSameAs(outcomes);
+    assertThat(gather(outcomes, RUNNING, pages(pfn -> pfn, 0x41))).isSameAs(outcomes);
   }
 
   private static FakeKernel withCaches() {

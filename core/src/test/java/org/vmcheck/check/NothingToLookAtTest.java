@@ -116,11 +116,15 @@ class NothingToLookAtTest {
 
   @Test
   void lowDescriptorsThatCannotBeReadSayNothingOfTheFix() {
-    FakeKernel kernel = FakeKernel.of(Layout.V6_1).seed(2).lowMemoryReserved(true);
+    FakeKernel kernel =
+        FakeKernel.of(Layout.V6_1).seed(2).commandLine("crashkernel=256M").lowMemoryReserved(true);
 
     assertThat(why(run("lowmem.reserved", withoutDescriptors(kernel.build()))))
         .isEqualTo("no page descriptor of the low 1 MiB can be read");
-    ran(run("lowmem.reserved", kernel.build()));
+    assertThat(ran(run("lowmem.reserved", kernel.build())).answer()).isEqualTo("in force");
+    FakeImage part = kernel.build();
+    part.exclude(part.physical(part.descriptor(0x80)) >>> 12);
+    assertThat(ran(run("lowmem.reserved", part)).answer()).isEqualTo("cannot tell");
   }
 
   @Test

@@ -6,18 +6,23 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.NavigableMap;
 import java.util.TreeMap;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.elf.ElfNote;
+import org.vmcheck.io.ByteView;
 
 /// A copy of a real dump with some of its memory changed, written by a writer of our own.
 public final class DumpCopy {
   private final TreeMap<Long, byte[]> pages = new TreeMap<>();
   private String vmcoreinfo;
   private final int dumpLevel;
+  private final List<ElfNote> notes = new ArrayList<>();
 
   private DumpCopy(String vmcoreinfo, int dumpLevel) {
     this.vmcoreinfo = vmcoreinfo;
@@ -28,6 +33,12 @@ public final class DumpCopy {
     try (Dump dump = Dumps.open(path)) {
       DumpCopy copy =
           new DumpCopy(dump.vmcoreinfo().orElseThrow().text(), dump.container().dumpLevel());
+      for (ElfNote note : dump.notes()) {
+        if (!note.name().equals("VMCOREINFO")) {
+          copy.notes.add(
+              new ElfNote(note.name(), note.type(), ByteView.of(note.name(), bytes(note))));
+        }
+      }
       for (long pfn = dump.memory().nextStored(0);
           pfn >= 0;
           pfn = dump.memory().nextStored(pfn + 1)) {
@@ -66,6 +77,15 @@ public final class DumpCopy {
     return ByteBuffer.wrap(pages.get(physical >>> 12)).order(ByteOrder.LITTLE_ENDIAN);
   }
 
+  private static byte[] bytes(ElfNote note) {
+    return note.desc().segment().toArray(ValueLayout.JAVA_BYTE);
+  }
+
+  /// The register notes of the CPUs.
+  public List<ElfNote> notes() {
+    return notes;
+  }
+
   /// Writes the copy as a kdump-compressed dump.
   public Path write(Path directory, Packer packer) throws IOException {
     KdumpWriter writer =
@@ -74,6 +94,7 @@ public final class DumpCopy {
             .dumpLevel(dumpLevel)
             .physBase(Vmcoreinfo.parse(vmcoreinfo).number("phys_base").orElse(0))
             .vmcoreinfo(vmcoreinfo);
+    notes.forEach(note -> writer.note(note.name(), note.type(), bytes(note)));
     long next = 0;
     for (var page : pages.entrySet()) {
       if (page.getKey() > next) {
