@@ -12,6 +12,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Fate;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Verdict;
 
 /// The only place that judges: from the outcomes of all checks to one of four answers.
@@ -75,7 +76,8 @@ public final class VerdictRule {
               + (artefacts.isEmpty()
                   ? ""
                   : "; beside it, and not the kernel's fault, the dump: " + summary(artefacts))
-              + sample(outcomes),
+              + sample(outcomes)
+              + leads(outcomes),
           reasons,
           coverage);
     }
@@ -96,7 +98,7 @@ public final class VerdictRule {
                   isAcquitted ? ", not the kernel" : "",
                   summary(artefacts),
                   examined.words(),
-                  sample(outcomes)),
+                  sample(outcomes) + leads(outcomes)),
           reasons,
           coverage);
     }
@@ -104,7 +106,7 @@ public final class VerdictRule {
       return new Verdict.Undetermined(
           doubts.isEmpty()
               ? "nothing was looked at"
-              : "not enough to say: " + doubts.getFirst() + sample(outcomes),
+              : "not enough to say: " + doubts.getFirst() + sample(outcomes) + leads(outcomes),
           doubts,
           coverage);
     }
@@ -112,7 +114,8 @@ public final class VerdictRule {
         (partial
                 ? "the checks that were asked for found no damage"
                 : "no damage found; what is not in the dump was left out by design")
-            + sample(outcomes),
+            + sample(outcomes)
+            + leads(outcomes),
         List.of(),
         coverage);
   }
@@ -121,6 +124,19 @@ public final class VerdictRule {
   /// and every kernel page tables and slabs.
   private static boolean mayHaveNothing(String check) {
     return !check.startsWith("container.") && !ALWAYS_THERE.contains(check);
+  }
+
+  /// What of the machine must be known first, whatever the verdict.
+  private static String leads(List<CheckOutcome> outcomes) {
+    StringBuilder leads = new StringBuilder();
+    for (CheckOutcome outcome : outcomes) {
+      if (outcome instanceof CheckOutcome.Ran ran) {
+        ran.notes().stream()
+            .filter(Note::lead)
+            .forEach(note -> leads.append("; ").append(note.text()));
+      }
+    }
+    return leads.toString();
   }
 
   /// How many pages a sample had, where not all were decoded; else empty.

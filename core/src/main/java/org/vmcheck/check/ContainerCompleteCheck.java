@@ -49,6 +49,9 @@ final class ContainerCompleteCheck implements Check {
     page descriptors) with the dump level: no level leaves out slab pages, so a slab page that was
     left out means a dumper that misread the kernel's page types.
 
+    Pages that the hardware gave up (PG_hwpoison) are left out of every dump; the note on them names
+    whose they were, and is in the headline, for a memory error is where to look first.
+
     It can mislead: an ELF dump leaves out pages of zeros, slab pages of zeros among them; they are
     not held against it.
     Next: compare the size with the source; look for vmcore-incomplete and for a full disk; compare
@@ -98,6 +101,7 @@ final class ContainerCompleteCheck implements Check {
         taken -> {
           facts.put("observed dump level", observedLevel(taken, audit));
           excludedSlabs(taken, byBitmap).ifPresent(findings::add);
+          HardwarePages.note(subjects.kernel().orElseThrow(), taken).ifPresent(notes::add);
           if (!byBitmap && taken.excludedSlabsInAll() > 0) {
             facts.put("slab pages left out", Long.toString(taken.excludedSlabsInAll()));
           }

@@ -197,7 +197,9 @@ final class Redaction {
   }
 
   private List<Note> notes(String check, List<Note> notes) {
-    return notes.stream().map(note -> new Note(note.topic(), note(check, note))).toList();
+    return notes.stream()
+        .map(note -> new Note(note.topic(), note(check, note), note.lead()))
+        .toList();
   }
 
   /// The witness's notes are lines of the log behind their topic, but for the one about the log.

@@ -3,4 +3,15 @@ package org.vmcheck.finding;
 /// Something worth knowing that is no finding.
 ///
 /// @param topic what it is about, one or two words
-public record Note(String topic, String text) {}
+/// @param lead whether whoever looks for the cause of the crash must know it first: the headline
+///   says it too
+public record Note(String topic, String text, boolean lead) {
+  public Note(String topic, String text) {
+    this(topic, text, false);
+  }
+
+  /// A note of the first rank.
+  public static Note lead(String topic, String text) {
+    return new Note(topic, text, true);
+  }
+}

@@ -154,7 +154,9 @@ public final class ReportReader {
   private static List<Note> notes(JsonObject json) throws MalformedFileException {
     List<Note> notes = new ArrayList<>();
     for (JsonObject note : json.objects("notes")) {
-      notes.add(new Note(note.string("topic"), note.string("text")));
+      notes.add(
+          new Note(
+              note.string("topic"), note.string("text"), note.has("lead") && note.flag("lead")));
     }
     return notes;
   }

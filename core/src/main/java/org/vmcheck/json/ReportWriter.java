@@ -192,6 +192,9 @@ public final class ReportWriter {
       json.writeStartObject();
       text("topic", note.topic());
       text("text", note.text());
+      if (note.lead()) {
+        json.writeBooleanProperty("lead", true);
+      }
       json.writeEndObject();
     }
     json.writeEndArray();

@@ -371,9 +371,7 @@ public final class MemMap {
   /// Whether the hardware gave the page up (PG_hwpoison).
   boolean isHwPoison(long pfn) {
     byte[] bytes = descriptorBytes(pfn);
-    return bytes != null
-        && shape.hwPoisonBit() >= 0
-        && (flags(bytes, 0) >>> shape.hwPoisonBit() & 1) != 0;
+    return bytes != null && isHwPoison(bytes, 0);
   }
 
   /// The descriptor's bytes, or null.
@@ -416,11 +414,21 @@ public final class MemMap {
   /// @param bytes hold the descriptor
   /// @param at its offset in them
   PageState.Kind kind(byte[] bytes, int at) {
+    return isHwPoison(bytes, at) ? PageState.Kind.HWPOISON : use(bytes, at);
+  }
+
+  /// Whether the hardware gave up the page of a descriptor (PG_hwpoison), tail or not.
+  boolean isHwPoison(byte[] bytes, int at) {
+    long flags = flags(bytes, at);
+    // A descriptor that was never set up may be all ones (PAGE_POISON_PATTERN).
+    return shape.hwPoisonBit() >= 0 && flags != -1 && (flags >>> shape.hwPoisonBit() & 1) != 0;
+  }
+
+  /// What a page is used for, whether the hardware gave it up or not: memory_failure leaves a slab
+  /// to its cache.
+  PageState.Kind use(byte[] bytes, int at) {
     long flags = flags(bytes, at);
     int type = type(bytes, at);
-    if (shape.hwPoisonBit() >= 0 && (flags >>> shape.hwPoisonBit() & 1) != 0) {
-      return PageState.Kind.HWPOISON;
-    }
     if (shape.slab().matches(flags, type)) {
       return PageState.Kind.SLAB;
     }

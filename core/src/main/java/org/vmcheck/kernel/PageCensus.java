@@ -1,6 +1,8 @@
 package org.vmcheck.kernel;
 
+import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -17,12 +19,15 @@ import org.vmcheck.dump.PhysicalMemory;
 /// @param sampled whether others were not
 /// @param excludedSlabPages slab pages that were left out, by name of their cache
 /// @param firstExcludedSlab the first frame of these, or -1
+/// @param givenUp the first of the frames that the hardware gave up (PG_hwpoison); they count as
+///   [PageState.Kind#HWPOISON], whatever they are used for
 public record PageCensus(
     Map<PageState.Kind, Count> kinds,
     long frames,
     boolean sampled,
     SortedMap<String, Long> excludedSlabPages,
-    long firstExcludedSlab) {
+    long firstExcludedSlab,
+    List<GivenUp> givenUp) {
   /// Descriptors of 64 MiB of pages are streamed at a time.
   private static final long RUN = 16384;
 
@@ -32,10 +37,20 @@ public record PageCensus(
   /// No block of free pages is larger (`MAX_PAGE_ORDER` of any configuration).
   private static final int MAX_ORDER = 18;
 
+  /// More than anyone reads; the kinds have the number of all.
+  private static final int MAX_GIVEN_UP = 64;
+
   public PageCensus {
+    givenUp = List.copyOf(givenUp);
     kinds = kinds.isEmpty() ? Map.of() : new EnumMap<>(kinds);
     excludedSlabPages = new TreeMap<>(excludedSlabPages);
   }
+
+  /// A frame that the hardware gave up.
+  ///
+  /// @param use what it was used for
+  /// @param cache name of the cache whose slab it is; empty if of none
+  public record GivenUp(long pfn, PageState.Kind use, String cache) {}
 
   /// Frames of one kind.
   public record Count(long stored, long excluded, long notInDump) {}
@@ -62,7 +77,12 @@ public record PageCensus(
       over = isOver.getAsBoolean();
     }
     return new PageCensus(
-        taker.kinds(), taker.frames, over || step > RUN, taker.excludedSlabs, taker.firstSlab);
+        taker.kinds(),
+        taker.frames,
+        over || step > RUN,
+        taker.excludedSlabs,
+        taker.firstSlab,
+        taker.givenUp);
   }
 
   private static final class Taker implements MemMap.Visitor {
@@ -79,6 +99,7 @@ public record PageCensus(
 
     private final SortedMap<String, Long> excludedSlabs = new TreeMap<>();
     private long firstSlab = -1;
+    private final List<GivenUp> givenUp = new ArrayList<>();
     private long frames;
 
     /// Frames below this belong to the block of the last head.
@@ -106,8 +127,12 @@ public record PageCensus(
       }
       boolean isStored = nextStored == pfn;
       boolean isExcluded = !isStored && memory.read(pfn) instanceof PageRead.Excluded;
-      tally(blockKind)[isStored ? 0 : isExcluded ? 1 : 2]++;
-      if (isExcluded && blockKind == PageState.Kind.SLAB) {
+      boolean isGivenUp = memMap.isHwPoison(bytes, at);
+      if (isGivenUp && givenUp.size() < MAX_GIVEN_UP) {
+        givenUp.add(new GivenUp(pfn, blockKind, blockCache));
+      }
+      tally(isGivenUp ? PageState.Kind.HWPOISON : blockKind)[isStored ? 0 : isExcluded ? 1 : 2]++;
+      if (isExcluded && !isGivenUp && blockKind == PageState.Kind.SLAB) {
         firstSlab = firstSlab < 0 ? pfn : firstSlab;
         if (excludedSlabs.size() < 4096 || excludedSlabs.containsKey(blockCache)) {
           excludedSlabs.merge(blockCache, 1L, Long::sum);
@@ -116,7 +141,7 @@ public record PageCensus(
     }
 
     private void head(long pfn, byte[] bytes, int at) {
-      blockKind = memMap.kind(bytes, at);
+      blockKind = memMap.use(bytes, at);
       blockEnd = pfn + 1;
       blockCache = "";
       if (blockKind == PageState.Kind.BUDDY && memMap.shape().privateAt() >= 0) {
@@ -126,14 +151,12 @@ public record PageCensus(
         }
       }
       if (blockKind == PageState.Kind.SLAB) {
-        blockCache =
-            kernel
-                .slabCaches()
-                .layout()
-                .map(layout -> MemMap.word(bytes, at + layout.slabCacheAt()))
-                .map(address -> kernel.slabCaches().byAddress().get(address))
-                .map(SlabCache::name)
-                .orElse("");
+        int cacheAt = kernel.slabCaches().slabCacheAt();
+        SlabCache cache =
+            cacheAt < 0
+                ? null
+                : kernel.slabCaches().byAddress().get(MemMap.word(bytes, at + cacheAt));
+        blockCache = cache == null ? "" : cache.name();
       }
     }
 
