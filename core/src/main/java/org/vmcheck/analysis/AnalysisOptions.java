@@ -85,14 +85,24 @@ public record AnalysisOptions(
 
   /// @param directory where unpacked bytes are kept while a dump is open; empty for the system's
   /// @param limit most bytes that one dump may unpack to
+  /// @param inTree whether dumps are of a tree that is scanned, where links are not followed
   /// @param progress told now and then how far the unpacking is
-  public record Spool(Optional<Path> directory, long limit, Progress progress) {
+  public record Spool(Optional<Path> directory, long limit, boolean inTree, Progress progress) {
     public static final Spool DEFAULT =
         new Spool(Optional.empty(), 64L << 30, (what, done, total) -> {});
 
+    /// Of dumps that a user names.
+    public Spool(Optional<Path> directory, long limit, Progress progress) {
+      this(directory, limit, false, progress);
+    }
+
     OpenOptions openOptions() {
       return new OpenOptions(
-          directory.orElse(OpenOptions.DEFAULT.spoolDirectory()), limit, progress::at);
+          directory.orElse(OpenOptions.DEFAULT.spoolDirectory()),
+          limit,
+          inTree,
+          progress::at,
+          false);
     }
   }
 
@@ -112,8 +122,8 @@ public record AnalysisOptions(
     return spool.openOptions().withRaw(reading.raw());
   }
 
-  /// For the analyses of many dumps: what was read of a kernel's tables serves for the next dump
-  /// that has the same.
+  /// For the analyses of the dumps of a tree: what was read of a kernel's tables serves for the
+  /// next dump that has the same, and links are not followed.
   public AnalysisOptions forManyDumps() {
     return new AnalysisOptions(
         only,
@@ -121,7 +131,7 @@ public record AnalysisOptions(
         deadline,
         threads,
         new Debug(debug.vmlinux, debug.directories, debug.force, new KnownTables(2)),
-        spool,
+        new Spool(spool.directory, spool.limit, true, spool.progress),
         reading);
   }
 }

@@ -32,6 +32,7 @@ import org.sqlite.SQLiteConfig;
 import org.sqlite.SQLiteErrorCode;
 import org.sqlite.SQLiteException;
 import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.Printable;
@@ -51,7 +52,10 @@ public final class Catalogue implements AutoCloseable {
   /// A larger file is not looked through on opening: damage in it is met on use.
   private static final long LOOK_THROUGH_BYTES = 32L << 20;
 
-  private static final int MAX_REPORT_BYTES = 256 << 20;
+  private static final int MAX_REPORT_BYTES = 64 << 20;
+
+  /// Of one value in a row, which SQLite would else make as large as a gigabyte.
+  private static final int MAX_VALUE_BYTES = 32 << 20;
 
   /// The schema, step by step: a file of version n has had the first n. Steps are never changed.
   private static final List<List<String>> STEPS =
@@ -178,6 +182,7 @@ public final class Catalogue implements AutoCloseable {
     config.setBusyTimeout(BUSY_MILLIS);
     config.setReadOnly(readOnly);
     config.enforceForeignKeys(true);
+    config.setPragma(SQLiteConfig.Pragma.LIMIT_LENGTH, Integer.toString(MAX_VALUE_BYTES));
     Connection connection = null;
     try {
       connection =
@@ -210,12 +215,23 @@ public final class Catalogue implements AutoCloseable {
     if (!fresh && number("PRAGMA application_id") != APPLICATION_ID) {
       throw refusal(file, "is a database of another program; it is left as it is", null);
     }
+    if (version < 0 || (!fresh && version == 0)) {
+      throw foreign("schema " + version);
+    }
     if (version > VERSION) {
       throw refusal(
           file,
           "was written by a newer vmcheck (schema %d; this one knows %d)"
               .formatted(version, VERSION),
           null);
+    }
+    if (!fresh) {
+      run("PRAGMA trusted_schema = OFF");
+      List<String> made = STEPS.subList(0, version).stream().flatMap(List::stream).toList();
+      Optional<String> foreign = CatalogueSchema.foreign(connection, made);
+      if (foreign.isPresent()) {
+        throw foreign(foreign.get());
+      }
     }
     if (!fresh && Files.size(file) <= LOOK_THROUGH_BYTES) {
       String found = text("PRAGMA quick_check(1)");
@@ -289,6 +305,12 @@ public final class Catalogue implements AutoCloseable {
     }
   }
 
+  private MalformedFileException foreign(String what) {
+    return new MalformedFileException(
+        "catalogue %s: is none of vmcheck's (it has %s); it is left as it is"
+            .formatted(file, what));
+  }
+
   private static CatalogueException refusal(Path file, String what, Throwable cause) {
     return new CatalogueException("catalogue " + file + ": " + what, cause);
   }
@@ -307,6 +329,8 @@ public final class Catalogue implements AutoCloseable {
           case 13 -> "no space left on its disk";
           case 14 -> "cannot be opened";
           case 10 -> "I/O error";
+          case 18 ->
+              "has a value of more than %d bytes; it is left as it is".formatted(MAX_VALUE_BYTES);
           default -> String.valueOf(failure.getMessage());
         };
     return refusal(file, what, failure);
@@ -484,16 +508,17 @@ public final class Catalogue implements AutoCloseable {
             statement.executeQuery(
                 "SELECT location, identity, tool, verdict, problem_kind, state, vanished"
                     + " FROM incident")) {
+      CatalogueRow known = new CatalogueRow(file.toString(), row);
       while (row.next()) {
         consumer.accept(
             new Known(
-                new Location(row.getString(1)),
-                row.getString(2),
-                row.getString(3),
-                row.getString(4),
-                problem(row.getString(5)),
-                Entry.State.of(row.getString(6)).isWithoutDump(),
-                row.getInt(7) != 0));
+                new Location(known.text("location")),
+                known.text("identity"),
+                known.text("tool"),
+                known.text("verdict"),
+                problem(known.text("problem_kind")),
+                Entry.State.of(known.text("state")).isWithoutDump(),
+                known.number("vanished", 0, 1) != 0));
       }
     } catch (SQLException failure) {
       throw refusal(file, failure);
@@ -553,8 +578,9 @@ public final class Catalogue implements AutoCloseable {
         query.setObject(i + 1, values.get(i));
       }
       try (ResultSet row = query.executeQuery()) {
+        CatalogueRow columns = new CatalogueRow(file.toString(), row);
         while (row.next()) {
-          entries.add(entry(row));
+          entries.add(entry(columns));
         }
       }
     } catch (SQLException failure) {
@@ -563,44 +589,48 @@ public final class Catalogue implements AutoCloseable {
     return entries;
   }
 
-  private static Entry entry(ResultSet row) throws SQLException {
+  private static Entry entry(CatalogueRow row) throws SQLException, MalformedFileException {
     List<Note> remarks = new ArrayList<>();
-    for (String line : lines(row.getString("remarks"))) {
+    for (String line : lines(row.text("remarks"))) {
       int tab = line.indexOf('\t');
       remarks.add(new Note(line.substring(0, Math.max(0, tab)), line.substring(tab + 1)));
     }
-    String causes = row.getString(31);
-    String duplicateOf = row.getString(32);
+    String causes = row.textOrNone(31);
     return new Entry(
-        new Location(row.getString("location")),
-        row.getString("path"),
-        Entry.State.of(row.getString("state")),
-        row.getString("host"),
-        row.getString("named_time"),
-        row.getLong("bytes"),
-        row.getString("identity"),
-        row.getString("head_hash"),
-        row.getString("tail_hash"),
-        lines(row.getString("files")),
-        row.getString("tool"),
-        row.getLong("judged_at"),
-        row.getDouble("seconds"),
-        row.getString("verdict"),
-        row.getString("summary"),
-        problem(row.getString("problem_kind")),
-        row.getString("problem"),
-        row.getString("format"),
-        row.getString("release"),
-        row.getString("machine"),
-        row.getString("nodename"),
-        row.getLong("crash_time"),
-        row.getString("panic"),
-        new Signature(row.getString("panic_signature"), row.getString("panic_text")),
-        new Signature(row.getString("damage_signature"), row.getString("damage_text")),
-        causes == null ? List.of() : List.of(causes.split(" ")),
+        new Location(row.text("location")),
+        row.text("path"),
+        Entry.State.of(row.text("state")),
+        row.text("host"),
+        row.text("named_time"),
+        row.number("bytes", 0, Long.MAX_VALUE),
+        row.text("identity"),
+        row.text("head_hash"),
+        row.text("tail_hash"),
+        lines(row.text("files")),
+        row.text("tool"),
+        row.number("judged_at", 0, KernelFacts.PanicFacts.LAST_SECOND),
+        row.seconds("seconds"),
+        row.text("verdict"),
+        row.text("summary"),
+        problem(row.text("problem_kind")),
+        row.text("problem"),
+        row.text("format"),
+        row.text("release"),
+        row.text("machine"),
+        row.text("nodename"),
+        // What an older version took from a dump as it was.
+        time(row.number("crash_time", Long.MIN_VALUE, Long.MAX_VALUE)),
+        row.text("panic"),
+        new Signature(row.text("panic_signature"), row.text("panic_text")),
+        new Signature(row.text("damage_signature"), row.text("damage_text")),
+        causes.isEmpty() ? List.of() : List.of(causes.split(" ")),
         remarks,
-        row.getInt("vanished") != 0,
-        duplicateOf == null ? "" : duplicateOf);
+        row.number("vanished", 0, 1) != 0,
+        row.textOrNone(32));
+  }
+
+  private static long time(long seconds) {
+    return seconds < 0 || seconds > KernelFacts.PanicFacts.LAST_SECOND ? 0 : seconds;
   }
 
   private static List<String> lines(String text) {

@@ -12,7 +12,6 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayDeque;
@@ -30,6 +29,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.io.TreeFile;
 
 /// Finds the incidents in a tree: the conventions of `/var/crash`. What a file is, its first bytes
 /// decide; names only hint at host, time and what belongs together. Links are not followed.
@@ -266,7 +266,7 @@ public final class Incidents {
       }
       Map<Path, Candidate> byPath = new LinkedHashMap<>();
       alike.forEach(file -> byPath.put(file.path, file));
-      for (List<Path> parts : Dumps.group(List.copyOf(byPath.keySet()))) {
+      for (List<Path> parts : Dumps.groupInTree(List.copyOf(byPath.keySet()))) {
         groups.add(
             parts.stream().map(byPath::get).sorted(Comparator.comparing(Candidate::name)).toList());
       }
@@ -297,8 +297,7 @@ public final class Incidents {
       return Content.OTHER;
     }
     byte[] start;
-    try (InputStream in =
-        Files.newInputStream(file.path, StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS)) {
+    try (InputStream in = TreeFile.stream(file.path)) {
       start = in.readNBytes(SNIFF_BYTES);
     }
     String text = new String(start, StandardCharsets.ISO_8859_1);

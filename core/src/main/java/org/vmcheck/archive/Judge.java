@@ -6,7 +6,6 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.time.Clock;
 import java.util.ArrayList;
@@ -27,6 +26,7 @@ import org.vmcheck.io.Lines;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
+import org.vmcheck.io.TreeFile;
 import org.vmcheck.io.UnsupportedFormatException;
 
 /// Turns one incident into one entry of the catalogue. Nothing that a file holds makes it throw.
@@ -436,8 +436,7 @@ final class Judge {
     MessageDigest head = Location.digest();
     MessageDigest tail = Location.digest();
     for (Path part : parts) {
-      try (FileChannel channel =
-              FileChannel.open(part, StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS);
+      try (FileChannel channel = TreeFile.open(part);
           InputStream in = java.nio.channels.Channels.newInputStream(channel)) {
         head.update(in.readNBytes(HASHED_BYTES));
         channel.position(Math.max(0, channel.size() - HASHED_BYTES));

@@ -17,6 +17,8 @@ import java.util.Optional;
 import java.util.Set;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.api.lowlevel.Compose;
+import org.snakeyaml.engine.v2.api.lowlevel.Parse;
+import org.snakeyaml.engine.v2.events.Event;
 import org.snakeyaml.engine.v2.exceptions.Mark;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
@@ -39,6 +41,7 @@ public final class PolicyReader {
   public static final List<String> READY = List.of("kernel-upgrade");
 
   private static final int MAX_BYTES = 1 << 20;
+  private static final int MAX_DEPTH = 32;
 
   private final String file;
 
@@ -83,6 +86,7 @@ public final class PolicyReader {
               .setMaxAliasesForCollections(0)
               .setCodePointLimit(MAX_BYTES)
               .build();
+      reader.requireFlat(settings, text);
       Node root =
           new Compose(settings)
               .composeString(text)
@@ -95,6 +99,22 @@ public final class PolicyReader {
       throw new MalformedFileException(
           "[%s] not YAML: %s"
               .formatted(file, Printable.of(String.valueOf(broken.getMessage()), 200)));
+    }
+  }
+
+  /// Refuses what nests deeper than any policy: what builds the nodes calls itself for each level.
+  private void requireFlat(LoadSettings settings, String text) throws MalformedFileException {
+    int depth = 0;
+    for (Event event : new Parse(settings).parseString(text)) {
+      switch (event.getEventId()) {
+        case SequenceStart, MappingStart -> depth++;
+        case SequenceEnd, MappingEnd -> depth--;
+        default -> {}
+      }
+      if (depth > MAX_DEPTH) {
+        throw wrong(
+            event.getStartMark(), "expected at most " + MAX_DEPTH + " levels of nesting, got more");
+      }
     }
   }
 

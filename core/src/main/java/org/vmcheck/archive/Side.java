@@ -24,7 +24,8 @@ public record Side(String name, List<DumpReport> reports, List<String> leftOut) 
   /// The most reports that one side may hold in memory.
   private static final int MAX_REPORTS = 10_000;
 
-  private static final long MAX_BYTES = 256L << 20;
+  /// The text and what is made of it are in memory at once.
+  private static final long MAX_BYTES = Math.min(256L << 20, Runtime.getRuntime().maxMemory() / 6);
 
   public Side {
     reports = List.copyOf(reports);

@@ -2,11 +2,10 @@ package org.vmcheck.archive;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.time.DateTimeException;
 import java.time.Duration;
 import java.time.Instant;
@@ -22,6 +21,7 @@ import java.util.regex.Pattern;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.Lines;
 import org.vmcheck.io.Printable;
+import org.vmcheck.io.TreeFile;
 
 /// Compares what lies beside a dump, and its names, with what is in the dump: swapped and stale
 /// files are common in archives.
@@ -38,9 +38,9 @@ final class SideCarCheck {
   /// The lines of a side-car, cut ([Lines]); bytes above ASCII as they are.
   static List<String> lines(Path file) throws IOException {
     byte[] bytes;
-    try (InputStream in =
-        Files.newInputStream(file, StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS)) {
-      in.skipNBytes(Math.max(0, Files.size(file) - MAX_BYTES));
+    try (FileChannel channel = TreeFile.open(file);
+        InputStream in = Channels.newInputStream(channel)) {
+      channel.position(Math.max(0, channel.size() - MAX_BYTES));
       bytes = in.readNBytes(MAX_BYTES);
     }
     return Lines.of(new String(bytes, StandardCharsets.ISO_8859_1));
@@ -50,9 +50,7 @@ final class SideCarCheck {
   static String unread(Incident incident) {
     List<String> unread = new ArrayList<>();
     for (SideCar sideCar : incident.sideCars()) {
-      try (InputStream in =
-          Files.newInputStream(
-              sideCar.path(), StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS)) {
+      try (InputStream in = TreeFile.stream(sideCar.path())) {
         in.read();
       } catch (IOException failure) {
         unread.add(name(sideCar) + " cannot be read: " + Incidents.words(failure));

@@ -22,6 +22,8 @@ import org.vmcheck.codec.CorruptPageException;
 import org.vmcheck.codec.PageCodec;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.UnsupportedFormatException;
 
@@ -39,8 +41,9 @@ final class BootImage {
   /// LZ4 legacy frames and lzop hold blocks of at most this many bytes.
   private static final int MAX_BLOCK = 64 << 20;
 
-  /// Places at which a payload may start that are tried where no header tells.
-  private static final int MAX_TRIES = 4096;
+  /// Places at which a payload may start that are tried where no header tells: each may take a
+  /// dictionary of megabytes.
+  private static final int MAX_TRIES = 64;
 
   private static final byte[] ELF = {0x7f, 'E', 'L', 'F'};
 
@@ -78,6 +81,41 @@ final class BootImage {
       return true;
     }
 
+    /// Whether what follows the magic can be the start of a stream, as far as a look tells without
+    /// opening it: magics of three bytes stand in any large file.
+    boolean isLikelyAt(byte[] bytes, int at) {
+      if (!isAt(bytes, at) || bytes.length - at < 32) {
+        return false;
+      }
+      return switch (this) {
+        case GZIP -> (bytes[at + 3] & 0xe0) == 0;
+        case XZ -> bytes[at + 6] == 0 && (bytes[at + 7] & 0xf0) == 0;
+        case LZ4 -> {
+          long size = u32(bytes, at + 4);
+          yield size > 0 && size <= bytes.length - at - 8;
+        }
+        case BZIP2 ->
+            bytes[at + 3] >= '1' && bytes[at + 3] <= '9' && u32(bytes, at + 4) == 0x26_59_41_31L;
+        case LZMA -> {
+          long dictionary = u32(bytes, at + 1);
+          long high = u32(bytes, at + 9);
+          // A power of two, or one and a half; the size known or not; and the coder's first byte.
+          yield (Long.bitCount(dictionary) == 1 || Long.bitCount(dictionary) == 2)
+              && dictionary <= (long) XZ_MEMORY_KIB << 10
+              && (high == 0 || high == 0xffff_ffffL)
+              && bytes[at + 13] == 0;
+        }
+        case ZSTD, LZO, NONE -> true;
+      };
+    }
+
+    private static long u32(byte[] bytes, int at) {
+      return (bytes[at] & 0xff)
+          | (bytes[at + 1] & 0xff) << 8
+          | (bytes[at + 2] & 0xff) << 16
+          | (bytes[at + 3] & 0xffL) << 24;
+    }
+
     /// The unpacked bytes from `at` on, as they are asked for.
     InputStream open(byte[] bytes, int at, int byteCount) throws IOException {
       InputStream in = new ByteArrayInputStream(bytes, at, byteCount);
@@ -107,10 +145,10 @@ final class BootImage {
     }
     ByteView header = file.view("setup header", 0, 1024, false);
     boolean isBootable = header.u16(0x1fe) == 0xaa55 && header.string(0x202, 4).equals("HdrS");
-    if (file.size() > MAX_IMAGE) {
+    if (file.size() > Math.min(MAX_IMAGE, maxBytes() / 2)) {
       throw new UnsupportedFormatException(
-          "[%s] no ELF file, and with %d bytes larger than any bootable image"
-              .formatted(file.name(), file.size()));
+          "[%s] no ELF file, and with %d bytes too large for a bootable image: expected at most %d"
+              .formatted(file.name(), file.size(), Math.min(MAX_IMAGE, maxBytes() / 2)));
     }
     byte[] bytes = new byte[(int) file.size()];
     MemorySegment.copy(
@@ -138,9 +176,13 @@ final class BootImage {
         // The last four bytes of every payload are the size of what it holds.
         ByteView payload = ByteView.of("payload", bytes).slice("payload", at, byteCount);
         long size = packing == Packing.NONE ? byteCount : payload.u32(byteCount - 4);
-        if (size < 64 || size > MAX_UNPACKED || size / 2000 > byteCount) {
+        long most = Math.min(MAX_UNPACKED, maxBytes() - bytes.length);
+        if (size < 64 || size > most || size / 2000 > byteCount) {
           throw header.malformed(
-              "size of the " + packing + " payload", at + byteCount - 4, "64 to 1 GiB", "" + size);
+              "size of the " + packing + " payload",
+              at + byteCount - 4,
+              "64 to " + most,
+              "" + size);
         }
         int packed = packing == Packing.GZIP || packing == Packing.NONE ? 0 : 4;
         try (InputStream in = packing.open(bytes, (int) at, (int) byteCount - packed)) {
@@ -171,12 +213,17 @@ final class BootImage {
   private static ByteSource scan(ByteSource file, byte[] bytes) throws IOException {
     List<String> tried = new ArrayList<>();
     int tries = 0;
+    Cancellation cancellation = Cancellation.current();
+    Packing[] packings = Packing.values();
     for (int at = 0; at < bytes.length - 16; at++) {
-      for (Packing packing : Packing.values()) {
-        // An ELF header somewhere inside may be anything's, and LZMA's magic is too common.
-        if (!packing.isAt(bytes, at) || (packing.magic.length() <= 3 && ++tries > MAX_TRIES)) {
+      if ((at & 4095) == 0) {
+        cancellation.step();
+      }
+      for (Packing packing : packings) {
+        if (!packing.isLikelyAt(bytes, at) || ++tries > MAX_TRIES) {
           continue;
         }
+        cancellation.step();
         Optional<byte[]> unpacked = attempt(packing, bytes, at, tried);
         if (unpacked.isPresent()) {
           return result(file, unpacked.get());
@@ -197,7 +244,7 @@ final class BootImage {
       if (!Arrays.equals(start, ELF)) {
         return Optional.empty();
       }
-      byte[] unpacked = Arrays.copyOf(start, 1 << 24);
+      byte[] unpacked = Arrays.copyOf(start, 1 << 20);
       int done = start.length;
       while (true) {
         int count;
@@ -212,16 +259,25 @@ final class BootImage {
           return Optional.of(Arrays.copyOf(unpacked, done));
         }
         done += count;
+        Cancellation.check();
         if (done == unpacked.length) {
-          if (done >= MAX_UNPACKED) {
+          if (done >= MAX_UNPACKED / 2 || 3L * done > maxBytes()) {
+            tried.add("%s at 0x%x: more than %d bytes come out".formatted(packing, at, done));
             return Optional.empty();
           }
           unpacked = Arrays.copyOf(unpacked, done * 2);
         }
       }
+    } catch (CancelledException over) {
+      throw over;
     } catch (IOException | RuntimeException _) {
       return Optional.empty();
     }
+  }
+
+  /// Bytes that an image and what is unpacked of it may take: not all that Java may use.
+  private static long maxBytes() {
+    return Runtime.getRuntime().maxMemory() / 4 * 3;
   }
 
   /// Blocks that are unpacked one at a time.
@@ -290,7 +346,7 @@ final class BootImage {
   private static final class Lz4Blocks extends Blocks {
     private static final int BLOCK = 8 << 20;
     private final LZ4SafeDecompressor decompressor = LZ4Factory.safeInstance().safeDecompressor();
-    private final byte[] unpacked = new byte[BLOCK];
+    private byte[] unpacked;
 
     Lz4Blocks(byte[] bytes, int at, int end) {
       super(bytes, at, end);
@@ -310,6 +366,7 @@ final class BootImage {
         return null;
       }
       int packed = need("lz4 block size", 1, size, end - at - 4);
+      unpacked = unpacked == null ? new byte[BLOCK] : unpacked;
       try {
         int count = decompressor.decompress(bytes, at + 4, packed, unpacked, 0, BLOCK);
         at += 4 + packed;

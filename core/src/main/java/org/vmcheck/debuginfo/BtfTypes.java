@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.ConcurrentHashMap;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.Printable;
 import org.vmcheck.io.UnsupportedFormatException;
@@ -29,6 +30,9 @@ public final class BtfTypes implements Types {
   private static final int MAX_DEPTH = 32;
   private static final int MAX_MEMBERS = 65536;
   private static final int MAX_NAME = 512;
+
+  /// Types of one name that are looked at: two or three exist.
+  private static final int MAX_DEFINITIONS = 64;
 
   private static final int KIND_INT = 1;
   private static final int KIND_PTR = 2;
@@ -82,8 +86,14 @@ public final class BtfTypes implements Types {
 
   private final int typeCount;
 
-  /// Open-addressing table over named structs, unions, enums and typedefs: hash of the name → id.
+  /// Hash of the name → the first struct, union, enum or typedef whose name falls into this slot,
+  /// as an index into [#named] and 1.
+  private final int[] slots;
+
+  /// Ids of the named types, in the order of the blob, and for each the next of its slot.
   private final int[] named;
+
+  private final int[] nextNamed;
 
   /// Ids of the enumerations.
   private final int[] enumerations;
@@ -99,19 +109,21 @@ public final class BtfTypes implements Types {
     this.recordAt = index.recordAt;
     this.typeCount = baseCount + index.count;
     this.enumerations = Arrays.copyOf(index.enumerations, index.enumerationCount);
-    this.named = new int[Integer.highestOneBit(Math.max(16, index.namedCount)) * 4];
-    for (int i = 0; i < index.namedCount; i++) {
-      insert(index.named[i]);
+    this.named = Arrays.copyOf(index.named, index.namedCount);
+    this.nextNamed = new int[index.namedCount];
+    this.slots = new int[Integer.highestOneBit(Math.max(16, index.namedCount)) * 4];
+    Cancellation cancellation = Cancellation.current();
+    // The last first: each slot then begins with the type that the blob has first.
+    for (int i = index.namedCount - 1; i >= 0; i--) {
+      cancellation.step();
+      insert(i);
     }
   }
 
-  private void insert(int id) {
-    int mask = named.length - 1;
-    int slot = spread(hashOf(id)) & mask;
-    while (named[slot] != 0) {
-      slot = slot + 1 & mask;
-    }
-    named[slot] = id;
+  private void insert(int index) {
+    int slot = spread(hashOf(named[index])) & slots.length - 1;
+    nextNamed[index] = slots[slot];
+    slots[slot] = index + 1;
   }
 
   /// Reads a whole blob such as the section `.BTF` of a vmlinux.
@@ -239,9 +251,11 @@ public final class BtfTypes implements Types {
     }
 
     void read(RecordSizes sizes, long stringEnd) throws MalformedFileException {
+      Cancellation cancellation = Cancellation.current();
       int at = 0;
       int id = 0;
       while (at < words.length) {
+        cancellation.step();
         recordAt[++id] = at;
         int next = id < recordAt.length - 1 ? next(sizes, stringEnd, at) : -1;
         if (next < 0) {
@@ -387,10 +401,14 @@ public final class BtfTypes implements Types {
   private List<Integer> ids(String name) {
     byte[] wanted = name.getBytes(StandardCharsets.ISO_8859_1);
     List<Integer> found = new ArrayList<>(1);
-    int slot = spread(NamePool.hash(wanted, 0, wanted.length)) & named.length - 1;
-    for (; named[slot] != 0; slot = slot + 1 & named.length - 1) {
-      if (nameEquals(word(named[slot], NAME), wanted)) {
-        found.add(named[slot]);
+    Cancellation cancellation = Cancellation.current();
+    int slot = spread(NamePool.hash(wanted, 0, Math.min(wanted.length, MAX_NAME)));
+    for (int at = slots[slot & slots.length - 1];
+        at != 0 && found.size() < MAX_DEFINITIONS;
+        at = nextNamed[at - 1]) {
+      cancellation.step();
+      if (nameEquals(word(named[at - 1], NAME), wanted)) {
+        found.add(named[at - 1]);
       }
     }
     return found;
@@ -409,10 +427,11 @@ public final class BtfTypes implements Types {
     return hashOfString(at - baseStrings);
   }
 
-  /// The strings' last byte is NUL: every scan ends.
+  /// Of the first bytes that a name may have: all names may be one long string's ends. The strings'
+  /// last byte is NUL: every scan ends.
   private int hashOfString(int at) {
     int hash = 0;
-    for (int i = at; strings[i] != 0; i++) {
+    for (int i = at; strings[i] != 0 && i - at < MAX_NAME; i++) {
       hash = NamePool.HASH_FACTOR * hash + strings[i];
     }
     return hash;

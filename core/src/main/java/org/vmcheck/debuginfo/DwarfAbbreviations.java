@@ -1,7 +1,10 @@
 package org.vmcheck.debuginfo;
 
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MalformedFileException;
 
 /// The abbreviation table of one unit: what the entries of each code are made of.
@@ -9,10 +12,18 @@ final class DwarfAbbreviations {
   /// Compilers use a few hundred in a unit; link-time optimisation some thousands.
   private static final int MAX_CODES = 1 << 20;
 
+  private static final int MAX_BYTES = 1 << 20;
   private static final int MAX_ATTRIBUTES = 256;
   private static final int FORM_IMPLICIT_CONST = 0x21;
 
+  /// Codes below this one stand in an array: compilers count from 1.
+  private static final int IN_ARRAY = 4096;
+
   private DwarfAbbreviation[] byCode = new DwarfAbbreviation[128];
+  private final Map<Integer, DwarfAbbreviation> others = new HashMap<>();
+
+  /// Bytes of the table.
+  private int byteCount;
 
   /// What entries of one code have: attributes and their forms, alternately; the values of implicit
   /// constants by the index of their attribute.
@@ -41,11 +52,18 @@ final class DwarfAbbreviations {
     if (offset < 0 || offset >= section.size()) {
       throw section.malformed("offset", 0, "below " + section.size(), Long.toString(offset));
     }
+    return read(section, offset, lastCode, 4096);
+  }
+
+  private static DwarfAbbreviations read(ByteView section, long offset, long lastCode, int most)
+      throws MalformedFileException {
     DwarfAbbreviations table = new DwarfAbbreviations();
-    int length = (int) Math.min(section.size() - offset, lastCode >= 0 ? 4096 : 1 << 20);
+    int length = (int) Math.min(section.size() - offset, most);
     DwarfBytes bytes = new DwarfBytes(section.bytes(offset, length));
     try {
       while (bytes.at < length) {
+        Cancellation.check();
+        table.byteCount = bytes.at;
         long code = bytes.uleb();
         if (code == 0) {
           return table;
@@ -61,8 +79,8 @@ final class DwarfAbbreviations {
     } catch (IndexOutOfBoundsException _) {
       // The table goes on behind the bytes that were copied, or has no end.
     }
-    if (lastCode >= 0) {
-      return read(section, offset, -1);
+    if (most < MAX_BYTES) {
+      return read(section, offset, lastCode, most << 4);
     }
     throw section.malformed("table", offset, "an end (code 0)", "none within " + length + " bytes");
   }
@@ -104,6 +122,10 @@ final class DwarfAbbreviations {
   }
 
   private void put(int code, DwarfAbbreviation abbreviation) {
+    if (code >= IN_ARRAY) {
+      others.put(code, abbreviation);
+      return;
+    }
     if (code >= byCode.length) {
       byCode = Arrays.copyOf(byCode, Math.max(byCode.length * 2, code + 1));
     }
@@ -112,6 +134,14 @@ final class DwarfAbbreviations {
 
   /// Null if the table has no such code.
   DwarfAbbreviation get(long code) {
+    if (code >= IN_ARRAY) {
+      return code > MAX_CODES ? null : others.get((int) code);
+    }
     return code > 0 && code < byCode.length ? byCode[(int) code] : null;
+  }
+
+  /// Bytes of the section that were read for it.
+  int byteCount() {
+    return byteCount;
   }
 }

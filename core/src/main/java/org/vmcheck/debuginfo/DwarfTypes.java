@@ -12,11 +12,14 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.IntStream;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfSection;
 import org.vmcheck.elf.ElfSections;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
@@ -31,6 +34,7 @@ public final class DwarfTypes implements Types {
   private static final int MAX_UNITS = 1 << 20;
   private static final int MAX_DEPTH = 32;
   private static final int MAX_MEMBERS = 65536;
+  private static final int MAX_DIMENSIONS = 64;
 
   /// Definitions of one name that are compared; a header's struct is in hundreds of units.
   private static final int MAX_DEFINITIONS = 64;
@@ -79,13 +83,15 @@ public final class DwarfTypes implements Types {
   /// The sections that types need; those of strings may be null.
   ///
   /// @param typeUnits place of the type that each type unit defines, by signature
+  /// @param lastTable the abbreviation table read last: units made together share one
   record Sections(
       ByteView info,
       ByteView abbrev,
       ByteView str,
       ByteView lineStr,
       ByteView strOffsets,
-      Map<Long, Long> typeUnits) {}
+      Map<Long, Long> typeUnits,
+      AtomicReference<DwarfUnit.Table> lastTable) {}
 
   /// The start of a unit.
   ///
@@ -124,12 +130,24 @@ public final class DwarfTypes implements Types {
   private final ConcurrentHashMap<Long, StructLayout> layouts = new ConcurrentHashMap<>();
   private final Set<String> problems = ConcurrentHashMap.newKeySet();
 
+  /// Bytes of units that may still be kept, and of their abbreviation tables.
+  private final AtomicLong unitsLeft = new AtomicLong(Runtime.getRuntime().maxMemory() / 4);
+
+  private final AtomicLong tablesLeft;
+
   private DwarfTypes(Sections sections, List<Header> headers) {
     this.sections = sections;
     this.headers = headers;
+    this.tablesLeft = tablesOfAPass();
     for (int i = 0; i < headers.size(); i++) {
       byOffset.put(headers.get(i).offset(), i);
     }
+  }
+
+  /// What one pass over all units may read of abbreviation tables: each unit has one of its own, or
+  /// shares that of the unit before.
+  private AtomicLong tablesOfAPass() {
+    return new AtomicLong(16 * sections.abbrev.size() + (1L << 20));
   }
 
   /// A value made once, when first asked for.
@@ -166,10 +184,13 @@ public final class DwarfTypes implements Types {
             file.bytes(".debug_str").orElse(null),
             file.bytes(".debug_line_str").orElse(null),
             file.bytes(".debug_str_offsets").orElse(null),
-            typeUnits);
+            typeUnits,
+            new AtomicReference<>());
     List<Header> headers = new ArrayList<>();
     long at = 0;
+    Cancellation cancellation = Cancellation.current();
     while (at < info.size()) {
+      cancellation.step();
       Header header = header(info, at, typeUnits);
       headers.add(header);
       if (headers.size() > MAX_UNITS) {
@@ -289,7 +310,8 @@ public final class DwarfTypes implements Types {
 
   private List<StructLayout> structs(Contents unit, String name) {
     List<StructLayout> found = new ArrayList<>(1);
-    for (int at : unit.structs.getOrDefault(name, List.of())) {
+    List<Integer> places = unit.structs.getOrDefault(name, List.of());
+    for (int at : places.subList(0, Math.min(places.size(), MAX_DEFINITIONS))) {
       guarded(() -> found.add(layout(unit.unit, at)));
     }
     return found;
@@ -298,10 +320,12 @@ public final class DwarfTypes implements Types {
   /// The definitions of a name in any unit, those that differ.
   private List<StructLayout> findInAll(String name) {
     byte[] wanted = name.getBytes(StandardCharsets.ISO_8859_1);
+    AtomicLong left = tablesOfAPass();
+    Cancellation cancellation = Cancellation.current();
     List<Long> places =
         IntStream.range(0, headers.size())
             .parallel()
-            .mapToObj(i -> definitions(headers.get(i), wanted))
+            .mapToObj(i -> definitions(headers.get(i), wanted, left, cancellation))
             .flatMap(List::stream)
             .limit(MAX_DEFINITIONS)
             .toList();
@@ -319,16 +343,19 @@ public final class DwarfTypes implements Types {
     return found;
   }
 
-  private List<Long> definitions(Header header, byte[] wanted) {
+  private List<Long> definitions(
+      Header header, byte[] wanted, AtomicLong left, Cancellation cancellation) {
     List<Long> found = new ArrayList<>();
     guarded(
         () -> {
-          DwarfUnit unit = DwarfUnit.load(sections, header);
+          cancellation.step();
+          DwarfUnit unit = DwarfUnit.load(sections, header, left);
           DwarfEntry entry = unit.entries();
           forTopEntries(
               unit,
               entry,
               at -> {
+                cancellation.step();
                 if (isCompleteStruct(entry) && unit.isNamed(entry, wanted)) {
                   found.add(header.offset() + at);
                 }
@@ -388,6 +415,7 @@ public final class DwarfTypes implements Types {
         unit,
         entry,
         at -> {
+          Cancellation.check();
           if (isCompleteStruct(entry)) {
             contents.structs.computeIfAbsent(unit.name(entry), _ -> new ArrayList<>(1)).add(at);
           } else if (entry.tag == DwarfEntry.TAG_TYPEDEF) {
@@ -411,6 +439,7 @@ public final class DwarfTypes implements Types {
   /// Paths of builds outside the source tree start with its folder: their ends are what counts.
   private Map<String, Integer> readPaths() {
     Map<String, Integer> found = new HashMap<>();
+    AtomicLong left = tablesOfAPass();
     for (int i = 0; i < headers.size(); i++) {
       Header header = headers.get(i);
       if (header.isTypeUnit()) {
@@ -419,7 +448,7 @@ public final class DwarfTypes implements Types {
       int index = i;
       guarded(
           () -> {
-            String path = DwarfUnit.path(sections, header);
+            String path = DwarfUnit.path(sections, header, left);
             for (String file : USUAL_FILES) {
               if (path.endsWith(file)
                   && (path.length() == file.length()
@@ -435,7 +464,12 @@ public final class DwarfTypes implements Types {
   private DwarfUnit unit(int index) throws MalformedFileException {
     DwarfUnit unit = units.get(index);
     if (unit == null) {
-      unit = DwarfUnit.load(sections, headers.get(index));
+      Header header = headers.get(index);
+      if (unitsLeft.addAndGet(-header.byteCount()) < 0) {
+        throw sections.info.malformed(
+            "unit", header.offset(), "types within the units of a few files", "units of all");
+      }
+      unit = DwarfUnit.load(sections, header, tablesLeft);
       units.put(index, unit);
     }
     return unit;
@@ -472,6 +506,8 @@ public final class DwarfTypes implements Types {
     DwarfUnit unit = contents.unit;
     byte[] wanted = enumerator.getBytes(StandardCharsets.ISO_8859_1);
     long[] value = {DwarfEntry.ABSENT};
+    // Each byte of the unit is part of one enumeration at most.
+    int[] budget = {unit.data().length};
     for (int enumeration : contents.enumerations) {
       guarded(
           () -> {
@@ -483,6 +519,7 @@ public final class DwarfTypes implements Types {
             forChildren(
                 entry,
                 enumeration,
+                budget,
                 _ -> {
                   if (entry.tag == DwarfEntry.TAG_ENUMERATOR && unit.isNamed(entry, wanted)) {
                     value[0] = entry.constValue;
@@ -496,13 +533,15 @@ public final class DwarfTypes implements Types {
     return OptionalLong.empty();
   }
 
-  private static void forChildren(DwarfEntry entry, int parent, At visitor) {
+  /// @param budget how many entries may still be looked at
+  private static void forChildren(DwarfEntry entry, int parent, int[] budget, At visitor) {
     entry.read(parent);
     if (!entry.hasChildren) {
       return;
     }
     int at = entry.next;
-    while (true) {
+    while (budget[0]-- > 0) {
+      Cancellation.check();
       entry.read(at);
       if (entry.tag == 0) {
         return;
@@ -578,8 +617,9 @@ public final class DwarfTypes implements Types {
     forChildren(
         entry,
         at,
+        budget,
         _ -> {
-          if (entry.tag == DwarfEntry.TAG_MEMBER && budget[0]-- > 0) {
+          if (entry.tag == DwarfEntry.TAG_MEMBER) {
             raws.add(
                 new Raw(
                     unit.name(entry),
@@ -704,6 +744,7 @@ public final class DwarfTypes implements Types {
     forChildren(
         entry,
         at,
+        new int[] {MAX_DIMENSIONS},
         _ -> {
           if (entry.tag == DwarfEntry.TAG_SUBRANGE) {
             count[0] = Math.clamp(count[0] * dimension(entry), 0, Integer.MAX_VALUE);

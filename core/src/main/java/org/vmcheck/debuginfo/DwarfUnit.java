@@ -2,13 +2,14 @@ package org.vmcheck.debuginfo;
 
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicLong;
 import org.vmcheck.debuginfo.DwarfAbbreviations.DwarfAbbreviation;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
 
 /// One unit of `.debug_info` with its bytes copied, and the reading of its entries.
 final class DwarfUnit {
-  private static final int MAX_NAME = 4096;
+  private static final int MAX_NAME = 1024;
 
   private final DwarfTypes.Sections sections;
   private final DwarfTypes.Header header;
@@ -33,21 +34,24 @@ final class DwarfUnit {
   }
 
   /// The whole unit.
-  static DwarfUnit load(DwarfTypes.Sections sections, DwarfTypes.Header header)
+  ///
+  /// @param left bytes of abbreviation tables that may still be read: units that claim tables which
+  ///   overlap would have the same bytes read again and again
+  static DwarfUnit load(DwarfTypes.Sections sections, DwarfTypes.Header header, AtomicLong left)
       throws MalformedFileException {
     try {
       return new DwarfUnit(
           sections,
           header,
           sections.info().bytes(header.offset(), header.byteCount()),
-          DwarfAbbreviations.read(sections.abbrev(), header.abbrevOffset(), -1));
+          abbreviations(sections, header, -1, left));
     } catch (IndexOutOfBoundsException e) {
       throw broken(sections, header, e);
     }
   }
 
   /// The file that the unit was compiled from, as its root entry names it; empty if it does not.
-  static String path(DwarfTypes.Sections sections, DwarfTypes.Header header)
+  static String path(DwarfTypes.Sections sections, DwarfTypes.Header header, AtomicLong left)
       throws MalformedFileException {
     try {
       byte[] start = sections.info().bytes(header.offset(), Math.min(header.byteCount(), 1 << 14));
@@ -55,16 +59,41 @@ final class DwarfUnit {
       bytes.at = header.headerBytes();
       DwarfUnit unit =
           new DwarfUnit(
-              sections,
-              header,
-              start,
-              DwarfAbbreviations.read(sections.abbrev(), header.abbrevOffset(), bytes.uleb()));
+              sections, header, start, abbreviations(sections, header, bytes.uleb(), left));
       DwarfEntry root = unit.entries();
       root.read(unit.firstEntry());
       return unit.name(root);
     } catch (IndexOutOfBoundsException e) {
       throw broken(sections, header, e);
     }
+  }
+
+  /// @param offset in `.debug_abbrev`
+  record Table(long offset, DwarfAbbreviations abbreviations) {}
+
+  private static DwarfAbbreviations abbreviations(
+      DwarfTypes.Sections sections, DwarfTypes.Header header, long lastCode, AtomicLong left)
+      throws MalformedFileException {
+    Table last = sections.lastTable().get();
+    if (last != null && last.offset == header.abbrevOffset()) {
+      return last.abbreviations;
+    }
+    if (left.get() < 0) {
+      throw sections
+          .abbrev()
+          .malformed(
+              "table",
+              header.abbrevOffset(),
+              "tables of units that do not overlap",
+              "more bytes in them than the section has");
+    }
+    DwarfAbbreviations read =
+        DwarfAbbreviations.read(sections.abbrev(), header.abbrevOffset(), lastCode);
+    left.addAndGet(-read.byteCount());
+    if (lastCode < 0) {
+      sections.lastTable().set(new Table(header.abbrevOffset(), read));
+    }
+    return read;
   }
 
   static MalformedFileException broken(
@@ -138,10 +167,10 @@ final class DwarfUnit {
 
   private String inUnit(int at) {
     int end = at;
-    while (data[end] != 0) {
+    while (data[end] != 0 && end - at < MAX_NAME) {
       end++;
     }
-    return new String(data, at, Math.min(end - at, MAX_NAME), StandardCharsets.ISO_8859_1);
+    return new String(data, at, end - at, StandardCharsets.ISO_8859_1);
   }
 
   private static String string(ByteView section, long at) {

@@ -1,36 +1,35 @@
 package org.vmcheck.debuginfo;
 
 import java.util.function.IntConsumer;
+import org.vmcheck.io.Cancellation;
 
 /// Names found by their text. Never changed once it is made.
 final class NameIndex {
   private final NamePool names;
 
-  /// Open-addressing table: hash of the name → index + 1.
+  /// Hash of the name → index + 1 of the first such entry.
   private final int[] slots;
+
+  /// Index + 1 of the next entry whose name falls into the same slot: however many do, and whoever
+  /// chose them, each is put in with one step.
+  private final int[] next;
 
   NameIndex(NamePool names) {
     this.names = names;
     int count = names.count();
-    int capacity = Integer.highestOneBit(Math.max(16, count)) * 2;
-    if (capacity - capacity / 4 < count) {
-      capacity *= 2;
+    this.slots = new int[Integer.highestOneBit(Math.max(16, count)) * 2];
+    this.next = new int[count];
+    // The last first: each slot then begins with the entry that the table has first.
+    for (int i = count - 1; i >= 0; i--) {
+      insert(names.hash(i), i);
     }
-    int[] table = new int[capacity];
-    for (int i = 0; i < count; i++) {
-      insert(table, names.hash(i), i + 1);
-    }
-    this.slots = table;
   }
 
   /// A method for one entry, not a loop over all: it is compiled after a few hundred of them.
-  private static void insert(int[] table, int hash, int entry) {
-    int mask = table.length - 1;
-    int slot = spread(hash) & mask;
-    while (table[slot] != 0) {
-      slot = slot + 1 & mask;
-    }
-    table[slot] = entry;
+  private void insert(int hash, int entry) {
+    int slot = spread(hash) & slots.length - 1;
+    next[entry] = slots[slot];
+    slots[slot] = entry + 1;
   }
 
   private static int spread(int hash) {
@@ -44,9 +43,10 @@ final class NameIndex {
   /// Hands out the index of every entry of that name.
   void forEach(byte[] name, IntConsumer sink) {
     int slot = spread(NamePool.hash(name, 0, name.length)) & slots.length - 1;
-    for (; slots[slot] != 0; slot = slot + 1 & slots.length - 1) {
-      if (names.isEqual(slots[slot] - 1, name)) {
-        sink.accept(slots[slot] - 1);
+    for (int entry = slots[slot]; entry != 0; entry = next[entry - 1]) {
+      Cancellation.check();
+      if (names.isEqual(entry - 1, name)) {
+        sink.accept(entry - 1);
       }
     }
   }

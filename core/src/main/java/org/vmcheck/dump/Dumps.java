@@ -58,7 +58,12 @@ public final class Dumps {
   /// Sorts files into dumps: the parts of a split dump together, every other file alone. A file
   /// that cannot be read stands alone, so that opening it says why.
   public static List<List<Path>> group(List<Path> paths) {
-    return SplitParts.group(paths);
+    return SplitParts.group(paths, false);
+  }
+
+  /// [#group(List)] of files of a tree that is scanned, where links are not followed.
+  public static List<List<Path>> groupInTree(List<Path> paths) {
+    return SplitParts.group(paths, true);
   }
 
   private static void close(List<OpenFile> files) {

@@ -3,6 +3,7 @@ package org.vmcheck.dump;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -10,7 +11,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.zip.CRC32;
 import org.vmcheck.io.ByteSource;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MappedFile;
+import org.vmcheck.io.ReadAhead;
 
 /// Sorts files into dumps by what their headers say: the parts of a split dump belong together.
 ///
@@ -25,31 +28,30 @@ final class SplitParts {
 
   private SplitParts() {}
 
-  static List<List<Path>> group(List<Path> paths) {
+  /// @param inTree whether the files are of a tree that is scanned, where links are not followed
+  static List<List<Path>> group(List<Path> paths, boolean inTree) {
     Map<Object, List<Path>> groups = new LinkedHashMap<>();
-    List<Part> known = new ArrayList<>();
+    Map<String, Part> known = new HashMap<>();
     // A file named twice, as overlapping patterns do, is one dump.
     for (Path path : new LinkedHashSet<>(paths)) {
-      Object key = part(path).<Object>map(part -> firstLike(part, known)).orElse(path);
+      Object key = part(path, inTree).<Object>map(part -> firstLike(part, known)).orElse(path);
       groups.computeIfAbsent(key, _ -> new ArrayList<>()).add(path);
     }
     return groups.values().stream().map(List::copyOf).toList();
   }
 
   /// The first part met of the same dump: itself if it is that.
-  private static Part firstLike(Part part, List<Part> known) {
-    for (Part other : known) {
-      if (other.fingerprint.equals(part.fingerprint)
-          && (other.time.equals(part.time) || other.bitmaps == part.bitmaps)) {
-        return other;
-      }
-    }
-    known.add(part);
-    return part;
+  private static Part firstLike(Part part, Map<String, Part> known) {
+    String sameTime = part.fingerprint + " at " + part.time;
+    String sameBitmaps = part.fingerprint + " with " + part.bitmaps;
+    Part first = known.getOrDefault(sameTime, known.getOrDefault(sameBitmaps, part));
+    known.putIfAbsent(sameTime, first);
+    known.putIfAbsent(sameBitmaps, first);
+    return first;
   }
 
-  private static Optional<Part> part(Path path) {
-    try (MappedFile map = MappedFile.open(path)) {
+  private static Optional<Part> part(Path path, boolean inTree) {
+    try (MappedFile map = inTree ? MappedFile.openInTree(path) : MappedFile.open(path)) {
       ByteSource source = FlattenedSource.probe(map) ? FlattenedSource.index(map) : map;
       if (new KdumpFormat().whyNot(source) != null) {
         return Optional.empty();
@@ -71,8 +73,14 @@ final class SplitParts {
   private static long bitmaps(ByteSource source, KdumpHeader header) throws IOException {
     CRC32 sum = new CRC32();
     long end = header.descriptorTableOffset();
+    byte[] copy = new byte[CHUNK];
+    ReadAhead ahead = new ReadAhead();
     for (long at = header.bitmapOffset(); at < end; at += CHUNK) {
-      sum.update(source.slice(at, Math.min(CHUNK, end - at)).asByteBuffer());
+      Cancellation.check();
+      int count = (int) Math.min(CHUNK, end - at);
+      // A copy: the sum is taken in native code, which must not meet a map that shrinks.
+      source.copy(at, copy, count, ahead);
+      sum.update(copy, 0, count);
     }
     return sum.getValue();
   }

@@ -25,14 +25,16 @@ import org.apache.commons.compress.archivers.tar.TarArchiveInputStream;
 import org.apache.commons.compress.compressors.bzip2.BZip2CompressorInputStream;
 import org.tukaani.xz.XZInputStream;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
 import org.vmcheck.io.UnsupportedFormatException;
 
 /// Opens a file down to the bytes of a dump: as it is; as a member of a plain tar, read in place;
-/// or unpacked to a spool file, which has no name once it is mapped and so is gone with this
-/// process.
+/// or unpacked to a spool file, which has no name from the moment it is open and so is gone with
+/// this process, however it ends.
 ///
 /// At most two layers are unwrapped (`.tar.gz`). The size of what comes out is bounded by the
 /// caller's limit; names of members are never used as paths.
@@ -48,17 +50,26 @@ final class Unpacker {
   private static final int HOLE = 64 << 10;
 
   private final Path path;
+  private final MappedFile packed;
   private final String name;
   private final OpenOptions options;
   private final List<OpenFile> found = new ArrayList<>();
   private final List<String> otherMembers = new ArrayList<>();
   private Source source;
   private long spooled;
+
+  /// What came out of all layers of packing, spooled or passed over.
+  private long unpacked;
+
   private int members;
 
-  private Unpacker(Path path, String name, OpenOptions options) {
+  /// Thrown when more comes out than the caller allows; null before.
+  private IOException tooMuch;
+
+  private Unpacker(Path path, MappedFile packed, OpenOptions options) {
     this.path = path;
-    this.name = name;
+    this.packed = packed;
+    this.name = packed.name();
     this.options = options;
   }
 
@@ -67,7 +78,7 @@ final class Unpacker {
   /// @param map the packed file; closed unless a member of it is read in place
   static List<OpenFile> open(Path path, MappedFile map, Wrapping wrapping, OpenOptions options)
       throws IOException {
-    Unpacker unpacker = new Unpacker(path, map.name(), options);
+    Unpacker unpacker = new Unpacker(path, map, options);
     try {
       if (wrapping == Wrapping.TAR) {
         unpacker.tarInPlace(map);
@@ -123,11 +134,10 @@ final class Unpacker {
 
   /// Members of a plain tar are whole runs of the file: no copy is needed.
   private void tarInPlace(MappedFile map) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
-        TarArchiveInputStream tar = new TarArchiveInputStream(newSource(channel))) {
+    try (TarArchiveInputStream tar = new TarArchiveInputStream(new TarGuard(newSource()))) {
       for (TarArchiveEntry entry = next(tar); entry != null; entry = next(tar)) {
-        // The tar reader takes headers from the channel block by block, so this is the data.
-        long start = channel.position();
+        // The tar reader takes headers from the file block by block, so this is the data.
+        long start = source.position();
         long size = Math.min(entry.getSize(), map.size() - start);
         if (!entry.isFile() || entry.isSparse() || size <= 0) {
           if (entry.isFile() && entry.isSparse()) {
@@ -159,6 +169,12 @@ final class Unpacker {
 
   /// Keeps what was found before an archive breaks off; throws if that is nothing.
   private void damagedArchive(Exception e) throws IOException {
+    if (e == tooMuch) {
+      throw tooMuch;
+    }
+    if (e instanceof CancelledException over) {
+      throw over;
+    }
     if (source.failed || found.isEmpty()) {
       throw source.failed && e instanceof IOException io
           ? io
@@ -173,13 +189,11 @@ final class Unpacker {
   }
 
   private void stream() throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      unwrap(new Peeked(new BufferedInputStream(newSource(channel), CHUNK)), name, MAX_LAYERS);
-    }
+    unwrap(new Peeked(new BufferedInputStream(newSource(), CHUNK)), name, MAX_LAYERS);
   }
 
-  private Source newSource(FileChannel channel) {
-    source = new Source(channel);
+  private Source newSource() {
+    source = new Source(packed.channel());
     return source;
   }
 
@@ -201,7 +215,7 @@ final class Unpacker {
     try {
       head = in.peek();
     } catch (IOException e) {
-      throw source.failed
+      throw source.failed || e == tooMuch
           ? e
           : new MalformedFileException(
               "[%s] nothing can be unpacked: %s"
@@ -225,7 +239,7 @@ final class Unpacker {
     }
     switch (wrapping.get()) {
       case TAR -> {
-        TarArchiveInputStream tar = new TarArchiveInputStream(in);
+        TarArchiveInputStream tar = new TarArchiveInputStream(new TarGuard(in));
         for (TarArchiveEntry entry = next(tar); entry != null; entry = next(tar)) {
           if (entry.isFile()) {
             member(tar, entry.getName(), layersLeft - 1);
@@ -233,7 +247,7 @@ final class Unpacker {
         }
       }
       case ZIP -> {
-        ZipInputStream zip = new ZipInputStream(in);
+        ZipInputStream zip = new CountedZip(in);
         for (ZipEntry entry = next(zip); entry != null; entry = next(zip)) {
           if (!entry.isDirectory()) {
             member(new Guarded(zip), entry.getName(), layersLeft - 1);
@@ -245,6 +259,9 @@ final class Unpacker {
         try {
           inner = decompressor(wrapping.get(), in);
         } catch (IOException | RuntimeException e) {
+          if (e instanceof CancelledException) {
+            throw e;
+          }
           throw source.failed && e instanceof IOException io
               ? io
               : new MalformedFileException(
@@ -254,7 +271,7 @@ final class Unpacker {
                           wrapping.get().words(),
                           Printable.of(String.valueOf(e.getMessage()), 200)));
         }
-        unwrap(new Peeked(new Guarded(inner)), what, layersLeft - 1);
+        unwrap(new Peeked(new Counted(inner)), what, layersLeft - 1);
       }
     }
   }
@@ -288,21 +305,41 @@ final class Unpacker {
   /// Writes a stream to a file without a name. A stream that breaks off is kept as far as it came.
   private OpenFile spool(InputStream in, String what) throws IOException {
     Path file = Files.createTempFile(options.spoolDirectory(), "vmcheck-", ".spool");
+    FileChannel spool;
     try {
-      List<String> remarks = new ArrayList<>();
-      try (FileChannel out = FileChannel.open(file, StandardOpenOption.WRITE)) {
-        copy(in, out, what, remarks);
-      }
-      MappedFile map = MappedFile.open(file, what);
-      try {
-        return Unpacking.open(path, map, map, remarks);
-      } catch (IOException | RuntimeException failure) {
-        map.close();
-        throw failure;
-      }
+      spool = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
     } finally {
+      // From here on it is the channel's alone: nothing can leave it behind.
       Files.deleteIfExists(file);
     }
+    MappedFile map = null;
+    try {
+      List<String> remarks = new ArrayList<>();
+      copy(in, spool, what, remarks);
+      map = MappedFile.of(file, what, spool);
+      return Unpacking.open(path, map, map, remarks);
+    } catch (IOException | RuntimeException | Error failure) {
+      spool.close();
+      if (map != null) {
+        map.close();
+      }
+      throw failure;
+    }
+  }
+
+  private void count(long byteCount) throws IOException {
+    Cancellation.check();
+    unpacked += Math.max(0, byteCount);
+    if (unpacked - CHUNK > options.spoolLimit()) {
+      throw limit(name);
+    }
+  }
+
+  private IOException limit(String what) {
+    tooMuch =
+        new IOException(
+            "%s: unpacks to more than the limit of %d bytes".formatted(what, options.spoolLimit()));
+    return tooMuch;
   }
 
   private void copy(InputStream in, FileChannel out, String what, List<String> remarks)
@@ -319,7 +356,7 @@ final class Unpacker {
           count += Math.max(more, 0);
         }
       } catch (IOException e) {
-        if (source.failed) {
+        if (source.failed || e == tooMuch) {
           throw e;
         }
         ended = true;
@@ -329,8 +366,7 @@ final class Unpacker {
       }
       spooled += count;
       if (spooled > options.spoolLimit()) {
-        throw new IOException(
-            "%s: unpacks to more than the limit of %d bytes".formatted(what, options.spoolLimit()));
+        throw limit(what);
       }
       writeSparse(out, chunk, count, size);
       size += count;
@@ -359,14 +395,15 @@ final class Unpacker {
   /// The packed file; remembers whether reading it failed, as opposed to its contents.
   private static final class Source extends InputStream {
     private final FileChannel channel;
+    private long position;
     private boolean failed;
 
     Source(FileChannel channel) {
       this.channel = channel;
     }
 
-    long position() throws IOException {
-      return channel.position();
+    long position() {
+      return position;
     }
 
     long size() throws IOException {
@@ -382,7 +419,10 @@ final class Unpacker {
     @Override
     public int read(byte[] bytes, int offset, int length) throws IOException {
       try {
-        return length == 0 ? 0 : channel.read(ByteBuffer.wrap(bytes, offset, length));
+        int count =
+            length == 0 ? 0 : channel.read(ByteBuffer.wrap(bytes, offset, length), position);
+        position += Math.max(0, count);
+        return count;
       } catch (IOException e) {
         failed = true;
         throw e;
@@ -391,15 +431,14 @@ final class Unpacker {
 
     @Override
     public long skip(long byteCount) throws IOException {
-      long from = channel.position();
-      long to = Math.clamp(from + byteCount, from, Math.max(from, channel.size()));
-      channel.position(to);
-      return to - from;
+      long from = position;
+      position = from + Math.clamp(byteCount, 0, Math.max(0, channel.size() - from));
+      return position - from;
     }
 
     @Override
     public int available() throws IOException {
-      return (int) Math.min(Integer.MAX_VALUE, channel.size() - channel.position());
+      return (int) Math.min(Integer.MAX_VALUE, channel.size() - position);
     }
   }
 
@@ -455,8 +494,48 @@ final class Unpacker {
     }
   }
 
+  /// Members that are passed over are read by the library itself, through this method.
+  private final class CountedZip extends ZipInputStream {
+    CountedZip(InputStream in) {
+      super(in);
+    }
+
+    @Override
+    public int read(byte[] bytes, int offset, int length) throws IOException {
+      int count = super.read(bytes, offset, length);
+      count(count);
+      return count;
+    }
+  }
+
+  /// What a layer of packing holds, counted.
+  private final class Counted extends Guarded {
+    Counted(InputStream in) {
+      super(in);
+    }
+
+    @Override
+    public int read() throws IOException {
+      int one = super.read();
+      count(one < 0 ? 0 : 1);
+      return one;
+    }
+
+    @Override
+    public int read(byte[] bytes, int offset, int length) throws IOException {
+      int count = super.read(bytes, offset, length);
+      count(count);
+      return count;
+    }
+
+    @Override
+    public long skip(long byteCount) throws IOException {
+      return Math.max(0, read(new byte[(int) Math.min(byteCount, HOLE)]));
+    }
+  }
+
   /// Turns what a library throws at damaged input into an [IOException].
-  private static final class Guarded extends FilterInputStream {
+  private static class Guarded extends FilterInputStream {
     Guarded(InputStream in) {
       super(in);
     }
@@ -465,6 +544,8 @@ final class Unpacker {
     public int read() throws IOException {
       try {
         return super.read();
+      } catch (CancelledException over) {
+        throw over;
       } catch (RuntimeException e) {
         throw new IOException(e.toString(), e);
       }
@@ -474,6 +555,8 @@ final class Unpacker {
     public int read(byte[] bytes, int offset, int length) throws IOException {
       try {
         return super.read(bytes, offset, length);
+      } catch (CancelledException over) {
+        throw over;
       } catch (RuntimeException e) {
         throw new IOException(e.toString(), e);
       }

@@ -15,7 +15,7 @@ final class Unpacking {
 
   /// The dump files in a file: one, or the parts of a split dump in an archive.
   static List<OpenFile> open(Path path, OpenOptions options) throws IOException {
-    MappedFile map = MappedFile.open(path);
+    MappedFile map = options.inTree() ? MappedFile.openInTree(path) : MappedFile.open(path);
     try {
       byte[] head = head(map);
       Optional<Wrapping> wrapping = Wrapping.of(head);

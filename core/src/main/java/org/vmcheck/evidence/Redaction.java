@@ -31,11 +31,11 @@ import org.vmcheck.finding.Verdict;
 /// stay: without them a finding says nothing.
 final class Redaction {
   private static final Pattern WORD = Pattern.compile("0x([0-9a-f]{5,16})\\b|\\b([0-9a-f]{16})\\b");
-  private static final Pattern QUOTED = Pattern.compile("\"(?:[^\"\\\\]|\\\\.)*\"?");
+  private static final Pattern QUOTED = Pattern.compile("\"(?:[^\"\\\\]++|\\\\.)*+\"?+");
 
   /// The directories of an absolute path; the file's own name stays.
   private static final Pattern DIRECTORIES =
-      Pattern.compile("(?<![^\\s\"'(\\[=,])/(?:[^/\\s\"']+/)+(?=[^/\\s\"'])");
+      Pattern.compile("(?<![^\\s\"'(\\[=,])/(?:[^/\\s\"']++/(?=[^/\\s\"']))++");
 
   private static final long KERNEL = 0xffff_8000_0000_0000L;
 

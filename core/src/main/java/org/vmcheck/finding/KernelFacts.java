@@ -123,7 +123,13 @@ public record KernelFacts(
   /// @param cpu the CPU that panicked, -1 if none did
   /// @param crashTime seconds since 1970, 0 if not known
   public record PanicFacts(String message, int cpu, long crashTime, List<String> context) {
+    /// The last second that the kernel's clock can show (`KTIME_SEC_MAX`), in the year 2262.
+    public static final long LAST_SECOND = Long.MAX_VALUE / 1_000_000_000;
+
     public PanicFacts {
+      if (crashTime < 0 || crashTime > LAST_SECOND) {
+        throw new IllegalArgumentException("no time of a crash: " + crashTime);
+      }
       context = List.copyOf(context);
     }
 

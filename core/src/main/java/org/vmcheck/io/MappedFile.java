@@ -82,26 +82,45 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   }
 
   /// @param name what messages call the file
-  @SuppressWarnings("MustBeClosedChecker") // both live as long as the file, which closes them
   public static MappedFile open(Path path, String name) throws IOException {
     requireMappable(path);
-    Arena arena = Arena.ofShared();
-    FileChannel channel = null;
     try {
-      channel = FileChannel.open(path, StandardOpenOption.READ);
+      return of(path, name, FileChannel.open(path, StandardOpenOption.READ));
+    } catch (AccessDeniedException _) {
+      throw new AccessDeniedException(path.toString(), null, "permission denied");
+    }
+  }
+
+  /// Maps a file of a tree that somebody else may change ([TreeFile]).
+  public static MappedFile openInTree(Path path) throws IOException {
+    return of(path, path.getFileName().toString(), TreeFile.open(path));
+  }
+
+  /// Maps what is open already, whether or not it has a name any more.
+  ///
+  /// @param path what it is or was called
+  /// @param name what messages call the file
+  /// @param channel closed with the map, and if it cannot be mapped
+  @SuppressWarnings("MustBeClosedChecker") // both live as long as the file, which closes them
+  public static MappedFile of(Path path, String name, FileChannel channel) throws IOException {
+    Arena arena = Arena.ofShared();
+    try {
       long size = channel.size();
       MemorySegment map =
           size == 0 ? MemorySegment.NULL : channel.map(MapMode.READ_ONLY, 0, size, arena);
-      return new MappedFile(path, name, channel, arena, map, attributes(path).fileKey());
+      return new MappedFile(path, name, channel, arena, map, key(path));
     } catch (IOException | RuntimeException | Error failure) {
       arena.close();
-      if (channel != null) {
-        channel.close();
-      }
-      if (failure instanceof AccessDeniedException) {
-        throw new AccessDeniedException(path.toString(), null, "permission denied");
-      }
+      channel.close();
       throw failure;
+    }
+  }
+
+  private static Object key(Path path) throws IOException {
+    try {
+      return attributes(path).fileKey();
+    } catch (NoSuchFileException _) {
+      return null; // It lost its name on purpose.
     }
   }
 
@@ -146,6 +165,11 @@ public final class MappedFile implements ByteSource, AutoCloseable {
     } catch (NoSuchFileException _) {
       return Optional.empty();
     }
+  }
+
+  /// The open file itself, for readers of a stream: by absolute positions only.
+  public FileChannel channel() {
+    return channel;
   }
 
   @Override

@@ -41,6 +41,15 @@ record JsonObject(String file, String at, Map<?, ?> members) {
     throw wrong(name, "a whole number");
   }
 
+  /// A whole number in a range.
+  long number(String name, long least, long most) throws MalformedFileException {
+    long number = number(name);
+    if (number < least || number > most) {
+      throw wrong(name, "a number from %d to %d".formatted(least, most));
+    }
+    return number;
+  }
+
   int integer(String name) throws MalformedFileException {
     long number = number(name);
     if (number == (int) number) {

@@ -18,7 +18,10 @@ final class JsonValues {
   /// A report nests six deep; whatever nests deeper than this is none.
   private static final int MAX_DEPTH = 24;
 
-  private static final long MAX_CHARS = 256L << 20;
+  private static final long MAX_CHARS = 64L << 20;
+
+  /// A report of a thousand findings has some ten thousand.
+  private static final int MAX_VALUES = 1 << 20;
 
   private static final JsonFactory FACTORY =
       JsonFactory.builder()
@@ -29,7 +32,12 @@ final class JsonValues {
                   .build())
           .build();
 
-  private JsonValues() {}
+  private final String name;
+  private int values;
+
+  private JsonValues(String name) {
+    this.name = name;
+  }
 
   /// The one object of a text.
   ///
@@ -38,7 +46,7 @@ final class JsonValues {
   static JsonObject object(String name, String text) throws MalformedFileException {
     try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), text)) {
       parser.nextToken();
-      Object value = value(parser);
+      Object value = new JsonValues(name).value(parser);
       if (parser.nextToken() != null) {
         throw new MalformedFileException("[" + name + "] more than one JSON value");
       }
@@ -53,14 +61,18 @@ final class JsonValues {
     }
   }
 
-  private static Object value(JsonParser parser) {
+  private Object value(JsonParser parser) throws MalformedFileException {
+    if (++values > MAX_VALUES) {
+      throw new MalformedFileException(
+          "[%s] the report: expected at most %d values, got more".formatted(name, MAX_VALUES));
+    }
     JsonToken token = parser.currentToken();
     if (token == JsonToken.START_OBJECT) {
       Map<String, Object> members = new LinkedHashMap<>();
       while (parser.nextToken() == JsonToken.PROPERTY_NAME) {
-        String name = parser.currentName();
+        String member = parser.currentName();
         parser.nextToken();
-        members.put(name, value(parser));
+        members.put(member, value(parser));
       }
       return members;
     }

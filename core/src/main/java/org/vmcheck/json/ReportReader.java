@@ -94,7 +94,10 @@ public final class ReportReader {
         slab.string("variant"),
         slab.string("decoder"),
         new KernelFacts.PanicFacts(
-            panic.string("message"), panic.integer("cpu"), panic.number("time"), List.of()),
+            panic.string("message"),
+            panic.integer("cpu"),
+            panic.number("time", 0, KernelFacts.PanicFacts.LAST_SECOND),
+            List.of()),
         json.has("modules") ? Optional.of(json.strings("modules")) : Optional.empty(),
         slab.has("caches") ? Optional.of(caches(slab)) : Optional.empty());
   }

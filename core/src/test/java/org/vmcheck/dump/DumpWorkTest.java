@@ -1,8 +1,15 @@
 package org.vmcheck.dump;
 
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.testing.ElfWriter;
 import org.vmcheck.testing.FlattenedWriter;
 import org.vmcheck.testing.Work;
@@ -70,5 +77,61 @@ class DumpWorkTest {
 
   private void open(Path file) throws Exception {
     Dumps.open(file).close();
+  }
+
+  /// A header for all members with many keys, again and again; and headers for one, one behind the
+  /// other.
+  @Test
+  void extendedHeadersOfTar() throws Exception {
+    for (char kind : new char[] {'g', 'x', 'L'}) {
+      Work.growsLinearly(
+          8,
+          size -> {
+            ByteArrayOutputStream tar = new ByteArrayOutputStream();
+            for (int i = 0; i < size; i++) {
+              tar.writeBytes(member(kind, "9 k%03d=v\n".formatted(i % 1000).repeat(200)));
+              tar.writeBytes(member('0', "no dump"));
+            }
+            return Files.write(directory.resolve("t.tar"), tar.toByteArray());
+          },
+          this::open);
+    }
+  }
+
+  private static byte[] member(char kind, String data) {
+    byte[] bytes = new byte[512 + (data.length() + 511) / 512 * 512];
+    ByteBuffer tar = ByteBuffer.wrap(bytes);
+    tar.put(0, ascii("member")).put(100, ascii("0000644")).put(108, ascii("0000000"));
+    tar.put(116, ascii("0000000")).put(124, ascii("%011o".formatted(data.length())));
+    tar.put(136, ascii("00000000000")).put(148, ascii("        "));
+    tar.put(156, (byte) kind).put(257, ascii("ustar\u000000"));
+    int sum = 0;
+    for (byte b : bytes) {
+      sum += b & 0xff;
+    }
+    tar.put(148, ascii("%06o\u0000 ".formatted(sum))).put(512, ascii(data));
+    return bytes;
+  }
+
+  private static byte[] ascii(String text) {
+    return text.getBytes(StandardCharsets.ISO_8859_1);
+  }
+
+  @Test
+  void tooLargeAHeaderOfTarIsRefused() throws Exception {
+    Path tar = directory.resolve("t.tar");
+    Files.write(tar, member('x', "9 k000=v\n".repeat(10_000)));
+    assertThatThrownBy(() -> open(tar))
+        .isInstanceOf(MalformedFileException.class)
+        .hasMessage(
+            "[t.tar] damaged archive after 0 members: an extended header of tar: expected at most"
+                + " 65536 bytes, got 90000");
+    ByteArrayOutputStream chain = new ByteArrayOutputStream();
+    for (int i = 0; i < 100_000; i++) {
+      chain.writeBytes(member('x', "9 k000=v\n"));
+    }
+    Files.write(tar, chain.toByteArray());
+    assertThatThrownBy(() -> open(tar))
+        .hasMessageContaining("expected at most 8 for a member, got more");
   }
 }

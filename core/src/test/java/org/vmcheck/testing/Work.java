@@ -48,12 +48,20 @@ public final class Work {
   /// @param size of the smallest input; its reading must take rounds that are counted
   public static <T> void growsLinearly(int size, Input<T> input, Reading<T> reading)
       throws Exception {
+    growsLinearly(size, input, reading, 8);
+  }
+
+  /// @param most bytes, lines or whatever the size counts that may be read in one round
+  public static <T> void growsLinearly(int size, Input<T> input, Reading<T> reading, int most)
+      throws Exception {
     List<Long> work = new ArrayList<>();
     for (int doubled = 0; doubled <= 3; doubled++) {
       T made = input.of(size << doubled);
       work.add(steps(_ -> reading.read(made)));
     }
-    assertThat(work.getFirst()).as("counted rounds of the smallest input").isGreaterThan(size / 8);
+    assertThat(work.getFirst())
+        .as("counted rounds of the smallest input")
+        .isGreaterThanOrEqualTo(size / most);
     for (int i = 1; i < work.size(); i++) {
       assertThat((double) work.get(i) / work.get(i - 1))
           .as("work of inputs that double: %s", work)
