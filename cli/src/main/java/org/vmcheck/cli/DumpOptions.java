@@ -67,7 +67,11 @@ final class DumpOptions {
   /// What `--unmask` says.
   static final String UNMASK =
       "Read pages of the low 640 KiB that lie under an encryption mask through it, where it was"
-          + " recovered.";
+          + " recovered; bytes that are only guessed stand behind a question mark.";
+
+  /// What is said beside bytes of which some are guessed.
+  static final String GUESSED =
+      "bytes behind a question mark are a guess: no free pointer lies over that half of the mask";
 
   /// Reads through recovered masks, or says that there are none.
   static void unmask(CommandSpec spec, Analyzer analyzer) {

@@ -2,6 +2,8 @@ package org.vmcheck.cli;
 
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import java.util.function.IntPredicate;
+import java.util.stream.IntStream;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.ObjectAnswer;
@@ -80,7 +82,13 @@ final class ObjectCommand implements Callable<Integer> {
                 .formatted(object.object() + object.objectSize()));
       }
       int mark = Math.clamp(object.offset(), 0, Integer.MAX_VALUE);
-      HexDump.append(out, object.object(), object.hex(), mark, mark + 1, "");
+      // A slab is one piece of physical memory.
+      long first = object.physical() - object.offset();
+      IntPredicate isGuessed = i -> analyzer.isGuessed(first + i);
+      if (IntStream.range(0, object.hex().length() / 2).anyMatch(isGuessed)) {
+        field("guessed", DumpOptions.GUESSED);
+      }
+      HexDump.append(out, object.object(), object.hex(), mark, mark + 1, "", isGuessed);
       Streams.write(spec, null, out.toString());
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }

@@ -2,6 +2,8 @@ package org.vmcheck.cli;
 
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import java.util.function.IntPredicate;
+import java.util.stream.IntStream;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.analysis.MemoryAnswer;
 import org.vmcheck.io.Printable;
@@ -83,7 +85,17 @@ final class ReadCommand implements Callable<Integer> {
       }
       StringBuilder hex = new StringBuilder();
       answer.bytes().forEach(b -> hex.append("%02x".formatted(b)));
-      HexDump.append(out, address, hex.toString(), 0, 0, "");
+      // Beyond a page's end the physical address of the next is another.
+      long paddr = physical ? address : answer.physical();
+      IntPredicate isGuessed =
+          i ->
+              paddr != -1
+                  && analyzer.isGuessed(
+                      physical ? paddr + i : analyzer.physical(address + i).orElse(-1));
+      if (IntStream.range(0, answer.bytes().size()).anyMatch(isGuessed)) {
+        out.append(DumpOptions.GUESSED).append('\n');
+      }
+      HexDump.append(out, address, hex.toString(), 0, 0, "", isGuessed);
       if (!answer.end().isEmpty()) {
         out.append("ends here: ").append(Printable.of(answer.end())).append('\n');
       }

@@ -43,7 +43,7 @@ class UnmaskTest {
         .contains("ffffd77680001c00")
         .contains("a6086ac099f0c5a4")
         .contains("ffff8964c0072600")
-        .contains("most likely fine")
+        .contains("says nothing against the kernel")
         .contains("6f599d84231f")
         .contains("Do not hunt a kernel bug")
         .contains("--unmask");

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -13,6 +14,7 @@ import java.util.function.UnaryOperator;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
 import org.vmcheck.check.LowMemory;
+import org.vmcheck.check.Needs;
 import org.vmcheck.check.Subjects;
 import org.vmcheck.dump.Container;
 import org.vmcheck.dump.ContainerAudit;
@@ -208,6 +210,7 @@ public final class Analyzer implements AutoCloseable {
             all -> TornSnapshot.gather(all, facts, found),
             all -> ErasedData.attribute(all, dump),
             all -> KernelsReports.join(all, new Extents(found), this::object),
+            all -> LowMemoryEvidence.attach(all, subjects),
             all -> ObjectHistory.attach(all, found),
             all -> PanicRelation.attach(all, found, found.log().kernelRecords(), facts.panic()),
             all -> LogQuotes.attach(all, found, found.log().kernelRecords()));
@@ -277,7 +280,9 @@ public final class Analyzer implements AutoCloseable {
       return new CheckOutcome.Skipped(check.id(), unmet);
     }
     try {
-      CheckOutcome outcome = check.run(subjects);
+      // What a mask lies over is looked at through it.
+      CheckOutcome outcome =
+          check.run(check.needs() == Needs.SLAB ? subjects.unmasked() : subjects);
       MappedFile.settle();
       return outcome;
     } catch (CancelledException over) {
@@ -490,18 +495,24 @@ public final class Analyzer implements AutoCloseable {
   /// @return how many pages these are
   public int unmask() {
     Map<Long, PageMask> masks = subjects.masks();
-    if (!masks.isEmpty() && search instanceof KernelSearch.Found(Kernel kernel)) {
+    if (!masks.isEmpty()) {
       memory = new UnmaskedMemory(dump.memory(), masks);
       unmasked = Set.copyOf(masks.keySet());
-      subjects =
-          new Subjects(
-              dump,
-              new KernelSearch.Found(kernel.over(memory)),
-              options.threads(),
-              options.full(),
-              cancellation.asSupplier());
+      subjects = subjects.unmasked();
     }
     return masks.size();
+  }
+
+  /// The physical address of a kernel address; empty if it is not mapped.
+  public OptionalLong physical(long address) {
+    long paddr = subjects.kernel().map(k -> k.memory().physicalAddress(address)).orElse(-1L);
+    return paddr == -1 ? OptionalLong.empty() : OptionalLong.of(paddr);
+  }
+
+  /// Whether the byte at a physical address is a guess where it is read through a mask: no free
+  /// pointer lies over that half of the mask.
+  public boolean isGuessed(long paddr) {
+    return unmasked.contains(paddr >>> 12) && subjects.isGuessed(paddr);
   }
 
   /// Bytes at an address.

@@ -8,12 +8,14 @@ import java.util.Map;
 import java.util.Optional;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.memory.PageMask;
 
 /// The low page frames of a dump, and pictures of these and of others: what is stored of each, what
 /// the kernel used it for, and what its bytes look like.
@@ -86,6 +88,9 @@ public final class LowMemory {
               ? "under the mask " + reading.masks().get(pfn).hex()
               : "ciphertext");
     }
+    for (long pfn : reading.doubtful()) {
+      mark(marks, pfn / framesPerCell * framesPerCell, "ciphertext, or destroyed");
+    }
     if (subjects.kernel().isEmpty()) {
       return marks;
     }
@@ -95,7 +100,7 @@ public final class LowMemory {
     if (!subjects.unmetForSlabs().isEmpty()) {
       return marks;
     }
-    for (SlabFault fault : subjects.soundFaults()) {
+    for (SlabFault fault : subjects.unmasked().soundFaults()) {
       long address =
           fault instanceof SlabFault.Broken broken ? broken.list().end().slot() : fault.address();
       long paddr = subjects.kernel().get().memory().physicalAddress(address);
@@ -109,6 +114,47 @@ public final class LowMemory {
       }
     }
     return marks;
+  }
+
+  /// How a page of the low 640 KiB was read that a fault of the kernel's own lies on, and what says
+  /// that the fault is none of memory encryption; empty if nothing does.
+  public static List<Evidence> evidence(Subjects subjects, long physical) {
+    long pfn = physical >>> 12;
+    LowMemoryReading reading = subjects.lowMemory();
+    List<Evidence> evidence = new ArrayList<>();
+    PageMask mask = reading.masks().get(pfn);
+    if (mask != null) {
+      evidence.add(
+          new Evidence.WhatIf(
+              Evidence.MASK_REMOVED,
+              "page frame 0x%x is read through its mask %s (lowmem.sme): what is broken under it is the kernel's own"
+                  .formatted(pfn, mask.hex())));
+      return evidence;
+    }
+    LowMemoryReading.Frame frame = reading.frames().get((int) pfn);
+    if (frame.bytes() == null || !frame.bytes().looksRandom()) {
+      return evidence;
+    }
+    int clear = reading.lists().clear();
+    if (clear > 0) {
+      evidence.add(
+          new Evidence.CountMismatch(
+              "freelists of the low 640 KiB in the clear",
+              0,
+              clear,
+              "the page holds random bytes, and %s of the low 640 KiB as they stand: the copy that memory encryption spoils takes the whole range"
+                  .formatted(Words.plural(clear, "freelist closes", "freelists close"))));
+    }
+    if (reading.encryption() == MemoryEncryption.State.OFF) {
+      evidence.add(
+          new Evidence.CountMismatch(
+              "sme_mask",
+              0,
+              0,
+              "the page holds random bytes, and the kernel says that it does not encrypt its memory"
+                  + subjects.kernel().map(kernel -> MemoryEncryption.of(kernel).why()).orElse("")));
+    }
+    return evidence;
   }
 
   private static void mark(Map<Long, List<String>> marks, long pfn, String words) {

@@ -48,13 +48,20 @@ final class LowMemorySmeCheck implements Check {
     bytes are. Random-looking: chi-square of the byte counts against the finite-sample null, no
     repeated 16-byte block, serial correlation. Masked: a broken freelist that closes under a mask
     taken from the page's commonest block, or one that fits its links; the same mask on pages of
-    different use. Each fact weighs by how rarely a healthy kernel shows it in a page of that use:
-    free pages and page cache may hold packed data and weigh nothing. Known before: whether this
-    kernel encrypts its memory. A thousand to one is enough; between the limits the answer is
-    "cannot tell".
+    different use; without types, a range without one block of zeros in which dozens of pages are
+    one block all over. Each fact weighs by how rarely a healthy kernel shows it in a page of that
+    use: free pages and page cache may hold packed data and weigh nothing. Known before: whether
+    this kernel encrypts its memory (NUMBER(sme_mask), else sme_me_mask; page tables and log where
+    both are absent). A thousand to one is enough; between the limits the answer is "cannot tell".
+
+    The range is copied as a whole, so what is in the clear there weighs against it, and where
+    freelists close in the clear, or the kernel says that it does not encrypt, random bytes are at
+    most "cannot tell": slabs that they broke are the kernel's trouble. Slabs under a recovered
+    mask are surveyed through it: what is still broken there is a finding of its own.
 
     It can mislead: the real-mode trampoline is kept unencrypted and reads as random in any dump
-    of a kernel with SME; where its place is known it is passed over.
+    of a kernel with SME; where its place is known it is passed over. Half a mask that no free
+    pointer lies over is taken from the page's commonest word, a guess that read --unmask marks.
     Next: see lowmem.reserved for whether this kernel can suffer it, lowmem.backup for the copy;
     read recovered pages with --unmask; repeat with mem_encrypt=off.\
     """;
@@ -83,6 +90,9 @@ final class LowMemorySmeCheck implements Check {
     facts.put("slabs in the range", Integer.toString(reading.lists().slabs()));
     facts.put("freelists in the range", Integer.toString(reading.lists().all()));
     facts.put("freelists broken", Integer.toString(reading.lists().broken()));
+    if (reading.lists().broken() > 0) {
+      facts.put("freelists in the clear", Integer.toString(reading.lists().clear()));
+    }
     facts.put("weight before", String.format(Locale.ROOT, "%.1f", reading.before()));
     if (!reading.witnesses().isEmpty()) {
       facts.put("weight", String.format(Locale.ROOT, "%.1f", reading.weight()));
@@ -90,6 +100,9 @@ final class LowMemorySmeCheck implements Check {
     if (!reading.masks().isEmpty()) {
       facts.put("pages with a mask", Integer.toString(reading.masks().size()));
       facts.put("masks", String.join(", ", masks(reading)));
+      if (!reading.guessed().isEmpty()) {
+        facts.put("halves of masks that are guessed", Integer.toString(reading.guessed().size()));
+      }
     }
     List<Note> notes = new ArrayList<>();
     boolean isWhole =
@@ -120,16 +133,60 @@ final class LowMemorySmeCheck implements Check {
         id(),
         reading.answer().words(),
         facts,
-        reading.answer().isCiphertext() ? List.of(finding(subjects, reading)) : List.of(),
+        findings(subjects, reading),
         notes,
         new Coverage(Map.of("low pages", reading.stored()), Map.of(), gaps(reading)));
   }
 
-  /// What is more likely ciphertext than not, and not proven, leaves the whole answer open.
+  private List<Finding> findings(Subjects subjects, LowMemoryReading reading) {
+    List<Finding> findings = new ArrayList<>();
+    if (reading.answer().isCiphertext()) {
+      findings.add(finding(subjects, reading));
+    }
+    for (LowMemoryReading.Lost lost : reading.lists().lost()) {
+      if (lost.underAll()) {
+        findings.add(brokenUnderAll(lost));
+      }
+    }
+    return findings;
+  }
+
+  /// What is more likely ciphertext than not, and not proven, leaves the whole answer open, and so
+  /// do lists that cannot be read.
   private static List<String> gaps(LowMemoryReading reading) {
-    return reading.answer() == LowMemoryReading.Answer.CANNOT_TELL && reading.weight() > 0
-        ? List.of("the low 640 KiB may be ciphertext: " + reading.why())
-        : List.of();
+    List<String> gaps = new ArrayList<>();
+    if (reading.answer() == LowMemoryReading.Answer.CANNOT_TELL && reading.weight() > 0) {
+      gaps.add("the low 640 KiB may be ciphertext: " + reading.why());
+    }
+    long lost = reading.lists().lost().stream().filter(list -> !list.underAll()).count();
+    if (lost > 0) {
+      gaps.add(
+          "%s of the low 640 KiB not judged: the masks of their pages are not recovered"
+              .formatted(Words.plural(lost, "freelist", "freelists")));
+    }
+    return gaps;
+  }
+
+  /// A list on a page whose mask is not known, which no mask at all makes whole.
+  private Finding brokenUnderAll(LowMemoryReading.Lost lost) {
+    Slab slab = lost.head().slab();
+    String cache = Words.name(slab.cache());
+    return new Finding(
+        id(),
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        Cause.UNKNOWN,
+        "a freelist of a slab of cache %s is broken under every mask that its page can lie under"
+            .formatted(cache),
+        Subject.cache(cache).withSlab(slab.address()),
+        List.of(
+            new Evidence.PageLooksLike(
+                lost.pfn(),
+                "masked",
+                "page frame 0x%x has no recovered mask; each mask that leads from the list's first link to an object of slab 0x%x, or ends the list there, was tried, and under none does the list end as it should"
+                    .formatted(lost.pfn(), slab.address()))),
+        List.of(),
+        "%s/%s/%s/broken under every mask".formatted(id(), Cause.UNKNOWN.id(), cache));
   }
 
   private static Set<String> masks(LowMemoryReading reading) {
@@ -153,6 +210,15 @@ final class LowMemorySmeCheck implements Check {
     boolean masked = reading.answer() == LowMemoryReading.Answer.MASKED;
     if (masked && lists.closedUnmasked() > 0) {
       evidence.add(rewalk(reading));
+    }
+    if (masked && !reading.guessed().isEmpty()) {
+      evidence.add(
+          new Evidence.CountMismatch(
+              "halves of masks that are guessed",
+              0,
+              reading.guessed().size(),
+              "%d of %d halves of masks rest on no free pointer: bytes read through these are a guess"
+                  .formatted(reading.guessed().size(), 2 * reading.masks().size())));
     }
     Subject subject = Subject.NONE;
     if (lists.first() != null) {
@@ -201,7 +267,7 @@ final class LowMemorySmeCheck implements Check {
         Cause.SME_CIPHERTEXT,
         "the low 640 KiB of the dump holds %s: %d of %d stored pages"
             .formatted(
-                masked ? "the old plaintext under an encryption mask" : "ciphertext",
+                masked ? "the old plaintext under " + maskWords(reading) : "ciphertext",
                 reading.ciphertext().size(),
                 stored),
         subject,
@@ -216,8 +282,8 @@ final class LowMemorySmeCheck implements Check {
     String sentence;
     if (lists.closedUnmasked() < lists.broken()) {
       sentence =
-          "with the mask removed %d of %d broken freelists of %s in the range close"
-              .formatted(lists.closedUnmasked(), lists.broken(), slabs);
+          "with the mask removed %d of %d broken freelists of %s in the range close%s"
+              .formatted(lists.closedUnmasked(), lists.broken(), slabs, open(lists));
     } else {
       sentence =
           lists.broken() == 1
@@ -227,6 +293,42 @@ final class LowMemorySmeCheck implements Check {
                   .formatted(lists.broken(), slabs);
     }
     return new Evidence.WhatIf(Evidence.MASK_REMOVED, sentence);
+  }
+
+  /// Names the lists that do not close.
+  private static String open(LowMemoryReading.Lists lists) {
+    List<String> open = new ArrayList<>();
+    for (LowMemoryReading.Bad bad : lists.still()) {
+      open.add(
+          "that of slab 0x%x (%s) does not, at 0x%x, where %016x stands under the mask"
+              .formatted(
+                  bad.head().slab().address(),
+                  Words.name(bad.head().slab().cache()),
+                  bad.slot(),
+                  bad.raw()));
+    }
+    for (LowMemoryReading.Lost lost : lists.lost()) {
+      open.add(
+          "that of slab 0x%x (%s) lies on page frame 0x%x, whose mask is not recovered"
+              .formatted(
+                  lost.head().slab().address(),
+                  Words.name(lost.head().slab().cache()),
+                  lost.pfn()));
+    }
+    int more = open.size() - MAX_EXAMPLES;
+    return open.isEmpty()
+        ? ""
+        : "; "
+            + String.join("; ", open.stream().limit(MAX_EXAMPLES).toList())
+            + (more > 0 ? "; and %d more".formatted(more) : "");
+  }
+
+  /// Where the kernel says that it does not encrypt, what lies over the pages is a mask all the
+  /// same.
+  private static String maskWords(LowMemoryReading reading) {
+    return reading.encryption() == MemoryEncryption.State.OFF
+        ? "a mask of 16 bytes a page"
+        : "an encryption mask";
   }
 
   private static Evidence word(LowMemoryReading.Bad bad, boolean masked) {
@@ -270,11 +372,14 @@ final class LowMemorySmeCheck implements Check {
               "broken freelists",
               0,
               lists,
-              "%s of %s %s on these pages and nowhere else (%s)"
+              "%s of %s %s on these pages%s (%s)"
                   .formatted(
                       Words.plural(lists, "freelist", "freelists"),
                       Words.plural(slabs.size(), "slab", "slabs"),
                       lists == 1 ? "breaks" : "break",
+                      subjects.soundFaults().stream().anyMatch(SlabFault.Broken.class::isInstance)
+                          ? ""
+                          : " and nowhere else",
                       String.join(", ", caches.stream().limit(MAX_EXAMPLES).toList()))));
     }
     long others = faults.size() - lists;
@@ -325,8 +430,7 @@ final class LowMemorySmeCheck implements Check {
 
   private static void encryption(Kernel kernel, List<Evidence> evidence, List<Evidence> against) {
     MemoryEncryption encryption = MemoryEncryption.of(kernel);
-    String why =
-        encryption.reasons().isEmpty() ? "" : ": " + String.join(", ", encryption.reasons());
+    String why = encryption.why();
     switch (encryption.state()) {
       case SME ->
           evidence.add(

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.kernel.FreelistDecoder;
@@ -24,10 +25,11 @@ import org.vmcheck.memory.PageMask;
 ///
 /// A mask is proven by freelists: under the right one a broken list leads through objects of its
 /// slab to its end. Where it was taken from the page's commonest block, every link is a test that
-/// chance passes once in 10^17; where it was fitted to a link, that link tests nothing. Pages
-/// without a free pointer take over a mask that is proven elsewhere if it makes their commonest
-/// block zero. A block that repeats every one or two bytes fills memory and is no mask, and a page
-/// that comes out as zeros alone proves none.
+/// chance passes once in 10^17; where it was fitted to a link, that link tests nothing. A list that
+/// is damaged under its mask proves it as far as it leads. Pages without a free pointer take over a
+/// mask that is proven elsewhere if it makes their commonest block zero. A block that repeats every
+/// one or two bytes fills memory and is no mask, nor is one of so few bits that a stuck line would
+/// do, and a page that comes out as zeros alone proves none.
 final class MaskSearch {
   private static final ValueLayout.OfLong WORD =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
@@ -39,6 +41,13 @@ final class MaskSearch {
   private static final int MAX_FITTED_OBJECTS = 512;
 
   private static final int MIN_REPEATS = 2;
+
+  /// Links that a mask must pass where the list breaks later on.
+  private static final int MIN_TESTS_OF_BROKEN = 2;
+
+  /// Bits that each half of a mask has at least: a half drawn by chance has fewer once in 10^8, one
+  /// that repeats every 32 bits once in 10^5.
+  private static final int MIN_BITS = 10;
 
   /// Blocks that must come out zero before a page takes a proven mask over.
   private static final int MIN_ZERO_BLOCKS = 4;
@@ -52,6 +61,21 @@ final class MaskSearch {
   private final Map<Long, PageMask> masks = new TreeMap<>();
   private final Set<PageMask> proven = new LinkedHashSet<>();
   private final List<Closed> closed = new ArrayList<>();
+  private final Map<Long, Long> commonestWords = new HashMap<>();
+  private final Map<SlabHeads.Head, Open> open = new LinkedHashMap<>();
+
+  /// Halves that a free pointer was read through, by frame times two plus half.
+  private final Set<Long> read = new TreeSet<>();
+
+  /// What is known of a list that no mask was found for.
+  enum Open {
+    /// Every mask was tried: the list is broken under each.
+    UNDER_ALL,
+    /// It closes under masks that nothing else speaks for.
+    UNPROVEN,
+    /// There were too many masks to try.
+    GIVEN_UP
+  }
 
   /// A list that closes under masks and does not without.
   ///
@@ -81,8 +105,61 @@ final class MaskSearch {
   void search(List<SlabHeads.Head> broken) {
     List<SlabHeads.Head> left = close(broken);
     if (!proven.isEmpty()) {
+      for (SlabHeads.Head head : left) {
+        keepAsFarAsItLeads(head);
+      }
       takeOver();
-      close(left);
+      left = close(left);
+    }
+    for (SlabHeads.Head head : left) {
+      Walk walk = new Walk(head);
+      boolean closes = walk.closes(head.first());
+      open.put(head, closes ? Open.UNPROVEN : walk.isExhaustive() ? Open.UNDER_ALL : Open.GIVEN_UP);
+    }
+  }
+
+  /// Whether a block can be a mask: it neither fills memory as a pattern does, nor has so few bits,
+  /// or so many, that a line stuck at one level would do.
+  static boolean canBeMask(PageMask block) {
+    return !block.isFillPattern() && canBeHalf(block.low()) && canBeHalf(block.high());
+  }
+
+  private static boolean canBeHalf(long half) {
+    return Long.bitCount(half) >= MIN_BITS
+        && Long.bitCount(half) <= Long.SIZE - MIN_BITS
+        && !new PageMask(half, half).isFillPattern();
+  }
+
+  /// Takes a page's mask from what its bytes show.
+  void adopt(long pfn, PageMask mask) {
+    masks.putIfAbsent(pfn, mask);
+    proven.add(mask);
+  }
+
+  /// A list that was damaged under its mask: the links before the damage prove the masks that they
+  /// were read through.
+  private void keepAsFarAsItLeads(SlabHeads.Head head) {
+    Walk walk = new Walk(head);
+    if (walk.closes(head.first()) || walk.mostTests < MIN_TESTS_OF_BROKEN) {
+      return;
+    }
+    walk.halves.clear();
+    walk.halves.putAll(walk.farthest);
+    for (long pfn : walk.pages()) {
+      PageMask mask = masks.containsKey(pfn) ? null : walk.whole(pfn);
+      if (mask != null && canBeMask(mask)) {
+        masks.put(pfn, mask);
+        proven.add(mask);
+        read(walk, pfn);
+      }
+    }
+  }
+
+  private void read(Walk walk, long pfn) {
+    for (long key = pfn * 2; key <= pfn * 2 + 1; key++) {
+      if (walk.halves.containsKey(key)) {
+        read.add(key);
+      }
     }
   }
 
@@ -117,13 +194,14 @@ final class MaskSearch {
       if (mask != null && !mask.isZero()) {
         masks.put(pfn, mask);
         proven.add(mask);
+        read(walk, pfn);
       }
     }
   }
 
   /// Once one mask is proven, so is that the range is masked: each page takes over the proven mask
   /// that turns most of it to zeros, or else its own commonest block.
-  private void takeOver() {
+  void takeOver() {
     boolean period = proven.stream().allMatch(PageMask::hasPeriod32);
     for (Map.Entry<Long, PageStatistics> entry : statistics.entrySet()) {
       long pfn = entry.getKey();
@@ -142,6 +220,7 @@ final class MaskSearch {
       PageStatistics page = entry.getValue();
       if (best == null
           && page.commonestCount() * 2 >= page.blocks()
+          && canBeMask(page.commonest())
           && (!period || page.commonest().hasPeriod32())) {
         best = page.commonest();
       }
@@ -174,6 +253,37 @@ final class MaskSearch {
     return closed;
   }
 
+  /// The broken lists that stay so under the masks found.
+  Map<SlabHeads.Head, Open> open() {
+    return open;
+  }
+
+  /// Halves of masks that rest on no free pointer, by frame times two plus half: none lies over
+  /// them, the other half does not repeat every 32 bits, and no page shows the same mask whole.
+  Set<Long> guessed() {
+    Set<PageMask> whole = new LinkedHashSet<>();
+    masks.forEach(
+        (pfn, mask) -> {
+          if (isRead(pfn * 2, mask) && isRead(pfn * 2 + 1, mask)) {
+            whole.add(mask);
+          }
+        });
+    Set<Long> guessed = new TreeSet<>();
+    masks.forEach(
+        (pfn, mask) -> {
+          for (long key = pfn * 2; key <= pfn * 2 + 1; key++) {
+            if (!whole.contains(mask) && !isRead(key, mask)) {
+              guessed.add(key);
+            }
+          }
+        });
+    return guessed;
+  }
+
+  private boolean isRead(long key, PageMask mask) {
+    return read.contains(key) || (mask.hasPeriod32() && read.contains(key ^ 1));
+  }
+
   /// One list, followed under assumptions about the masks of its pages.
   private final class Walk {
     private final SlabHeads.Head head;
@@ -191,6 +301,15 @@ final class MaskSearch {
     private int maskedPointers;
     private int steps;
 
+    /// The halves under which the list led farthest, and the links that tested them.
+    private final Map<Long, Long> farthest = new LinkedHashMap<>();
+
+    private int mostTests;
+    private boolean isCut;
+
+    /// Whether it closed under masks that nothing else bears out.
+    private boolean isAmbiguous;
+
     Walk(SlabHeads.Head head) {
       this.head = head;
       this.slab = head.slab();
@@ -201,6 +320,46 @@ final class MaskSearch {
     /// with one block would do.
     int tests() {
       return maskedPointers == 0 ? 0 : maskedLinks - fitted.size();
+    }
+
+    /// Whether every mask was tried.
+    boolean isExhaustive() {
+      return steps <= MAX_STEPS && !isCut;
+    }
+
+    /// Whether each half that was fitted to a link is the only one that fits. One that differs in
+    /// the bits of the slab's own length leads to objects too, only to others, and may hide a
+    /// damaged link: what tells is the end of the list, read through it.
+    private boolean isSupported() {
+      Map<Long, Integer> links = new HashMap<>();
+      long last = -1;
+      int left = slab.walkableObjects();
+      for (long pointer = head.first(); pointer != 0 && left > 0; left--) {
+        long slot = slab.slot(slab.index(pointer));
+        last = key(slot);
+        links.merge(last, 1, Integer::sum);
+        pointer =
+            decoder.decode(
+                slabMemory.word(slot) ^ halves.getOrDefault(last, 0L), slot, slab.cache().random());
+      }
+      for (long key : fitted) {
+        if (!isBorneOut(key, halves.get(key)) && (key != last || links.get(key) < 2)) {
+          return false;
+        }
+      }
+      return true;
+    }
+
+    /// Whether more than links speaks for a half: a period of 32 bits, which a link elsewhere in
+    /// the slab would break, or the page's commonest word.
+    private boolean isBorneOut(long key, long half) {
+      return (int) half == (int) (half >>> 32)
+          || commonestWord(key >>> 1, (int) (key & 1) * 8) == half;
+    }
+
+    private long key(long slot) {
+      long pfn = slab.pfn() + ((slot - slab.base()) >>> 12);
+      return pfn * 2 + ((slot & 8) == 0 ? 0 : 1);
     }
 
     boolean usesProvenOnly() {
@@ -298,8 +457,8 @@ final class MaskSearch {
         visited.set(index);
         length++;
         long word = slabMemory.word(slot);
-        long pfn = slab.pfn() + ((slot - slab.base()) >>> 12);
-        long key = pfn * 2 + ((slot & 8) == 0 ? 0 : 1);
+        long key = key(slot);
+        long pfn = key >>> 1;
         Long half = pfn >= endPfn ? Long.valueOf(0) : halves.get(key);
         if (half == null) {
           if (closesUnderSome(pfn, key, word, slot)) {
@@ -313,6 +472,10 @@ final class MaskSearch {
       if (head.expectedLength() >= 0 && length != head.expectedLength()) {
         return back(mark, before, masked, pointers);
       }
+      if (!isSupported()) {
+        isAmbiguous = true;
+        return back(mark, before, masked, pointers);
+      }
       return true;
     }
 
@@ -320,6 +483,13 @@ final class MaskSearch {
       if (half != 0) {
         maskedLinks++;
         maskedPointers += pointer == 0 ? 0 : 1;
+        if (slab.index(pointer) >= 0
+            && tests() > mostTests
+            && fitted.stream().allMatch(key -> isBorneOut(key, halves.get(key)))) {
+          mostTests = tests();
+          farthest.clear();
+          farthest.putAll(halves);
+        }
       }
     }
 
@@ -345,9 +515,7 @@ final class MaskSearch {
       if (page != null && page.zeroBlocks() > 0) {
         likely.add(0L);
       } else {
-        if (page != null
-            && page.commonestCount() >= MIN_REPEATS
-            && !page.commonest().isFillPattern()) {
+        if (page != null && page.commonestCount() >= MIN_REPEATS && canBeMask(page.commonest())) {
           likely.add(page.commonest().over(place));
         }
         proven.forEach(mask -> likely.add(mask.over(place)));
@@ -358,15 +526,18 @@ final class MaskSearch {
           return true;
         }
       }
-      if (slab.walkableObjects() > MAX_FITTED_OBJECTS || (page != null && page.zeroBlocks() > 0)) {
+      if (page != null && page.zeroBlocks() > 0) {
+        return false;
+      }
+      if (slab.walkableObjects() > MAX_FITTED_OBJECTS) {
+        isCut = true;
         return false;
       }
       fitted.add(key);
       for (int i = -1; i < slab.walkableObjects(); i++) {
         long target = i < 0 ? 0 : slab.object(i);
         long half = word ^ decoder.decode(target, slot, slab.cache().random());
-        boolean isFill = new PageMask(half, half).isFillPattern();
-        if (!isFill && !likely.contains(half) && closesUnder(key, half, word, slot)) {
+        if (canBeHalf(half) && !likely.contains(half) && closesUnder(key, half, word, slot)) {
           return true;
         }
         if (steps > MAX_STEPS) {
@@ -400,6 +571,10 @@ final class MaskSearch {
 
   /// The commonest word of a page at places 0 or 8 of its blocks; 0 if none comes twice.
   private long commonestWord(long pfn, int place) {
+    return commonestWords.computeIfAbsent(pfn * 2 + place / 8, _ -> findCommonest(pfn, place));
+  }
+
+  private long findCommonest(long pfn, int place) {
     if (!(memory.read(pfn) instanceof PageRead.Present(MemorySegment page))) {
       return 0;
     }

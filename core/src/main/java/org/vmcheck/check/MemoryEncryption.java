@@ -36,49 +36,53 @@ record MemoryEncryption(State state, long mask, List<String> reasons, LogBuffer.
     reasons = List.copyOf(reasons);
   }
 
-  /// `NUMBER(sme_mask)` exists from 5.1 on (and in RHEL 8); before that the kernel's variable, its
-  /// page tables and its log tell.
+  /// What says so, as the end of a sentence; empty if nothing does.
+  String why() {
+    return reasons.isEmpty() ? "" : ": " + String.join(", ", reasons);
+  }
+
+  /// `NUMBER(sme_mask)` exists from 5.1 on (and in RHEL 8) and is the kernel's own word, zero too;
+  /// without it the variable says the same. Where both are absent, page tables and the log tell.
   static MemoryEncryption of(Kernel kernel) {
     List<String> reasons = new ArrayList<>();
     OptionalLong told = kernel.vmcoreinfo().number("sme_mask");
     OptionalLong variable = kernel.variable64("sme_me_mask");
-    long mask = told.orElse(0) != 0 ? told.getAsLong() : variable.orElse(0);
-    if (mask == 0) {
-      mask = kernel.memory().paging().encryptionMask();
-      if (mask != 0) {
-        reasons.add("page-table entries carry the bit 0x%x".formatted(mask));
-      }
+    long inTables = kernel.memory().paging().encryptionMask();
+    if (inTables != 0) {
+      reasons.add("page-table entries carry the bit 0x%x".formatted(inTables));
     }
     told.ifPresent(value -> reasons.add("NUMBER(sme_mask)=0x%x".formatted(value)));
     variable.ifPresent(value -> reasons.add("sme_me_mask=0x%x".formatted(value)));
-    LogBuffer.Line said = null;
-    boolean guest = (kernel.variable64("sev_status").orElse(0) & 1) != 0;
+    LogBuffer.Line said = said(kernel);
+    if (said != null) {
+      reasons.add("the log says so");
+    }
+    OptionalLong word = told.isPresent() ? told : variable;
+    long mask = word.orElse(inTables);
+    boolean isOn = word.isPresent() ? mask != 0 : mask != 0 || said != null;
+    boolean guest =
+        (kernel.variable64("sev_status").orElse(0) & 1) != 0
+            || (said != null
+                && said.text().matches(".*(Features active:.*\\b(SEV|TDX)\\b|\\(SEV\\) active).*"));
+    State state =
+        isOn ? guest ? State.SEV : State.SME : word.isPresent() ? State.OFF : State.UNKNOWN;
+    return new MemoryEncryption(state, mask, reasons, isOn ? said : null);
+  }
+
+  /// The line of the log that says that memory is encrypted; null if there is none.
+  private static LogBuffer.Line said(Kernel kernel) {
     for (LogBuffer.Line line : kernel.log().kernelRecords()) {
       String text = line.text();
-      boolean old = text.contains("Secure Memory Encryption (SME) active");
+      boolean old =
+          text.contains("Secure Memory Encryption (SME) active")
+              || text.contains("Secure Encrypted Virtualization (SEV) active");
       boolean listed =
-          text.contains("Memory Encryption Features active:") && text.matches(".*\\bSME\\b.*");
-      boolean sev =
-          text.contains("Secure Encrypted Virtualization (SEV) active")
-              || (text.contains("Memory Encryption Features active:")
-                  && text.matches(".*\\b(SEV|TDX)\\b.*"));
-      if (old || listed || sev) {
-        said = line;
-        guest |= sev;
-        reasons.add("the log says so");
-        break;
+          text.contains("Memory Encryption Features active:")
+              && text.matches(".*\\b(SME|SEV|TDX)\\b.*");
+      if (old || listed) {
+        return line;
       }
     }
-    State state;
-    if (guest) {
-      state = State.SEV;
-    } else if (mask != 0 || said != null) {
-      state = State.SME;
-    } else if (told.isPresent() || variable.isPresent()) {
-      state = State.OFF;
-    } else {
-      state = State.UNKNOWN;
-    }
-    return new MemoryEncryption(state, mask, reasons, said);
+    return null;
   }
 }

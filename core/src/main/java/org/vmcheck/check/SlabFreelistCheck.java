@@ -192,12 +192,24 @@ final class SlabFreelistCheck implements Check {
       notRead.merge("freelists on pages overwritten by the capture kernel", overwritten, Long::sum);
       facts.put("freelists lost to the capture kernel", Long.toString(overwritten));
     }
+    long doubtful =
+        subjects.doubtfulFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+    if (doubtful > 0) {
+      notRead.merge("freelists on pages that are ciphertext, or destroyed", doubtful, Long::sum);
+    }
+    long masked = subjects.listsThroughMasks();
+    if (masked > 0) {
+      facts.put("freelists read through a mask", Long.toString(masked));
+    }
     List<String> but = new ArrayList<>();
     survey
         .unreadableSlabPages()
         .forEach(
             (why, count) ->
                 but.add("%s %s".formatted(Words.plural(count, "slab page", "slab pages"), why)));
+    if (doubtful > 0) {
+      but.add("%d on pages that are ciphertext, or destroyed (lowmem.sme)".formatted(doubtful));
+    }
     if (ciphertext > 0) {
       but.add("%d on ciphertext pages (lowmem.sme)".formatted(ciphertext));
     }
@@ -208,7 +220,12 @@ final class SlabFreelistCheck implements Check {
         id(),
         findings.isEmpty()
             ? (but.isEmpty()
-                ? "every freelist of " + survey.slabs() + " slabs ends as it should"
+                ? "every freelist of %d slabs ends as it should%s"
+                    .formatted(
+                        survey.slabs(),
+                        masked > 0
+                            ? ", %d of them read through a mask (lowmem.sme)".formatted(masked)
+                            : "")
                 : "every freelist of %d slabs that could be read ends as it should; not read: %s"
                     .formatted(survey.slabs(), String.join(" and ", but)))
             : answer(findings),

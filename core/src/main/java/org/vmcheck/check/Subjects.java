@@ -26,6 +26,7 @@ import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.kernel.SlabView;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.PageMask;
+import org.vmcheck.memory.UnmaskedMemory;
 
 /// What the checks look at: one open dump, the kernel in it, and the one pass over its slabs that
 /// several checks share.
@@ -41,6 +42,7 @@ public final class Subjects {
   private PageSweep sweep;
   private SlabSurvey survey;
   private LowMemoryReading lowMemory;
+  private Subjects unmasked;
   private CaptureKernel captureKernel;
   private Map<SlabFault.Count, Diagnosis> wrongLengths;
   private Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers;
@@ -128,6 +130,33 @@ public final class Subjects {
     return lowMemory().masks();
   }
 
+  /// Whether the byte at a physical address lies under a part of a mask that rests on no free
+  /// pointer: what is read through it is a guess.
+  public boolean isGuessed(long paddr) {
+    return lowMemory().isGuessed(paddr >>> 12, paddr);
+  }
+
+  /// The same dump with the pages of the low 640 KiB read through their masks, if any were
+  /// recovered: what is still broken there is the kernel's own.
+  public synchronized Subjects unmasked() {
+    if (unmasked == null) {
+      unmasked = this;
+      if (search instanceof KernelSearch.Found(Kernel kernel) && !masks().isEmpty()) {
+        unmasked =
+            new Subjects(
+                dump,
+                new KernelSearch.Found(kernel.over(new UnmaskedMemory(dump.memory(), masks()))),
+                threads,
+                full,
+                isOver);
+        unmasked.captureKernel = captureKernel();
+        unmasked.lowMemory = lowMemory.unmasked();
+        unmasked.unmasked = unmasked;
+      }
+    }
+    return unmasked;
+  }
+
   /// What a capture kernel left in the low 640 KiB. Only for checks that need a kernel.
   synchronized CaptureKernel captureKernel() {
     if (captureKernel == null) {
@@ -140,11 +169,20 @@ public final class Subjects {
     return captureKernel;
   }
 
+  /// Freelists that are read through masks here, those that break there too.
+  long listsThroughMasks() {
+    LowMemoryReading reading = lowMemory();
+    return reading.masks().isEmpty()
+        ? reading.lists().closedUnmasked() + reading.lists().still().size()
+        : 0;
+  }
+
   /// What is wrong with slabs and rests on pages that the dump holds as they were: the kernel's own
   /// trouble.
   List<SlabFault> soundFaults() {
     return survey().faults().stream()
-        .filter(fault -> !isOn(lowMemory().ciphertext(), fault))
+        .filter(fault -> !isOnCiphertext(fault))
+        .filter(fault -> !isOn(lowMemory().doubtful(), fault))
         .filter(fault -> !isOn(captureKernel().overwritten(), fault))
         .filter(fault -> !isUnread(fault))
         .toList();
@@ -241,9 +279,29 @@ public final class Subjects {
 
   /// What seems wrong with slabs because pages of them are ciphertext.
   List<SlabFault> ciphertextFaults() {
-    return survey().faults().stream()
-        .filter(fault -> isOn(lowMemory().ciphertext(), fault))
-        .toList();
+    return survey().faults().stream().filter(this::isOnCiphertext).toList();
+  }
+
+  /// What seems wrong with slabs on pages that may as well be ciphertext as destroyed.
+  List<SlabFault> doubtfulFaults() {
+    return survey().faults().stream().filter(fault -> isOn(lowMemory().doubtful(), fault)).toList();
+  }
+
+  /// Whether it rests on bytes that are not the kernel's: ciphertext, or what comes out under a
+  /// part of a mask that was guessed.
+  private boolean isOnCiphertext(SlabFault fault) {
+    LowMemoryReading reading = lowMemory();
+    if (isOn(reading.ciphertext(), fault)) {
+      return true;
+    }
+    if (reading.guessed().isEmpty() || !reading.masks().isEmpty()) {
+      return false;
+    }
+    long paddr = kernel().orElseThrow().memory().physicalAddress(address(fault));
+    return paddr >= 0
+        && (fault instanceof SlabFault.Broken
+            ? reading.isGuessed(paddr >>> 12, paddr)
+            : reading.isGuessed(paddr >>> 12, 0) || reading.isGuessed(paddr >>> 12, 8));
   }
 
   /// What seems wrong with slabs because the capture kernel wrote over pages of them.
@@ -283,14 +341,19 @@ public final class Subjects {
     if (frames.isEmpty()) {
       return false;
     }
-    long address =
-        fault instanceof SlabFault.Broken broken ? broken.list().end().slot() : fault.address();
-    long paddr = kernel().orElseThrow().memory().physicalAddress(address);
+    long paddr = kernel().orElseThrow().memory().physicalAddress(address(fault));
     return paddr >= 0 && frames.contains(paddr >>> 12);
   }
 
-  /// The pass, if some check asked for it.
+  /// Where the bytes lie that a fault rests on.
+  private static long address(SlabFault fault) {
+    return fault instanceof SlabFault.Broken broken ? broken.list().end().slot() : fault.address();
+  }
+
+  /// The pass, if some check asked for it; the one through masks, if there is one.
   public synchronized Optional<SlabSurvey> surveyIfMade() {
-    return Optional.ofNullable(survey);
+    return unmasked != null && unmasked != this
+        ? unmasked.surveyIfMade().or(() -> Optional.ofNullable(survey))
+        : Optional.ofNullable(survey);
   }
 }

@@ -7,11 +7,11 @@ public enum Cause {
   SME_CIPHERTEXT(
       "sme-ciphertext",
       Kind.ARTEFACT,
-      "The machine encrypts its memory (AMD SME). When kdump started, the low 640 KiB was copied to"
-          + " the backup region as it stood in memory, encrypted for its old address, and was then"
+      "Where a machine encrypts its memory (AMD SME), kdump copied the low 640 KiB to the backup"
+          + " region as it stood in memory, encrypted for its old address, and it was then"
           + " decrypted for the new one: the dump holds those pages as ciphertext or under a mask."
-          + " The crashed kernel's own memory was most likely fine, for the damage came after it"
-          + " stopped and ends where the copied range ends.",
+          + " That came after the crashed kernel had stopped, ends where the copied range ends, and"
+          + " says nothing against the kernel.",
       "Do not hunt a kernel bug from these pages. For the next crash use a kernel with Linux"
           + " 6f599d84231f \"x86/kdump: Always reserve the low 1M when the crashkernel option is"
           + " specified\" (mainline 5.5 and later; distributions backported it) and confirm with"

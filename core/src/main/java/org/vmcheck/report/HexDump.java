@@ -1,6 +1,9 @@
 package org.vmcheck.report;
 
-/// Bytes in lines of sixteen: address, hexadecimal, text. Marked bytes stand in brackets.
+import java.util.function.IntPredicate;
+
+/// Bytes in lines of sixteen: address, hexadecimal, text. Marked bytes stand in brackets, guessed
+/// ones behind a question mark.
 public final class HexDump {
   private static final int WIDTH = 16;
 
@@ -11,6 +14,18 @@ public final class HexDump {
   /// @param markTo end (exclusive) of the marked bytes
   public static void append(
       StringBuilder out, long address, String hex, int markFrom, int markTo, String indent) {
+    append(out, address, hex, markFrom, markTo, indent, _ -> false);
+  }
+
+  /// @param isGuessed whether a byte, counted from the first, is only guessed
+  public static void append(
+      StringBuilder out,
+      long address,
+      String hex,
+      int markFrom,
+      int markTo,
+      String indent,
+      IntPredicate isGuessed) {
     int count = hex.length() / 2;
     for (int line = 0; line < count; line += WIDTH) {
       out.append(indent).append("%016x ".formatted(address + line));
@@ -23,7 +38,8 @@ public final class HexDump {
         boolean marked = i >= markFrom && i < markTo;
         boolean first = marked && (i == markFrom || i == line);
         boolean afterMark = !marked && i > line && i - 1 >= markFrom && i - 1 < markTo;
-        out.append(first ? '[' : afterMark ? ']' : ' ').append(hex, 2 * i, 2 * i + 2);
+        char before = isGuessed.test(i) ? '?' : ' ';
+        out.append(first ? '[' : afterMark ? ']' : before).append(hex, 2 * i, 2 * i + 2);
         int b = Integer.parseInt(hex, 2 * i, 2 * i + 2, 16);
         text.append(b >= 0x20 && b < 0x7f ? (char) b : '.');
       }

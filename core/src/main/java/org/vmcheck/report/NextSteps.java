@@ -3,7 +3,6 @@ package org.vmcheck.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
@@ -65,11 +64,10 @@ record NextSteps(String command, String crash, String drgn) {
 
   /// Whether the lost bytes can be read through their mask.
   private static boolean isRecovered(Finding finding) {
-    return finding.cause() == Cause.SME_CIPHERTEXT
-        && finding.evidence().stream()
-            .anyMatch(
-                evidence ->
-                    evidence instanceof Evidence.WhatIf(String change, String _)
-                        && change.equals(Evidence.MASK_REMOVED));
+    return finding.evidence().stream()
+        .anyMatch(
+            evidence ->
+                evidence instanceof Evidence.WhatIf(String change, String _)
+                    && change.equals(Evidence.MASK_REMOVED));
   }
 }
