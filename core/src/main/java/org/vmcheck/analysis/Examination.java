@@ -87,6 +87,19 @@ record Examination(Extent extent, String words) {
                 .formatted(count, slabs == 1 ? "was" : "were", unread(lists.coverage())));
   }
 
+  /// The slabs that were found sound, as a few words behind a verdict; empty if there are none.
+  static String slabs(List<CheckOutcome> outcomes) {
+    if (!(outcome(outcomes, FREELISTS) instanceof CheckOutcome.Ran lists)) {
+      return "";
+    }
+    long slabs = lists.coverage().lookedAt().getOrDefault("slabs", 0L);
+    return " in %,d %s%s"
+        .formatted(
+            slabs,
+            slabs == 1 ? "slab" : "slabs",
+            lists.coverage().notRead().isEmpty() ? "" : unread(lists.coverage()));
+  }
+
   private static Examination nothing(String why) {
     return new Examination(Extent.NOTHING, "the kernel was not examined: " + why);
   }

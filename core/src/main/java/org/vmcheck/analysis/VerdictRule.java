@@ -113,7 +113,8 @@ public final class VerdictRule {
     return new Verdict.Intact(
         (partial
                 ? "the checks that were asked for found no damage"
-                : "no damage found; what is not in the dump was left out by design")
+                : "no damage found%s; what is not in the dump was left out by design"
+                    .formatted(Examination.slabs(outcomes)))
             + sample(outcomes)
             + leads(outcomes),
         List.of(),

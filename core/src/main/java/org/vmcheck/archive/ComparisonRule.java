@@ -65,6 +65,7 @@ public final class ComparisonRule {
     List<FindingChange> findings = findings();
     verdicts();
     List<CheckChange> checks = checks();
+    changes.addAll(ComparedCoverage.of(base, next));
     mustPass();
     container();
     lowMemory();
@@ -226,7 +227,10 @@ public final class ComparisonRule {
 
   private static CheckState state(CheckOutcome outcome) {
     return switch (outcome) {
-      case CheckOutcome.Ran ran -> ran.findings().isEmpty() ? CheckState.PASSED : CheckState.FOUND;
+      case CheckOutcome.Ran ran when !ran.findings().isEmpty() -> CheckState.FOUND;
+      // Reports of earlier versions say of a check that looked at nothing that it ran.
+      case CheckOutcome.Ran ran when ran.coverage().isEmpty() -> CheckState.NOTHING;
+      case CheckOutcome.Ran _ -> CheckState.PASSED;
       case CheckOutcome.NothingToLookAt _ -> CheckState.NOTHING;
       case CheckOutcome.Skipped _ -> CheckState.SKIPPED;
       case CheckOutcome.Failed _ -> CheckState.FAILED;

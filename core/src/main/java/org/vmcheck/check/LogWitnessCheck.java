@@ -125,7 +125,8 @@ final class LogWitnessCheck implements Check {
           + Words.plural(findings.size(), "report", "reports");
     }
     return testimony.counts().isEmpty()
-        ? "nothing about memory in %d lines".formatted(log.records().size())
+        ? "nothing about memory in %d lines%s"
+            .formatted(log.records().size(), log.problem().isEmpty() ? "" : " that could be read")
         : String.join(
             ", ", testimony.counts().keySet().stream().map(LogTestimony.Topic::words).toList());
   }

@@ -1,7 +1,10 @@
 package org.vmcheck.finding;
 
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 
 /// All that a renderer needs to know of one dump.
 ///
@@ -15,8 +18,33 @@ public record DumpReport(
     List<CheckOutcome> checks,
     Verdict verdict,
     double seconds) {
+  private static final Map<String, String> DOMAINS =
+      Map.ofEntries(
+          Map.entry("container", "file"),
+          Map.entry("memory", "address translation and encryption"),
+          Map.entry("debuginfo", "debug files"),
+          Map.entry("lowmem", "low memory"),
+          Map.entry("slab", "slab allocator"),
+          Map.entry("page", "page allocator"),
+          Map.entry("image", "kernel image"),
+          Map.entry("task", "tasks"),
+          Map.entry("list", "lists"),
+          Map.entry("kfence", "KFENCE"),
+          Map.entry("log", "kernel log"));
+
   public DumpReport {
     checks = List.copyOf(checks);
+  }
+
+  /// What the checks looked at, by what it is of: the checks of one domain share the first word of
+  /// their ids.
+  public SequencedMap<String, Coverage> coverageByDomain() {
+    SequencedMap<String, Coverage> domains = new LinkedHashMap<>();
+    for (CheckOutcome outcome : checks) {
+      String domain = outcome.id().replaceFirst("\\..*", "");
+      domains.merge(DOMAINS.getOrDefault(domain, domain), outcome.coverageIfRan(), Coverage::plus);
+    }
+    return domains;
   }
 
   /// The findings of all checks, the most important first; where nothing tells two apart, in the

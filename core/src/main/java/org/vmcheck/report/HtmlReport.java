@@ -52,7 +52,7 @@ public final class HtmlReport {
           page.element("h2", "Low memory").newline();
           page.open("div", "class", "map").raw(MapSvg.inside(picture)).close("div").newline();
         });
-    html.coverage(report.verdict().coverage());
+    html.coverage(report);
     page.element(
         "p",
         "%s, %s s".formatted(report.tool(), String.format(Locale.ROOT, "%.2f", report.seconds())),
@@ -282,9 +282,17 @@ public final class HtmlReport {
     }
   }
 
-  private void coverage(Coverage coverage) {
+  private void coverage(DumpReport report) {
+    Coverage coverage = report.verdict().coverage();
     page.element("h2", "Coverage").raw("\n<table>\n");
-    coverage.lookedAt().forEach((kind, count) -> HtmlPage.row(page, kind, "%,d".formatted(count)));
+    report
+        .coverageByDomain()
+        .forEach(
+            (domain, part) ->
+                part.lookedAt()
+                    .forEach(
+                        (kind, count) ->
+                            HtmlPage.row(page, domain + ": " + kind, "%,d".formatted(count))));
     coverage
         .notRead()
         .forEach(

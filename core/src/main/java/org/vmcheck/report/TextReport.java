@@ -243,17 +243,27 @@ public final class TextReport {
 
   private void coverage(DumpReport report) {
     Coverage coverage = report.verdict().coverage();
-    List<String> looked = new ArrayList<>();
-    coverage
-        .lookedAt()
-        .forEach(
-            (kind, count) -> {
-              if (count > 0) {
-                looked.add("%,d %s".formatted(count, kind));
-              }
-            });
     line("");
-    field("looked at", looked.isEmpty() ? "nothing" : String.join(", ", looked));
+    String name = "looked at";
+    for (Map.Entry<String, Coverage> domain : report.coverageByDomain().entrySet()) {
+      List<String> looked = new ArrayList<>();
+      domain
+          .getValue()
+          .lookedAt()
+          .forEach(
+              (kind, count) -> {
+                if (count > 0) {
+                  looked.add("%,d %s".formatted(count, kind));
+                }
+              });
+      if (!looked.isEmpty()) {
+        field(name, domain.getKey() + ": " + String.join(", ", looked));
+        name = "";
+      }
+    }
+    if (!name.isEmpty()) {
+      field(name, "nothing");
+    }
     if (!coverage.notRead().isEmpty()) {
       List<String> missed = new ArrayList<>();
       coverage.notRead().forEach((reason, count) -> missed.add("%s: %,d".formatted(reason, count)));

@@ -167,6 +167,53 @@ class ComparisonRuleTest {
         .contains("<skipped message=\"nothing to look at: no slab\"/>");
   }
 
+  private static CheckOutcome looked(long slabs, Map<String, Long> notRead, String... gaps) {
+    return new CheckOutcome.Ran(
+        "slab.freelist",
+        "all end",
+        Map.of(),
+        List.of(),
+        List.of(),
+        new Coverage(Map.of("slabs", slabs), notRead, List.of(gaps)));
+  }
+
+  @Test
+  void coverageThatGrowsOrShrinksIsShown() {
+    DumpReport base = with(SampleReports.intact("a"), List.of(looked(5000, Map.of())));
+    DumpReport like = with(SampleReports.intact("a"), List.of(looked(2600, Map.of())));
+    DumpReport next =
+        with(
+            SampleReports.intact("a"),
+            List.of(looked(10, Map.of("slab pages excluded", 7L), "the deadline came")));
+
+    assertThat(compare(base, like).changes()).isEmpty();
+    assertThat(compare(base, next).changes())
+        .containsExactly(
+            new Comparison.Change("slab.freelist, looked at: slabs", "5,000", "10"),
+            new Comparison.Change("slab.freelist, not read: slab pages excluded", "0", "7"),
+            new Comparison.Change("slab.freelist, gaps", "0", "1"));
+    assertThat(ComparisonText.render(compare(base, next), false))
+        .contains("slab.freelist, looked at: slabs");
+  }
+
+  /// What an earlier version wrote of a check without debug caches.
+  @Test
+  void checkThatRanAndLookedAtNothingDidNotStop() {
+    CheckOutcome old =
+        new CheckOutcome.Ran(
+            "slab.poison",
+            "no cache has debugging options",
+            Map.of(),
+            List.of(),
+            List.of(),
+            new Coverage(Map.of("objects with fixed bytes", 0L), Map.of(), List.of()));
+    DumpReport base = with(SampleReports.intact("a"), List.of(old));
+    DumpReport next =
+        with(base, List.of(new CheckOutcome.NothingToLookAt("slab.poison", "no object was met")));
+
+    assertThat(compare(base, next).regressions()).isEmpty();
+  }
+
   @Test
   void lowMemoryThatIsNoLongerReservedIsARegressionAndIgnoranceIsNone() {
     DumpReport inForce =

@@ -130,6 +130,21 @@ class RenderersTest {
         .contains("\"id\":\"slab.poison\",\"status\":\"nothing\",\"why\":\"no debug cache: =");
   }
 
+  @Test
+  void coverageIsToldByDomain() {
+    DumpReport report = SampleReports.damaged();
+
+    assertThat(report.coverageByDomain().keySet())
+        .containsExactly("slab allocator", "low memory", "kernel log");
+    assertThat(TextReport.render(report, false, false))
+        .contains(
+            "looked at  slab allocator: 10 caches, 1,000 objects, 10 slabs\n"
+                + "not read   excluded: 2");
+    assertThat(HtmlReport.render(report)).contains(">slab allocator: objects</th><td>1,000<");
+    assertThat(TextReport.render(SampleReports.undetermined("x"), false, false))
+        .contains("looked at  nothing\n");
+  }
+
   private static void validateJUnit(String xml) throws Exception {
     SchemaFactory.newInstance(XMLConstants.W3C_XML_SCHEMA_NS_URI)
         .newSchema(RenderersTest.class.getResource("/junit.xsd"))
