@@ -59,6 +59,14 @@ final class DumpOptions {
               + " snapshot.")
   boolean raw;
 
+  @Option(
+      names = "--kernel",
+      paramLabel = "N",
+      description =
+          "Which kernel to look at where several lie in the memory; info lists them (default: the"
+              + " crashed one).")
+  int kernel;
+
   /// Parts of a split dump besides the one that the command took as its dump, by that one.
   private Map<Path, List<Path>> parts = Map.of();
 
@@ -94,7 +102,7 @@ final class DumpOptions {
     List<Path> files = files(dump);
     requireFiles(files);
     try {
-      return Analyzer.open(files, analysis(List.of(), false, Optional.empty()));
+      return withKernel(Analyzer.open(files, analysis(List.of(), false, Optional.empty())));
     } finally {
       unpacking.clear();
     }
@@ -105,10 +113,21 @@ final class DumpOptions {
       throws IOException, Failures.UsageException {
     requireFiles(parts);
     try {
-      return Analyzer.openForCheck(parts, analysis(only, full, deadline));
+      return withKernel(Analyzer.openForCheck(parts, analysis(only, full, deadline)));
     } finally {
       unpacking.clear();
     }
+  }
+
+  /// Refuses a number that no kernel has.
+  private Analyzer withKernel(Analyzer analyzer) throws Failures.UsageException {
+    int count = analyzer.kernels().size();
+    if (kernel < 0 || (count > 0 && kernel > count)) {
+      analyzer.close();
+      throw new Failures.UsageException(
+          "--kernel %d: the dump holds %d, see vmcheck info".formatted(kernel, count));
+    }
+    return analyzer;
   }
 
   private static void requireFiles(List<Path> parts) throws Failures.UsageException {
@@ -149,7 +168,7 @@ final class DumpOptions {
         new AnalysisOptions.Debug(Optional.ofNullable(vmlinux), debugDirectories, force),
         new AnalysisOptions.Spool(
             Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30, unpacking),
-        new AnalysisOptions.Reading(raw));
+        new AnalysisOptions.Reading(raw, kernel));
   }
 
   /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.

@@ -2,10 +2,12 @@ package org.vmcheck.cli;
 
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.DumpFacts;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.io.Printable;
 import picocli.CommandLine.Command;
@@ -38,6 +40,7 @@ final class InfoCommand implements Callable<Integer> {
       container(analyzer.dumpFacts());
       Optional<KernelFacts> kernel = analyzer.kernelFacts();
       kernel.ifPresent(this::kernel);
+      kernels(analyzer.kernels());
       for (String problem : analyzer.kernelProblems()) {
         field("problem", problem);
       }
@@ -73,6 +76,15 @@ final class InfoCommand implements Callable<Integer> {
         "%,d, of these %,d stored, %,d excluded, %,d missing"
             .formatted(pages.total(), pages.stored(), pages.excluded(), pages.missing()));
     field("complete", facts.complete() ? "yes" : "NO");
+  }
+
+  /// Where there is more than one.
+  private void kernels(List<KernelEntry> kernels) {
+    for (KernelEntry entry : kernels) {
+      if (kernels.size() > 1 || entry.capture()) {
+        field("kernel " + entry.number(), entry.words() + (entry.judged() ? " (shown here)" : ""));
+      }
+    }
   }
 
   private void kernel(KernelFacts kernel) {

@@ -47,8 +47,10 @@ public record AnalysisOptions(
   }
 
   /// @param raw whether the file is flat memory from physical address 0, without a header
-  public record Reading(boolean raw) {
-    public static final Reading DEFAULT = new Reading(false);
+  /// @param kernel which of the kernels in the memory is looked at, from 1 on; 0 for the crashed
+  ///   one
+  public record Reading(boolean raw, int kernel) {
+    public static final Reading DEFAULT = new Reading(false, 0);
   }
 
   /// Files with debug information.

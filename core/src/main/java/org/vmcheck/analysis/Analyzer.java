@@ -27,6 +27,7 @@ import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.ObjectAnswer;
@@ -145,7 +146,7 @@ public final class Analyzer implements AutoCloseable {
 
   private static KernelSearch search(Dump dump, AnalysisOptions options) throws IOException {
     try {
-      return KernelFinder.find(dump, options.debug().sources());
+      return KernelFinder.find(dump, options.debug().sources(), options.reading().kernel());
     } catch (CancelledException over) {
       return new KernelSearch.NotFound(
           List.of("the search for the kernel was ended by " + over.getMessage()), false);
@@ -369,6 +370,11 @@ public final class Analyzer implements AutoCloseable {
         new DumpFacts.PageTotals(
             pages.total(), pages.stored(), pages.excluded(), pages.missing(), 0),
         !isTruncated && !container.incomplete() && pages.missing() == 0);
+  }
+
+  /// The kernels in the memory that were found, in the order of their numbers.
+  public List<KernelEntry> kernels() {
+    return subjects.kernel().map(Kernel::kernels).orElse(List.of());
   }
 
   public Optional<KernelFacts> kernelFacts() {

@@ -215,7 +215,7 @@ final class PanicRelation {
   private void readNotes() {
     List<ElfNote> notes = new ArrayList<>();
     List<ElfNote> qemu = new ArrayList<>();
-    for (ElfNote note : kernel.dump().notes()) {
+    for (ElfNote note : kernel.notes()) {
       boolean isStatus =
           note.name().equals("CORE")
               && note.type() == ElfNote.NT_PRSTATUS

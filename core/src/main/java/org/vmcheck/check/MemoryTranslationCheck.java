@@ -13,6 +13,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
@@ -49,6 +50,9 @@ final class MemoryTranslationCheck implements Check {
     with phys_base and page_offset_base; reads the variable phys_base at the address that rests on
     it. Everything above relies on this. The answer says how many addresses could be compared; where
     less than half could, the page tables are not known to be right, and the verdict says so.
+
+    Where several kernels lie in the memory (a guest that was dumped while its capture kernel ran),
+    the others are named here. The crashed one is looked at; --kernel N chooses another.
 
     It can mislead: pages that the kernel unmapped on purpose (free ones under debug_pagealloc,
     KFENCE, hwpoison) are not mapped and are passed over, as is the memory of devices.
@@ -191,6 +195,7 @@ final class MemoryTranslationCheck implements Check {
                     .formatted(compared, probes, unmapped, tableMissing)
                 + " the dump");
       }
+      kernels(gaps, notes);
       if (!map.knowsDirectMap()) {
         gaps.add("where the direct map begins is not known: no address of it was compared");
       }
@@ -220,6 +225,25 @@ final class MemoryTranslationCheck implements Check {
           isWrong ? List.of(finding()) : List.of(),
           notes,
           new Coverage(Map.of("addresses", compared), Map.of(), gaps));
+    }
+
+    /// The other kernels of this memory, and what it means if this one is not the crashed.
+    private void kernels(List<String> gaps, List<Note> notes) {
+      List<KernelEntry> all = kernel.kernels();
+      for (KernelEntry entry : all) {
+        if (!entry.judged()) {
+          notes.add(
+              new Note(
+                  "another kernel",
+                  "kernel %d of this memory is %s; --kernel %d looks at it"
+                      .formatted(entry.number(), entry.words(), entry.number())));
+        }
+      }
+      if (!all.isEmpty() && all.stream().allMatch(KernelEntry::capture)) {
+        gaps.add(
+            "the kernel is a capture kernel (elfcorehdr= on its command line), and the crashed one"
+                + " was not found in this memory");
+      }
     }
 
     private String answer(long compared, long probes) {

@@ -2,8 +2,14 @@ package org.vmcheck.kernel;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.AddressMap;
+import org.vmcheck.memory.Translated;
+import org.vmcheck.memory.X86_64Paging;
 
 /// Registers of one CPU from QEMU's own note (QEMU, `target/i386/arch_dump.c`, version 1).
 ///
@@ -18,12 +24,18 @@ record CpuState(long rip, long cr3, boolean fiveLevels) {
   private static final long LA57 = 1 << 12;
   private static final long FRAME = 0x000f_ffff_ffff_f000L;
 
+  static boolean isState(ElfNote note) {
+    return note.name().equals("QEMU")
+        && note.desc().size() >= MIN_BYTES
+        && note.desc().u32(0) == VERSION;
+  }
+
   /// One state a CPU, of the notes that are whole.
   static List<CpuState> of(List<ElfNote> notes) {
     List<CpuState> states = new ArrayList<>();
     for (ElfNote note : notes) {
       ByteView desc = note.desc();
-      if (note.name().equals("QEMU") && desc.size() >= MIN_BYTES && desc.u32(0) == VERSION) {
+      if (isState(note)) {
         states.add(new CpuState(desc.u64(RIP), desc.u64(CR3), (desc.u64(CR4) & LA57) != 0));
       }
     }
@@ -35,5 +47,23 @@ record CpuState(long rip, long cr3, boolean fiveLevels) {
   List<Long> roots() {
     long root = cr3 & FRAME;
     return (root & 0x1000) == 0 ? List.of(root) : List.of(root, root & ~0x1000L);
+  }
+
+  /// Whether the CPU's page tables map a kernel's text to where it lies.
+  boolean isIn(PhysicalMemory memory, Vmcoreinfo info, long physBase) {
+    OptionalLong text = info.symbol("_stext");
+    if (text.isEmpty()) {
+      return false;
+    }
+    long expected = text.getAsLong() - AddressMap.IMAGE_BASE + physBase;
+    long mask = info.number("sme_mask").orElse(0);
+    for (long root : roots()) {
+      X86_64Paging paging = new X86_64Paging(memory, root, fiveLevels ? 5 : 4, mask);
+      if (paging.translate(text.getAsLong()) instanceof Translated.At(long paddr)
+          && paddr == expected) {
+        return true;
+      }
+    }
+    return false;
   }
 }

@@ -1,8 +1,11 @@
 package org.vmcheck.kernel;
 
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbols;
@@ -10,6 +13,8 @@ import org.vmcheck.debuginfo.Types;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.elf.ElfNote;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
@@ -29,6 +34,8 @@ public final class Kernel {
   private final List<String> missing;
   private final List<DebugFile> debugFiles;
   private final List<String> remarks;
+  private final List<KernelEntry> kernels;
+  private final List<Kernel> others;
   private final Memo<PerCpu> perCpu = new Memo<>(() -> PerCpu.of(this));
   private final Memo<Optional<MemMap>> memMap = new Memo<>(() -> MemMap.of(this));
   private final Memo<Identity> identity = new Memo<>(() -> Identity.of(this));
@@ -45,6 +52,30 @@ public final class Kernel {
       List<String> missing,
       List<DebugFile> debugFiles,
       List<String> remarks) {
+    this(
+        dump,
+        vmcoreinfo,
+        memory,
+        symbols,
+        types,
+        missing,
+        debugFiles,
+        remarks,
+        List.of(),
+        List.of());
+  }
+
+  private Kernel(
+      Dump dump,
+      Vmcoreinfo vmcoreinfo,
+      VirtualMemory memory,
+      Optional<Symbols> symbols,
+      Optional<Types> types,
+      List<String> missing,
+      List<DebugFile> debugFiles,
+      List<String> remarks,
+      List<KernelEntry> kernels,
+      List<Kernel> others) {
     this.dump = dump;
     this.vmcoreinfo = vmcoreinfo;
     this.memory = memory;
@@ -53,6 +84,8 @@ public final class Kernel {
     this.missing = List.copyOf(missing);
     this.debugFiles = List.copyOf(debugFiles);
     this.remarks = List.copyOf(remarks);
+    this.kernels = List.copyOf(kernels);
+    this.others = List.copyOf(others);
   }
 
   /// The same kernel in memory that is read another way: everything is read anew.
@@ -65,7 +98,49 @@ public final class Kernel {
         types,
         missing,
         debugFiles,
-        remarks);
+        remarks,
+        kernels,
+        others);
+  }
+
+  /// The same kernel as one of several in a memory.
+  Kernel among(List<KernelEntry> all, List<Kernel> allOthers) {
+    return new Kernel(
+        dump, vmcoreinfo, memory, symbols, types, missing, debugFiles, remarks, all, allOthers);
+  }
+
+  /// The kernels of this memory that were found, this one among them.
+  public List<KernelEntry> kernels() {
+    return kernels;
+  }
+
+  /// The notes of the dump without the registers of CPUs whose page tables are another kernel's of
+  /// this memory. QEMU writes its own state of each CPU besides the registers, in the same order.
+  public List<ElfNote> notes() {
+    List<ElfNote> all = dump.notes();
+    List<ElfNote> states = all.stream().filter(CpuState::isState).toList();
+    List<ElfNote> registers = all.stream().filter(Kernel::isRegisters).toList();
+    if (others.isEmpty() || states.size() != registers.size()) {
+      return all;
+    }
+    List<CpuState> cpus = CpuState.of(states);
+    Set<ElfNote> foreign = Collections.newSetFromMap(new IdentityHashMap<>());
+    for (int i = 0; i < cpus.size(); i++) {
+      CpuState cpu = cpus.get(i);
+      if (!has(cpu) && others.stream().anyMatch(other -> other.has(cpu))) {
+        foreign.add(states.get(i));
+        foreign.add(registers.get(i));
+      }
+    }
+    return all.stream().filter(note -> !foreign.contains(note)).toList();
+  }
+
+  private static boolean isRegisters(ElfNote note) {
+    return note.name().equals("CORE") && note.type() == ElfNote.NT_PRSTATUS;
+  }
+
+  private boolean has(CpuState cpu) {
+    return cpu.isIn(dump.memory(), vmcoreinfo, memory.map().physBase());
   }
 
   public Dump dump() {

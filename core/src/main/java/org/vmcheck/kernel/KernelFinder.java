@@ -67,6 +67,13 @@ public final class KernelFinder {
   /// @throws IOException if the vmlinux that the user names cannot be read or is none; one of
   ///   another kernel is no error here but stands in [Kernel#debugFiles]
   public static KernelSearch find(Dump dump, DebugSources sources) throws IOException {
+    return find(dump, sources, 0);
+  }
+
+  /// The same, where several kernels lie in one memory.
+  ///
+  /// @param number which of [Kernel#kernels] is looked at, from 1 on; 0 for the crashed one
+  public static KernelSearch find(Dump dump, DebugSources sources, int number) throws IOException {
     Optional<Vmlinux> named =
         sources.vmlinux().isPresent()
             ? Optional.of(Vmlinux.open(sources.vmlinux().get()))
@@ -80,22 +87,37 @@ public final class KernelFinder {
                   + " (kernel checks read x86_64 only)"),
           true);
     }
-    Optional<Vmcoreinfo> info = dump.vmcoreinfo();
-    if (info.isEmpty()) {
-      info = VmcoreinfoSearch.in(dump).map(VmcoreinfoSearch.Found::info);
-    }
-    if (info.isEmpty() && !sources.ignores(DebugSources.Kind.KALLSYMS)) {
-      KallsymsFinder kallsyms = new KallsymsFinder(dump.memory());
-      info = kallsyms.findAnywhere().flatMap(kallsyms::vmcoreinfo);
-    }
-    if (info.isEmpty()) {
+    List<KernelChoice.Candidate> candidates = candidates(dump, sources);
+    if (candidates.isEmpty()) {
       return new KernelSearch.NotFound(
           List.of(
               "the dump carries no VMCOREINFO note, and neither one nor a kernel's symbol table was"
                   + " found in its memory"),
           false);
     }
-    return new KernelFinder(dump, info.get(), sources).find(named);
+    return KernelChoice.choose(
+        dump, candidates, info -> new KernelFinder(dump, info, sources).find(named), number);
+  }
+
+  /// Descriptions of kernels: the dump's own, else those in its memory, else what a symbol table in
+  /// memory gives.
+  private static List<KernelChoice.Candidate> candidates(Dump dump, DebugSources sources) {
+    if (dump.vmcoreinfo().isPresent()) {
+      return List.of(new KernelChoice.Candidate(dump.vmcoreinfo().get(), "the dump's own note"));
+    }
+    List<KernelChoice.Candidate> found = new ArrayList<>();
+    for (VmcoreinfoSearch.Found note : VmcoreinfoSearch.all(dump)) {
+      found.add(new KernelChoice.Candidate(note.info(), "a note in memory"));
+    }
+    if (found.isEmpty() && !sources.ignores(DebugSources.Kind.KALLSYMS)) {
+      KallsymsFinder kallsyms = new KallsymsFinder(dump.memory());
+      kallsyms
+          .findAnywhere()
+          .flatMap(kallsyms::vmcoreinfo)
+          .ifPresent(
+              info -> found.add(new KernelChoice.Candidate(info, "a symbol table in memory")));
+    }
+    return found;
   }
 
   private KernelSearch find(Optional<Vmlinux> named) {

@@ -17,8 +17,6 @@ import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.AddressMap;
-import org.vmcheck.memory.Translated;
-import org.vmcheck.memory.X86_64Paging;
 
 /// Finds VMCOREINFO in the memory of a dump whose file carries none: QEMU and virsh dumps of guests
 /// without the `vmcoreinfo` device.
@@ -67,40 +65,57 @@ final class VmcoreinfoSearch {
   }
 
   static Optional<Found> in(Dump dump) {
-    return new VmcoreinfoSearch(dump).run();
+    return all(dump).stream().findFirst();
   }
 
-  /// Searches wave by wave and stops at the first candidate that the CPUs' own page tables confirm.
-  private Optional<Found> run() {
-    Found unconfirmed = null;
+  /// Every VMCOREINFO in memory that memory agrees with, up to the first that the CPUs' own page
+  /// tables confirm, which comes first.
+  static List<Found> all(Dump dump) {
+    return new VmcoreinfoSearch(dump).run(0, Long.MAX_VALUE, true);
+  }
+
+  /// Those in a range of frames.
+  static List<Found> within(Dump dump, long fromPfn, long endPfn) {
+    return new VmcoreinfoSearch(dump).run(fromPfn, endPfn, false);
+  }
+
+  /// Searches wave by wave.
+  private List<Found> run(long fromPfn, long endPfn, boolean toFirstConfirmed) {
+    List<Found> found = new ArrayList<>();
     int seen = 0;
-    for (long from = memory.nextStored(0);
-        from >= 0 && seen < MAX_CANDIDATES && budget.get() > 0;
+    for (long from = memory.nextStored(fromPfn);
+        from >= 0 && from < endPfn && seen < MAX_CANDIDATES && budget.get() > 0;
         from = memory.nextStored(from + WAVE)) {
-      for (Candidate candidate : candidates(from)) {
+      for (Candidate candidate : candidates(from, endPfn)) {
         seen++;
         if (!describesThisMemory(candidate.info)) {
           continue;
         }
-        Found found =
+        boolean isConfirmed = confirmedByCpus(candidate.info);
+        Found one =
             new Found(
-                candidate.info, candidate.paddr, "the kernel's name in memory agrees with it");
-        if (confirmedByCpus(candidate.info)) {
-          return Optional.of(
-              new Found(
-                  candidate.info,
-                  candidate.paddr,
-                  "the kernel's name in memory and the CPUs' page tables agree with it"));
+                candidate.info,
+                candidate.paddr,
+                isConfirmed
+                    ? "the kernel's name in memory and the CPUs' page tables agree with it"
+                    : "the kernel's name in memory agrees with it");
+        if (isConfirmed) {
+          found.addFirst(one);
+          if (toFirstConfirmed) {
+            return found;
+          }
+        } else {
+          found.add(one);
         }
-        unconfirmed = unconfirmed == null ? found : unconfirmed;
       }
     }
-    return Optional.ofNullable(unconfirmed);
+    return found;
   }
 
   /// Candidates in one wave: notes before bare texts.
-  private List<Candidate> candidates(long from) {
-    return LongStream.iterate(from, pfn -> pfn < from + WAVE, pfn -> pfn + SLICE)
+  private List<Candidate> candidates(long from, long endPfn) {
+    long end = Math.min(endPfn, from + WAVE);
+    return LongStream.iterate(from, pfn -> pfn < end, pfn -> pfn + SLICE)
         .parallel()
         .mapToObj(this::slice)
         .flatMap(List::stream)
@@ -237,20 +252,7 @@ final class VmcoreinfoSearch {
   /// or in another kernel does not confirm; it does not disprove either.
   private boolean confirmedByCpus(Vmcoreinfo info) {
     OptionalLong physBase = info.number("phys_base");
-    if (cpus.isEmpty() || physBase.isEmpty()) {
-      return false;
-    }
-    long text = info.symbol("_stext").orElseThrow();
-    long expected = text - AddressMap.IMAGE_BASE + physBase.getAsLong();
-    long mask = info.number("sme_mask").orElse(0);
-    for (CpuState cpu : cpus) {
-      for (long root : cpu.roots()) {
-        X86_64Paging paging = new X86_64Paging(memory, root, cpu.fiveLevels() ? 5 : 4, mask);
-        if (paging.translate(text) instanceof Translated.At(long paddr) && paddr == expected) {
-          return true;
-        }
-      }
-    }
-    return false;
+    return physBase.isPresent()
+        && cpus.stream().anyMatch(cpu -> cpu.isIn(memory, info, physBase.getAsLong()));
   }
 }

@@ -49,7 +49,7 @@ final class CpuRegisters {
 
   private static List<Optional<Registers>> ofFile(Kernel kernel, int cpus) {
     List<Registers> notes = new ArrayList<>();
-    for (ElfNote note : kernel.dump().notes()) {
+    for (ElfNote note : kernel.notes()) {
       if (note.name().equals("CORE")
           && note.type() == ElfNote.NT_PRSTATUS
           && note.desc().size() >= PRSTATUS_BYTES) {

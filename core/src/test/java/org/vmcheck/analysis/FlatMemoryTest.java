@@ -23,7 +23,7 @@ import org.vmcheck.testing.SlabImage;
 /// A guest's memory as a hypervisor's snapshot leaves it: no header, byte n is physical address n.
 class FlatMemoryTest {
   private static final AnalysisOptions RAW =
-      AnalysisOptions.DEFAULT.withReading(new AnalysisOptions.Reading(true));
+      AnalysisOptions.DEFAULT.withReading(new AnalysisOptions.Reading(true, 0));
 
   @TempDir private Path directory;
 

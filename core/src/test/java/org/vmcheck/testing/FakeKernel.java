@@ -53,6 +53,8 @@ public final class FakeKernel {
   private long pageOffsetBase;
   private long vmemmapBase;
   private boolean regionVariables = true;
+  private long crashStart;
+  private long crashEnd;
   private int kfenceFrames;
   private boolean hwPoison;
   private boolean initOnFree;
@@ -137,6 +139,13 @@ public final class FakeKernel {
   /// Built without `CONFIG_RANDOMIZE_MEMORY`: no variable says where the regions lie.
   public FakeKernel noRegionVariables() {
     regionVariables = false;
+    return this;
+  }
+
+  /// Reserved memory for a capture kernel (`crashk_res`), both ends inclusive.
+  public FakeKernel crashKernel(long start, long end) {
+    crashStart = start;
+    crashEnd = end;
     return this;
   }
 
@@ -300,6 +309,14 @@ public final class FakeKernel {
 
   long vmemmapBase() {
     return vmemmapBase;
+  }
+
+  long crashStart() {
+    return crashStart;
+  }
+
+  long crashEnd() {
+    return crashEnd;
   }
 
   boolean hasRegionVariables() {

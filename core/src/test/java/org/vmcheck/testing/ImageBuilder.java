@@ -317,6 +317,11 @@ final class ImageBuilder {
 
   private void variables() {
     pointer("phys_base", physBase);
+    if (config.crashEnd() != 0) {
+      long resource = variable("crashk_res", 64);
+      space.u64(resource, config.crashStart());
+      space.u64(resource + 8, config.crashEnd());
+    }
     if (config.hasRegionVariables()) {
       pointer("page_offset_base", space.directMap());
       pointer(
