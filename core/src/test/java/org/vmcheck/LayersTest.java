@@ -35,7 +35,8 @@ class LayersTest {
           Map.entry(
               "task", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
           Map.entry(
-              "check", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
+              "check",
+              Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "task", "finding")),
           Map.entry(
               "analysis",
               Set.of(

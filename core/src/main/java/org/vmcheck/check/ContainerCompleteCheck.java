@@ -45,9 +45,14 @@ final class ContainerCompleteCheck implements Check {
     return """
     Compares what the headers promise with what the file holds: pages beyond the end of the file,
     pages that the writer never came to, parts of a split dump that were not given, a flattened
-    stream without its end. Then compares the kinds of page that are really missing (by the kernel's
-    page descriptors) with the dump level: no level leaves out slab pages, so a slab page that was
-    left out means a dumper that misread the kernel's page types.
+    stream without its end. Then looks for the pages that no dump level leaves out, each where a
+    symbol, a structure or a page table of this kernel names it: text and rodata, IDT, GDT, system
+    call table, page tables of every level, page descriptors, per-CPU areas of CPUs that run,
+    init_task, modules, the stacks that CPUs were on. One that is missing is named with its address.
+    Then compares the kinds of page that are really missing (by the kernel's page descriptors) with
+    the dump level, both ways: no level leaves out slab pages, so a slab page that was left out
+    means a dumper that misread the kernel's page types; so does a level at which nothing is
+    missing, which is a note.
 
     Pages that the hardware gave up (PG_hwpoison) are left out of every dump; the note on them names
     whose they were, and is in the headline, for a memory error is where to look first.
@@ -81,7 +86,15 @@ final class ContainerCompleteCheck implements Check {
         facts.put(kind.words(), Long.toString(count));
       }
     }
-    truncation(subjects, container, audit, missing, reasons).ifPresent(findings::add);
+    boolean byBitmap = container.dumpLevel() >= 0;
+    boolean isCut = audit.pages().damagedInAll() > 0;
+    boolean storesZeros =
+        byBitmap
+            && ((container.dumpLevel() & 1) == 0
+                || audit.storedAs().containsKey("shared page of zeros"));
+    KernelPages kernelPages =
+        KernelPages.of(subjects.dump(), subjects.kernel(), storesZeros, isCut);
+    truncation(subjects, container, audit, kernelPages, missing, reasons).ifPresent(findings::add);
     container.remarks().forEach(remark -> notes.add(new Note("header", remark)));
     String erased = subjects.dump().eraseinfo();
     if (!erased.isBlank()) {
@@ -96,11 +109,12 @@ final class ContainerCompleteCheck implements Check {
         subjects
             .kernel()
             .flatMap(kernel -> kernel.memMap().map(map -> census(kernel, map, subjects::isOver)));
-    boolean byBitmap = container.dumpLevel() >= 0;
+    findings.addAll(LeftOutKernelPages.findings(id(), kernelPages, subjects));
     census.ifPresent(
         taken -> {
-          facts.put("observed dump level", observedLevel(taken, audit));
-          excludedSlabs(taken, byBitmap).ifPresent(findings::add);
+          facts.put("observed dump level", DumpLevel.observed(taken, audit));
+          notes.addAll(DumpLevel.notes(container.dumpLevel(), taken));
+          excludedSlabs(subjects, taken, byBitmap).ifPresent(findings::add);
           HardwarePages.note(subjects.kernel().orElseThrow(), taken).ifPresent(notes::add);
           if (!byBitmap && taken.excludedSlabsInAll() > 0) {
             facts.put("slab pages left out", Long.toString(taken.excludedSlabsInAll()));
@@ -115,6 +129,13 @@ final class ContainerCompleteCheck implements Check {
     }
     Map<String, Long> looked = new LinkedHashMap<>();
     looked.put("page frames", audit.pages().total());
+    long ofKernel = kernelPages.roles().stream().mapToLong(KernelPages.Role::looked).sum();
+    if (ofKernel > 0) {
+      looked.put("pages that no level leaves out", ofKernel);
+    }
+    if (!kernelPages.isWhole()) {
+      facts.put("pages that no level leaves out", "not all were looked for");
+    }
     census.ifPresent(taken -> looked.put("frames by struct page", taken.frames()));
     return new CheckOutcome.Ran(
         id(),
@@ -138,6 +159,7 @@ final class ContainerCompleteCheck implements Check {
       Subjects subjects,
       Container container,
       ContainerAudit audit,
+      KernelPages kernelPages,
       long missing,
       List<String> reasons) {
     List<Evidence> evidence = new ArrayList<>();
@@ -165,6 +187,7 @@ final class ContainerCompleteCheck implements Check {
               subjects.kernel(),
               audit.defects().stream().filter(defect -> MISSING.contains(defect.kind())).toList()));
     }
+    LeftOutKernelPages.lost(kernelPages).ifPresent(evidence::add);
     return evidence.isEmpty()
         ? Optional.empty()
         : Optional.of(
@@ -183,7 +206,7 @@ final class ContainerCompleteCheck implements Check {
   }
 
   /// Slab pages that were left out by a writer that says page by page what it left out.
-  private Optional<Finding> excludedSlabs(PageCensus census, boolean byBitmap) {
+  private Optional<Finding> excludedSlabs(Subjects subjects, PageCensus census, boolean byBitmap) {
     long pages = census.excludedSlabsInAll();
     if (!byBitmap || pages == 0) {
       return Optional.empty();
@@ -213,7 +236,8 @@ final class ContainerCompleteCheck implements Check {
                     Words.plural(pages, "slab page", "slab pages"),
                     Words.plural(census.excludedSlabPages().size(), "cache was", "caches were")),
             Subject.NONE,
-            List.of(
+            LeftOutKernelPages.withDumper(
+                subjects,
                 new Evidence.CountMismatch(
                     "slab pages left out",
                     0,
@@ -228,36 +252,5 @@ final class ContainerCompleteCheck implements Check {
                         .formatted(census.firstExcludedSlab()))),
             List.of(),
             id() + "/excluded-slab"));
-  }
-
-  /// The kinds of page that are missing, in the words and bits of makedumpfile's -d.
-  private static String observedLevel(PageCensus census, ContainerAudit audit) {
-    List<String> kinds = new ArrayList<>();
-    int level = 0;
-    if (audit.storedAs().containsKey("shared page of zeros")) {
-      level |= 1;
-      kinds.add("pages of zeros (stored once)");
-    }
-    PageCensus.Count cache = census.count(PageState.Kind.PAGE_CACHE);
-    if (mostlyLeftOut(cache)) {
-      level |= 6;
-      kinds.add("page cache");
-    } else if (cache.excluded() > 0) {
-      level |= 2;
-      kinds.add("some page cache");
-    }
-    if (mostlyLeftOut(census.count(PageState.Kind.ANONYMOUS))) {
-      level |= 8;
-      kinds.add("anonymous memory");
-    }
-    if (mostlyLeftOut(census.count(PageState.Kind.BUDDY))) {
-      level |= 16;
-      kinds.add("free pages");
-    }
-    return level + (kinds.isEmpty() ? ": nothing left out" : ": " + String.join(", ", kinds));
-  }
-
-  private static boolean mostlyLeftOut(PageCensus.Count count) {
-    return count.excluded() > 0 && count.excluded() >= 9 * count.stored();
   }
 }

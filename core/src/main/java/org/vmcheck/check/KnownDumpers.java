@@ -53,10 +53,29 @@ public final class KnownDumpers {
               "makedumpfile takes slab pages for user or free pages",
               Cause.DUMPER_EXCLUDED_SLAB,
               "page descriptors of slabs whose pages are marked as left out",
-              "kernel 6.2 with makedumpfile without 5f17bdd, 6.10 before 1.7.6, 6.12 before 1.7.7,"
-                  + " 7.1 up to 1.7.9",
+              "kernel 6.2 with makedumpfile without 5f17bdd, 6.10 before 1.7.6, 6.12 before"
+                  + " 1.7.7",
               "a makedumpfile of the kernel's age, or -d 23",
               "makedumpfile 5f17bdd, bad2a7c, 72c3414, f50c015",
+              DATED),
+          new KnownDumper(
+              "makedumpfile looks for compound_head where the kernel says compound_info",
+              Cause.DUMPER_EXCLUDED_SLAB,
+              "VMCOREINFO has OFFSET(page.compound_info); the slab pages left out are tails, at a"
+                  + " level with bit 8 or 16",
+              "kernel 7.1 and later with makedumpfile up to 1.7.9: 1,099 slab pages of a 7.2 by"
+                  + " 1.7.2, 1,115 by 1.7.8",
+              "a makedumpfile of the kernel's age, or -d 7",
+              "Linux 7.1, kernel/vmcore_info.c",
+              DATED),
+          new KnownDumper(
+              "makedumpfile takes pages of the kernel for user or free pages",
+              Cause.DUMPER_EXCLUDED_KERNEL,
+              "page tables, stacks, per-CPU areas or the like are marked as left out, and are tails"
+                  + " of compound pages of a kernel that says compound_info",
+              "kernel 7.1 and later with makedumpfile up to 1.7.9",
+              "a makedumpfile of the kernel's age, or -d 7",
+              "makedumpfile issues 14, 16, 21; crash issues 81, 147; drgn issue 421",
               DATED),
           new KnownDumper(
               "makedumpfile does not know huge pages",

@@ -46,6 +46,13 @@ public enum Cause {
           + " kernel and misread its page types.",
       "Update makedumpfile in the capture environment and collect again.",
       "makedumpfile commits 5f17bdd, bad2a7c, 72c3414, f50c015"),
+  DUMPER_EXCLUDED_KERNEL(
+      "dumper-excluded-kernel",
+      Kind.ARTEFACT,
+      "Pages of the kernel itself are missing, which no dump level leaves out: the dumper was older"
+          + " than the kernel and took them for pages of another kind.",
+      "Update makedumpfile in the capture environment and collect again, or use dump level 1.",
+      "makedumpfile issues 14, 16, 21; crash issues 81, 147; drgn issue 421"),
   ERASED_BY_FILTER(
       "erased-by-filter",
       Kind.ARTEFACT,
@@ -248,7 +255,7 @@ public enum Cause {
       case DUMP_TRUNCATED, BIT_FLIP -> 1;
       case SME_CIPHERTEXT, DOUBLE_FREE -> 2;
       case LOW_MEMORY_OVERWRITTEN, OVERFLOW_FROM_NEIGHBOUR -> 3;
-      case DUMPER_EXCLUDED_SLAB, OBJECT_ZEROED -> 4;
+      case DUMPER_EXCLUDED_SLAB, DUMPER_EXCLUDED_KERNEL, OBJECT_ZEROED -> 4;
       case PAGE_EXCLUDED, USE_AFTER_FREE_WRITE -> 5;
       case PAGE_UNDECODABLE, REDZONE_OVERWRITTEN -> 6;
       case TORN_SNAPSHOT, POISON_OVERWRITTEN -> 7;

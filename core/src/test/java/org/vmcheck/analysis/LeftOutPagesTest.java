@@ -11,6 +11,8 @@ import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.MemMap;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
@@ -76,5 +78,48 @@ class LeftOutPagesTest {
     assertThat(report.findings()).isEmpty();
     assertThat(report.verdict().kind()).isEqualTo("intact");
     assertThat(report.verdict().coverage().notRead()).containsEntry("slab pages excluded", 1L);
+  }
+
+  /// Linux 7.1 names the word that marks tails anew, and makedumpfile up to 1.7.9 does not know it.
+  @Test
+  void theDumperThatKnowsNoTailsIsNamed(@TempDir Path dir) throws Exception {
+    FakeImage image =
+        FakeKernel.of(Layout.V7_1)
+            .seed(3)
+            .cache(FakeCache.named("victim", 2048).partial(2).full(4))
+            .build();
+    SlabImage full = image.cache("victim").slabs(SlabImage.Place.FULL).getFirst();
+
+    DumpReport report = check(image.exclude(full.pfn() + 1).writeKdump(dir));
+
+    Finding finding = report.findings().getFirst();
+    assertThat(finding.cause()).isEqualTo(Cause.DUMPER_EXCLUDED_SLAB);
+    assertThat(finding.evidence())
+        .anySatisfy(
+            fact ->
+                assertThat(fact.sentence())
+                    .contains("OFFSET(page.compound_info)", "makedumpfile up to 1.7.9"));
+  }
+
+  @Test
+  void thatDumperIsToBlameForTailsOfTheKernelToo(@TempDir Path dir) throws Exception {
+    FakeImage image = FakeKernel.of(Layout.V7_1).seed(3).build();
+    Kernel kernel = image.kernel();
+    MemMap map = kernel.memMap().orElseThrow();
+    long offset = kernel.symbol("this_cpu_off").orElseThrow();
+    long head = kernel.memory().physicalAddress(kernel.perCpu().address(offset, 0)) >>> 12;
+    long pfn = kernel.memory().physicalAddress(kernel.perCpu().address(offset, 1)) >>> 12;
+    image.corruptWord(
+        image.member("page", map.descriptor(pfn), "compound_info"), map.descriptor(head) + 1);
+
+    DumpReport report = check(image.exclude(pfn).writeKdump(dir));
+
+    assertThat(report.verdict().kind()).isEqualTo("dump-damaged");
+    assertThat(report.findings())
+        .anySatisfy(
+            finding -> {
+              assertThat(finding.cause()).isEqualTo(Cause.DUMPER_EXCLUDED_KERNEL);
+              assertThat(finding.claim()).contains("per-CPU areas (");
+            });
   }
 }

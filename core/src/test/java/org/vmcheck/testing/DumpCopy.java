@@ -3,6 +3,7 @@ package org.vmcheck.testing;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -100,7 +101,12 @@ public final class DumpCopy {
       if (page.getKey() > next) {
         writer.excluded(next, page.getKey());
       }
-      writer.packed(page.getKey(), page.getValue(), packer);
+      if (new BigInteger(page.getValue()).signum() == 0) {
+        // As makedumpfile does at level 1.
+        writer.zero(page.getKey());
+      } else {
+        writer.packed(page.getKey(), page.getValue(), packer);
+      }
       next = page.getKey() + 1;
     }
     return writer.write(directory);

@@ -1,0 +1,126 @@
+package org.vmcheck.memory;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.function.BooleanSupplier;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+
+/// Which page tables of the kernel's half are in a dump: every table that another one leads to,
+/// each once. The last level is looked for and not read: it leads to pages, not to tables.
+///
+/// @param byLevel tables found, by level (1 is the last)
+/// @param missing tables that an entry leads to and that are not in the dump, the first ones
+/// @param missingInAll how many these are
+/// @param isWhole false if the deadline, or more tables than any kernel has, ended the walk
+public record TableWalk(
+    SortedMap<Integer, Long> byLevel, List<Missing> missing, long missingInAll, boolean isWhole) {
+  private static final ValueLayout.OfLong ENTRY =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final long PRESENT = 1;
+  private static final long LARGE = 1 << 7;
+  private static final long FRAME = 0x000f_ffff_ffff_f000L;
+
+  /// A terabyte that is mapped by pages of 4 KiB has half a million of the last level.
+  private static final int MAX_TABLES = 1 << 20;
+
+  /// Tables that are read: all but the last level's.
+  private static final int MAX_READ = 1 << 15;
+
+  private static final int MAX_MISSING = 64;
+
+  /// A table that is not in the dump.
+  ///
+  /// @param paddr its physical address
+  /// @param level 1 is the last, 4 or 5 the top
+  /// @param firstVaddr the first address that it maps
+  public record Missing(long paddr, int level, long firstVaddr, PageRead why) {}
+
+  public TableWalk {
+    byLevel = new TreeMap<>(byLevel);
+    missing = List.copyOf(missing);
+  }
+
+  /// Walks from the top table.
+  ///
+  /// @param isOver asked now and then; true ends the walk early
+  public static TableWalk of(X86_64Paging paging, PhysicalMemory memory, BooleanSupplier isOver) {
+    Walker walker = new Walker(paging, memory, isOver);
+    walker.visit(paging.root(), paging.levels(), 0);
+    return new TableWalk(walker.byLevel, walker.missing, walker.missingInAll, !walker.ended);
+  }
+
+  private static final class Walker {
+    private final X86_64Paging paging;
+    private final PhysicalMemory memory;
+    private final BooleanSupplier isOver;
+
+    /// The shadow of KASAN maps the same table many times.
+    private final Set<Long> seen = new HashSet<>();
+
+    private final SortedMap<Integer, Long> byLevel = new TreeMap<>();
+    private final List<Missing> missing = new ArrayList<>();
+    private long missingInAll;
+    private int read;
+    private boolean ended;
+
+    Walker(X86_64Paging paging, PhysicalMemory memory, BooleanSupplier isOver) {
+      this.paging = paging;
+      this.memory = memory;
+      this.isOver = isOver;
+    }
+
+    void visit(long table, int level, long firstVaddr) {
+      if (!seen.add(table)) {
+        return;
+      }
+      if (seen.size() > MAX_TABLES || read > MAX_READ || isOver.getAsBoolean()) {
+        ended = true;
+        return;
+      }
+      long pfn = table >>> 12;
+      if (memory.nextStored(pfn) != pfn) {
+        miss(table, level, firstVaddr, memory.read(pfn));
+        return;
+      }
+      byLevel.merge(level, 1L, Long::sum);
+      if (level == 1) {
+        return;
+      }
+      read++;
+      if (!(memory.read(pfn) instanceof PageRead.Present(MemorySegment bytes))) {
+        // It is stored and does not decode: the matter of who met it.
+        return;
+      }
+      int shift = 12 + 9 * (level - 1);
+      for (int i = level == paging.levels() ? 256 : 0; i < 512 && !ended; i++) {
+        long entry = bytes.get(ENTRY, i * 8L) & ~paging.encryptionMask();
+        boolean isLeaf = level <= 3 && (entry & LARGE) != 0;
+        if ((entry & PRESENT) != 0 && !isLeaf) {
+          long vaddr = firstVaddr | (long) i << shift;
+          visit(entry & FRAME, level - 1, level == paging.levels() ? canonical(vaddr) : vaddr);
+        }
+      }
+    }
+
+    private void miss(long table, int level, long firstVaddr, PageRead why) {
+      missingInAll++;
+      if (missing.size() < MAX_MISSING) {
+        missing.add(new Missing(table, level, firstVaddr, why));
+      }
+    }
+
+    /// With the bits above those that are translated.
+    private long canonical(long vaddr) {
+      int shift = 64 - (12 + 9 * paging.levels());
+      return vaddr << shift >> shift;
+    }
+  }
+}
