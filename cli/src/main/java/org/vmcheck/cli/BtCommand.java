@@ -9,6 +9,7 @@ import org.vmcheck.analysis.TaskQuestions;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Task;
 import org.vmcheck.finding.TaskTrace;
+import org.vmcheck.json.TaskWriter;
 import org.vmcheck.report.TraceText;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -23,6 +24,12 @@ import picocli.CommandLine.Spec;
     description = "Print the stack of the task that panicked, or of others, unwound.",
     mixinStandardHelpOptions = true)
 final class BtCommand implements Callable<Integer> {
+  /// Forms of the answer.
+  enum Format {
+    TEXT,
+    JSON
+  }
+
   @Spec private CommandSpec spec;
   @Mixin private DumpOptions dumpOptions;
 
@@ -42,6 +49,12 @@ final class BtCommand implements Callable<Integer> {
   @Option(names = "--all", description = "Every task.")
   private boolean all;
 
+  @Option(
+      names = "--format",
+      paramLabel = "text|json",
+      description = "Form of the answer (default: text).")
+  private Format format = Format.TEXT;
+
   @Override
   public Integer call() throws Exception {
     if ((task == null ? 0 : 1) + (cpus ? 1 : 0) + (all ? 1 : 0) > 1) {
@@ -49,23 +62,34 @@ final class BtCommand implements Callable<Integer> {
     }
     try (Analyzer analyzer = dumpOptions.open(dump)) {
       TaskQuestions questions = analyzer.tasks();
-      boolean isMarked = false;
-      boolean isFirst = true;
-      for (Task one : wanted(questions)) {
-        TaskTrace trace = questions.trace(one);
-        isMarked |=
-            trace.backtrace().frames().stream()
-                .anyMatch(frame -> frame.mark() != Backtrace.Mark.UNWOUND);
-        Streams.write(spec, null, (isFirst ? "" : "\n") + TraceText.render(trace));
-        isFirst = false;
-      }
-      if (isMarked) {
-        Streams.write(spec, null, TraceText.MARKS + "\n");
+      if (format == Format.JSON) {
+        Streams.write(
+            spec,
+            null,
+            TaskWriter.traces(wanted(questions).stream().map(questions::trace).toList()));
+      } else {
+        print(questions);
       }
       for (String problem : questions.list().problems()) {
         spec.commandLine().getErr().println("vmcheck: " + problem);
       }
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
+    }
+  }
+
+  private void print(TaskQuestions questions) throws Exception {
+    boolean isMarked = false;
+    boolean isFirst = true;
+    for (Task one : wanted(questions)) {
+      TaskTrace trace = questions.trace(one);
+      isMarked |=
+          trace.backtrace().frames().stream()
+              .anyMatch(frame -> frame.mark() != Backtrace.Mark.UNWOUND);
+      Streams.write(spec, null, (isFirst ? "" : "\n") + TraceText.render(trace));
+      isFirst = false;
+    }
+    if (isMarked) {
+      Streams.write(spec, null, TraceText.MARKS + "\n");
     }
   }
 

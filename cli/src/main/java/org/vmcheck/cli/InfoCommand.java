@@ -9,7 +9,9 @@ import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.MachineState;
 import org.vmcheck.io.Printable;
+import org.vmcheck.report.MachineText;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -41,9 +43,16 @@ final class InfoCommand implements Callable<Integer> {
       Optional<KernelFacts> kernel = analyzer.kernelFacts();
       kernel.ifPresent(this::kernel);
       kernels(analyzer.kernels());
+      Optional<MachineState> state = analyzer.machineState();
+      state.ifPresent(this::state);
       for (String problem : analyzer.kernelProblems()) {
         field("problem", problem);
       }
+      state.ifPresent(
+          found -> {
+            out.append('\n');
+            MachineText.lines(found).forEach(line -> out.append(line).append('\n'));
+          });
       if (vmcoreinfo) {
         out.append('\n');
         for (String line : analyzer.vmcoreinfo().lines().toList()) {
@@ -119,6 +128,14 @@ final class InfoCommand implements Callable<Integer> {
     field("panic cpu", kernel.panic().cpu() < 0 ? "none" : "" + kernel.panic().cpu());
     if (kernel.panic().crashTime() > 0) {
       field("time", Instant.ofEpochSecond(kernel.panic().crashTime()).toString());
+    }
+  }
+
+  private void state(MachineState state) {
+    field("task", MachineText.task(state));
+    field("uptime", MachineText.machine(state));
+    if (!state.others().isEmpty()) {
+      field("other cpus", MachineText.others(state));
     }
   }
 

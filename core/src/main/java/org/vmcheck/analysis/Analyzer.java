@@ -30,6 +30,7 @@ import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.LogLine;
+import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.SlabListing;
@@ -49,6 +50,9 @@ import org.vmcheck.memory.UnmaskedMemory;
 /// One open dump and the questions that can be asked of it: the public entry of the library.
 public final class Analyzer implements AutoCloseable {
   private static final String PAGES = "container.pages";
+
+  /// Lines of the log that a report ends with.
+  private static final int LAST_LINES = 20;
 
   private final Dump dump;
   private final KernelSearch search;
@@ -188,6 +192,8 @@ public final class Analyzer implements AutoCloseable {
     if (kernel.isPresent()) {
       outcomes = attributed(outcomes, kernel.get(), doubts);
     }
+    Optional<MachineState> state =
+        inTime("what the machine was doing", doubts, this::machineState, Optional.empty());
     doubts.addAll(0, problems);
     doubts.addAll(0, readFailures());
     return new DumpReport(
@@ -199,7 +205,24 @@ public final class Analyzer implements AutoCloseable {
         kernel,
         outcomes,
         VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
-        (System.nanoTime() - startNanos) / 1e9);
+        (System.nanoTime() - startNanos) / 1e9,
+        state);
+  }
+
+  /// The machine at a glance; empty if no tasks can be found.
+  public Optional<MachineState> machineState() {
+    Optional<Kernel> kernel = subjects.kernel();
+    if (kernel.isEmpty()) {
+      return Optional.empty();
+    }
+    TaskQuestions questions = new TaskQuestions(kernel.get());
+    if (questions.list().tasks().isEmpty()) {
+      return Optional.empty();
+    }
+    List<LogBuffer.Line> records = kernel.get().log().records();
+    return Optional.of(
+        questions.state(
+            logLines(records.subList(Math.max(0, records.size() - LAST_LINES), records.size()))));
   }
 
   /// Joins findings that have one cause. Where the deadline ends that, they stand side by side.
@@ -398,8 +421,12 @@ public final class Analyzer implements AutoCloseable {
     if (log.records().isEmpty()) {
       throw new UnansweredException("no kernel log: " + log.problem());
     }
+    return logLines(log.records());
+  }
+
+  private static List<LogLine> logLines(List<LogBuffer.Line> records) {
     List<LogLine> lines = new ArrayList<>();
-    for (LogBuffer.Line line : log.records()) {
+    for (LogBuffer.Line line : records) {
       lines.add(new LogLine(line.timestampNanos(), line.level(), line.text()));
     }
     return lines;

@@ -3,14 +3,23 @@ package org.vmcheck.analysis;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import org.vmcheck.finding.LogLine;
+import org.vmcheck.finding.MachineState;
+import org.vmcheck.finding.Registers;
 import org.vmcheck.finding.Task;
 import org.vmcheck.finding.TaskList;
 import org.vmcheck.finding.TaskTrace;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.task.CallStacks;
+import org.vmcheck.task.Clock;
 
 /// Questions about the tasks of a dump and what they were doing.
 public final class TaskQuestions {
+  /// CPUs of large machines are in few functions.
+  private static final int MAX_FUNCTIONS = 64;
+
   private final Kernel kernel;
   private final CallStacks stacks;
 
@@ -60,5 +69,39 @@ public final class TaskQuestions {
         index < 0 ? -1 : kernel.perCpu().cpus().get(index),
         index < 0 ? Optional.empty() : stacks.registers(index),
         stacks.unwind(task));
+  }
+
+  /// The machine at a glance.
+  ///
+  /// @param lastLines the end of the log
+  MachineState state(List<LogLine> lastLines) {
+    SortedMap<String, Integer> states = new TreeMap<>();
+    for (Task task : stacks.tasks().all()) {
+      states.merge(String.valueOf(task.letter()), 1, Integer::sum);
+    }
+    Optional<Task> first = panicking();
+    SortedMap<String, Integer> others = new TreeMap<>();
+    for (int i = 0; i < kernel.perCpu().cpus().size(); i++) {
+      Optional<Task> task = stacks.onCpu(i);
+      if (task.isPresent() && !task.equals(first) && others.size() < MAX_FUNCTIONS) {
+        others.merge(doing(i), 1, Integer::sum);
+      }
+    }
+    return new MachineState(
+        first.map(this::trace),
+        others,
+        Clock.uptime(kernel).orElse(-1),
+        Clock.load(kernel),
+        Clock.memoryBytes(kernel),
+        states,
+        lastLines);
+  }
+
+  /// The function that a CPU was stopped in.
+  private String doing(int index) {
+    Optional<Registers> at = stacks.registers(index);
+    return at.isEmpty()
+        ? "registers not saved"
+        : at.get().isUser() ? "a user's program" : stacks.functionName(at.get().ip());
   }
 }

@@ -11,13 +11,16 @@ import java.util.SequencedMap;
 /// @param tool name and version of the program that made it
 /// @param kernel empty when no kernel could be found in the dump
 /// @param seconds wall time of the analysis
+/// @param state the machine at a glance; empty where no tasks could be found, and in a redacted
+///   report
 public record DumpReport(
     String tool,
     DumpFacts dump,
     Optional<KernelFacts> kernel,
     List<CheckOutcome> checks,
     Verdict verdict,
-    double seconds) {
+    double seconds,
+    Optional<MachineState> state) {
   private static final Map<String, String> DOMAINS =
       Map.ofEntries(
           Map.entry("container", "file"),
@@ -34,6 +37,17 @@ public record DumpReport(
 
   public DumpReport {
     checks = List.copyOf(checks);
+  }
+
+  /// Without the machine's state.
+  public DumpReport(
+      String tool,
+      DumpFacts dump,
+      Optional<KernelFacts> kernel,
+      List<CheckOutcome> checks,
+      Verdict verdict,
+      double seconds) {
+    this(tool, dump, kernel, checks, verdict, seconds, Optional.empty());
   }
 
   /// What the checks looked at, by what it is of: the checks of one domain share the first word of

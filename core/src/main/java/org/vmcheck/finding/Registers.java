@@ -1,7 +1,9 @@
 package org.vmcheck.finding;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.function.Function;
 
 /// The registers of one moment of x86_64, as a `struct pt_regs` has them (Linux
 /// `arch/x86/include/asm/ptrace.h`).
@@ -29,6 +31,16 @@ public record Registers(List<Long> general, long ip, long cs, long flags, long s
 
   public Registers {
     general = List.copyOf(general);
+  }
+
+  /// With general registers by their names; all or none are known.
+  public static Registers of(
+      Function<String, OptionalLong> byName, long ip, long cs, long flags, long sp, long ss) {
+    List<Long> general = new ArrayList<>();
+    for (String name : SAVED) {
+      byName.apply(name).ifPresent(general::add);
+    }
+    return new Registers(general.size() == GENERAL ? general : List.of(), ip, cs, flags, sp, ss);
   }
 
   /// A general register by the kernel's name for it; empty if it was not saved.

@@ -27,6 +27,16 @@ record JsonObject(String file, String at, Map<?, ?> members) {
     return members.get(name) != null;
   }
 
+  /// Whether a member is there and null.
+  boolean isNull(String name) {
+    return members.containsKey(name) && members.get(name) == null;
+  }
+
+  /// The names of all members, in order.
+  List<String> names() {
+    return members.keySet().stream().map(String::valueOf).sorted().toList();
+  }
+
   String string(String name) throws MalformedFileException {
     if (members.get(name) instanceof String text) {
       return text;
@@ -59,11 +69,23 @@ record JsonObject(String file, String at, Map<?, ?> members) {
   }
 
   double decimal(String name) throws MalformedFileException {
-    return switch (members.get(name)) {
+    return decimal(name, members.get(name));
+  }
+
+  private double decimal(String name, Object value) throws MalformedFileException {
+    return switch (value) {
       case Long whole -> whole;
       case Double number -> number;
       case null, default -> throw wrong(name, "a number");
     };
+  }
+
+  List<Double> decimals(String name) throws MalformedFileException {
+    List<Double> numbers = new ArrayList<>();
+    for (Object element : list(name)) {
+      numbers.add(decimal(name, element));
+    }
+    return numbers;
   }
 
   boolean flag(String name) throws MalformedFileException {

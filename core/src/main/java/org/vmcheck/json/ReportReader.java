@@ -47,7 +47,8 @@ public final class ReportReader {
             : Optional.empty(),
         checks,
         verdict(json.object("verdict"), checks),
-        json.decimal("seconds"));
+        json.decimal("seconds"),
+        json.has("state") ? Optional.of(TaskReader.state(json.object("state"))) : Optional.empty());
   }
 
   private static DumpFacts dump(JsonObject json) throws MalformedFileException {

@@ -63,6 +63,7 @@ public final class ReportWriter {
     text("tool", report.tool());
     dump(report.dump());
     report.kernel().ifPresent(this::kernel);
+    report.state().ifPresent(new TaskWriter(json)::state);
     json.writeArrayPropertyStart("checks");
     report.checks().forEach(this::check);
     json.writeEndArray();

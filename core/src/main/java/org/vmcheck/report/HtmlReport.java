@@ -13,6 +13,7 @@ import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Subject;
@@ -46,6 +47,7 @@ public final class HtmlReport {
     html.verdict(report);
     html.findings(report.findings());
     html.facts(report);
+    report.state().ifPresent(html::state);
     html.checks(report.checks());
     map.ifPresent(
         picture -> {
@@ -216,6 +218,29 @@ public final class HtmlReport {
     HtmlPage.row(page, "complete", dump.complete() ? "yes" : "no");
     report.kernel().ifPresent(this::kernel);
     page.raw("</table>\n");
+  }
+
+  private void state(MachineState state) {
+    page.element("h2", "The machine when it was dumped").raw("\n<table>\n");
+    HtmlPage.row(page, "task", MachineText.task(state));
+    HtmlPage.row(page, "uptime", MachineText.machine(state));
+    if (!state.others().isEmpty()) {
+      HtmlPage.row(page, "other CPUs", MachineText.others(state));
+    }
+    page.raw("</table>\n");
+    state
+        .panicking()
+        .ifPresent(
+            trace -> {
+              page.element("h3", "Backtrace").newline().open("pre");
+              TraceText.lines(trace.backtrace()).forEach(line -> page.text(line).newline());
+              page.close("pre").newline();
+            });
+    if (!state.lastLines().isEmpty()) {
+      page.element("h3", "The end of the log").newline().open("pre");
+      LogText.render(state.lastLines()).lines().forEach(line -> page.text(line).newline());
+      page.close("pre").newline();
+    }
   }
 
   private void kernel(KernelFacts kernel) {

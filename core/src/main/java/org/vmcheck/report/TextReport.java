@@ -11,6 +11,7 @@ import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.io.Printable;
@@ -40,10 +41,18 @@ public final class TextReport {
     text.verdict(report);
     text.dump(report.dump());
     report.kernel().ifPresent(text::kernel);
+    report.state().ifPresent(text::state);
     text.descriptor = NextSteps.descriptor(report);
     text.findings(report.findings());
     text.checks(report.checks());
     text.coverage(report);
+    report
+        .state()
+        .ifPresent(
+            state -> {
+              text.line("");
+              MachineText.lines(state).forEach(text::line);
+            });
     return text.out.toString();
   }
 
@@ -136,6 +145,11 @@ public final class TextReport {
               + (kernel.slabVariant().isEmpty() ? "" : ", " + kernel.slabVariant())
               + (kernel.decoder().isEmpty() ? "" : ", free pointers " + kernel.decoder()));
     }
+  }
+
+  private void state(MachineState state) {
+    field("task", MachineText.task(state));
+    field("uptime", MachineText.machine(state));
   }
 
   private void findings(List<Finding> findings) {

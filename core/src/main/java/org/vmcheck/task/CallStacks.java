@@ -6,6 +6,7 @@ import java.util.Optional;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Registers;
 import org.vmcheck.finding.Task;
+import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 
 /// The tasks of a kernel and what each was doing. Not safe for use by several threads at once.
@@ -88,10 +89,20 @@ public final class CallStacks {
   }
 
   private Unwinder unwinder(List<Stack> own) {
+    return new Unwinder(kernel, code(), own);
+  }
+
+  private Code code() {
     if (code == null) {
       code = new Code(kernel);
     }
-    return new Unwinder(kernel, code, own);
+    return code;
+  }
+
+  /// The name of the function that has an address, safe to print.
+  public String functionName(long address) {
+    String name = code().functionName(address);
+    return name.isEmpty() ? "0x" + Long.toHexString(address) : Printable.of(name);
   }
 
   /// `STACK_END_MAGIC` in the lowest word of a task's stack: whether it is whole. Empty if it

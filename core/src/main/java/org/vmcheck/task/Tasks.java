@@ -26,6 +26,19 @@ import org.vmcheck.memory.MemoryRead;
 public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
   private static final int MAX_TASKS = 1 << 22;
 
+  private static final long PF_KTHREAD = 0x0020_0000;
+
+  /// TASK_UNINTERRUPTIBLE with TASK_NOLOAD.
+  private static final long IDLE = 0x402;
+
+  private static final String LETTERS = "RSDTtXZP";
+
+  /// TASK_REPORT: the bits that the letter is chosen by.
+  private static final long REPORTED = 0x7f;
+
+  /// TASK_RTLOCK_WAIT counts as uninterruptible (PREEMPT_RT).
+  private static final long RTLOCK = 0x1000;
+
   /// Threads of one process.
   private static final int MAX_THREADS = 1 << 20;
 
@@ -61,7 +74,6 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
             "flags",
             "thread_info.cpu",
             "cpu",
-            "on_cpu",
             "mm",
             "stack",
             "thread.sp");
@@ -186,14 +198,21 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
           (int) get(at, "pid"),
           (int) get(at, "tgid"),
           Printable.of(at.bytes().string(comm.offset(), (int) Math.min(comm.byteSize(), 64))),
-          get(at, at.has("__state") ? "__state" : "state") | get(at, "exit_state"),
-          get(at, "flags"),
+          letter(get(at, at.has("__state") ? "__state" : "state") | get(at, "exit_state")),
+          (get(at, "flags") & PF_KTHREAD) != 0,
           (int) get(at, at.has("thread_info.cpu") ? "thread_info.cpu" : "cpu"),
-          get(at, "on_cpu") != 0,
-          mm,
           residentPages(mm),
           get(at, "stack"),
           get(at, "thread.sp"));
+    }
+
+    /// `task_state_to_char`.
+    private static char letter(long state) {
+      if ((state & IDLE) == IDLE) {
+        return 'I';
+      }
+      long reported = state & REPORTED | ((state & RTLOCK) != 0 ? 2 : 0);
+      return LETTERS.charAt(64 - Long.numberOfLeadingZeros(reported));
     }
 
     private static long get(StructRef at, String member) {
