@@ -15,7 +15,8 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Verdict;
 
-/// The only place that judges: from the outcomes of all checks to one of four answers.
+/// The only place that judges: from the outcomes of all checks to one of four answers. A verdict
+/// says no more than was looked at.
 ///
 /// The worst that holds: real corruption on sound pages; else artefacts of the dump; else not
 /// enough to say; else intact. A verdict that blames the dump says what of the kernel was examined,

@@ -4,6 +4,11 @@ import org.vmcheck.finding.CheckOutcome;
 
 /// One question about a dump. A check reads, compares and reports; it prints nothing and judges
 /// nothing.
+///
+/// A verdict says no more than was looked at. So every answer carries its coverage; a check that
+/// had nothing to look at says so ([CheckOutcome.NothingToLookAt]) and does not answer like one
+/// that found all sound; and a negative ("every list ends", "nothing in the log") is said only of
+/// what was read, and names what was not.
 public interface Check {
   /// Stable id, for example `slab.freelist`.
   String id();

@@ -74,7 +74,9 @@ final class SlabCountsCheck implements Check {
     boolean isWhole =
         survey.unreadableSlabPages().isEmpty()
             && survey.unreadableDescriptors() == 0
-            && survey.finished();
+            && survey.finished()
+            && subjects.unreachedLists() == 0;
+    int told = subjects.wrongLengths().size();
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("slabs", Long.toString(survey.slabs()));
     facts.put("caches", Integer.toString(survey.tallies().size()));
@@ -82,8 +84,11 @@ final class SlabCountsCheck implements Check {
         id(),
         findings.isEmpty()
             ? (isWhole
-                ? "all counters agree"
-                : "all counters agree of which the slabs could be read")
+                    ? "all counters agree"
+                    : "all counters agree of which the slabs could be read")
+                + (told == 0
+                    ? ""
+                    : ", but for %d where the freelist is wrong (slab.freelist)".formatted(told))
             : Words.plural(findings.size(), "counter is wrong", "counters are wrong"),
         facts,
         findings,

@@ -207,6 +207,12 @@ final class SlabFreelistCheck implements Check {
         .forEach(
             (why, count) ->
                 but.add("%s %s".formatted(Words.plural(count, "slab page", "slab pages"), why)));
+    long unreached = subjects.unreachedLists();
+    if (unreached > 0) {
+      but.add(
+          "what hangs on %s (slab.lists)"
+              .formatted(Words.plural(unreached, "list of the allocator", "of its lists")));
+    }
     if (doubtful > 0) {
       but.add("%d on pages that are ciphertext, or destroyed (lowmem.sme)".formatted(doubtful));
     }

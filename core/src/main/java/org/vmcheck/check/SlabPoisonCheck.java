@@ -88,12 +88,16 @@ final class SlabPoisonCheck implements Check {
     }
     MisplacedPatterns misplaced = MisplacedPatterns.of(subjects, id());
     List<SlabFault.Pattern> faults = new ArrayList<>();
+    Set<Long> toldByFreelist = new HashSet<>();
     for (SlabFault fault : subjects.soundFaults()) {
       if (fault instanceof SlabFault.Pattern pattern
-          && !misplaced.gaps().containsKey(pattern.cache())
-          && (pattern.zone() != SlabFault.Zone.ZEROED
-              || !brokenObjects.contains(pattern.slab().object(pattern.index())))) {
-        faults.add(pattern);
+          && !misplaced.gaps().containsKey(pattern.cache())) {
+        long object = pattern.slab().object(pattern.index());
+        if (pattern.zone() == SlabFault.Zone.ZEROED && brokenObjects.contains(object)) {
+          toldByFreelist.add(object);
+        } else {
+          faults.add(pattern);
+        }
       }
     }
     Pages pages = new Pages(kernel);
@@ -151,7 +155,7 @@ final class SlabPoisonCheck implements Check {
     facts.put("objects checked", Long.toString(survey.patternObjects()));
     return new CheckOutcome.Ran(
         id(),
-        answer(survey, findings.size(), toldElsewhere, uncleared.size()),
+        answer(survey, findings.size(), toldElsewhere, toldByFreelist.size(), uncleared.size()),
         facts,
         findings,
         notes(uncleared),
@@ -161,19 +165,27 @@ final class SlabPoisonCheck implements Check {
             List.copyOf(misplaced.gaps().values())));
   }
 
-  private static String answer(SlabSurvey survey, int findings, int toldElsewhere, int uncleared) {
+  private static String answer(
+      SlabSurvey survey, int findings, int toldElsewhere, int toldByFreelist, int uncleared) {
     if (findings > 0) {
       return Words.plural(findings, "object is damaged", "objects are damaged");
     }
     if (toldElsewhere > 0) {
       return "fixed bytes are lost on wiped pages, of which slab.freelist tells";
     }
-    if (!survey.unreadableSlabPages().isEmpty()) {
-      return "all fixed bytes that could be read are right";
+    List<String> but = new ArrayList<>();
+    if (toldByFreelist > 0) {
+      but.add(
+          "those of %s (slab.freelist)"
+              .formatted(Words.plural(toldByFreelist, "object", "objects")));
     }
-    return uncleared > 0
-        ? "all fixed bytes are right but what kfree_nolock may have left"
-        : "all fixed bytes are right";
+    if (uncleared > 0) {
+      but.add("what kfree_nolock may have left");
+    }
+    return (survey.unreadableSlabPages().isEmpty()
+            ? "all fixed bytes are right"
+            : "all fixed bytes that could be read are right")
+        + (but.isEmpty() ? "" : " but " + String.join(" and ", but));
   }
 
   private static boolean isSameWrite(SlabFault.Pattern one, SlabFault.Pattern next) {

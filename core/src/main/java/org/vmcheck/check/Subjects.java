@@ -272,6 +272,24 @@ public final class Subjects {
     return held;
   }
 
+  /// Lists and structures of the allocator that could not be followed for want of a page;
+  /// slab.lists names them.
+  long unreachedLists() {
+    return soundFaults().stream()
+        .map(
+            fault ->
+                switch (fault) {
+                  case SlabFault.Unread unread -> unread.why();
+                  case SlabFault.Wild wild -> wild.why();
+                  case SlabFault.Links links
+                      when links.walk().end() instanceof ListWalk.End.Unreadable(_, _, var why) ->
+                      why;
+                  default -> null;
+                })
+        .filter(MemoryRead.Missing.class::isInstance)
+        .count();
+  }
+
   private static boolean isUnreadable(MemoryRead read) {
     return read instanceof MemoryRead.Missing(_, _, PageRead why)
         && why instanceof PageRead.Unreadable;

@@ -178,4 +178,56 @@ class NothingToLookAtTest {
                 + " not read: 1 slab page given up by the hardware");
     assertThat(ran.coverage().notRead()).containsEntry("slab pages given up by the hardware", 1L);
   }
+
+  // ---- answers of two checks that speak of one object
+
+  @Test
+  void fixedBytesOfAnObjectThatSlabFreelistTellsOfAreNotSaidToBeRight() {
+    FakeImage image =
+        FakeKernel.of(Layout.V6_1)
+            .seed(5)
+            .initOnFree()
+            .cache(FakeCache.named("victim", 256).partial(3))
+            .build();
+    SlabImage slab = partial(image);
+    assertThat(ran(run("slab.poison", image)).answer()).isEqualTo("all fixed bytes are right");
+    image.fill(slab.slot(slab.freelist().get(1)) - 16, 0x41, 32);
+
+    assertThat(run("slab.freelist", image).findingsIfRan()).hasSize(1);
+    assertThat(ran(run("slab.poison", image)).answer())
+        .isEqualTo("all fixed bytes are right but those of 1 object (slab.freelist)");
+  }
+
+  @Test
+  void counterThatContradictsAWrongFreelistIsNotSaidToAgree() {
+    FakeImage image = image(Layout.V6_1);
+    assertThat(ran(run("slab.counts", image)).answer()).isEqualTo("all counters agree");
+    SlabImage slab = partial(image);
+    image.corruptWord(image.member(slab, "freelist"), 0);
+
+    assertThat(run("slab.freelist", image).findingsIfRan()).hasSize(1);
+    assertThat(ran(run("slab.counts", image)).answer())
+        .isEqualTo("all counters agree, but for 1 where the freelist is wrong (slab.freelist)");
+  }
+
+  private static SlabImage partial(FakeImage image) {
+    return image.cache("victim").slabs(SlabImage.Place.NODE_PARTIAL).stream()
+        .filter(slab -> slab.freelist().size() >= 3)
+        .findFirst()
+        .orElseThrow();
+  }
+
+  /// The page of a CPU's kmem_cache_cpu is missing: what hangs on it was not walked.
+  @Test
+  void listsThatHangOnAMissingPageAreNotSaidToEnd() {
+    FakeImage image = image(Layout.V6_1);
+    long cpuSlab =
+        image.word(image.member("kmem_cache", image.cache("victim").address(), "cpu_slab"));
+    image.exclude(image.physical(image.word(image.symbol("__per_cpu_offset")) + cpuSlab) >>> 12);
+
+    assertThat(ran(run("slab.freelist", image)).answer())
+        .contains("that could be read ends as it should; not read: what hangs on ");
+    assertThat(ran(run("slab.lists", image)).answer())
+        .isEqualTo("the lists are whole as far as they are in the dump");
+  }
 }
