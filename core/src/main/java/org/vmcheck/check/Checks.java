@@ -22,6 +22,7 @@ public final class Checks {
           new SlabCountsCheck(),
           new SlabListsCheck(),
           new SlabPoisonCheck(),
+          new KfenceCanariesCheck(),
           new LogWitnessCheck());
 
   private Checks() {}

@@ -25,7 +25,10 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
   static final int MAX_REPORTS = 64;
 
   /// Lines from the first of a report to its last: dumps of bytes and stack traces are long.
-  private static final int MAX_LINES = 160;
+  private static final int MAX_LINES = 640;
+
+  /// Lines from a report's text to its trap.
+  private static final int SEQUEL_LINES = 160;
 
   /// A record may have 64 KiB; no text that is looked for is longer.
   private static final int MAX_CHARS = 512;
@@ -39,6 +42,22 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
               + "|page dumped because: |page: ?|WARNING: |RIP: 0010:)");
 
   private static final Pattern ZONE = Pattern.compile("^\\[(.{4,40}) overwritten\\]");
+
+  /// The line that tells the zone stands before the title.
+  private static final int ZONE_BEFORE = 4;
+
+  /// An entry of a stack trace that the unwinder vouches for.
+  private static final Pattern FRAME =
+      Pattern.compile("^ +([A-Za-z_][\\w.]*\\+0x[0-9a-f]+/0x[0-9a-f]+(?: \\[\\w+\\])?)$");
+
+  /// Functions that notice, report or free, and are not who did it.
+  private static final Pattern REPORTER =
+      Pattern.compile(
+          "(dump_stack|print_|show_|_*slab_|object_err|check_|_*free_|alloc_|_*kfree|kv?z?free"
+              + "|_*kmem_cache_|_*kmalloc|_*cache_|refcount_|_*list_|_*warn|report_bug|handle_"
+              + "|exc_|asm_exc_|usercopy_|_*check_|_*fortify_|bad_page|_*kasan|kasan_|kfence_"
+              + "|panic|_*stack_chk_fail|vpanic|_*asan_|dequeue_|_copy_).*");
+
   private static final Pattern KFENCE = Pattern.compile("\\bkfence-#(\\d{1,6})\\b");
   private static final Pattern ADDRESS = Pattern.compile("\\b(?:0x)?([0-9a-f]{16})\\b");
 
@@ -62,6 +81,8 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
   /// @param addresses that it names, in order
   /// @param registers that it prints
   /// @param function it stopped in, `name+offset/size`; empty if not told
+  /// @param caller the first function of its stack trace that is no part of noticing and reporting;
+  ///   empty if not told
   /// @param pfn page frame, -1 if none
   /// @param kfence index of the KFENCE object, -1 if none
   /// @param times how often the log has the same
@@ -77,6 +98,7 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
       List<Long> addresses,
       Map<String, Long> registers,
       String function,
+      String caller,
       long pfn,
       int kfence,
       int times,
@@ -92,15 +114,16 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
 
     Report again() {
       return new Report(
-          message, lines, cause, fate, cache, other, addresses, registers, function, pfn, kfence,
-          times + 1, selfTest, lkdtm);
+          message, lines, cause, fate, cache, other, addresses, registers, function, caller, pfn,
+          kfence, times + 1, selfTest, lkdtm);
     }
 
     /// The lines worth quoting, at most `most`.
     List<LogBuffer.Line> quotes(int most) {
       List<LogBuffer.Line> quotes = new ArrayList<>(List.of(first()));
       for (LogBuffer.Line line : lines.subList(1, lines.size())) {
-        if (quotes.size() < most && DETAIL.matcher(cut(line.text())).find()) {
+        String text = cut(line.text());
+        if (text.startsWith("FIX ") || (quotes.size() < most && DETAIL.matcher(text).find())) {
           quotes.add(line);
         }
       }
@@ -184,7 +207,7 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
         }
         covering = match.message;
         List<LogBuffer.Line> lines = lines(i, covering);
-        coveredTo = i + MAX_LINES;
+        coveredTo = i + SEQUEL_LINES;
         add(report(match, lines, isTesting, lkdtm));
       }
       return new KernelReports(reports, more, written);
@@ -219,6 +242,14 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
     private List<LogBuffer.Line> lines(int from, KernelMessage message) {
       LogBuffer.Line first = log.get(from);
       List<LogBuffer.Line> lines = new ArrayList<>(List.of(first));
+      for (int i = Math.max(0, from - ZONE_BEFORE); i < from; i++) {
+        if (log.get(i).caller() == first.caller()
+            && message == KernelMessage.SLUB_OBJECT
+            && ZONE.matcher(cut(log.get(i).text())).find()) {
+          lines.add(log.get(i));
+        }
+      }
+      boolean isEnding = false;
       for (int i = from + 1; i < Math.min(log.size(), from + MAX_LINES); i++) {
         LogBuffer.Line line = log.get(i);
         if (line.caller() != first.caller()) {
@@ -228,10 +259,13 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
         if (next != null && !isSequel(message, next.message)) {
           break;
         }
-        lines.add(line);
-        if (line.text().startsWith("---[ end trace") || line.text().startsWith("FIX ")) {
+        // What the kernel put right stands last, with a newer kernel behind the trace.
+        boolean isFix = line.text().startsWith("FIX ");
+        if (isEnding && !isFix) {
           break;
         }
+        lines.add(line);
+        isEnding = isFix || line.text().startsWith("---[ end trace");
       }
       return lines;
     }
@@ -253,7 +287,7 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
                   ? Cause.REDZONE_OVERWRITTEN
                   : Cause.POISON_OVERWRITTEN;
         }
-        if (text.startsWith("FIX ") && fate == Fate.UNTOLD) {
+        if (text.startsWith("FIX ") && !text.endsWith(" not freed") && fate == Fate.UNTOLD) {
           fate = Fate.REPAIRED;
         }
         Matcher index = KFENCE.matcher(text);
@@ -288,11 +322,25 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
           addresses,
           told.map(Oops::registers).orElse(Map.of()),
           told.map(Oops::function).orElse(""),
+          caller(lines),
           match.group("pfn").isEmpty() ? -1 : Long.parseLong(match.group("pfn"), 16),
           kfence,
           1,
           isSelfTest,
           lkdtm);
+    }
+
+    private static String caller(List<LogBuffer.Line> lines) {
+      boolean isTrace = false;
+      for (LogBuffer.Line line : lines) {
+        String text = cut(line.text());
+        isTrace |= text.startsWith("Call Trace:");
+        Matcher frame = FRAME.matcher(text);
+        if (isTrace && frame.find() && !REPORTER.matcher(frame.group(1)).matches()) {
+          return frame.group(1);
+        }
+      }
+      return "";
     }
 
     private static boolean isOfObject(String text) {

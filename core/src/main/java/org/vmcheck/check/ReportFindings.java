@@ -292,7 +292,9 @@ final class ReportFindings {
       words.append(", page frame 0x%x".formatted(report.pfn()));
     }
     words.append(" (").append(report.message().source());
-    if (!report.function().isEmpty()) {
+    if (!report.caller().isEmpty()) {
+      words.append(", called by ").append(Printable.of(report.caller(), 80));
+    } else if (!report.function().isEmpty()) {
       words.append(", in ").append(Printable.of(report.function(), 80));
     }
     words.append("); ").append(fate.words());

@@ -42,6 +42,7 @@ public final class Kernel {
   private final Memo<LogBuffer> log = new Memo<>(() -> LogBuffer.read(this));
   private final Memo<Modules> modules = new Memo<>(() -> Modules.read(this));
   private final Memo<SlabCaches> slabCaches = new Memo<>(() -> SlabCaches.read(this));
+  private final Memo<KfenceObjects> kfence = new Memo<>(() -> KfenceObjects.of(this));
 
   Kernel(
       Dump dump,
@@ -199,6 +200,11 @@ public final class Kernel {
 
   public SlabCaches slabCaches() {
     return slabCaches.get();
+  }
+
+  /// The objects of KFENCE; none where the kernel has no pool.
+  public KfenceObjects kfence() {
+    return kfence.get();
   }
 
   public Modules modules() {

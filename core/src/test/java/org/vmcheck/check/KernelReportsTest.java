@@ -91,16 +91,48 @@ class KernelReportsTest {
   void theDetailsOfANewerReportTellTheZoneAndTheRepair() {
     KernelReports.Report report =
         only(
-            "BUG kmalloc-64 (Not tainted): Object corrupt",
             "[Right Redzone overwritten] 0xffff888003a1c040-0xffff888003a1c043 @offset=64. First"
                 + " byte 0x41 instead of 0xcc",
+            "=".repeat(77),
+            "BUG kmalloc-64 (Not tainted): Object corrupt",
+            "-".repeat(77),
             "Slab 0xffffea00000e8700 objects=16 used=3 fp=0xffff888003a1c080 flags=0x200",
             "Object 0xffff888003a1c000 @offset=0 fp=0x0000000000000000",
-            "FIX kmalloc-64: Restoring Right Redzone 0xffff888003a1c040-0xffff888003a1c043=0xcc");
+            "---[ end trace 0000000000000000 ]---",
+            "FIX kmalloc-64: Restoring Right Redzone 0xffff888003a1c040-0xffff888003a1c043=0xcc",
+            "FIX kmalloc-64: Object at 0xffff888003a1c000 not freed",
+            "RIP: 0010:sysrq_handle_crash+0x16/0x20");
+    assertThat(report.function()).isEmpty();
     assertThat(report.cause()).isEqualTo(Cause.REDZONE_OVERWRITTEN);
     assertThat(report.fate()).isEqualTo(Fate.REPAIRED);
     assertThat(report.cache()).isEqualTo("kmalloc-64");
     assertThat(report.addresses()).contains(0xffff_8880_03a1_c000L);
+  }
+
+  @Test
+  void whoIsCaughtIsTheFirstOfTheTraceThatDoesNotReport() {
+    assertThat(
+            only(
+                    "list_add corruption. prev is NULL.",
+                    "kernel BUG at lib/list_debug.c:29!",
+                    "RIP: 0010:__list_add_valid_or_report+0x78/0xb0",
+                    "Call Trace:",
+                    " <TASK>",
+                    " ? __check_object_size+0x8d/0x200",
+                    " lkdtm_CORRUPT_LIST_ADD+0xb8/0x132 [lkdtm]",
+                    " direct_entry+0x18/0x2b [lkdtm]")
+                .caller())
+        .isEqualTo("lkdtm_CORRUPT_LIST_ADD+0xb8/0x132 [lkdtm]");
+  }
+
+  @Test
+  void whatIsOnlyNotFreedIsNotRepaired() {
+    assertThat(
+            only(
+                    "BUG kmalloc-64 (Not tainted): Object corrupt",
+                    "FIX kmalloc-64: Object at 0xffff888003a1c000 not freed")
+                .fate())
+        .isEqualTo(Fate.UNTOLD);
   }
 
   @Test

@@ -56,6 +56,7 @@ public final class FakeKernel {
   private long crashStart;
   private long crashEnd;
   private int kfenceFrames;
+  private boolean kfenceMetadata;
   private boolean hwPoison;
   private boolean initOnFree;
   private OptionalInt debugKey = OptionalInt.empty();
@@ -155,6 +156,13 @@ public final class FakeKernel {
   public FakeKernel kfence(int objects) {
     kfenceFrames = 2 * (objects + 1);
     return this;
+  }
+
+  /// As [#kfence], with the metadata that tells of its objects and the bytes that KFENCE sets
+  /// around them: every fifth was never used, of the rest every third is free again.
+  public FakeKernel kfenceWithMetadata(int objects) {
+    kfenceMetadata = true;
+    return kfence(objects);
   }
 
   /// A page that the kernel gave up after a memory error.
@@ -325,6 +333,10 @@ public final class FakeKernel {
 
   int kfenceFrames() {
     return kfenceFrames;
+  }
+
+  boolean hasKfenceMetadata() {
+    return kfenceMetadata;
   }
 
   boolean hasHwPoison() {

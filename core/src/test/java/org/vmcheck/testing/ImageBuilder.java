@@ -116,6 +116,9 @@ final class ImageBuilder {
     if (config.kfenceFrames() > 0) {
       markKfence(slabs);
     }
+    if (config.hasKfenceMetadata()) {
+      kfenceMetadata.write(kfencePool);
+    }
     if (config.hasHwPoison()) {
       hwPoison();
     }
@@ -185,11 +188,16 @@ final class ImageBuilder {
   }
 
   private long kfencePool;
+  private KfenceBuilder kfenceMetadata;
 
   private void kfence(AllocatorBuilder slabs) {
     kfencePool = frames.allocateRun(0, config.kfenceFrames(), 512);
     space.u64(variable("__kfence_pool", 8), space.direct(kfencePool << 12));
     variable("__kfence_freelist", 16);
+    if (config.hasKfenceMetadata()) {
+      kfenceMetadata = new KfenceBuilder(this, slabs);
+      kfenceMetadata.plan();
+    }
     // The pages that hold an object now have bytes; the rest of the pool was never touched.
     for (int i = 2; i < config.kfenceFrames(); i += 2) {
       if (random.nextInt(20) == 0) {
@@ -488,7 +496,7 @@ final class ImageBuilder {
   }
 
   private void typeData() {
-    byte[] btf = LayoutBtf.of(layout);
+    byte[] btf = LayoutBtf.of(layout, config.hasKfenceMetadata());
     long at = allocate(btf.length, layout.kallsyms() == Layout.KallsymsEra.V7_0 ? 4096 : 1);
     space.put(at, btf);
     boolean old = layout.kallsyms().compareTo(Layout.KallsymsEra.V4_20) < 0;

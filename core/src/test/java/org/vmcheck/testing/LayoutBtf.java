@@ -22,7 +22,16 @@ final class LayoutBtf {
   }
 
   static byte[] of(Layout layout) {
+    return of(layout, false);
+  }
+
+  /// @param kfence whether the types of KFENCE's metadata are to be there
+  static byte[] of(Layout layout, boolean kfence) {
     LayoutBtf btf = new LayoutBtf(layout);
+    if (kfence) {
+      KfenceBuilder.types(
+          btf.writer, btf.intId, btf.named("unsigned long", 8), KfenceBuilder.states(layout));
+    }
     layout.table().structs().keySet().forEach(btf::struct);
     btf.enumerations();
     if (layout.kallsyms() == Layout.KallsymsEra.V7_0) {
