@@ -103,7 +103,7 @@ def judged(report, truth, seconds):
         "said": f"{verdict}: " + "; ".join(dict.fromkeys(str(f.get("cause")) for f in (*at, *findings))),
         "found": verdict == truth["verdict"],
         "located": bool(at),
-        "cause": bool(first) and first[0].get("cause") in truth["causes"],
+        "cause": first[0].get("cause") in truth["causes"] if first else not truth["causes"],
         "extra": len(findings) - len(first),
         "undetermined": verdict == "undetermined",
         "alarm": verdict != "intact" or bool(findings),

@@ -1,6 +1,7 @@
 """Many cases out of one boot: the guest is kept as a snapshot at the moment when its module waits for the fault's words."""
 
 import json
+import re
 import socket
 import time
 
@@ -51,7 +52,6 @@ class Session:
         while True:
             for at in range(len(lines := self.heard.split(b"\n")) - 1):
                 if (lines[at] + b"\n").startswith(wanted):
-                    self.skipped = [line.decode(errors="replace").rstrip("\r") for line in lines[:at]]
                     self.heard = b"\n".join(lines[at + 1 :])
                     return lines[at].decode(errors="replace")
             try:
@@ -76,13 +76,14 @@ class Session:
         self.heard = b""
         self.qmp("cont")
         words = plan.fault_words().replace(",", " ").replace("wait=1", "").strip()
+        before = (self.work / "serial.log").stat().st_size
         self.line.sendall(words.encode() + b"\n")
-        truth = json.loads(self._until(b"VMCHECK-TRUTH ")[len("VMCHECK-TRUTH ") :])
+        if plan.lkdtm:
+            truth = self._provoked(plan.fault.removeprefix("lkdtm-"), before)
+        else:
+            truth = json.loads(self._until(b"VMCHECK-TRUTH ")[len("VMCHECK-TRUTH ") :])
         if "refused" in truth:
             raise LabError(f"the fault was not planted: {truth['refused']}")
-        if plan.lkdtm:
-            truth["said"] = [line.removeprefix("SAID ") for line in self.skipped if line.startswith("SAID ")]
-            lkdtm.place(truth["said"], truth)
         if plan.fault.startswith("healthy"):
             time.sleep(0.5)  # it works on a little: the dump is of a running guest
         self.qmp("stop")
@@ -90,6 +91,21 @@ class Session:
         (work / "serial.log").write_text((self.work / "serial.log").read_text(errors="replace"))
         (work / "qemu.cmd").write_text((self.work / "qemu.cmd").read_text())
         return truth
+
+    def _provoked(self, test, before):
+        """Waits until the kernel has told of the test and is quiet; its words are the truth, with what memory shows."""
+        patience, said, since = Patience(self.plan, self.qemu, self.work), "", time.monotonic()
+        while not (f"direct entry {test}" in said and time.monotonic() - since > 2):
+            text = (self.work / "serial.log").read_bytes()[before:].decode(errors="replace")
+            if text != said:
+                said, since = text, time.monotonic()
+            if self.qemu.poll() is not None or "Rebooting in" in said:
+                raise LabError(f"{test} made the kernel panic: it was not planted in a guest that can be dumped")
+            patience.check(len(said))
+            time.sleep(0.2)
+        dull = re.compile(r"Code:|\] (R[0-9A-Z]+|CR2|CS|FS|PKRU):|Object   |Redzone  |Padding  |^LAB:")
+        lines = [line.rstrip() for line in said.splitlines() if not dull.search(line)][:30]
+        return lkdtm.place(lines, {"fault": "lkdtm", "what": test, "provoked": True, "said": lines})
 
 
 __all__ = ["Session", "say"]

@@ -22,7 +22,7 @@ import org.vmcheck.testing.TestData;
 /// Stacks of real dumps, unwound: the kernel's own Call Trace is the judge.
 class BacktraceTest {
   static List<TestData> dumps() throws Exception {
-    return TestData.all();
+    return TestData.small();
   }
 
   private static Analyzer open(Path dump) throws Exception {

@@ -28,7 +28,7 @@ final class DamagedRealDumpsTest {
   private static final int POSITIONS = Integer.getInteger("vmcheck.positions", 40);
 
   static List<TestData> dumps() throws Exception {
-    return TestData.all();
+    return TestData.small();
   }
 
   @ParameterizedTest

@@ -45,7 +45,7 @@ class ReportReaderTest {
     reports.add(SampleReports.damaged(SampleReports.HOSTILE));
     reports.add(SampleReports.intact("healthy"));
     reports.add(SampleReports.undetermined("unknown"));
-    for (TestData data : TestData.all()) {
+    for (TestData data : TestData.small()) {
       try (Analyzer analyzer = Analyzer.open(data.dump(), AnalysisOptions.DEFAULT)) {
         reports.add(analyzer.check("test"));
       }

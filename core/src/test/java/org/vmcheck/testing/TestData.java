@@ -1,12 +1,19 @@
 package org.vmcheck.testing;
 
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.tukaani.xz.SingleXZInputStream;
 
 /// The real dumps of `testdata/`, one folder each, with the truth that was planted.
 ///
@@ -25,6 +32,9 @@ public record TestData(
     String cache,
     long object) {
 
+  private static final String PACKED = "dump.xz";
+  private static final Map<Path, Path> UNPACKED = new ConcurrentHashMap<>();
+
   /// The project's root, from whichever module the test runs in.
   public static Path root() {
     Path at = Path.of("").toAbsolutePath();
@@ -34,12 +44,23 @@ public record TestData(
     return at;
   }
 
-  /// Every folder with a dump.
+  /// Every folder with a dump, packed ones too.
   public static List<TestData> all() throws Exception {
+    return having("dump", PACKED);
+  }
+
+  /// The folders whose dumps are stored as they are: small, for tests that check each many times.
+  public static List<TestData> small() throws Exception {
+    return having("dump");
+  }
+
+  private static List<TestData> having(String... names) throws Exception {
     try (Stream<Path> folders = Files.list(root().resolve("testdata"))) {
       List<TestData> all = new java.util.ArrayList<>();
-      for (Path folder : folders.filter(f -> Files.exists(f.resolve("dump"))).sorted().toList()) {
-        all.add(read(folder));
+      for (Path folder : folders.sorted().toList()) {
+        if (Stream.of(names).anyMatch(name -> Files.exists(folder.resolve(name)))) {
+          all.add(read(folder));
+        }
       }
       return all;
     }
@@ -49,8 +70,23 @@ public record TestData(
     return read(root().resolve("testdata").resolve(name));
   }
 
+  /// The dump's file; a packed one is unpacked once a run into a temporary file.
   public Path dump() {
-    return folder.resolve("dump");
+    Path plain = folder.resolve("dump");
+    return Files.exists(plain)
+        ? plain
+        : UNPACKED.computeIfAbsent(folder.resolve(PACKED), TestData::unpack);
+  }
+
+  private static Path unpack(Path packed) {
+    try (InputStream in = new SingleXZInputStream(Files.newInputStream(packed))) {
+      Path plain = Files.createTempFile("vmcheck-testdata", ".dump");
+      plain.toFile().deleteOnExit();
+      Files.copy(in, plain, StandardCopyOption.REPLACE_EXISTING);
+      return plain;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   public boolean isHealthy() {
