@@ -211,7 +211,7 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
       if ((state & IDLE) == IDLE) {
         return 'I';
       }
-      long reported = state & REPORTED | ((state & RTLOCK) != 0 ? 2 : 0);
+      long reported = (state & REPORTED) | ((state & RTLOCK) != 0 ? 2 : 0);
       return LETTERS.charAt(64 - Long.numberOfLeadingZeros(reported));
     }
 
