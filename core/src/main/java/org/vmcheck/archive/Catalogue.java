@@ -178,6 +178,7 @@ public final class Catalogue implements AutoCloseable {
   }
 
   private static Catalogue open(Path file, String mode, boolean readOnly) throws IOException {
+    SqliteLibrary.load();
     SQLiteConfig config = new SQLiteConfig();
     config.setBusyTimeout(BUSY_MILLIS);
     config.setReadOnly(readOnly);

@@ -152,6 +152,7 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
 
   /// The row that a text begins with, with what it names; null if none.
   private static Match match(String text) {
+    Cancellation.check();
     for (KernelMessage message : KernelMessage.values()) {
       if (message.mayStart(text)) {
         Matcher matcher = message.pattern().matcher(cut(text));

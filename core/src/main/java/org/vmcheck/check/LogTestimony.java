@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.kernel.Oops;
 
@@ -102,24 +103,27 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
           new Kind(
               Topic.EDAC,
               Pattern.compile(
-                  "\\bEDAC .*(\\b\\d+ [CU]E\\b|\\b[CU]E (page|row|memory|- no information|on )"
-                      + "|MEMORY ERROR|: [CU]E\\b|Parity Error)")),
+                  "\\bEDAC .{0,80}(\\b\\d+ [CU]E\\b|\\b[CU]E (page|row|memory|- no information|on"
+                      + " )|MEMORY ERROR|: [CU]E\\b|Parity Error)")),
           new Kind(
               Topic.BAD_PAGE, Pattern.compile("BUG: Bad page (state|map)|BUG: Bad rss-counter")),
           new Kind(
               Topic.POISON_FAULT,
               Pattern.compile(
-                  "^(?!traps: ).*(general protection fault|unable to handle).*(" + POISON + ")")),
+                  "^(?!traps: )(?:(?!general protection fault|unable to handle).)*+"
+                      + "(?:general protection fault|unable to handle).*("
+                      + POISON
+                      + ")")),
           new Kind(Topic.SANITIZER, Pattern.compile("BUG: (KASAN|KFENCE):")),
           new Kind(
               Topic.ENCRYPTION,
-              Pattern.compile("Memory Encryption.*active", Pattern.CASE_INSENSITIVE)),
+              Pattern.compile("Memory Encryption.{0,80}active", Pattern.CASE_INSENSITIVE)),
           new Kind(
               Topic.LOW_RESERVED,
               Pattern.compile("Reserving the low 1M of memory for crashkernel")),
           new Kind(
               Topic.MODULE_TAINT,
-              Pattern.compile("module .*taints kernel|loading out-of-tree module")));
+              Pattern.compile("module .{0,120}taints kernel|loading out-of-tree module")));
 
   /// What SLUB says more of what it reports: where, the slab, the object, who had it, what it does.
   private static final Pattern SLAB_DETAIL =
@@ -135,11 +139,11 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
       List.of(
           Pattern.compile("\\bpfn:([0-9a-f]{1,13})\\b"),
           Pattern.compile("\\bMemory failure: 0x([0-9a-f]{1,13}):"),
-          Pattern.compile("\\b[CU]E .*?\\bpage[: ]0x([0-9a-f]{1,13})\\b"));
+          Pattern.compile("\\b[CU]E .{0,200}?\\bpage[: ]0x([0-9a-f]{1,13})\\b"));
 
   private static final List<Pattern> PHYSICAL =
       List.of(
-          Pattern.compile("\\[Hardware Error\\].*\\bADDR ([0-9a-f]{1,16})\\b"),
+          Pattern.compile("\\[Hardware Error\\].{0,400}\\bADDR ([0-9a-f]{1,16})\\b"),
           Pattern.compile("\\bphysical_address: 0x([0-9a-f]{1,16})\\b"));
 
   public LogTestimony {
@@ -159,6 +163,7 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
       }
     }
     for (int i = 0; i < log.size(); i++) {
+      Cancellation.check();
       LogBuffer.Line line = log.get(i);
       Report report = report(log, i);
       if (report == null && poisoned.contains(line)) {

@@ -15,6 +15,7 @@ import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.memory.AddressMap;
 
@@ -219,9 +220,10 @@ final class KallsymsFinder {
         pfn = memory.nextStored(pfn + CHUNK_PAGES)) {
       chunks.add(pfn);
     }
+    Cancellation cancellation = Cancellation.current();
     List<Long> traces =
         chunks.parallelStream()
-            .map(from -> traces(from, Math.min(endPfn, from + CHUNK_PAGES)))
+            .map(from -> traces(cancellation, from, Math.min(endPfn, from + CHUNK_PAGES)))
             .flatMap(List::stream)
             .limit(MAX_HITS)
             .toList();
@@ -235,12 +237,13 @@ final class KallsymsFinder {
     return List.copyOf(digits);
   }
 
-  private List<Long> traces(long firstPfn, long endPfn) {
+  private List<Long> traces(Cancellation cancellation, long firstPfn, long endPfn) {
     List<Long> found = new ArrayList<>();
     PageBuffer page = PageBuffer.of(memory);
     for (long pfn = memory.nextStored(firstPfn);
         pfn >= 0 && pfn < endPfn;
         pfn = memory.nextStored(pfn + 1)) {
+      cancellation.step();
       if (memory.readInto(pfn, page) instanceof PageRead.Present(MemorySegment bytes)) {
         long at = KallsymsSearch.findTrace(bytes, 0);
         while (at >= 0 && found.size() < MAX_HITS) {

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -113,7 +114,9 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
       return new Half(nodes, head, head, new End.Unreadable(head, head, read));
     }
     ByteView node = first;
+    Cancellation cancellation = Cancellation.current();
     while (true) {
+      cancellation.step();
       long to = node.u64(linkAt);
       MemoryRead target = (to & 7) == 0 ? memory.read(to, 16) : misaligned(to);
       if (!(target instanceof MemoryRead.Bytes(ByteView next))) {
@@ -214,7 +217,9 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
     List<Long> nodes = new ArrayList<>();
     long at = first;
     long mark = 0;
+    Cancellation cancellation = Cancellation.current();
     while (at != stop) {
+      cancellation.step();
       if (nodes.size() > bound || (at & 7) != 0 || at == head || at == mark) {
         return null;
       }

@@ -5,6 +5,8 @@ import java.util.List;
 import java.util.OptionalLong;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.Lines;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -40,7 +42,7 @@ public record LogBuffer(List<Line> records, String problem) {
   /// Log buffers are at most a few MiB; the largest that the kernel allows is 2 GiB.
   private static final int MAX_BYTES = 64 << 20;
 
-  private static final int MAX_RECORDS = 4 << 20;
+  private static final int MAX_RECORDS = 1 << 20;
 
   public LogBuffer {
     records = List.copyOf(records);
@@ -82,7 +84,12 @@ public record LogBuffer(List<Line> records, String problem) {
           || textLenAt > 62) {
         return new LogBuffer(List.of(), "log_buf_len is " + length);
       }
-      for (long walked = 0; at != end && walked <= length; ) {
+      if (header < 16) {
+        return new LogBuffer(List.of(), "SIZE(printk_log) is " + header);
+      }
+      Cancellation cancellation = Cancellation.current();
+      for (long walked = 0; at != end && walked <= length && records.size() < MAX_RECORDS; ) {
+        cancellation.step();
         ByteView head = view(memory, buffer + at, header);
         int recordLength = head.u16(lenAt);
         if (recordLength == 0) {
@@ -109,6 +116,8 @@ public record LogBuffer(List<Line> records, String problem) {
       return new LogBuffer(records, "");
     } catch (Unreadable e) {
       return new LogBuffer(records, e.getMessage());
+    } catch (IndexOutOfBoundsException _) {
+      return new LogBuffer(records, "the log's records have members behind their end");
     }
   }
 
@@ -129,7 +138,7 @@ public record LogBuffer(List<Line> records, String problem) {
         int sizeBits = bits(memory, textRing + needed(info, "prb_data_ring.size_bits"));
         int descSize = (int) info.size("prb_desc").orElse(24);
         int infoSize = (int) info.size("printk_info").orElse(88);
-        if ((long) infoSize << countBits > MAX_BYTES || descSize > infoSize * 4) {
+        if ((long) infoSize << countBits > MAX_BYTES || (long) descSize << countBits > MAX_BYTES) {
           return new LogBuffer(List.of(), "prb_desc_ring.count_bits is " + countBits);
         }
         ByteView descs =
@@ -156,6 +165,7 @@ public record LogBuffer(List<Line> records, String problem) {
         long count = 1L << countBits;
         long left = text.size();
         for (long step = 0; step < Math.min(count, MAX_RECORDS); step++) {
+          Cancellation.check();
           long id = (tail + step) & ID_MASK;
           long index = id & (count - 1);
           long state = descs.u64(index * descSize + stateAt);
@@ -234,8 +244,9 @@ public record LogBuffer(List<Line> records, String problem) {
   }
 
   private static String text(ByteView view) {
-    return new String(
-        view.bytes(0, (int) view.size()), java.nio.charset.StandardCharsets.ISO_8859_1);
+    // A longer one is none of printk's.
+    int length = (int) Math.min(view.size(), Lines.MAX_CHARS);
+    return new String(view.bytes(0, length), java.nio.charset.StandardCharsets.ISO_8859_1);
   }
 
   private static long word(VirtualMemory memory, OptionalLong vaddr) throws Unreadable {

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.vmcheck.io.Cancellation;
 
 /// One oops as the kernel's log tells it: the registers at the moment of the fault, which no note
 /// of the dump holds, for those are taken later (Linux `arch/x86/kernel/dumpstack.c`, show_regs;
@@ -40,7 +41,8 @@ public record Oops(
       Pattern.compile("\\bRIP: 0010:(?:\\[<)?(?:0x)?([0-9a-f]{16})\\b");
 
   private static final Pattern FUNCTION =
-      Pattern.compile("\\bRIP: 0010:.*?\\b([A-Za-z_][\\w.]*\\+0x[0-9a-f]+/0x[0-9a-f]+)");
+      Pattern.compile(
+          "\\bRIP: 0010:.{0,64}?(?<![\\w.])([A-Za-z_][\\w.]*+\\+0x[0-9a-f]++/0x[0-9a-f]++)");
 
   private static final Pattern FAULT_ADDRESS =
       Pattern.compile("(?:address:?|request at|dereference at) (?:0x)?([0-9a-f]{16})\\b");
@@ -78,6 +80,7 @@ public record Oops(
   public static Optional<Oops> told(List<LogBuffer.Line> lines) {
     Reader reader = new Reader(lines.getFirst());
     for (LogBuffer.Line line : lines) {
+      Cancellation.check();
       if (line.text().contains("RIP: 0033:")) {
         break; // From here on the user's.
       }

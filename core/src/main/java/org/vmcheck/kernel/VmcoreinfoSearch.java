@@ -16,6 +16,7 @@ import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.memory.AddressMap;
 
 /// Finds VMCOREINFO in the memory of a dump whose file carries none: QEMU and virsh dumps of guests
@@ -114,10 +115,11 @@ final class VmcoreinfoSearch {
 
   /// Candidates in one wave: notes before bare texts.
   private List<Candidate> candidates(long from, long endPfn) {
+    Cancellation cancellation = Cancellation.current();
     long end = Math.min(endPfn, from + WAVE);
     return LongStream.iterate(from, pfn -> pfn < end, pfn -> pfn + SLICE)
         .parallel()
-        .mapToObj(this::slice)
+        .mapToObj(start -> slice(start, cancellation))
         .flatMap(List::stream)
         .sorted(
             Comparator.comparing((Candidate candidate) -> !candidate.isNote)
@@ -126,7 +128,7 @@ final class VmcoreinfoSearch {
         .toList();
   }
 
-  private List<Candidate> slice(long from) {
+  private List<Candidate> slice(long from, Cancellation cancellation) {
     List<Candidate> found = new ArrayList<>();
     PageBuffer buffer = PageBuffer.of(memory);
     byte[] page = buffer.bytes();
@@ -136,6 +138,7 @@ final class VmcoreinfoSearch {
             && found.size() < MAX_CANDIDATES
             && budget.getAndDecrement() > 0;
         pfn = memory.nextStored(pfn + 1)) {
+      cancellation.step();
       if (!(memory.readInto(pfn, buffer) instanceof PageRead.Present)) {
         continue;
       }
