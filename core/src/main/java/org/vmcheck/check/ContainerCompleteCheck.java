@@ -140,7 +140,10 @@ final class ContainerCompleteCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? "complete"
+            ? (subjects.kernel().isPresent() && kernelPages.isWhole()
+                ? "complete"
+                : "complete by the file's own account; not all was looked for that a kernel must"
+                    + " have")
             : missing > 0
                 ? "incomplete: " + String.join(", ", reasons)
                 : findings.getFirst().claim(),

@@ -72,7 +72,7 @@ final class ContainerPagesCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
+  public CheckOutcome run(Subjects subjects) {
     Dump dump = subjects.dump();
     ContainerAudit audit = dump.audit();
     boolean decodes = dump.memory().isPacked() || subjects.isFull();
@@ -132,6 +132,10 @@ final class ContainerPagesCheck implements Check {
     }
     if (unreadable > 0) {
       notRead.put("unreadable", unreadable);
+    }
+    if (stored == 0 && findings.isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(
+          id(), "the file stores no page", facts, List.of(), new Coverage(Map.of(), notRead, gaps));
     }
     return new CheckOutcome.Ran(
         id(),

@@ -2,9 +2,11 @@ package org.vmcheck.check;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -17,6 +19,7 @@ import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.KdumpWriter;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.SlabImage;
 import org.vmcheck.testing.TestData;
@@ -140,6 +143,22 @@ class NothingToLookAtTest {
                     image.dump(),
                     new KernelSearch.NotFound(List.of("none"), false))))
         .isEqualTo("no page of the dump could be read");
+  }
+
+  /// A dump of which every page is left out.
+  @Test
+  void pagesThatTheFileDoesNotStoreAreNotSaidToDecode(@TempDir Path dir) throws Exception {
+    KernelSearch none = new KernelSearch.NotFound(List.of("none"), false);
+    try (Dump dump = Dumps.open(KdumpWriter.version(6).excluded(0, 64).write(dir, "empty"))) {
+      assertThat(why(run("container.pages", dump, none))).isEqualTo("the file stores no page");
+    }
+    try (Dump dump = Dumps.open(TestData.named("healthy").dump())) {
+      ran(run("container.pages", dump, none));
+      assertThat(ran(run("container.complete", dump, none)).answer())
+          .startsWith("complete by the file's own account");
+      KernelSearch found = KernelFinder.find(dump, DebugSources.DEFAULT);
+      assertThat(ran(run("container.complete", dump, found)).answer()).isEqualTo("complete");
+    }
   }
 
   @Test
