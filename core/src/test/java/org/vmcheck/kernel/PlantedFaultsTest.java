@@ -595,9 +595,49 @@ class PlantedFaultsTest {
     FakeImage image = image(layout);
     SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
     image.corruptWord(image.member("slab_sheaf", sheaf.address(), "size"), 0x7fff_ffffL);
-    SlabFault.Count count = onlyFault(image, SlabFault.Count.class);
-    assertThat(count.expected()).isEqualTo(12);
-    assertThat(count.actual()).isEqualTo(0x7fff_ffffL);
+    SlabFault.Sheaf wrong = onlyFault(image, SlabFault.Sheaf.class);
+    assertThat(wrong.address()).isEqualTo(image.member("slab_sheaf", sheaf.address(), "size"));
+    assertThat(wrong.raw()).isEqualTo(0x7fff_ffffL);
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aSheafThatWasZeroedIsNotTakenForTheStaticOne(Layout layout) {
+    for (SheafImage.Place place : List.of(SheafImage.Place.MAIN, SheafImage.Place.BARN_EMPTY)) {
+      FakeImage image = image(layout);
+      SheafImage sheaf =
+          image.cache("victim").sheaves().stream()
+              .filter(one -> one.place() == place)
+              .findFirst()
+              .orElse(null);
+      if (sheaf == null) {
+        continue;
+      }
+      long cache = image.member("slab_sheaf", sheaf.address(), "cache");
+      image.corruptWord(cache, 0);
+      image.corrupt(image.member("slab_sheaf", sheaf.address(), "size"), new byte[4]);
+      SlabFault.Sheaf wrong = onlyFault(image, SlabFault.Sheaf.class);
+      assertThat(wrong.address()).isEqualTo(cache);
+      assertThat(wrong.right()).isEqualTo(image.cache("victim").address());
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aPointerToASheafThatLeadsToNoneIsFoundWhereItIsKept(Layout layout) {
+    FakeImage healthy = image(layout);
+    long elsewhere = healthy.cache("bystander").slabs().getFirst().object(0);
+    for (long wild : new long[] {0x2f72_7375_2f65_6d6fL, elsewhere}) {
+      FakeImage image = image(layout);
+      Kernel kernel = image.kernel();
+      long perCpu =
+          image.word(image.member("kmem_cache", image.cache("victim").address(), "cpu_sheaves"));
+      long main = image.member("slub_percpu_sheaves", kernel.perCpu().address(perCpu, 0), "main");
+      image.corruptWord(main, wild);
+      SlabFault.Sheaf wrong = onlyFault(image, SlabFault.Sheaf.class);
+      assertThat(wrong.address()).isEqualTo(main);
+      assertThat(wrong.raw()).isEqualTo(wild);
+    }
   }
 
   @ParameterizedTest
@@ -616,7 +656,9 @@ class PlantedFaultsTest {
     SheafImage sheaf = sheaf(image, SheafImage.Place.MAIN);
     image.corruptWord(
         image.member("slab_sheaf", sheaf.address(), "cache"), image.cache("bystander").address());
-    assertThat(onlyFault(image, SlabFault.Stray.class).raw()).isEqualTo(sheaf.address());
+    SlabFault.Sheaf wrong = onlyFault(image, SlabFault.Sheaf.class);
+    assertThat(wrong.address()).isEqualTo(image.member("slab_sheaf", sheaf.address(), "cache"));
+    assertThat(wrong.right()).isEqualTo(image.cache("victim").address());
   }
 
   @ParameterizedTest
