@@ -48,6 +48,9 @@ final class SlabCountsCheck implements Check {
     kmem_cache whose right value is known, and a page that holds one value, if it is not a slab's
     page of zeros, are never put down to it; the head of a freelist is, even one bit off, for older
     heads lead to objects whose addresses often differ in a bit.
+    A counter is put down to a flipped bit if it is one bit off by 256 or more, or if slab.objects is
+    more than twice too large that way: smaller numbers are one bit apart by chance. Counters whose
+    word is zero as a whole were cleared.
     Next: look at the freelist of the same slab; alone, a wrong counter points to a damaged page
     descriptor.\
     """;

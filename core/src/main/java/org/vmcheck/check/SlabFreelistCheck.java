@@ -48,7 +48,11 @@ final class SlabFreelistCheck implements Check {
     chosen once, by a vote of all slabs. After a break the walk goes on behind it if bits put back
     lead on, and with the next slab. Where the list and inuse disagree, the word is to blame that,
     led elsewhere, makes the list as long as inuse says: the head, the last pointer, or the one that
-    led to an object which is not free; else the counter is (slab.counts).
+    led to an object which is not free; else the counter is (slab.counts). A list that ends with the
+    encoded null pointer at an object and has lost what was behind it was cut by a second free that a
+    debug cache refused; objects on no list that lead back to it show a second free in one go
+    (kfree_bulk, a sheaf that was flushed). A head is a flipped bit only if it leads out of the slab
+    and to no object of the cache.
 
     It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
     list, whose length the kernel records nowhere.

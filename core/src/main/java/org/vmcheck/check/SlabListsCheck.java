@@ -60,6 +60,9 @@ final class SlabListsCheck implements Check {
     agree: size, object_size, inuse, offset, oo, min, reciprocal_size, align, red_left_pad and the
     debugging flags; name must be readable, and ctor be code.
 
+    The words of sheaves and barns are compared too: every sheaf but the static one names its cache,
+    counts no more than it can hold, and holds objects of the cache, each in one place.
+
     Legal for an instant, and so notes: with list_lock held, nr_partial one off, more if as many
     slabs are on no list, one node linked half, and one slab a node that is full or frozen and still
     on its partial list; a freelist and no slab, for one cache a CPU, if the objects lie in a frozen

@@ -59,6 +59,10 @@ final class SlabPoisonCheck implements Check {
     object a slab while list_lock is held, or while a CPU has the slab's whole list (frozen, empty):
     it may be changing them.
 
+    One bit of one byte is a flipped bit, unless the byte lies right next to an object in use; the
+    same bit set in several words of 4 bytes is a write. A cleared object that is not zero from its
+    first byte on, behind a byte that is not zero, was written from the left.
+    While the static key slub_debug_enabled is off (5.9 to 5.12 without slub_debug=) no byte is fixed.
     What is wrong on a page that holds a single byte value is one finding, page-wiped. Where the
     kernel has kfree_nolock, which clears nothing, a free kmalloc object (neither of dma-kmalloc nor of
     kmalloc-rcl caches) that is not zero is a note if nothing else is wrong next to it.
