@@ -42,6 +42,7 @@ final class Sheaves {
 
   private final VirtualMemory memory;
   private final Optional<MemMap> memMap;
+  private final Map<Long, SlabCache> byAddress;
   private final SheafLayout layout;
   private final int barnLinkAt;
   private final List<SlabFault> faults = new ArrayList<>();
@@ -78,9 +79,10 @@ final class Sheaves {
   /// `sheaves`.
   private final Map<Integer, List<SlabFault.Entry>> suspects = new ConcurrentHashMap<>();
 
-  private Sheaves(VirtualMemory memory, Optional<MemMap> memMap, SheafLayout layout) {
-    this.memory = memory;
-    this.memMap = memMap;
+  private Sheaves(Kernel kernel, SheafLayout layout) {
+    this.memory = kernel.memory();
+    this.memMap = kernel.memMap();
+    this.byAddress = kernel.slabCaches().byAddress();
     this.layout = layout;
     this.barnLinkAt = layout.sheaf().member("barn_list").map(Member::offset).orElse(0);
   }
@@ -90,7 +92,7 @@ final class Sheaves {
   /// @param isOver true ends it early
   static Sheaves gather(
       Kernel kernel, SheafLayout layout, List<SlabCache> caches, BooleanSupplier isOver) {
-    Sheaves all = new Sheaves(kernel.memory(), kernel.memMap(), layout);
+    Sheaves all = new Sheaves(kernel, layout);
     int pointerAt =
         kernel
             .slabCaches()
@@ -359,7 +361,7 @@ final class Sheaves {
   private void foreign(SlabCache cache, String place, StructRef sheaf, long from) {
     long size = sheaf.get("size");
     long owner = sheaf.get("cache");
-    boolean isZero = owner == 0 && size == 0;
+    boolean isZero = owner == 0 && size == 0 && mayBeSheaf(cache, sheaf.vaddr());
     if (!isZero && !isOfCache(cache, sheaf.vaddr(), size)) {
       found(
           pointer(
@@ -382,6 +384,24 @@ final class Sheaves {
                 ? "size is 0 too, and every sheaf but the static one names its cache from its"
                     + " allocation on: it was zeroed"
                 : "its objects are those of this cache"));
+  }
+
+  /// Whether a sheaf of the cache may lie at an address: an object of kmalloc that has room for it
+  /// starts there.
+  private boolean mayBeSheaf(SlabCache cache, long address) {
+    if (memMap.isEmpty() || !memory.map().isDirectMap(address)) {
+      return memMap.isEmpty();
+    }
+    PageState page = memMap.get().state((address - memory.map().directMapStart()) >>> 12);
+    SlabCache home = byAddress.get(page.slabCache());
+    if (page.kind() != PageState.Kind.SLAB || home == null || !home.isSane()) {
+      return false;
+    }
+    long inSlab = address - memory.map().directMapAddress(page.headPfn() << 12) - home.redLeftPad();
+    return home.name().startsWith("kmalloc-")
+        && home.objectSize() >= layout.objectsAt() + 8L * cache.sheafCapacity()
+        && inSlab >= 0
+        && inSlab % home.size() == 0;
   }
 
   /// Whether a sheaf holds objects, and each lies in a slab of the cache.
