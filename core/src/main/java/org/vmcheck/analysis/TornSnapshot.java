@@ -86,6 +86,11 @@ final class TornSnapshot {
     }
     int caches = (int) torn.stream().map(f -> f.subject().cache()).distinct().count();
     Set<Finding> gone = new HashSet<>(torn);
+    for (CheckOutcome outcome : outcomes) {
+      if (outcome.id().equals("kfence.canaries")) {
+        gone.addAll(outcome.findingsIfRan()); // Metadata and page may be of two moments.
+      }
+    }
     List<CheckOutcome> gathered = new ArrayList<>();
     boolean first = true;
     for (CheckOutcome outcome : outcomes) {

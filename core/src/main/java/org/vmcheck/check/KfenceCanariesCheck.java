@@ -86,89 +86,111 @@ final class KfenceCanariesCheck implements Check {
               : "the KFENCE pool at 0x%x was not looked at: %s"
                   .formatted(kfence.pool(), kfence.problem()));
     }
-    Map<State, Integer> states = new EnumMap<>(State.class);
-    List<Finding> findings = new ArrayList<>();
-    List<Note> notes = new ArrayList<>();
-    List<String> gaps = new ArrayList<>();
-    Map<String, Long> notRead = new TreeMap<>();
-    long newest =
-        kfence.objects().stream().mapToLong(one -> one.allocated().nanos()).max().orElse(0);
-    // Tracks and log have one clock (local_clock); CPUs are stopped soon after the panic is logged.
-    List<LogBuffer.Line> log = kernel.log().records();
-    long lastLine = log.isEmpty() ? 0 : log.getLast().timestampNanos();
-    long looked = 0;
-    int dropped = 0;
+    Pass pass = new Pass(kernel, kfence);
     for (KfenceObject object : kfence.objects()) {
       Cancellation.check();
+      pass.look(object);
+    }
+    return pass.outcome();
+  }
+
+  /// One look at every object.
+  private final class Pass {
+    private final Kernel kernel;
+    private final KfenceObjects kfence;
+    private final Map<State, Integer> states = new EnumMap<>(State.class);
+    private final List<Finding> findings = new ArrayList<>();
+    private final List<Note> notes = new ArrayList<>();
+    private final Map<String, Long> notRead = new TreeMap<>();
+
+    /// When the last object was handed out; later than any if that is long before the end.
+    private final long newest;
+
+    private long looked;
+    private long dropped;
+
+    Pass(Kernel kernel, KfenceObjects kfence) {
+      this.kernel = kernel;
+      this.kfence = kfence;
+      long last = kfence.objects().stream().mapToLong(o -> o.allocated().nanos()).max().orElse(0);
+      // Tracks and log have one clock (local_clock); CPUs are stopped soon after the panic's line.
+      List<LogBuffer.Line> log = kernel.log().records();
+      boolean isLongAgo = !log.isEmpty() && last < log.getLast().timestampNanos() - LONGEST_STOP;
+      newest = isLongAgo ? Long.MAX_VALUE : last;
+    }
+
+    void look(KfenceObject object) {
       states.merge(object.state(), 1, Integer::sum);
       if (object.state() == State.UNUSED) {
-        continue;
+        return;
       }
-      boolean isNewest =
-          object.state() == State.ALLOCATED
-              && object.allocated().nanos() == newest
-              && newest >= lastLine - LONGEST_STOP;
+      boolean isNewest = object.state() == State.ALLOCATED && object.allocated().nanos() == newest;
       if (object.state() == State.UNKNOWN || !object.isInPage()) {
-        if (isNewest && object.state() != State.UNKNOWN) {
+        if (isNewest) {
           notes.add(setUp(object));
-        } else if (findings.size() < MAX_FINDINGS) {
-          findings.add(metadata(kernel, object));
         } else {
-          dropped++;
+          keep(metadata(kernel, object));
         }
-        continue;
+        return;
       }
       MemoryRead page = kernel.memory().read(object.page(), PAGE);
       if (!(page instanceof MemoryRead.Bytes(ByteView bytes))) {
         notRead.merge("KFENCE pages " + page.words(), 1L, Long::sum);
-        continue;
+        return;
       }
       looked++;
       Damage damage = damage(object, bytes);
-      if (damage == null) {
-        continue;
-      }
-      if (isNewest && damage.mayBeUnset) {
+      if (damage != null && isNewest && damage.mayBeUnset) {
         notes.add(setUp(object));
-      } else if (findings.size() < MAX_FINDINGS) {
-        findings.add(finding(kernel, damage));
+      } else if (damage != null) {
+        keep(finding(kernel, damage));
+      }
+    }
+
+    private void keep(Finding finding) {
+      if (findings.size() < MAX_FINDINGS) {
+        findings.add(finding);
       } else {
         dropped++;
       }
     }
-    if (dropped > 0) {
-      gaps.add(dropped + " more KFENCE objects are damaged and not listed");
-    }
-    if (kfence.unread() > 0) {
-      notRead.put("KFENCE metadata", (long) kfence.unread());
-    }
-    Map<String, String> facts = new LinkedHashMap<>();
-    facts.put("objects", Integer.toString(kfence.objects().size()));
-    states.forEach((state, count) -> facts.put(state.words(), Integer.toString(count)));
-    if (looked == 0 && findings.isEmpty()) {
-      return new CheckOutcome.NothingToLookAt(
-          id(),
-          "of %s none that was ever used has its page in the dump"
-              .formatted(Words.plural(kfence.objects().size(), "KFENCE object", "KFENCE objects")),
-          facts,
-          notes,
-          new Coverage(Map.of(), notRead, gaps));
-    }
-    return new CheckOutcome.Ran(
-        id(),
-        findings.isEmpty()
-            ? "the bytes around %s are right; %d of %d were never used%s"
+
+    CheckOutcome outcome() {
+      if (kfence.unread() > 0) {
+        notRead.put("KFENCE metadata", (long) kfence.unread());
+      }
+      Map<String, String> facts = new LinkedHashMap<>();
+      facts.put("objects", Integer.toString(kfence.objects().size()));
+      states.forEach((state, count) -> facts.put(state.words(), Integer.toString(count)));
+      List<String> gaps =
+          dropped == 0
+              ? List.of()
+              : List.of(dropped + " more KFENCE objects are damaged and not listed");
+      if (looked == 0 && findings.isEmpty()) {
+        return new CheckOutcome.NothingToLookAt(
+            id(),
+            "of %s none that was ever used has its page in the dump"
                 .formatted(
-                    Words.plural(looked, "object", "objects"),
-                    states.getOrDefault(State.UNUSED, 0),
-                    kfence.objects().size(),
-                    notRead.isEmpty() ? "" : "; the pages of others cannot be read")
-            : Words.plural(
-                (long) findings.size() + dropped, "object is damaged", "objects are damaged"),
-        facts,
-        findings,
-        notes,
-        new Coverage(Map.of("KFENCE objects", looked), notRead, gaps));
+                    Words.plural(kfence.objects().size(), "KFENCE object", "KFENCE objects")),
+            facts,
+            notes,
+            new Coverage(Map.of(), notRead, gaps));
+      }
+      return new CheckOutcome.Ran(
+          id(),
+          findings.isEmpty()
+              ? "the bytes around %s are right; %d of %d were never used%s"
+                  .formatted(
+                      Words.plural(looked, "object", "objects"),
+                      states.getOrDefault(State.UNUSED, 0),
+                      kfence.objects().size(),
+                      notRead.isEmpty() ? "" : "; the pages of others cannot be read")
+              : Words.plural(findings.size() + dropped, "object is damaged", "objects are damaged"),
+          facts,
+          findings,
+          notes,
+          new Coverage(Map.of("KFENCE objects", looked), notRead, gaps));
+    }
   }
 
   private static Note setUp(KfenceObject object) {

@@ -18,6 +18,7 @@ import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KfenceObjects.KfenceObject;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.memory.MemoryRead;
 
@@ -64,6 +65,14 @@ final class ReportFindings {
     Optional<Tie> tie = tie(report);
     Subject subject = subject(report, tie);
     tie.ifPresent(found -> evidence.add(word(found.object.address(), found.how)));
+    guarded(report)
+        .ifPresent(
+            object ->
+                evidence.add(
+                    word(
+                        object.address(),
+                        "%s, %d bytes, is %s in the dump"
+                            .formatted(object.words(), object.size(), object.state().words()))));
     Fate fate = report.fate();
     Cause cause = report.cause();
     if (report.message() == KernelMessage.SLUB_BUG
@@ -87,7 +96,7 @@ final class ReportFindings {
         Layer.KERNEL,
         Severity.CORRUPT,
         cause,
-        claim(report, tie, cause, fate),
+        claim(report, subject, tie, cause, fate),
         subject,
         evidence,
         against,
@@ -180,7 +189,12 @@ final class ReportFindings {
 
   private Subject subject(KernelReports.Report report, Optional<Tie> tie) {
     Subject subject = Subject.cache(Printable.of(report.cache(), 60));
-    if (tie.isPresent()) {
+    Optional<KfenceObject> guarded = guarded(report);
+    if (guarded.isPresent()) {
+      subject =
+          Subject.cache(KfenceCanariesCheck.cache(kernel, guarded.get()))
+              .withObject(guarded.get().address());
+    } else if (tie.isPresent()) {
       SlabObjects.Found object = tie.get().object;
       subject =
           Subject.cache(object.cache())
@@ -188,6 +202,13 @@ final class ReportFindings {
               .withObject(object.address());
     }
     return subject;
+  }
+
+  /// The object that KFENCE's report names by its number: its address there is a hash.
+  private Optional<KfenceObject> guarded(KernelReports.Report report) {
+    return kernel.kfence().objects().stream()
+        .filter(object -> object.index() == report.kfence())
+        .findFirst();
   }
 
   private Evidence word(long address, String how) {
@@ -268,7 +289,7 @@ final class ReportFindings {
   // ---- words
 
   private static String claim(
-      KernelReports.Report report, Optional<Tie> tie, Cause cause, Fate fate) {
+      KernelReports.Report report, Subject subject, Optional<Tie> tie, Cause cause, Fate fate) {
     StringBuilder words = new StringBuilder(160);
     String where =
         tie.map(
@@ -276,7 +297,9 @@ final class ReportFindings {
                     "object %d at 0x%x of cache %s"
                         .formatted(
                             found.object.index(), found.object.address(), found.object.cache()))
-            .orElse(report.cache().isEmpty() ? "" : "cache " + Printable.of(report.cache(), 60));
+            .orElse(
+                (report.kfence() < 0 ? "" : "KFENCE object #%d ".formatted(report.kfence()))
+                    + (subject.cache().isEmpty() ? "" : "cache " + subject.cache()));
     if (report.message() == KernelMessage.SLUB_BUG && cause == Cause.DOUBLE_FREE) {
       words.append("an object was about to be freed twice in a row: ").append(where);
     } else {

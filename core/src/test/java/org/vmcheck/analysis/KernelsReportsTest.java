@@ -201,6 +201,28 @@ class KernelsReportsTest {
   }
 
   @Test
+  void aKfenceReportNamesItsObjectByNumber() throws Exception {
+    List<String> lines =
+        List.of(
+            "BUG: KFENCE: memory corruption in kmem_cache_free+0x21/0x80",
+            "Corrupted memory at 0x00000000deadbeef [ ! . . ] (in kfence-#7):");
+    FakeImage image = FakeKernel.of(Layout.V6_1).seed(3).kfenceWithMetadata(15).log(lines).build();
+    Finding told = check(image).findings().getFirst();
+    long object = image.kernel().kfence().objects().get(7).address();
+    assertThat(told.check()).isEqualTo("log.witness");
+    assertThat(told.subject().object()).isEqualTo(object);
+    assertThat(told.claim()).contains("KFENCE object #7 cache " + told.subject().cache());
+
+    image.corrupt(object - 1, (byte) 0);
+    List<Finding> joined = check(image).findings();
+    assertThat(joined).hasSize(1);
+    assertThat(joined.getFirst().check()).isEqualTo("kfence.canaries");
+    assertThat(joined.getFirst().evidence())
+        .extracting(Evidence::sentence)
+        .anyMatch(text -> text.contains("BUG: KFENCE: memory corruption"));
+  }
+
+  @Test
   void whatTheKernelRepairedIsSaidToBe() throws Exception {
     DumpReport report =
         check(
