@@ -61,7 +61,11 @@ final class InfoCommand implements Callable<Integer> {
       }
       Streams.write(spec, null, out.toString());
       return DumpOptions.exitCode(
-          spec, analyzer, kernel.isPresent() ? ExitCode.INTACT : ExitCode.UNDETERMINED);
+          spec,
+          analyzer,
+          kernel.filter(KernelFacts::isFound).isPresent()
+              ? ExitCode.INTACT
+              : ExitCode.UNDETERMINED);
     }
   }
 
@@ -96,7 +100,23 @@ final class InfoCommand implements Callable<Integer> {
     }
   }
 
+  /// What the file says of a kernel that was not found.
+  private void ofFile(KernelFacts kernel) {
+    field("release", kernel.release());
+    field("machine", kernel.machine().isEmpty() ? "not known" : kernel.machine());
+    field("build id", kernel.buildId().isEmpty() ? "not known" : kernel.buildId());
+    field("memory", "%,d MiB".formatted(kernel.memoryBytes() >> 20));
+    if (kernel.panic().crashTime() > 0) {
+      field("time", Instant.ofEpochSecond(kernel.panic().crashTime()).toString());
+    }
+    field("kernel", "not found; the lines above are from the file's header and VMCOREINFO");
+  }
+
   private void kernel(KernelFacts kernel) {
+    if (!kernel.isFound()) {
+      ofFile(kernel);
+      return;
+    }
     field("release", kernel.release());
     field("version", kernel.version());
     field("machine", kernel.machine());

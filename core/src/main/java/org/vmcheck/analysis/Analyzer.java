@@ -20,6 +20,7 @@ import org.vmcheck.dump.Container;
 import org.vmcheck.dump.ContainerAudit;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PageSweep;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.CacheUse;
@@ -189,7 +190,7 @@ public final class Analyzer implements AutoCloseable {
             () -> kernelFacts().map(facts -> facts.withContents(modules(), caches())),
             Optional.empty());
     outcomes = MissingPages.gather(outcomes);
-    if (kernel.isPresent()) {
+    if (kernel.isPresent() && subjects.kernel().isPresent()) {
       outcomes = attributed(outcomes, kernel.get(), doubts);
     }
     Optional<MachineState> state =
@@ -382,6 +383,14 @@ public final class Analyzer implements AutoCloseable {
   private DumpFacts dumpFacts(boolean isTruncated) {
     Container container = dump.container();
     Container.Pages pages = container.pages();
+    boolean isCut = isTruncated || dump.isCut();
+    if (isCut) {
+      // What the headers promise is not what is there.
+      ContainerAudit.Pages there = dump.audit().pages();
+      long missing =
+          there.damagedInAll() - there.damaged().getOrDefault(PageRead.Damage.UNDECODABLE, 0L);
+      pages = new Container.Pages(pages.total(), there.stored(), pages.excluded(), missing);
+    }
     return new DumpFacts(
         dump.path().toString(),
         dump.fileBytes(),
@@ -392,7 +401,7 @@ public final class Analyzer implements AutoCloseable {
         container.dumpLevel(),
         new DumpFacts.PageTotals(
             pages.total(), pages.stored(), pages.excluded(), pages.missing(), 0),
-        !isTruncated && !container.incomplete() && pages.missing() == 0);
+        !isCut);
   }
 
   /// The kernels in the memory that were found, in the order of their numbers.
@@ -400,8 +409,13 @@ public final class Analyzer implements AutoCloseable {
     return subjects.kernel().map(Kernel::kernels).orElse(List.of());
   }
 
+  /// Who the kernel is; where it was not found, what the file alone says of it
+  /// ([KernelFacts#isFound]). Empty if that is nothing.
   public Optional<KernelFacts> kernelFacts() {
-    return subjects.kernel().map(kernel -> KernelDescription.of(kernel, subjects.surveyIfMade()));
+    return subjects
+        .kernel()
+        .map(kernel -> KernelDescription.of(kernel, subjects.surveyIfMade()))
+        .or(() -> KernelDescription.ofFile(dump));
   }
 
   /// The text of VMCOREINFO, unescaped; empty if there is none.

@@ -6,6 +6,9 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.vmcheck.dump.Container;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.KernelFacts;
@@ -67,6 +70,38 @@ final class KernelDescription {
             ? survey.map(s -> s.vote().decoder().words()).orElse("")
             : "",
         panic(kernel));
+  }
+
+  /// What header and VMCOREINFO say of a kernel that was not found; empty if neither names it.
+  static Optional<KernelFacts> ofFile(Dump dump) {
+    Container container = dump.container();
+    Vmcoreinfo info = dump.vmcoreinfo().orElseGet(() -> Vmcoreinfo.parse(""));
+    String release = info.release().isEmpty() ? container.release() : info.release();
+    if (release.isEmpty()) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        new KernelFacts(
+            release,
+            "",
+            container.machine(),
+            "",
+            info.value("BUILD-ID").orElse(""),
+            "",
+            "",
+            -1,
+            container.pages().total() * dump.memory().pageSize(),
+            info.kernelOffset().orElse(Evidence.UNKNOWN),
+            info.number("phys_base").orElse(Evidence.UNKNOWN),
+            info.number("pgtable_l5_enabled").orElse(0) == 1 ? 5 : 4,
+            info.number("sme_mask").orElse(0),
+            "",
+            0,
+            "",
+            "",
+            "",
+            "",
+            new KernelFacts.PanicFacts("", -1, info.crashTime().orElse(0), List.of())));
   }
 
   /// The names of the loaded modules; empty if the list is not whole.

@@ -400,7 +400,7 @@ public final class ComparisonRule {
   }
 
   private static Optional<KernelFacts> kernel(DumpReport report) {
-    return report.kernel();
+    return report.kernel().filter(KernelFacts::isFound);
   }
 
   private void kernels() {

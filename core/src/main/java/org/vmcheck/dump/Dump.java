@@ -54,6 +54,12 @@ public interface Dump extends AutoCloseable {
     return DamagedPages.NONE;
   }
 
+  /// Whether the file shows at a glance that it does not hold all that its tables promise; whether
+  /// it really holds all takes [#audit].
+  default boolean isCut() {
+    return container().incomplete() || container().pages().missing() > 0;
+  }
+
   /// Checks the container's tables against each other, each descriptor included, without decoding a
   /// page. Takes about a second for 100 million pages.
   ContainerAudit audit();

@@ -398,6 +398,13 @@ final class ElfDump implements Dump, PhysicalMemory {
     return elf.segments().stream().filter(s -> s.type() == ElfSegment.PT_LOAD).toList();
   }
 
+  @Override
+  public boolean isCut() {
+    return Dump.super.isCut()
+        || nextTruncated(0) >= 0
+        || (source instanceof FlattenedSource stream && !stream.isEnded());
+  }
+
   ByteSource source() {
     return source;
   }

@@ -26,6 +26,10 @@ import org.vmcheck.io.MappedFile;
 /// frame. Each part repeats the headers and the bitmaps of the whole.
 final class KdumpDump implements Dump, PhysicalMemory {
   static final int DESCRIPTOR_BYTES = 24;
+
+  /// Pages at the end of a file that are looked at to see whether it was cut.
+  private static final long LAST_PAGES = 256;
+
   private static final ThreadLocal<byte[]> SCRATCH = ThreadLocal.withInitial(() -> new byte[4096]);
 
   /// One file of the dump; the whole dump if it is not split.
@@ -251,6 +255,29 @@ final class KdumpDump implements Dump, PhysicalMemory {
       there += Math.clamp(room / DESCRIPTOR_BYTES, 0, wanted);
     }
     return dumpable.setCount() - there;
+  }
+
+  /// Whether pages lie beyond the end of a file. Writers put their data in the order of the frames,
+  /// so that the last ones tell.
+  @Override
+  public boolean isCut() {
+    if (Dump.super.isCut() || parts.stream().anyMatch(KdumpDump::isEndless)) {
+      return true;
+    }
+    for (Part part : parts) {
+      long end = dumpable.rank(part.endPfn);
+      for (long i = Math.max(part.rankOfStart, end - LAST_PAGES); i < end; i++) {
+        if (defect(dumpable.select(i)).orElse(null) instanceof PageRead.Damaged damaged
+            && damaged.damage() == PageRead.Damage.TRUNCATED) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  private static boolean isEndless(Part part) {
+    return part.source() instanceof FlattenedSource stream && !stream.isEnded();
   }
 
   KdumpHeader header() {

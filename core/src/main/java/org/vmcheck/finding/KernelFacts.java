@@ -42,6 +42,12 @@ public record KernelFacts(
     caches = caches.map(List::copyOf);
   }
 
+  /// Whether the kernel itself was found in the dump; else its release, machine and build-id are
+  /// what the file says of it, and the rest is not known.
+  public boolean isFound() {
+    return !version.isEmpty();
+  }
+
   /// Of a kernel whose modules and caches were not read.
   public KernelFacts(
       String release,

@@ -6,6 +6,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -86,8 +87,10 @@ public record TableWalk(
         return;
       }
       long pfn = table >>> 12;
-      if (memory.nextStored(pfn) != pfn) {
-        miss(table, level, firstVaddr, memory.read(pfn));
+      Optional<PageRead> why =
+          memory.nextStored(pfn) == pfn ? memory.defect(pfn) : Optional.of(memory.read(pfn));
+      if (why.isPresent()) {
+        miss(table, level, firstVaddr, why.get());
         return;
       }
       byLevel.merge(level, 1L, Long::sum);

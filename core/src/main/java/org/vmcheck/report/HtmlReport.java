@@ -48,7 +48,7 @@ public final class HtmlReport {
     html.findings(report.findings());
     html.facts(report);
     report.state().ifPresent(html::state);
-    html.checks(report.checks());
+    html.checks(report.checks(), new SaidOnce(report.verdict().summary()));
     map.ifPresent(
         picture -> {
           page.element("h2", "Low memory").newline();
@@ -248,6 +248,10 @@ public final class HtmlReport {
     HtmlPage.row(page, "version", kernel.version());
     HtmlPage.row(page, "node", kernel.nodename());
     HtmlPage.row(page, "build id", kernel.buildId());
+    if (!kernel.isFound()) {
+      HtmlPage.row(page, "source", "the file's header and notes: the kernel was not found");
+      return;
+    }
     HtmlPage.row(page, "command line", kernel.commandLine());
     HtmlPage.row(page, "taint", kernel.taint().isEmpty() ? "none" : kernel.taint());
     HtmlPage.row(
@@ -273,7 +277,7 @@ public final class HtmlReport {
     }
   }
 
-  private void checks(List<CheckOutcome> checks) {
+  private void checks(List<CheckOutcome> checks, SaidOnce said) {
     page.element("h2", "Checks").raw("\n<table>\n");
     page.raw("<tr><th>check</th><th>answer</th></tr>\n");
     for (CheckOutcome outcome : checks) {
@@ -284,11 +288,11 @@ public final class HtmlReport {
           behind(ran.facts(), ran.notes());
         }
         case CheckOutcome.NothingToLookAt nothing -> {
-          page.text("nothing to look at: " + nothing.why());
+          page.text("nothing to look at: " + said.of(nothing.id(), nothing.why()));
           behind(nothing.facts(), nothing.notes());
         }
         case CheckOutcome.Skipped skipped ->
-            page.text("skipped: " + String.join("; ", skipped.unmet()));
+            page.text("skipped: " + said.of(skipped.id(), String.join("; ", skipped.unmet())));
         case CheckOutcome.Failed failed -> page.text("failed, a bug: " + failed.reason());
       }
       page.close("td").close("tr").newline();

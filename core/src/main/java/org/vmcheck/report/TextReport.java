@@ -44,7 +44,7 @@ public final class TextReport {
     report.state().ifPresent(text::state);
     text.descriptor = NextSteps.descriptor(report);
     text.findings(report.findings());
-    text.checks(report.checks());
+    text.checks(report.checks(), new SaidOnce(report.verdict().summary()));
     text.coverage(report);
     report
         .state()
@@ -107,6 +107,15 @@ public final class TextReport {
   }
 
   private void kernel(KernelFacts kernel) {
+    if (!kernel.isFound()) {
+      field(
+          "kernel",
+          kernel.release()
+              + (kernel.machine().isEmpty() ? "" : " " + kernel.machine())
+              + (kernel.buildId().isEmpty() ? "" : ", build id " + kernel.buildId())
+              + ": so the file says; the kernel itself was not found");
+      return;
+    }
     field("kernel", kernel.release() + " " + kernel.machine() + ", " + kernel.version());
     String found =
         kernel.symbolCount() > 0
@@ -218,7 +227,7 @@ public final class TextReport {
                 picture.target() >= 0 ? ", T is what it leads to" : ""));
   }
 
-  private void checks(List<CheckOutcome> checks) {
+  private void checks(List<CheckOutcome> checks, SaidOnce said) {
     line("");
     for (CheckOutcome outcome : checks) {
       switch (outcome) {
@@ -229,13 +238,15 @@ public final class TextReport {
         case CheckOutcome.NothingToLookAt nothing -> {
           line(
               "  %-20s nothing to look at: %s"
-                  .formatted(nothing.id(), Printable.of(nothing.why())));
+                  .formatted(nothing.id(), Printable.of(said.of(nothing.id(), nothing.why()))));
           behind(nothing.facts(), nothing.notes());
         }
         case CheckOutcome.Skipped skipped ->
             line(
                 "  %-20s skipped: %s"
-                    .formatted(skipped.id(), Printable.of(String.join("; ", skipped.unmet()))));
+                    .formatted(
+                        skipped.id(),
+                        Printable.of(said.of(skipped.id(), String.join("; ", skipped.unmet())))));
         case CheckOutcome.Failed failed ->
             line(
                 "  %-20s FAILED (a bug of vmcheck): %s"
