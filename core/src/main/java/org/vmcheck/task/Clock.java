@@ -65,7 +65,7 @@ public final class Clock {
             .map(Member::offset)
             .orElse(
                 kernel.struct("seqcount_raw_spinlock").isPresent()
-                    ? (int) kernel.struct("seqcount_raw_spinlock").get().size() + 7 & -8
+                    ? ((int) kernel.struct("seqcount_raw_spinlock").get().size() + 7) & -8
                     : 8);
     return OptionalLong.of(core.getAsLong() + offset);
   }

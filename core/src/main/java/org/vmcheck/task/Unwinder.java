@@ -357,7 +357,7 @@ final class Unwinder {
         || Long.compareUnsigned(bp, sp - 8) < 0
         || next.isEmpty()
         || !code.wasText(next.getAsLong() - 1)
-        || code.isText(next.getAsLong() - 1) && !code.isBehindCall(next.getAsLong())) {
+        || (code.isText(next.getAsLong() - 1) && !code.isBehindCall(next.getAsLong()))) {
       return new Step.Stuck(why);
     }
     if (isExact && isBuiltWith && callerOfLeaf(next.getAsLong())) {
