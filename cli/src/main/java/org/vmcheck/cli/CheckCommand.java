@@ -200,12 +200,13 @@ final class CheckCommand implements Callable<Integer> {
     return switch (format) {
       case JSON ->
           dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";
-      case HTML -> HtmlReport.render(report, Optional.ofNullable(map));
+      case HTML -> HtmlReport.render(report, Optional.ofNullable(map), dumpOptions.repeated());
       case SARIF, JUNIT -> throw new IllegalStateException("one document for all dumps");
       case TEXT ->
           quiet
               ? TextReport.verdictLine(report, colour)
-              : TextReport.render(report, colour, verbose) + (dumps.size() == 1 ? "" : "\n");
+              : TextReport.render(report, colour, verbose, dumpOptions.repeated())
+                  + (dumps.size() == 1 ? "" : "\n");
     };
   }
 

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -86,6 +87,25 @@ final class DumpOptions {
     if (analyzer.unmask() == 0) {
       spec.commandLine().getErr().println("vmcheck: no page lies under a mask that is recovered");
     }
+  }
+
+  /// The options without which another command would read the dump otherwise.
+  List<String> repeated() {
+    List<String> words = new ArrayList<>();
+    if (vmlinux != null) {
+      words.add("--vmlinux=" + vmlinux);
+    }
+    debugDirectories.forEach(directory -> words.add("--debug-dir=" + directory));
+    if (force) {
+      words.add("--force");
+    }
+    if (raw) {
+      words.add("--raw");
+    }
+    if (kernel > 0) {
+      words.add("--kernel=" + kernel);
+    }
+    return words;
   }
 
   /// Told what [SplitArguments] took off the command line.

@@ -52,25 +52,29 @@ public final class LowMemory {
       long stored = framesPerCell == 1 ? pfn : memory.nextStored(pfn);
       long shown = stored >= pfn && stored < pfn + framesPerCell ? stored : pfn;
       PageRead read = memory.read(shown);
+      Optional<MemorySegment> part =
+          read instanceof PageRead.Present ? Optional.empty() : LowRange.part(memory, shown);
       PageState.Kind kind =
           subjects
               .kernel()
               .flatMap(Kernel::memMap)
               .map(map -> map.state(shown).kind())
               .orElse(PageState.Kind.UNKNOWN);
-      boolean isHole = kind == PageState.Kind.UNKNOWN && !(read instanceof PageRead.Present);
+      boolean isHole =
+          kind == PageState.Kind.UNKNOWN && !(read instanceof PageRead.Present) && part.isEmpty();
       if (isHole && pfn >= RESERVED_END_PFN) {
         continue;
       }
       cells.add(
           new PageMap.Cell(
               pfn,
-              read.words(),
+              part.isPresent() ? "stored in part" : read.words(),
               use(kind),
               role(subjects.kernel(), shown),
               read instanceof PageRead.Present(MemorySegment bytes)
                   ? PageStatistics.of(bytes).looks()
-                  : PageMap.Looks.NOT_STORED,
+                  : part.map(bytes -> PageStatistics.of(bytes).looks())
+                      .orElse(PageMap.Looks.NOT_STORED),
               marks.getOrDefault(pfn, List.of())));
     }
     return new PageMap(0, framesPerCell, cells);

@@ -132,8 +132,28 @@ final class LowMemoryJudge {
         "",
         masked.witnesses(),
         masked.against(),
-        new Pages(ciphertext, Set.of(), masks, masked.search().guessed()),
+        new Pages(ciphertext, doubtful(masked, ciphertext), masks, masked.search().guessed()),
         masked.search().open());
+  }
+
+  /// Pages of a range that is masked in part, whose lists break as they stand and would close under
+  /// masks that nothing else bears out.
+  private Set<Long> doubtful(MaskedPages masked, Set<Long> ciphertext) {
+    Set<Long> frames = new TreeSet<>();
+    masked
+        .search()
+        .open()
+        .forEach(
+            (head, open) -> {
+              LowMemoryReading.Frame frame = lists.frameOfBadWord(head);
+              if (frame != null
+                  && open != MaskSearch.Open.UNDER_ALL
+                  && masked.isOpen(frame)
+                  && !ciphertext.contains(frame.pfn())) {
+                frames.add(frame.pfn());
+              }
+            });
+    return frames;
   }
 
   /// Why the answer is open; empty if the range is in the clear.

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -78,7 +79,8 @@ final class LowMemorySmeCheck implements Check {
     Map<String, Integer> states = new LinkedHashMap<>();
     Map<String, Integer> looks = new LinkedHashMap<>();
     for (LowMemoryReading.Frame frame : reading.frames()) {
-      states.merge(frame.read().words(), 1, Integer::sum);
+      boolean isPart = frame.bytes() != null && !(frame.read() instanceof PageRead.Present);
+      states.merge(isPart ? "stored in part" : frame.read().words(), 1, Integer::sum);
       if (frame.bytes() != null) {
         looks.merge(frame.bytes().looks().words(), 1, Integer::sum);
       }

@@ -1,12 +1,15 @@
 package org.vmcheck.check;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.Predicate;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
@@ -33,12 +36,16 @@ final class LowRange {
 
   private static final int MIN_SAMPLES = 16;
 
+  /// Bytes of a page stored in part that its statistics need.
+  private static final int MIN_PART = 1024;
+
   private final PhysicalMemory memory;
   private final Optional<Kernel> kernel;
   private final MemoryEncryption.State encryption;
   private final List<LowMemoryReading.Frame> frames = new ArrayList<>();
   private final Map<Long, LowMemoryReading.Frame> byPfn = new HashMap<>();
   private final Map<Long, PageStatistics> statistics = new TreeMap<>();
+  private final Set<Long> parts = new TreeSet<>();
   private long copiedFirst;
   private long copiedEnd;
   private long trampolineStart = -1;
@@ -61,13 +68,34 @@ final class LowRange {
       PageRead read = memory.read(pfn);
       PageState state = kernel.flatMap(Kernel::memMap).map(map -> map.state(at)).orElse(null);
       PageStatistics bytes =
-          read instanceof PageRead.Present(MemorySegment page) ? PageStatistics.of(page) : null;
+          read instanceof PageRead.Present(MemorySegment page)
+              ? PageStatistics.of(page)
+              : part(memory, pfn).map(PageStatistics::of).orElse(null);
+      if (bytes != null && !(read instanceof PageRead.Present)) {
+        parts.add(pfn);
+      }
       LowMemoryReading.Frame frame = new LowMemoryReading.Frame(pfn, read, state, bytes);
       frames.add(frame);
       byPfn.put(pfn, frame);
       if (bytes != null) {
         statistics.put(pfn, bytes);
       }
+    }
+  }
+
+  /// What is stored of a page that the dump does not hold whole, in whole blocks of 16 bytes: the
+  /// range ends inside a page, below the BIOS's own memory. Empty if nothing is, or too little to
+  /// tell anything by.
+  static Optional<MemorySegment> part(PhysicalMemory memory, long pfn) {
+    int stored = memory.storedInPart(pfn << 12) & -16;
+    if (stored < MIN_PART) {
+      return Optional.empty();
+    }
+    try {
+      MemorySegment part = memory.readPart(pfn << 12, stored);
+      return part.byteSize() == stored ? Optional.of(part) : Optional.empty();
+    } catch (IOException _) {
+      return Optional.empty();
     }
   }
 
@@ -119,14 +147,14 @@ final class LowRange {
   /// copy spoils each of them.
   long copied(Predicate<LowMemoryReading.Frame> which) {
     return frames.stream()
-        .filter(frame -> frame.pfn() >= copiedFirst && frame.pfn() < copiedEnd)
+        .filter(frame -> isCopied(frame.pfn()))
         .filter(frame -> frame.bytes() != null && !isTrampoline(frame.pfn()))
         .filter(which)
         .count();
   }
 
   boolean isCopied(long pfn) {
-    return pfn >= copiedFirst && pfn < copiedEnd;
+    return (pfn >= copiedFirst && pfn < copiedEnd) || parts.contains(pfn);
   }
 
   boolean isInTrampoline(long pfn) {

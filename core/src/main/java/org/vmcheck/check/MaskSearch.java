@@ -52,6 +52,9 @@ final class MaskSearch {
   /// Blocks that must come out zero before a page takes a proven mask over.
   private static final int MIN_ZERO_BLOCKS = 4;
 
+  /// Blocks that repeat every 32 bits, as all proven masks do, before a page's own is believed.
+  private static final int MIN_BLOCKS_OF_PERIOD = 16;
+
   private final PhysicalMemory memory;
   private final FreelistDecoder decoder;
   private final long endPfn;
@@ -113,7 +116,7 @@ final class MaskSearch {
     }
     for (SlabHeads.Head head : left) {
       Walk walk = new Walk(head);
-      boolean closes = walk.closes(head.first());
+      boolean closes = walk.closes(head.first()) || walk.isAmbiguous;
       open.put(head, closes ? Open.UNPROVEN : walk.isExhaustive() ? Open.UNDER_ALL : Open.GIVEN_UP);
     }
   }
@@ -218,8 +221,10 @@ final class MaskSearch {
         }
       }
       PageStatistics page = entry.getValue();
+      boolean isMost = page.commonestCount() * 2 >= page.blocks();
+      boolean isLikely = isMost || (period && page.commonestCount() >= MIN_BLOCKS_OF_PERIOD);
       if (best == null
-          && page.commonestCount() * 2 >= page.blocks()
+          && isLikely
           && canBeMask(page.commonest())
           && (!period || page.commonest().hasPeriod32())) {
         best = page.commonest();

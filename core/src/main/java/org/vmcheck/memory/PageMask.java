@@ -43,6 +43,16 @@ public record PageMask(long low, long high) {
     return out.asReadOnly();
   }
 
+  /// The same of a piece of a page that begins at an address, whichever.
+  MemorySegment applyTo(MemorySegment piece, long address) {
+    byte[] out = piece.toArray(ValueLayout.JAVA_BYTE);
+    for (int i = 0; i < out.length; i++) {
+      long at = address + i;
+      out[i] ^= (byte) (over(at) >>> 8 * (at & 7));
+    }
+    return MemorySegment.ofArray(out).asReadOnly();
+  }
+
   /// The 16 bytes in the order of memory, as hexadecimal digits.
   public String hex() {
     return "%016x%016x".formatted(Long.reverseBytes(low), Long.reverseBytes(high));

@@ -62,6 +62,8 @@ public final class UnmaskedMemory implements PhysicalMemory {
 
   @Override
   public MemorySegment readPart(long paddr, int byteCount) throws IOException {
-    return memory.readPart(paddr, byteCount);
+    MemorySegment part = memory.readPart(paddr, byteCount);
+    PageMask mask = masks.get(paddr / pageSize());
+    return mask == null ? part : mask.applyTo(part, paddr);
   }
 }

@@ -30,8 +30,12 @@ public final class HtmlReport {
   /// The structure that describes a slab in this kernel.
   private final String descriptor;
 
-  private HtmlReport(Markup page, DumpReport report) {
+  /// What the user gave, for the commands that are proposed.
+  private final List<String> options;
+
+  private HtmlReport(Markup page, DumpReport report, List<String> options) {
     this.page = page;
+    this.options = List.copyOf(options);
     this.descriptor = NextSteps.descriptor(report);
   }
 
@@ -42,8 +46,14 @@ public final class HtmlReport {
 
   /// @param map the picture of the low 1 MiB
   public static String render(DumpReport report, Optional<PageMap> map) {
+    return render(report, map, List.of());
+  }
+
+  /// @param map the picture of the low 1 MiB
+  /// @param options that the user gave, for the commands that are proposed
+  public static String render(DumpReport report, Optional<PageMap> map, List<String> options) {
     Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
-    HtmlReport html = new HtmlReport(page, report);
+    HtmlReport html = new HtmlReport(page, report, options);
     html.verdict(report);
     html.findings(report.findings());
     html.facts(report);
@@ -115,7 +125,7 @@ public final class HtmlReport {
 
   /// Lines to be pasted, the twins for crash and drgn behind each.
   private void next(Finding finding) {
-    List<NextSteps> steps = NextSteps.of(finding, descriptor);
+    List<NextSteps> steps = NextSteps.of(finding, descriptor, options);
     if (steps.isEmpty()) {
       return;
     }

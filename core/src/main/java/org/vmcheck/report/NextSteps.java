@@ -18,27 +18,34 @@ import org.vmcheck.io.Printable;
 /// @param drgn the same in drgn
 record NextSteps(String command, String crash, String drgn) {
   static List<NextSteps> of(Finding finding, String descriptor) {
+    return of(finding, descriptor, List.of());
+  }
+
+  /// @param options that the user gave, without which the dump cannot be read as it was
+  static List<NextSteps> of(Finding finding, String descriptor, List<String> options) {
     Subject subject = finding.subject();
     String unmask = isRecovered(finding) ? " --unmask" : "";
+    StringBuilder dump = new StringBuilder("DUMP");
+    options.forEach(option -> dump.append(' ').append(quoted(option)));
     List<NextSteps> steps = new ArrayList<>();
     if (subject.address() != Evidence.UNKNOWN) {
       steps.add(
           new NextSteps(
-              "vmcheck read DUMP 0x%x 64%s".formatted(subject.address(), unmask),
+              "vmcheck read %s 0x%x 64%s".formatted(dump, subject.address(), unmask),
               "rd %x 8".formatted(subject.address()),
               "prog.read(0x%x, 64)".formatted(subject.address())));
     }
     if (subject.object() != Evidence.UNKNOWN) {
       steps.add(
           new NextSteps(
-              "vmcheck object DUMP 0x%x%s".formatted(subject.object(), unmask),
+              "vmcheck object %s 0x%x%s".formatted(dump, subject.object(), unmask),
               "kmem %x".formatted(subject.object()),
               "slab_object_info(prog, 0x%x)".formatted(subject.object())));
     }
     if (subject.slab() != Evidence.UNKNOWN && !subject.cache().isEmpty()) {
       steps.add(
           new NextSteps(
-              "vmcheck slabs DUMP%s %s".formatted(unmask, argument(subject.cache())),
+              "vmcheck slabs %s%s %s".formatted(dump, unmask, argument(subject.cache())),
               "%s %x".formatted(descriptor, subject.slab()),
               "Object(prog, \"%s *\", 0x%x)[0]".formatted(descriptor, subject.slab())));
     }
@@ -56,10 +63,12 @@ record NextSteps(String command, String crash, String drgn) {
   /// A word from a dump as one argument of a shell's command line that can be no option: memcg
   /// caches have parentheses in their names, and a damaged name anything.
   static String argument(String untrusted) {
+    return (untrusted.startsWith("-") ? "-- " : "") + quoted(untrusted);
+  }
+
+  private static String quoted(String untrusted) {
     String word = Printable.of(untrusted);
-    String quoted =
-        word.matches("[A-Za-z0-9_.:@%+=,/-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
-    return word.startsWith("-") ? "-- " + quoted : quoted;
+    return word.matches("[A-Za-z0-9_.:@%+=,/-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
   }
 
   /// Whether the lost bytes can be read through their mask.

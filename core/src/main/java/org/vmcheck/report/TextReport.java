@@ -29,6 +29,8 @@ public final class TextReport {
   /// The structure that describes a slab in this kernel.
   private String descriptor = "struct slab";
 
+  private List<String> options = List.of();
+
   private TextReport(boolean colour, boolean verbose) {
     this.colour = colour;
     this.verbose = verbose;
@@ -37,7 +39,14 @@ public final class TextReport {
   /// @param colour whether to use ANSI colours
   /// @param verbose whether to list every finding and all facts of the checks
   public static String render(DumpReport report, boolean colour, boolean verbose) {
+    return render(report, colour, verbose, List.of());
+  }
+
+  /// @param options that the user gave, for the commands that are proposed
+  public static String render(
+      DumpReport report, boolean colour, boolean verbose, List<String> options) {
     TextReport text = new TextReport(colour, verbose);
+    text.options = List.copyOf(options);
     text.verdict(report);
     text.dump(report.dump());
     report.kernel().ifPresent(text::kernel);
@@ -183,7 +192,7 @@ public final class TextReport {
       }
       line("  = " + finding.cause().explanation());
       line("  > " + finding.cause().whatToDo());
-      for (NextSteps step : NextSteps.of(finding, descriptor)) {
+      for (NextSteps step : NextSteps.of(finding, descriptor, options)) {
         line(
             "  $ %s    (crash: %s; drgn: %s)".formatted(step.command(), step.crash(), step.drgn()));
       }

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -14,13 +15,16 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.memory.PageMask;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.LowSlabs;
@@ -235,5 +239,190 @@ class LowSlabsTest {
         assertThat(subjects.masks()).isEqualTo(Map.of());
       }
     }
+  }
+
+  /// What may lie in the range by right: packed and text pages, fill patterns, pages of one block.
+  private static byte[] byRight(Random random, int kind) {
+    byte[] page = new byte[4096];
+    switch (kind % 4) {
+      case 0 -> random.nextBytes(page);
+      case 1 -> {
+        for (int at = 0; at < 4096; at++) {
+          page[at] = (byte) ('a' + random.nextInt(26));
+        }
+      }
+      case 2 -> java.util.Arrays.fill(page, (byte) 0x6b);
+      default -> {
+        byte[] block = new byte[16];
+        random.nextBytes(block);
+        for (int at = 0; at < 4096; at++) {
+          page[at] = block[at & 15];
+        }
+      }
+    }
+    return page;
+  }
+
+  /// Frames of the range that no slab has.
+  private static List<Long> others() {
+    List<Long> others = new ArrayList<>();
+    for (long pfn = LowSlabs.FIRST_PFN; pfn < LowSlabs.END_PFN; pfn++) {
+      if (pfn < 0x10 || pfn >= 0x98) {
+        others.add(pfn);
+      }
+    }
+    return others;
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 2, 3})
+  void pagesThatLieThereByRightAreNoMask(int kind) {
+    FakeImage image = image(11, true);
+    Random random = new Random(kind);
+    others().forEach(pfn -> image.memory().store(pfn, byRight(random, kind)));
+
+    Subjects subjects = subjects(image);
+
+    assertThat(subjects.lowMemory().answer().isCiphertext()).isFalse();
+    assertThat(subjects.masks()).isEmpty();
+    assertThat(subjects.soundFaults()).isEmpty();
+  }
+
+  /// The same pages beside slabs under a mask, themselves masked or, which no copy makes, not.
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void suchPagesBesideMaskedOnesChangeNothing(boolean masked) {
+    FakeImage image = image(12, true);
+    Random random = new Random(12);
+    if (masked) {
+      others().forEach(pfn -> image.memory().store(pfn, byRight(random, (int) (pfn & 3))));
+    }
+    LowSlabs.spoil(image, SmeReading.ONE_SIDED.spoiler(12));
+    if (!masked) {
+      others().forEach(pfn -> image.memory().store(pfn, byRight(random, (int) (pfn & 3))));
+    }
+
+    Subjects subjects = subjects(image);
+
+    assertThat(subjects.lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
+    assertThat(subjects.lowMemory().lists().closedUnmasked()).isEqualTo(LowSlabs.SLABS);
+    assertThat(subjects.unmasked().soundFaults()).isEmpty();
+  }
+
+  /// A different mask of 128 bits on every page: what is recovered is right, or is called a guess,
+  /// and nothing sound is called damaged.
+  @ParameterizedTest
+  @ValueSource(longs = {13, 14, 15})
+  void masksThatDifferOnEveryPage(long seed) {
+    FakeImage image = image(seed, true);
+    Map<Long, byte[]> plain = LowSlabs.pages(image);
+    LowSlabs.spoil(image, SmeReading.wideMasks(seed));
+
+    Subjects subjects = subjects(image);
+    LowMemoryReading reading = subjects.lowMemory();
+
+    assertThat(reading.answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
+    assertThat(subjects.unmasked().soundFaults()).isEmpty();
+    assertThat(reading.lists().lost()).noneMatch(LowMemoryReading.Lost::underAll);
+    reading
+        .masks()
+        .forEach(
+            (pfn, mask) -> {
+              byte[] read =
+                  mask.applyTo(
+                          java.lang.foreign.MemorySegment.ofArray(image.memory().pages().get(pfn)))
+                      .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE);
+              for (int at = 0; at < 4096; at++) {
+                assertThat(read[at] == plain.get(pfn)[at] || reading.isGuessed(pfn, at))
+                    .as("page frame 0x%x at 0x%x", pfn, at)
+                    .isTrue();
+              }
+            });
+  }
+
+  @Test
+  void aMaskOfZerosIsNone() {
+    FakeImage image = image(16, true);
+    LowSlabs.spoil(
+        image,
+        (_, page) ->
+            new PageMask(0, 0)
+                .applyTo(java.lang.foreign.MemorySegment.ofArray(page))
+                .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
+
+    assertThat(subjects(image).lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.PLAIN);
+  }
+
+  /// A line of the memory bus that is stuck turns one bit of every word: no mask of a cipher.
+  @Test
+  void aStuckBitIsNoMask() {
+    FakeImage image = image(17, true);
+    SlabImage slab = lowSlabs(image).getFirst();
+    for (long pfn = slab.pfn(); pfn < slab.pfn() + (1L << slab.order()); pfn++) {
+      image
+          .memory()
+          .store(
+              pfn,
+              new PageMask(1L << 33, 1L << 33)
+                  .applyTo(java.lang.foreign.MemorySegment.ofArray(image.memory().pages().get(pfn)))
+                  .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
+    }
+
+    Subjects subjects = subjects(image);
+
+    assertThat(subjects.lowMemory().answer().isCiphertext()).isFalse();
+    assertThat(subjects.soundFaults()).isNotEmpty();
+  }
+
+  /// The range ends inside page frame 0x9f: what is stored of it is looked at.
+  @Test
+  void theLastPageIsReadAsFarAsItIsStored() {
+    FakeImage image = image(18, true);
+    LowSlabs.spoil(image, SeedCase.AS_REPORTED);
+    byte[] last = SeedCase.AS_REPORTED.spoiled(0x9f000, new byte[4096]);
+    PhysicalMemory inPart =
+        new PhysicalMemory() {
+          @Override
+          public int pageSize() {
+            return 4096;
+          }
+
+          @Override
+          public long endPfn() {
+            return image.memory().endPfn();
+          }
+
+          @Override
+          public long nextStored(long pfn) {
+            return image.memory().nextStored(pfn);
+          }
+
+          @Override
+          public org.vmcheck.dump.PageRead read(long pfn) {
+            return pfn == 0x9f
+                ? new org.vmcheck.dump.PageRead.NotInDump(pfn)
+                : image.memory().read(pfn);
+          }
+
+          @Override
+          public int storedInPart(long paddr) {
+            return paddr >>> 12 == 0x9f ? Math.max(0, 0xc00 - (int) (paddr & 4095)) : 0;
+          }
+
+          @Override
+          public java.lang.foreign.MemorySegment readPart(long paddr, int byteCount) {
+            return java.lang.foreign.MemorySegment.ofArray(last).asSlice(paddr & 4095, byteCount);
+          }
+        };
+
+    LowMemoryReading reading =
+        new LowMemoryJudge(
+                new LowRange(inPart, Optional.of(image.kernel())),
+                Optional.of(FreelistDecoder.HARDENED))
+            .judge();
+
+    assertThat(reading.frames().get(0x9f).bytes().blocks()).isEqualTo(0xc00 / 16);
+    assertThat(reading.ciphertext()).contains(0x9fL);
+    assertThat(reading.masks()).containsKey(0x9fL);
   }
 }

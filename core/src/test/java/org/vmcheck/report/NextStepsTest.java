@@ -59,6 +59,23 @@ class NextStepsTest {
   }
 
   @Test
+  void theLinesCarryWhatTheUserGave() {
+    DumpReport report = SampleReports.damaged();
+    List<String> options = List.of("--vmlinux=/usr/lib/debug/my vmlinux", "--force");
+
+    assertThat(NextSteps.of(report.findings().getFirst(), NextSteps.descriptor(report), options))
+        .extracting(NextSteps::command)
+        .first()
+        .isEqualTo(
+            "vmcheck read DUMP '--vmlinux=/usr/lib/debug/my vmlinux' --force 0xffff888000001040"
+                + " 64");
+    assertThat(TextReport.render(report, false, false, options))
+        .contains("$ vmcheck object DUMP '--vmlinux=/usr/lib/debug/my vmlinux' --force 0x");
+    assertThat(HtmlReport.render(report, java.util.Optional.empty(), options))
+        .contains("--force 0xffff888000001040");
+  }
+
+  @Test
   void bothReportsHaveTheSameLines() {
     DumpReport report = SampleReports.damaged();
     String text = TextReport.render(report, false, false);

@@ -1,5 +1,10 @@
 package org.vmcheck.testing;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Random;
+import org.vmcheck.memory.PageMask;
+
 /// The three forms in which the low 640 KiB of a kernel with SME reaches a dump; the copy lies
 /// where a 5.3 kernel put it.
 public enum SmeReading {
@@ -16,6 +21,17 @@ public enum SmeReading {
   /// What becomes of one page.
   public interface Spoiler {
     byte[] spoiled(long paddr, byte[] plain);
+  }
+
+  /// A one-sided cipher whose constants do not repeat every 32 bits: a mask of 16 bytes drawn anew
+  /// for each page.
+  public static Spoiler wideMasks(long seed) {
+    return (paddr, plain) -> {
+      Random random = new Random(seed * 0x9e37_79b9_7f4a_7c15L ^ paddr >>> 12);
+      return new PageMask(random.nextLong(), random.nextLong())
+          .applyTo(MemorySegment.ofArray(plain))
+          .toArray(ValueLayout.JAVA_BYTE);
+    };
   }
 
   /// @param seed of the key and the constants
