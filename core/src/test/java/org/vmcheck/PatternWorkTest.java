@@ -37,6 +37,7 @@ class PatternWorkTest {
           "Signature.COMMON",
           "Signature.FRAME",
           "PanicRelation.ALLOCATOR",
+          "KernelReports.REPORTER",
           "ReportFindings.FREEING");
 
   private static final List<String> PUMPS =

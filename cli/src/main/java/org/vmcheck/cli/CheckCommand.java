@@ -151,7 +151,7 @@ final class CheckCommand implements Callable<Integer> {
             dumpOptions.openForCheck(dump, only, full, Optional.ofNullable(deadline))) {
           report = analyzer.check(Version.text());
           if (format == Format.HTML) {
-            map = analyzer.map(false);
+            map = analyzer.lowMapInTime().orElse(null);
           }
           code =
               ExitCode.worse(

@@ -516,6 +516,15 @@ public final class Analyzer implements AutoCloseable {
     return LowMemory.map(subjects, all);
   }
 
+  /// The picture of the low 1 MiB; empty if the deadline of the analysis comes before it is drawn.
+  public Optional<PageMap> lowMapInTime() {
+    try {
+      return Optional.of(cancellation.run(() -> map(false)));
+    } catch (CancelledException _) {
+      return Optional.empty();
+    }
+  }
+
   /// What is to be said of the bytes of a page frame: that they are ciphertext, and whether they
   /// can be recovered; empty for all others.
   private String caution(long pfn) {
