@@ -20,6 +20,7 @@ prog = drgn.Program()
 prog.set_core_dump(sys.argv[1])
 prog.load_debug_info([sys.argv[2]])
 signal.signal(signal.SIGALRM, too_long)
+print("BEGIN")
 for cache in for_each_slab_cache(prog):
     name = cache.name.string_().decode(errors="replace")
     signal.alarm(30)

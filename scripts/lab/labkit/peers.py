@@ -1,10 +1,12 @@
 """The tools that are scored: vmcheck, and crash and drgn of the host's Debian and of the newest suite."""
 
+import contextlib
 import json
 import pathlib
 import re
 import shlex
 import subprocess
+import tempfile
 import time
 
 from . import LabError
@@ -73,8 +75,10 @@ class Vmcheck:
             argv = [*self.command, "check", "--format", "json", *types, *[str(d / "dump") for d in directories]]
             done = subprocess.run(argv, capture_output=True, text=True, timeout=300 + 60 * len(directories))
             trouble = done.stderr.strip()[-150:]
-            for line in done.stdout.splitlines():
-                report = json.loads(line)
+            # one dump: one document; several: a line each
+            texts = [done.stdout] if len(directories) == 1 else done.stdout.splitlines()
+            for text in texts:
+                report = json.loads(text)
                 reports[report.get("dump", {}).get("path") or report.get("path") or report.get("file")] = report
         except (subprocess.TimeoutExpired, ValueError, OSError) as error:
             trouble = str(error)[:150]
@@ -128,11 +132,14 @@ class Crash:
 
     def look(self, dump, truth):
         vmlinux = debug_vmlinux_of(truth["kernel"])
-        seconds, text, code = run(self.argv("-s", vmlinux, dump.absolute()), 300, "kmem -s\nkmem -S\nquit\n")
+        with plain(dump) as file:
+            seconds, text, code = run(self.argv("-s", vmlinux, file), 300, "kmem -s\nkmem -S\nquit\n")
+            if not text.strip():  # silent, it does not say why it gives up
+                text = run(self.argv(vmlinux, file), 300, "quit\n")[1]
         # a table's row starts with an address; what is left of the kmem commands' words is a complaint
         lines = [line.strip() for line in text.splitlines() if COMPLAINT.search(line) and line.lstrip().startswith(("kmem", "crash"))]
         ended = code == 0 and "CACHE" in text and "invalid structure member" not in text
-        return peer_answer(seconds, lines, ended, text, truth)
+        return peer_answer(seconds, lines, ended, "CACHE" in text, text, truth)
 
 
 class Drgn:
@@ -156,10 +163,11 @@ class Drgn:
 
     def look(self, dump, truth):
         vmlinux = debug_vmlinux_of(truth["kernel"])
-        seconds, text, _ = run(self.argv(HERE / "labkit/drgn_slabs.py", dump.absolute(), vmlinux), 300)
+        with plain(dump) as file:
+            seconds, text, _ = run(self.argv(HERE / "labkit/drgn_slabs.py", file, vmlinux), 300)
         lines = [line for line in text.splitlines() if line.startswith("COMPLAINT")]
         ended = "END" in text.split()
-        return peer_answer(seconds, lines, ended, text, truth)
+        return peer_answer(seconds, lines, ended, "BEGIN" in text.split(), text, truth)
 
 
 def _parent(word):
@@ -167,12 +175,35 @@ def _parent(word):
     return path.parent if path.is_absolute() else cache_dir()
 
 
-def peer_answer(seconds, lines, ended, text, truth):
+@contextlib.contextmanager
+def plain(dump):
+    """The dump as the peers can read it: QEMU writes kdumps flattened, which not all of them know."""
+    with open(dump, "rb") as stream:
+        flattened = stream.read(12) == b"makedumpfile"
+    if not flattened:
+        yield dump.absolute()
+        return
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as work:
+        with open(dump, "rb") as source:
+            must([which("makedumpfile"), "-R", f"{work}/dump"], "rearranging the flattened dump", stdin=source)
+        yield pathlib.Path(work) / "dump"
+
+
+def telling(text):
+    """The words of a tool that gave up, those that say why first."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    why = [line for line in lines if re.search(r"rror|cannot|invalid|not supported|[Uu]nknown", line)]
+    return " ".join((why or lines)[-2:])[:190] or "it said nothing"
+
+
+def peer_answer(seconds, lines, ended, started, text, truth):
     slot = truth.get("slot", "0xno")[2:]
     return {
         "seconds": seconds,
-        "said": "; ".join(sorted(set(lines)))[:200] or ("nothing" if ended else "did not end: " + " ".join(text.split())[-150:]),
-        "found": bool(lines) or (not ended and bool(truth["causes"])),
+        "said": "; ".join(sorted(set(lines)))[:200] or ("nothing" if ended else f"did not {'end' if started else 'start'}: {telling(text)}"),
+        # an exception or an endless loop on the damage is a complaint; a tool that did not begin found nothing
+        "found": started and (bool(lines) or (not ended and bool(truth["causes"]))),
+        "started": started,
         "located": any(slot in line for line in lines),
         "cause": False,  # they name none
         "extra": 0,
