@@ -1,11 +1,13 @@
 package org.vmcheck.kernel;
 
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbols;
@@ -25,6 +27,11 @@ import org.vmcheck.memory.VirtualMemory;
 /// Views of its parts are made when first asked for. Safe for use by several threads at once.
 public final class Kernel {
   private static final int TAINT_RANDSTRUCT = 17;
+
+  /// `struct elf_prstatus` of x86_64.
+  private static final int PRSTATUS_BYTES = 336;
+
+  private static final int CRASH_NOTE_BYTES = 20 + PRSTATUS_BYTES;
 
   private final Dump dump;
   private final Vmcoreinfo vmcoreinfo;
@@ -116,7 +123,8 @@ public final class Kernel {
   }
 
   /// The notes of the dump without the registers of CPUs whose page tables are another kernel's of
-  /// this memory. QEMU writes its own state of each CPU besides the registers, in the same order.
+  /// this memory; what the CPUs wrote when this one crashed stands in for them. QEMU writes its own
+  /// state of each CPU besides the registers, in the same order.
   public List<ElfNote> notes() {
     List<ElfNote> all = dump.notes();
     List<ElfNote> states = all.stream().filter(CpuState::isState).toList();
@@ -133,7 +141,36 @@ public final class Kernel {
         foreign.add(registers.get(i));
       }
     }
-    return all.stream().filter(note -> !foreign.contains(note)).toList();
+    if (foreign.isEmpty()) {
+      return all;
+    }
+    List<ElfNote> own = crashNotes();
+    return Stream.concat(
+            all.stream()
+                .filter(note -> !foreign.contains(note))
+                .filter(note -> own.isEmpty() || !(isRegisters(note) || CpuState.isState(note))),
+            own.stream())
+        .toList();
+  }
+
+  /// What each CPU wrote of itself on its way into the capture kernel (`crash_notes`, Linux
+  /// `kernel/crash_core.c`), in the order of the CPUs.
+  private List<ElfNote> crashNotes() {
+    List<ElfNote> notes = new ArrayList<>();
+    OptionalLong table = variable64("crash_notes");
+    for (int i = 0; table.isPresent() && i < perCpu().cpus().size(); i++) {
+      ByteView view = memory.bytes(perCpu().address(table.getAsLong(), i), CRASH_NOTE_BYTES);
+      if (view != null
+          && view.u32(0) == 5
+          && view.u32(4) == PRSTATUS_BYTES
+          && view.u32(8) == ElfNote.NT_PRSTATUS
+          && view.string(12, 8).equals("CORE")) {
+        notes.add(
+            new ElfNote(
+                "CORE", ElfNote.NT_PRSTATUS, view.slice("crash_notes", 20, PRSTATUS_BYTES)));
+      }
+    }
+    return notes;
   }
 
   private static boolean isRegisters(ElfNote note) {

@@ -35,6 +35,7 @@ final class ImageBuilder {
   private final long perCpuStart;
   private final List<Long> perCpuAreas = new ArrayList<>();
   private long imageEnd;
+  private long crashNotes;
   private long perCpuEnd = 0x1000;
 
   ImageBuilder(FakeKernel config) {
@@ -93,6 +94,7 @@ final class ImageBuilder {
     text();
     AllocatorBuilder slabs = layout.isOldSlab() ? new OldSlabBuilder(this) : new SlabBuilder(this);
     slabs.plan();
+    crashNotes = config.crashEnd() == 0 ? 0 : perCpu(512, 8);
     perCpuAreas();
     identity();
     variables();
@@ -329,6 +331,10 @@ final class ImageBuilder {
       long resource = variable("crashk_res", 64);
       space.u64(resource, config.crashStart());
       space.u64(resource + 8, config.crashEnd());
+      pointer("crash_notes", crashNotes);
+      for (int cpu = 0; cpu < config.cpus(); cpu++) {
+        crashNote(perCpu(crashNotes, cpu), cpu);
+      }
     }
     if (config.hasRegionVariables()) {
       pointer("page_offset_base", space.directMap());
@@ -463,6 +469,15 @@ final class ImageBuilder {
       space.u64(rootArray + 8 * (section / perRoot), root);
       space.u64(root + section % perRoot * entry, frames.sectionMemMap(section));
     }
+  }
+
+  /// What a CPU writes of itself when the kernel crashes; rip is its number.
+  private void crashNote(long at, int cpu) {
+    space.u32(at, 5);
+    space.u32(at + 4, 336);
+    space.u32(at + 8, 1);
+    space.put(at + 12, "CORE".getBytes(StandardCharsets.ISO_8859_1));
+    space.u64(at + 20 + 112 + 8 * 16, cpu);
   }
 
   private void pageTables() {
@@ -611,6 +626,13 @@ final class ImageBuilder {
       if (symbols.containsKey(name)) {
         line(text, "SYMBOL(%s)=%x", name, address(name));
       }
+    }
+    if (symbols.containsKey("log_buf")) {
+      line(text, "SIZE(printk_log)=16");
+      line(text, "OFFSET(printk_log.ts_nsec)=0");
+      line(text, "OFFSET(printk_log.len)=8");
+      line(text, "OFFSET(printk_log.text_len)=10");
+      line(text, "OFFSET(printk_log.dict_len)=12");
     }
     if (!config.isRunning()) {
       line(text, "CRASHTIME=1700000000");
