@@ -117,8 +117,13 @@ final class TornSnapshot {
 
   /// Whether parts from two moments can look like that.
   private static boolean mayBeTorn(Finding finding, Pages pages) {
+    // That a list would close elsewhere is no proof: its halves may be from different moments.
     boolean isWholeOtherwise =
-        finding.evidence().stream().anyMatch(Evidence.WhatIf.class::isInstance);
+        finding.evidence().stream()
+            .anyMatch(
+                one ->
+                    one instanceof Evidence.WhatIf(String change, String _)
+                        && change.startsWith("kmem_cache."));
     // A list's head changes with each allocation, and two objects of a slab often differ in a bit:
     // an older head is not told from a flipped one.
     boolean isHead =

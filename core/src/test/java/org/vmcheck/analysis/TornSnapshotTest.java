@@ -171,6 +171,24 @@ class TornSnapshotTest {
         "slab.freelist/c2");
   }
 
+  /// That the rest of a list would close is no proof where its halves are of different moments.
+  @Test
+  void aListThatWouldCloseElsewhereIsTornToo() {
+    List<CheckOutcome> outcomes = broken(9, 3);
+    CheckOutcome.Ran lists = (CheckOutcome.Ran) outcomes.getFirst();
+    List<Finding> closing =
+        lists.findings().stream()
+            .map(
+                one ->
+                    one.withEvidence(
+                        List.of(new Evidence.WhatIf("the rest of the list", "it closes"))))
+            .toList();
+    List<CheckOutcome> changed = List.of(lists.withFindings(closing), outcomes.get(1));
+    assertThat(gather(changed, RUNNING, ORDINARY).stream().flatMap(o -> o.findingsIfRan().stream()))
+        .extracting(Finding::cause)
+        .containsOnly(Cause.TORN_SNAPSHOT);
+  }
+
   @Test
   void whatNoTwoMomentsExplainStays() {
     List<Finding> lists = new ArrayList<>(broken(20, 2).getFirst().findingsIfRan());
