@@ -33,45 +33,74 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
   /// A record may have 64 KiB; no text that is looked for is longer.
   private static final int MAX_CHARS = 512;
 
-  /// Lines that say more of a report and are worth quoting: where, which object, what was done.
-  private static final Pattern DETAIL =
-      Pattern.compile(
-          "^(INFO: |0x[0-9a-f]{8,16}-0x|\\[.{4,40} overwritten\\]|Slab 0x|Object 0x|Allocated in "
-              + "|Freed in |FIX |(Read|Write) of size |The buggy address |Corrupted memory at "
-              + "|(Out-of-bounds|Use-after-free|Invalid) .{1,20} (at|of) 0x|kfence-#\\d"
-              + "|page dumped because: |page: ?|WARNING: |RIP: 0010:)");
+  /// What reports begin with: a log has few such lines, and no pattern is compiled for the others.
+  private static final List<String> STARTS =
+      List.of(
+          "BUG",
+          "Bad or",
+          "KASAN: ",
+          "Kernel panic - ",
+          "Not a kmalloc",
+          "ODEBUG: ",
+          "SLUB <none>",
+          "Slab corruption",
+          "Thread overran",
+          "UBSAN: ",
+          "WARNING: ",
+          "cache_from_obj",
+          "detected",
+          "kernel BUG at ",
+          "kmem_cache_",
+          "list_",
+          "object pointer",
+          "pagealloc: ",
+          "refcount_t",
+          "slab error",
+          "slab: ",
+          "usercopy: ");
 
-  private static final Pattern ZONE = Pattern.compile("^\\[(.{4,40}) overwritten\\]");
+  /// What reports have behind the name of a function.
+  private static final List<String> BEHIND_A_NAME =
+      List.of(": detected ", ": Object is not a Slab");
 
-  /// The line that tells the zone stands before the title.
-  private static final int ZONE_BEFORE = 4;
+  /// Compiled for logs that have a report.
+  private static final class Text {
+    /// Lines that say more of a report and are worth quoting: where, which object, what was done.
+    private static final Pattern DETAIL =
+        Pattern.compile(
+            "^(INFO: |0x[0-9a-f]{8,16}-0x|\\[.{4,40} overwritten\\]|Slab 0x|Object 0x|Allocated in "
+                + "|Freed in |FIX |(Read|Write) of size |The buggy address |Corrupted memory at "
+                + "|(Out-of-bounds|Use-after-free|Invalid) .{1,20} (at|of) 0x|kfence-#\\d"
+                + "|page dumped because: |page: ?|WARNING: |RIP: 0010:)");
 
-  /// An entry of a stack trace that the unwinder vouches for.
-  private static final Pattern FRAME =
-      Pattern.compile("^ +([A-Za-z_][\\w.]*\\+0x[0-9a-f]+/0x[0-9a-f]+(?: \\[\\w+\\])?)$");
+    private static final Pattern ZONE = Pattern.compile("^\\[(.{4,40}) overwritten\\]");
 
-  /// Functions that notice, report or free, and are not who did it.
-  private static final Pattern REPORTER =
-      Pattern.compile(
-          "(dump_stack|print_|show_|_*slab_|object_err|check_|_*free_|alloc_|_*kfree|kv?z?free"
-              + "|_*kmem_cache_|_*kmalloc|_*cache_|refcount_|_*list_|_*warn|report_bug|handle_"
-              + "|exc_|asm_exc_|usercopy_|_*check_|_*fortify_|bad_page|_*kasan|kasan_|kfence_"
-              + "|panic|_*stack_chk_fail|vpanic|_*asan_|dequeue_|_copy_).*");
+    /// The line that tells the zone stands before the title.
+    private static final int ZONE_BEFORE = 4;
 
-  private static final Pattern KFENCE = Pattern.compile("\\bkfence-#(\\d{1,6})\\b");
-  private static final Pattern ADDRESS = Pattern.compile("\\b(?:0x)?([0-9a-f]{16})\\b");
+    /// An entry of a stack trace that the unwinder vouches for.
+    private static final Pattern FRAME =
+        Pattern.compile("^ +([A-Za-z_][\\w.]*\\+0x[0-9a-f]+/0x[0-9a-f]+(?: \\[\\w+\\])?)$");
 
-  /// The kernel's self-tests damage memory on purpose and look whether it is noticed.
-  private static final Pattern SELF_TEST =
-      Pattern.compile(
-          "\\[(kasan_test|kasan_test_module|test_kasan|test_kasan_module|kfence_test|slub_kunit"
-              + "|fortify_kunit|usercopy_kunit|test_user_copy|kmsan_test|test_ubsan)\\]");
+    /// Functions that notice, report or free, and are not who did it.
+    private static final Pattern REPORTER =
+        Pattern.compile(
+            "(dump_stack|print_|show_|_*slab_|object_err|check_|_*free_|alloc_|_*kfree|kv?z?free"
+                + "|_*kmem_cache_|_*kmalloc|_*cache_|refcount_|_*list_|_*warn|report_bug|handle_"
+                + "|exc_|asm_exc_|usercopy_|_*check_|_*fortify_|bad_page|_*kasan|kasan_|kfence_"
+                + "|panic|_*stack_chk_fail|vpanic|_*asan_|dequeue_|_copy_).*");
 
-  private static final Pattern KUNIT = Pattern.compile("\\bComm: kunit_try_catch\\b");
-  private static final Pattern SUBTEST = Pattern.compile("^ *# Subtest: ");
+    private static final Pattern KFENCE = Pattern.compile("\\bkfence-#(\\d{1,6})\\b");
+    private static final Pattern ADDRESS = Pattern.compile("\\b(?:0x)?([0-9a-f]{16})\\b");
 
-  /// LKDTM damages memory on purpose, too, but what it does is done.
-  private static final Pattern LKDTM = Pattern.compile("^lkdtm: Performing ");
+    /// The kernel's self-tests damage memory on purpose and look whether it is noticed.
+    private static final Pattern SELF_TEST =
+        Pattern.compile(
+            "\\[(kasan_test|kasan_test_module|test_kasan|test_kasan_module|kfence_test|slub_kunit"
+                + "|fortify_kunit|usercopy_kunit|test_user_copy|kmsan_test|test_ubsan)\\]");
+
+    private static final Pattern KUNIT = Pattern.compile("\\bComm: kunit_try_catch\\b");
+  }
 
   /// @param message the row that its first line matched
   /// @param lines all of it, the first line first
@@ -123,7 +152,7 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
       List<LogBuffer.Line> quotes = new ArrayList<>(List.of(first()));
       for (LogBuffer.Line line : lines.subList(1, lines.size())) {
         String text = cut(line.text());
-        if (text.startsWith("FIX ") || (quotes.size() < most && DETAIL.matcher(text).find())) {
+        if (text.startsWith("FIX ") || (quotes.size() < most && Text.DETAIL.matcher(text).find())) {
           quotes.add(line);
         }
       }
@@ -152,6 +181,10 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
 
   /// The row that a text begins with, with what it names; null if none.
   private static Match match(String text) {
+    if (STARTS.stream().noneMatch(text::startsWith)
+        && BEHIND_A_NAME.stream().noneMatch(cut(text)::contains)) {
+      return null;
+    }
     Cancellation.check();
     for (KernelMessage message : KernelMessage.values()) {
       if (message.mayStart(text)) {
@@ -198,8 +231,9 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
       for (int i = 0; i < log.size(); i++) {
         Cancellation.check();
         String text = log.get(i).text();
-        isTesting |= SUBTEST.matcher(cut(text)).find();
-        if (LKDTM.matcher(cut(text)).find()) {
+        isTesting |= text.contains("# Subtest: ");
+        // LKDTM damages memory on purpose, too, but what it does is done.
+        if (text.startsWith("lkdtm: Performing ")) {
           lkdtm = log.get(i);
         }
         Match match = match(text);
@@ -243,10 +277,10 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
     private List<LogBuffer.Line> lines(int from, KernelMessage message) {
       LogBuffer.Line first = log.get(from);
       List<LogBuffer.Line> lines = new ArrayList<>(List.of(first));
-      for (int i = Math.max(0, from - ZONE_BEFORE); i < from; i++) {
+      for (int i = Math.max(0, from - Text.ZONE_BEFORE); i < from; i++) {
         if (log.get(i).caller() == first.caller()
             && message == KernelMessage.SLUB_OBJECT
-            && ZONE.matcher(cut(log.get(i).text())).find()) {
+            && Text.ZONE.matcher(cut(log.get(i).text())).find()) {
           lines.add(log.get(i));
         }
       }
@@ -281,7 +315,7 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
       List<Long> addresses = new ArrayList<>();
       for (LogBuffer.Line line : lines) {
         String text = cut(line.text());
-        Matcher zone = ZONE.matcher(text);
+        Matcher zone = Text.ZONE.matcher(text);
         if (message == KernelMessage.SLUB_OBJECT && zone.find()) {
           cause =
               zone.group(1).endsWith("Redzone")
@@ -291,13 +325,14 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
         if (text.startsWith("FIX ") && !text.endsWith(" not freed") && fate == Fate.UNTOLD) {
           fate = Fate.REPAIRED;
         }
-        Matcher index = KFENCE.matcher(text);
+        Matcher index = Text.KFENCE.matcher(text);
         if (kfence < 0 && index.find()) {
           kfence = Integer.parseInt(index.group(1));
         }
-        isSelfTest |= SELF_TEST.matcher(text).find() || (isTesting && KUNIT.matcher(text).find());
-        if (line == lines.getFirst() || isOfObject(text)) {
-          Matcher address = ADDRESS.matcher(text);
+        isSelfTest |=
+            Text.SELF_TEST.matcher(text).find() || (isTesting && Text.KUNIT.matcher(text).find());
+        if (line.equals(lines.getFirst()) || isOfObject(text)) {
+          Matcher address = Text.ADDRESS.matcher(text);
           while (address.find() && addresses.size() < 16) {
             addresses.add(Long.parseUnsignedLong(address.group(1), 16));
           }
@@ -336,8 +371,8 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
       for (LogBuffer.Line line : lines) {
         String text = cut(line.text());
         isTrace |= text.startsWith("Call Trace:");
-        Matcher frame = FRAME.matcher(text);
-        if (isTrace && frame.find() && !REPORTER.matcher(frame.group(1)).matches()) {
+        Matcher frame = Text.FRAME.matcher(text);
+        if (isTrace && frame.find() && !Text.REPORTER.matcher(frame.group(1)).matches()) {
           return frame.group(1);
         }
       }

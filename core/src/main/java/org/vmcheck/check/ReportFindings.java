@@ -330,7 +330,7 @@ final class ReportFindings {
   /// The line by which the kernel panicked right behind its report.
   private Optional<LogBuffer.Line> panic(KernelReports.Report report) {
     return report.lines().stream()
-        .filter(line -> line != report.first())
+        .filter(line -> !line.equals(report.first()))
         .filter(line -> line.text().startsWith("Kernel panic - not syncing"))
         .findFirst();
   }
