@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.NavigableMap;
 import java.util.TreeMap;
+import java.util.function.UnaryOperator;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PageRead;
@@ -62,6 +63,12 @@ public final class DumpCopy {
 
   public DumpCopy setVmcoreinfo(String text) {
     vmcoreinfo = text;
+    return this;
+  }
+
+  /// Changes the text of VMCOREINFO.
+  public DumpCopy vmcoreinfo(UnaryOperator<String> change) {
+    vmcoreinfo = change.apply(vmcoreinfo);
     return this;
   }
 
