@@ -21,7 +21,8 @@ final class SplitArguments {
   /// @return the words without the parts that follow another of their dump
   static String[] gather(CommandLine line, String[] words) {
     CommandSpec command = line.getSubcommands().get(words[0]).getCommandSpec();
-    if (!(command.mixins().get("dumpOptions") instanceof CommandSpec mixin)
+    CommandSpec mixin = command.mixins().get("dumpOptions");
+    if (mixin == null
         || !(mixin.userObject() instanceof DumpOptions options)
         || command.positionalParameters().stream().anyMatch(ArgSpec::isMultiValue)) {
       return words;

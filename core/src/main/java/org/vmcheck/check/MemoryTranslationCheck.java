@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import org.vmcheck.dump.PageRead;
@@ -117,7 +118,7 @@ final class MemoryTranslationCheck implements Check {
     }
 
     /// Frames of RAM, spread over all memory.
-    private TreeSet<Long> frames() {
+    private Set<Long> frames() {
       TreeSet<Long> frames = new TreeSet<>();
       long end = (map.directMapEnd() - map.directMapStart()) >>> 12;
       for (int steps = DIRECT_MAP_SAMPLES;

@@ -106,8 +106,8 @@ final class NeighbourOverflow implements ListHypothesis {
 
   private static boolean endsAsString(BrokenList list, BadWord word, long end) {
     int length = (int) (end - word.slot());
-    long behind = length == WORD - 1 ? 0 : word.raw() >>> 8 * (length + 1);
-    if ((word.raw() >>> 8 * length & 0xff) != 0) {
+    long behind = length == WORD - 1 ? 0 : word.raw() >>> (8 * (length + 1));
+    if ((word.raw() >>> (8 * length) & 0xff) != 0) {
       return false;
     }
     // The low byte 00 of a pointer is no end of a string, nor is that of a small number.
@@ -115,7 +115,7 @@ final class NeighbourOverflow implements ListHypothesis {
     for (int i = -1; i < list.slab().walkableObjects() && !isZero; i++) {
       long target = i < 0 ? 0 : list.slab().object(i);
       long written = list.encode(target, word);
-      isZero = length < WORD - 1 && written >>> 8 * (length + 1) == behind;
+      isZero = length < WORD - 1 && written >>> (8 * (length + 1)) == behind;
     }
     return isZero;
   }

@@ -167,9 +167,15 @@ final class Unpacker {
     }
   }
 
+  /// Whether this is the very exception that the limit threw, come back through a library.
+  @SuppressWarnings("ReferenceEquality")
+  private boolean isTooMuch(Exception e) {
+    return e == tooMuch;
+  }
+
   /// Keeps what was found before an archive breaks off; throws if that is nothing.
   private void damagedArchive(Exception e) throws IOException {
-    if (e == tooMuch) {
+    if (isTooMuch(e)) {
       throw tooMuch;
     }
     if (e instanceof CancelledException over) {
@@ -215,7 +221,7 @@ final class Unpacker {
     try {
       head = in.peek();
     } catch (IOException e) {
-      throw source.failed || e == tooMuch
+      throw source.failed || isTooMuch(e)
           ? e
           : new MalformedFileException(
               "[%s] nothing can be unpacked: %s"
@@ -356,7 +362,7 @@ final class Unpacker {
           count += Math.max(more, 0);
         }
       } catch (IOException e) {
-        if (source.failed || e == tooMuch) {
+        if (source.failed || isTooMuch(e)) {
           throw e;
         }
         ended = true;

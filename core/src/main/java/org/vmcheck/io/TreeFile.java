@@ -159,16 +159,15 @@ public final class TreeFile {
           fd = (int) OPEN.invokeExact(state, name, flags);
           error = fd < 0 ? errno(state) : 0;
         }
-        switch (error) {
-          case 0 -> {
-            return fd;
-          }
-          case ENOENT -> throw new NoSuchFileException(path.toString());
-          case EACCES, EPERM -> throw new AccessDeniedException(path.toString());
-          case ELOOP -> throw new IOException(path + ": is a link, or lies behind one, by now");
-          default ->
-              throw new IOException("%s: cannot be opened (errno %d)".formatted(path, error));
+        if (error == 0) {
+          return fd;
         }
+        throw switch (error) {
+          case ENOENT -> new NoSuchFileException(path.toString());
+          case EACCES, EPERM -> new AccessDeniedException(path.toString());
+          case ELOOP -> new IOException(path + ": is a link, or lies behind one, by now");
+          default -> new IOException("%s: cannot be opened (errno %d)".formatted(path, error));
+        };
       } catch (IOException | RuntimeException | Error known) {
         throw known;
       } catch (Throwable impossible) {

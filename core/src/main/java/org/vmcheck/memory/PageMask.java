@@ -48,7 +48,7 @@ public record PageMask(long low, long high) {
     byte[] out = piece.toArray(ValueLayout.JAVA_BYTE);
     for (int i = 0; i < out.length; i++) {
       long at = address + i;
-      out[i] ^= (byte) (over(at) >>> 8 * (at & 7));
+      out[i] ^= (byte) (over(at) >>> (8 * (at & 7)));
     }
     return MemorySegment.ofArray(out).asReadOnly();
   }

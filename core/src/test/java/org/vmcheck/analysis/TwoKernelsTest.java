@@ -5,7 +5,6 @@ import static org.assertj.core.groups.Tuple.tuple;
 
 import java.nio.file.Path;
 import java.util.List;
-import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.debuginfo.DebugSources;
@@ -27,12 +26,15 @@ import org.vmcheck.testing.TwoKernels;
 /// A host's dump of a guest that stood in its capture kernel: the crashed kernel is judged,
 /// whatever note the file carries and whatever kernel the CPUs were in.
 class TwoKernelsTest {
-  private static final Consumer<FakeImage> BROKEN =
-      image -> {
-        SlabImage slab = image.cache("kmalloc-64").slabs(SlabImage.Place.NODE_PARTIAL).getFirst();
-        image.corruptWord(slab.slot(slab.freelist().getFirst()), 0x4141_4242_4343_4444L);
-      };
-  private static final Consumer<FakeImage> HEALTHY = image -> {};
+  private static void broken(FakeImage image) {
+    SlabImage slab = image.cache("kmalloc-64").slabs(SlabImage.Place.NODE_PARTIAL).getFirst();
+    image.corruptWord(slab.slot(slab.freelist().getFirst()), 0x4141_4242_4343_4444L);
+  }
+
+  private static void healthy(FakeImage image) {
+    // As it was built.
+    assertThat(image).isNotNull();
+  }
 
   @TempDir private Path directory;
 
@@ -70,13 +72,13 @@ class TwoKernelsTest {
 
   @Test
   void withoutANoteInTheFile() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, BROKEN);
+    TwoKernels memory = new TwoKernels(Layout.V6_1, TwoKernelsTest::broken);
     assertCrashedIsJudged(memory.cpu(memory.captureRoot()));
   }
 
   @Test
   void withTheNoteOfEitherKernel() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, BROKEN);
+    TwoKernels memory = new TwoKernels(Layout.V6_1, TwoKernelsTest::broken);
     memory.cpu(memory.captureRoot());
     assertCrashedIsJudged(memory.withCrashedNote());
     assertCrashedIsJudged(memory.withCaptureNote());
@@ -85,19 +87,20 @@ class TwoKernelsTest {
   /// Without CPUs nothing tells which of the two runs.
   @Test
   void withoutRegisters() throws Exception {
-    assertCrashedIsJudged(new TwoKernels(Layout.V5_3, BROKEN));
+    assertCrashedIsJudged(new TwoKernels(Layout.V5_3, TwoKernelsTest::broken));
   }
 
   /// The header that leads to the crashed kernel is gone: its note is searched.
   @Test
   void withoutTheHeader() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, BROKEN).withCaptureNote().clearHeader();
+    TwoKernels memory =
+        new TwoKernels(Layout.V6_1, TwoKernelsTest::broken).withCaptureNote().clearHeader();
     assertCrashedIsJudged(memory.cpu(memory.captureRoot()));
   }
 
   @Test
   void aHealthyCrashedKernelStaysHealthy() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, HEALTHY).withCaptureNote();
+    TwoKernels memory = new TwoKernels(Layout.V6_1, TwoKernelsTest::healthy).withCaptureNote();
     Answer answer = check(memory.cpu(memory.captureRoot()), 0);
     assertThat(answer.report.findings()).isEmpty();
     assertThat(answer.kernels).hasSize(2);
@@ -105,7 +108,7 @@ class TwoKernelsTest {
 
   @Test
   void anotherKernelIsChosenByItsNumber() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, BROKEN);
+    TwoKernels memory = new TwoKernels(Layout.V6_1, TwoKernelsTest::broken);
     Answer answer = check(memory.cpu(memory.captureRoot()), 2);
     assertThat(answer.kernels)
         .extracting(KernelEntry::judged, KernelEntry::capture)
@@ -116,7 +119,8 @@ class TwoKernelsTest {
   /// No negative word on the crashed kernel follows from the capture kernel.
   @Test
   void aCaptureKernelAloneIsNotTheAnswer() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, BROKEN).withCaptureNote().clearHeader();
+    TwoKernels memory =
+        new TwoKernels(Layout.V6_1, TwoKernelsTest::broken).withCaptureNote().clearHeader();
     memory.clear(memory.crashedNote(), 64);
     Answer answer = check(memory, 0);
     assertThat(answer.kernels).singleElement().matches(KernelEntry::capture);
@@ -128,7 +132,7 @@ class TwoKernelsTest {
   /// Two notes that name two kernels with one address: memory knows one name.
   @Test
   void aNoteThatLiesAboutTheNameIsPassedOver() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, BROKEN);
+    TwoKernels memory = new TwoKernels(Layout.V6_1, TwoKernelsTest::broken);
     memory.putNote(
         memory.captureNote(),
         memory.crashed().vmcoreinfo().replaceFirst("OSRELEASE=.*", "OSRELEASE=9.9.9-liar"));
@@ -146,7 +150,7 @@ class TwoKernelsTest {
   /// The CPU in the capture kernel has no register of the crashed one.
   @Test
   void registersAreThoseOfTheKernelWhosePageTableTheyName() throws Exception {
-    TwoKernels memory = new TwoKernels(Layout.V6_1, BROKEN);
+    TwoKernels memory = new TwoKernels(Layout.V6_1, TwoKernelsTest::broken);
     memory.cpu(memory.captureRoot()).cpu(memory.crashedRoot()).cpu(0);
     try (Dump dump = Dumps.open(memory.write(directory))) {
       KernelSearch.Found crashed = (KernelSearch.Found) KernelFinder.find(dump);

@@ -253,12 +253,12 @@ class CausesTest {
     if (bit < 0) {
       return; // The upper half of a plain pointer is all ones.
     }
-    image.corruptWord(slot, image.word(slot) | 1L << bit | 1L << bit + 32);
+    image.corruptWord(slot, image.word(slot) | 1L << bit | 1L << (bit + 32));
     assertCause(image, Cause.USE_AFTER_FREE_WRITE, slot);
   }
 
   private static boolean isClear(long word, int bit) {
-    return (word >>> bit & 1) == 0 && (word >>> bit + 32 & 1) == 0;
+    return (word >>> bit & 1) == 0 && (word >>> (bit + 32) & 1) == 0;
   }
 
   @ParameterizedTest
@@ -292,7 +292,7 @@ class CausesTest {
     SlabImage slab = partial(image, 3);
     long at = slab.object(slab.freelist().getFirst()) + 16;
     for (int i = 0; i < 4; i++) {
-      image.corrupt(at + 4 * i + 1, (byte) 0x7b);
+      image.corrupt(at + 4L * i + 1, (byte) 0x7b);
     }
     Finding finding = only(image);
     assertThat(finding.cause()).isEqualTo(Cause.POISON_OVERWRITTEN);

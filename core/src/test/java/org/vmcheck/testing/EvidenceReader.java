@@ -161,7 +161,7 @@ public final class EvidenceReader {
     byte[] bytes = read(address, length);
     long value = 0;
     for (int i = length - 1; i >= 0; i--) {
-      value = value << 8 | bytes[i] & 0xff;
+      value = value << 8 | (bytes[i] & 0xff);
     }
     return value;
   }
