@@ -85,10 +85,10 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
     /// Functions that notice, report or free, and are not who did it.
     private static final Pattern REPORTER =
         Pattern.compile(
-            "(dump_stack|print_|show_|_*slab_|object_err|check_|_*free_|alloc_|_*kfree|kv?z?free"
-                + "|_*kmem_cache_|_*kmalloc|_*cache_|refcount_|_*list_|_*warn|report_bug|handle_"
-                + "|exc_|asm_exc_|usercopy_|_*check_|_*fortify_|bad_page|_*kasan|kasan_|kfence_"
-                + "|panic|_*stack_chk_fail|vpanic|_*asan_|dequeue_|_copy_).*");
+            "^(?:dump_stack|print_|show_|object_err|check_|alloc_|kv?z?free|refcount_|report_bug"
+                + "|handle_|exc_|asm_exc_|usercopy_|bad_page|kfence_|panic|vpanic|dequeue_|_copy_"
+                + "|_*+(?:slab_|free_|kfree|kmem_cache_|kmalloc|cache_|list_|warn|check_|fortify_"
+                + "|kasan|stack_chk_fail|asan_)).*");
 
     private static final Pattern KFENCE = Pattern.compile("\\bkfence-#(\\d{1,6})\\b");
     private static final Pattern ADDRESS = Pattern.compile("\\b(?:0x)?([0-9a-f]{16})\\b");

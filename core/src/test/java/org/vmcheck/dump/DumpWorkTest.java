@@ -47,7 +47,7 @@ class DumpWorkTest {
   @Test
   void segmentsThatOverlapTheirNeighbours() throws Exception {
     Work.growsLinearly(
-        500,
+        400,
         size -> {
           ElfWriter elf = ElfWriter.of64().align(1);
           for (int i = 0; i < size; i++) {
