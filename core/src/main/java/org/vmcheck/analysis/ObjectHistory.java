@@ -42,8 +42,12 @@ final class ObjectHistory {
     if (subject.object() == Evidence.UNKNOWN) {
       // The tail of a slab is shorter than an object, so it tells how many lie before it.
       long base = extents.of(subject).slab().from();
-      long objects = base == 0 ? 0 : (subject.address() - base) / cache.size();
-      if (finding.cause() == Cause.POISON_OVERWRITTEN && objects > 0) {
+      boolean isInside = extents.of(subject).slab().contains(subject.address());
+      long objects = isInside ? (subject.address() - base) / cache.size() : 0;
+      // One byte that differs in one bit from the poison is called a flipped bit.
+      boolean isFill =
+          finding.cause() == Cause.POISON_OVERWRITTEN || finding.cause() == Cause.BIT_FLIP;
+      if (isFill && objects > 0) {
         long last = base + (objects - 1) * cache.size() + cache.redLeftPad();
         add(evidence, kernel, cache, last, "the object before it was");
       }

@@ -55,7 +55,7 @@ final class CutDumpsTest {
         assertThat(kernel.isPresent()).as("%s at %d %%", data, percent).isEqualTo(hasNote);
         kernel.ifPresent(
             facts -> {
-              assertThat(facts.release()).startsWith("6.1.");
+              assertThat(facts.release()).matches("\\d+\\.\\d+\\..+");
               assertThat(facts.machine()).isEqualTo("x86_64");
               assertThat(facts.buildId()).hasSize(40);
             });

@@ -171,7 +171,7 @@ class LogQuotesTest {
   /// A redacted report takes the line out of the sentence.
   @Test
   void aLongLineIsCutInTheSentenceAndBesideItAlike() {
-    Finding finding = quoted(Cause.DOUBLE_FREE, "module " + "x".repeat(600) + " taints kernel.");
+    Finding finding = quoted(Cause.DOUBLE_FREE, "module x taints kernel. " + "x".repeat(600));
 
     assertThat(finding.evidence().getLast())
         .isInstanceOfSatisfying(
