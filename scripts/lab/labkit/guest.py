@@ -15,7 +15,7 @@ import subprocess
 import time
 
 from . import LabError
-from .host import need_space, run, say, which
+from .host import command, need_space, program, run, say
 from .suites import suite
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
@@ -56,7 +56,7 @@ class Cpio:
         path, root = pathlib.Path(path), pathlib.Path(tree or "/")
         self.file(f"{where}/{path.name}", (root / path.relative_to("/")).read_bytes(), 0o755)
         ask = ["chroot", tree, "/lib64/ld-linux-x86-64.so.2", "--list", path] if tree else ["ldd", path]
-        done = subprocess.run(ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        done = subprocess.run(command(ask), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for library in re.findall(r"(/\S+) \(0x", done.stdout):
             self.file(library.lstrip("/"), (root / library.lstrip("/")).read_bytes(), 0o755)
 
@@ -86,7 +86,7 @@ def module_files(kernel):
         if path.endswith(".xz"):
             data = lzma.decompress(data)
         elif path.endswith(".zst"):
-            data = subprocess.run(["zstd", "-dc"], input=data, stdout=subprocess.PIPE, check=True).stdout
+            data = subprocess.run(command(["zstd", "-dc"]), input=data, stdout=subprocess.PIPE, check=True).stdout
         result.append((pathlib.Path(path).name.split(".ko")[0] + ".ko", data))
     return result
 
@@ -95,7 +95,7 @@ def base_archive(kernel):
     cpio = Cpio()
     for name in ("proc", "sys", "dev", "tmp", "bin", "sbin", "modules"):
         cpio.directory(name)
-    cpio.program(which("busybox"))
+    cpio.program(program("busybox"))
     cpio.link("bin/sh", "busybox")
     modules = module_files(kernel)
     for name, data in modules:
@@ -116,7 +116,7 @@ def build_initrd(kernel, module, plan, work):
     if plan.files:
         cpio.file("bin/fill", static_program("fill", work).read_bytes(), 0o755)
     if plan.kexec:
-        cpio.program(which("kexec"))
+        cpio.program(program("kexec"))
         capture = base_archive(kernel)
         add_dumper(capture, plan.dumper)
         cpio.file("kdump/vmlinuz", kernel.vmlinuz.read_bytes())
@@ -131,7 +131,7 @@ def build_initrd(kernel, module, plan, work):
 def add_dumper(cpio, suite_name):
     """The makedumpfile of the suite that was asked for; the host's own when none was."""
     if not suite_name:
-        cpio.program(which("makedumpfile"))
+        cpio.program(program("makedumpfile"))
         return
     tree = suite(suite_name).toolbox("makedumpfile")
     path = next((p for p in ("usr/bin/makedumpfile", "usr/sbin/makedumpfile") if (tree / p).exists()), None)
@@ -195,7 +195,7 @@ def command_line(plan, kernel, initrd, work):
         disk = ["-drive", f"if=none,id=state,file={work}/state,format=qcow2,cache=unsafe"]
     cpu = "max,la57=on" if plan.la57 else "max,la57=off"
     return [
-        "nice", "-n", "10", which("qemu-system-x86_64"),
+        program("nice"), "-n", "10", program("qemu-system-x86_64"),
         "-accel", "tcg,thread=multi", "-machine", "pc", "-cpu", cpu,
         "-smp", f"{plan.cpus},sockets={plan.cpus},cores=1" , "-m", f"{plan.memory}M", *numa,
         "-nodefaults", "-display", "none", "-no-reboot",
@@ -324,7 +324,7 @@ def _fetch(plan, work, text):
         os.truncate(dump, flattened_length(dump))
     else:
         with open(disk, "rb") as source:
-            run([which("makedumpfile"), "-R", dump], "rearranging the flattened dump", stdin=source)
+            run(["makedumpfile", "-R", dump], "rearranging the flattened dump", stdin=source)
     disk.unlink()
 
 

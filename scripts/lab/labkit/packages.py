@@ -8,7 +8,7 @@ import subprocess
 import zlib
 
 from . import LabError, btf
-from .host import cache_dir, run, say, which
+from .host import cache_dir, command, run, say
 from .suites import in_tree, suite
 
 # kernel series -> the suite that has it, the compiler its modules want (None: the host's gcc-12)
@@ -71,7 +71,7 @@ def payload(vmlinuz, vmlinux):
     elif packed[:4] in (b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd"):
         tool = "lz4" if packed[0] == 2 else "zstd"
         # the last four bytes are the unpacked size, added by the kernel's build
-        done = subprocess.run([tool, "-d", "-c"], input=packed[:-4], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run(command([tool, "-d", "-c"]), input=packed[:-4], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         plain = done.stdout
     else:
         raise LabError(f"{vmlinuz.name}: unknown compression {packed[:4].hex()}")
@@ -109,7 +109,7 @@ class Kernel:
             raise LabError(f"{self.package} of {self.suite.name} has no vmlinuz where the lab looks: {candidates[0]}, {candidates[1]}")
         if not (self.modules / "modules.dep").exists():
             base = self.root if self.modules.is_relative_to(self.root / "lib") else self.root / "usr"
-            run([which("depmod"), "-b", base, self.release], "depmod")
+            run(["depmod", "-b", base, self.release], "depmod")
         self.types = self.root / "vmlinux-btf"
         if not self.types.exists():
             payload(self.vmlinuz, self.types)
@@ -239,4 +239,4 @@ def debug_vmlinux_of(release, fetch=True):
     return found
 
 
-__all__ = ["FLAVOURS", "Kernel", "cache_dir", "debug_vmlinux_of", "run", "say", "which"]
+__all__ = ["FLAVOURS", "Kernel", "cache_dir", "debug_vmlinux_of"]

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from . import LabError
-from .host import cache_dir, need_packages, run as must, which
+from .host import cache_dir, command, need_packages, program, run as must, which
 from .packages import debug_vmlinux_of
 from .suites import in_tree_argv, suite
 
@@ -124,7 +124,8 @@ class Crash:
             self.tree = suite(where).toolbox("crash", "bash", "coreutils")
 
     def argv(self, *words):
-        return in_tree_argv(self.tree, ["/usr/bin/crash", *words], binds=[cache_dir(), *map(_parent, words)]) if self.where else [which("crash") or "crash", *words]
+        inside = self.where and in_tree_argv(self.tree, ["/usr/bin/crash", *words], binds=[cache_dir(), *map(_parent, words)])
+        return command(inside or ["crash", *words])
 
     def version(self):
         said = run(self.argv("--version"), 60)[1].strip().splitlines()
@@ -150,13 +151,13 @@ class Drgn:
         self.name = f"drgn-{where}" if where else "drgn"
         if where:
             self.tree = suite(where).toolbox("python3-drgn", "python3", "bash", "coreutils")
-        elif run([DEBIAN_PYTHON, "-c", "import drgn"], 60)[2]:
+        elif run(command([DEBIAN_PYTHON, "-c", "import drgn"]), 60)[2]:
             need_packages(["python3-drgn"])
 
     def argv(self, *words):
         if not self.where:
-            return [DEBIAN_PYTHON, *words]
-        return in_tree_argv(self.tree, ["/usr/bin/python3", *words], binds=[cache_dir(), HERE, *map(_parent, words)])
+            return command([DEBIAN_PYTHON, *words])
+        return command(in_tree_argv(self.tree, ["/usr/bin/python3", *words], binds=[cache_dir(), HERE, *map(_parent, words)]))
 
     def version(self):
         return "drgn " + run(self.argv("-c", "import drgn; print(drgn.__version__)"), 60)[1].strip()
@@ -185,7 +186,7 @@ def plain(dump):
         return
     with tempfile.TemporaryDirectory(dir=cache_dir()) as work:
         with open(dump, "rb") as source:
-            must([which("makedumpfile"), "-R", f"{work}/dump"], "rearranging the flattened dump", stdin=source)
+            must(["makedumpfile", "-R", f"{work}/dump"], "rearranging the flattened dump", stdin=source)
         yield pathlib.Path(work) / "dump"
 
 
@@ -222,8 +223,8 @@ def tool(name, options):
         return made
     if kind not in ("crash", "drgn"):
         raise LabError(f"no such tool: {name}")
-    if kind == "crash" and not where and not which("crash"):
-        need_packages(["crash"])
+    if kind == "crash" and not where:
+        program("crash")
     return {"crash": Crash, "drgn": Drgn}[kind](where or None)
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from .packages import run, say, which
+from .host import run, say
 
 
 def apply(work, options, expected):
@@ -11,7 +11,7 @@ def apply(work, options, expected):
         parts = [work / f"dump.{n}" for n in range(1, options.split + 1)]
         # small blocks: with makedumpfile's own of 1 GiB all pages of a small guest are in the first part
         block = ["--splitblock-size", 16]
-        run([which("makedumpfile"), "-c", "-d", options.level, "--split", *block, dump, *parts], "splitting the dump")
+        run(["makedumpfile", "-c", "-d", options.level, "--split", *block, dump, *parts], "splitting the dump")
         for part in parts:
             part.chmod(0o644)
         expected["parts"] = [part.name for part in parts]
