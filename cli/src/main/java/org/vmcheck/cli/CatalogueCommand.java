@@ -12,7 +12,6 @@ import java.util.concurrent.Callable;
 import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
-import org.vmcheck.archive.Location;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.DumpReport;
@@ -79,6 +78,13 @@ final class CatalogueCommand implements Runnable {
     private Instant since;
 
     @Option(
+        names = "--host",
+        paramLabel = "NAME",
+        description =
+            "Of this host: the dump's or its directory's name for it, or the origin of the scan.")
+    private String host = "";
+
+    @Option(
         names = "--signature",
         paramLabel = "SIG",
         description = "With this signature of panic or damage.")
@@ -100,7 +106,9 @@ final class CatalogueCommand implements Runnable {
           verdict,
           cause,
           kernel,
+          host,
           since == null ? 0 : Math.max(1, since.getEpochSecond()),
+          0,
           signature,
           vanished);
     }
@@ -373,8 +381,7 @@ final class CatalogueCommand implements Runnable {
           }
         }
         if (!dryRun) {
-          List<Location> locations = doomed.stream().map(Entry::location).toList();
-          catalogue.remove(locations);
+          catalogue.remove(doomed.stream().map(Entry::key).toList());
         }
         Streams.write(
             spec,

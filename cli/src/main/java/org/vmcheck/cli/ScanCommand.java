@@ -12,6 +12,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.IncidentKey;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Shard;
 import org.vmcheck.report.PrometheusReport;
@@ -49,6 +50,14 @@ final class ScanCommand implements Callable<Integer> {
 
   @Parameters(paramLabel = "DIR", arity = "1..*", description = "Directories with dumps.")
   private List<Path> roots;
+
+  @Option(
+      names = "--origin",
+      paramLabel = "NAME",
+      description =
+          "Whose file system this is, part of each incident's identity; one name for a tree that"
+              + " several hosts share (default: this host's name).")
+  private String origin;
 
   @Option(
       names = "--jobs",
@@ -126,6 +135,11 @@ final class ScanCommand implements Callable<Integer> {
         throw new java.nio.file.NoSuchFileException(root.toString());
       }
     }
+    if (origin != null && !IncidentKey.isOrigin(origin)) {
+      throw new Failures.UsageException(
+          "--origin: expected printable characters without blanks, got '" + origin + "'");
+    }
+    String name = origin == null ? IncidentKey.hostName() : origin;
     catalogueOption.makeDirectory();
     ScanProgress shown =
         new ScanProgress(style(), spec.commandLine().getOut(), spec.commandLine().getErr());
@@ -135,6 +149,7 @@ final class ScanCommand implements Callable<Integer> {
               catalogue,
               new BatchScanner.Options(
                   roots,
+                  name,
                   jobs,
                   dumpOptions.analysis(List.of(), full, Optional.of(deadline)),
                   shard,

@@ -100,6 +100,27 @@ class ScanCommandTest {
   }
 
   @Test
+  void incidentsAreOfAnOrigin() throws Exception {
+    Path tree = Files.createDirectory(dir.resolve("crash"));
+    Files.copy(TestData.named("use-after-free").dump(), tree.resolve("vmcore"));
+    Path a = dir.resolve("a.sqlite");
+    Path b = dir.resolve("b.sqlite");
+    String host = Files.readString(Path.of("/proc/sys/kernel/hostname")).strip();
+    run("scan", tree, "--catalogue", a, "--origin", "db-1");
+    run("scan", tree, "--catalogue", b);
+
+    assertThat(run("catalogue", "--catalogue", a, "merge", b).out).contains("1 incidents taken");
+
+    String list = run("catalogue", "--catalogue", a, "list").out;
+    assertThat(list).contains("  db-1:" + tree, "  " + host + ":" + tree, "(same as ");
+    assertThat(run("catalogue", "--catalogue", a, "list", "--host", "db-1").out.lines()).hasSize(2);
+    assertThat(run("catalogue", "--catalogue", a, "list", "--format", "json").out)
+        .contains("\"origin\":\"db-1\"", "\"origin\":\"" + host + "\"");
+    assertOneLine(
+        run("scan", tree, "--catalogue", a, "--origin", "a b"), 2, "--origin: expected printable");
+  }
+
+  @Test
   void refusalsAreOneClearLine() throws Exception {
     Path tree = Files.createDirectory(dir.resolve("empty"));
     Path notes = Files.writeString(dir.resolve("notes"), "worth more than any catalogue");

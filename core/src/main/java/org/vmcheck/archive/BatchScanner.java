@@ -25,11 +25,13 @@ public final class BatchScanner {
 
   /// What the user asked for.
   ///
+  /// @param origin whose file system this is: the host's name, or one for a tree that hosts share
   /// @param jobs dumps at a time
   /// @param analysis of each dump; its threads count when there is one job, else each has one
   /// @param refresh whether to judge again what another version of the tool judged
   public record Options(
       List<Path> roots,
+      String origin,
       int jobs,
       AnalysisOptions analysis,
       Shard shard,
@@ -95,6 +97,7 @@ public final class BatchScanner {
     this.judge =
         new Judge(
             (jobs() > 1 ? options.analysis().withThreads(1) : options.analysis()).forManyDumps(),
+            options.origin(),
             options.tool(),
             Clock.systemUTC());
     this.watchdog = new Watchdog(judge, options.analysis().deadline());
@@ -141,24 +144,29 @@ public final class BatchScanner {
           });
     }
     int incidents = found.size();
-    List<Location> gone = new ArrayList<>();
-    List<Location> back = new ArrayList<>();
+    adoptUnrecorded(found);
+    List<IncidentKey> gone = new ArrayList<>();
+    List<IncidentKey> back = new ArrayList<>();
     // Takes what is known and unchanged out of what was found.
     catalogue.forEachKnown(
         known -> {
-          Incident incident = found.get(known.location());
+          if (!known.key().origin().equals(options.origin())) {
+            return;
+          }
+          Location location = known.key().location();
+          Incident incident = found.get(location);
           if (incident == null) {
-            if (!known.vanished() && isExpected(known.location(), roots, unseen)) {
-              gone.add(known.location());
+            if (!known.vanished() && isExpected(location, roots, unseen)) {
+              gone.add(known.key());
             }
             return;
           }
           if (known.vanished()) {
-            back.add(known.location());
+            back.add(known.key());
           }
           if (isCurrent(incident, known)) {
             count(known.verdict(), known.problemKind(), known.withoutDump());
-            found.remove(known.location());
+            found.remove(location);
           }
         });
     catalogue.mark(gone, true);
@@ -183,6 +191,22 @@ public final class BatchScanner {
         verdicts,
         bytes,
         (System.nanoTime() - start) / 1e9);
+  }
+
+  /// Rows of a catalogue that kept no origin are of this one where its files are those that were
+  /// judged: of the same size, and changed last in the same nanosecond.
+  private void adoptUnrecorded(Map<Location, Incident> found) throws IOException {
+    List<IncidentKey> own = new ArrayList<>();
+    catalogue.forEachKnown(
+        known -> {
+          Incident incident = found.get(known.key().location());
+          if (incident != null
+              && known.key().origin().startsWith(IncidentKey.UNRECORDED)
+              && known.identity().equals(incident.identity())) {
+            own.add(known.key());
+          }
+        });
+    catalogue.adopt(own, options.origin());
   }
 
   /// What is to be judged, largest first so that the last job is not the longest; hard links to one

@@ -32,7 +32,7 @@ final class CatalogueRow {
   }
 
   /// [#text], or empty where there is none.
-  String textOrNone(int column) throws SQLException, MalformedFileException {
+  String textOrNone(String column) throws SQLException, MalformedFileException {
     Object value = row.getObject(column);
     if (value == null) {
       return "";
@@ -40,7 +40,19 @@ final class CatalogueRow {
     if (value instanceof String text && text.length() <= MAX_CHARS) {
       return text;
     }
-    throw wrong("column " + column, "a text of at most " + MAX_CHARS + " characters", value);
+    throw wrong(column, "a text of at most " + MAX_CHARS + " characters", value);
+  }
+
+  /// Bytes, or none where a join has no row.
+  byte[] bytesOrNone(String column) throws SQLException, MalformedFileException {
+    Object value = row.getObject(column);
+    if (value == null) {
+      return new byte[0];
+    }
+    if (value instanceof byte[] bytes) {
+      return bytes;
+    }
+    throw wrong(column, "bytes", value);
   }
 
   /// A whole number in a range.

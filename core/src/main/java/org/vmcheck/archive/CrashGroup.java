@@ -95,8 +95,7 @@ public record CrashGroup(
       verdicts.add(member.verdict());
     }
     List<Entry> ordered = new ArrayList<>(members);
-    ordered.sort(
-        Comparator.comparingLong(Entry::crashTime).thenComparing(entry -> entry.location()));
+    ordered.sort(Comparator.comparingLong(Entry::crashTime).thenComparing(Entry::key));
     return new CrashGroup(key, text, kernels, verdicts, ordered);
   }
 }

@@ -6,6 +6,7 @@ import org.vmcheck.finding.Note;
 
 /// One incident as the catalogue knows it.
 ///
+/// @param origin the host, or the shared tree, whose file system the location is on
 /// @param path of the dump, for people
 /// @param state how the incident lies there
 /// @param headHash SHA-256 of the dump's first 64 KiB and its size; empty if it was not read
@@ -21,6 +22,7 @@ import org.vmcheck.finding.Note;
 /// @param vanished whether the last scan of its place no longer found it
 /// @param duplicateOf id of an incident with the same content; empty if it is the first or only one
 public record Entry(
+    String origin,
     Location location,
     String path,
     State state,
@@ -59,8 +61,12 @@ public record Entry(
     remarks = List.copyOf(remarks);
   }
 
+  public IncidentKey key() {
+    return new IncidentKey(origin, location);
+  }
+
   public String id() {
-    return location.id();
+    return key().id();
   }
 
   /// How an incident lies on disk.

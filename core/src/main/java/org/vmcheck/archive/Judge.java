@@ -63,11 +63,15 @@ final class Judge {
   record Judged(Entry entry, Optional<DumpReport> report) {}
 
   private final AnalysisOptions options;
+  private final String origin;
   private final String tool;
   private final Clock clock;
 
-  Judge(AnalysisOptions options, String tool, Clock clock) {
+  /// @param origin of the incidents
+  /// @param tool what it calls itself
+  Judge(AnalysisOptions options, String origin, String tool, Clock clock) {
     this.options = options;
+    this.origin = origin;
     this.tool = tool;
     this.clock = clock;
   }
@@ -171,6 +175,7 @@ final class Judge {
     remarks.add(new Note("file", "a hard link to " + entry.path()));
     return new Judged(
         new Entry(
+            entry.origin(),
             link.location(),
             link.location().words(),
             link.selfTest() ? Entry.State.SELF_TEST : entry.state(),
@@ -388,6 +393,7 @@ final class Judge {
       List<String> causes,
       List<Note> remarks) {
     return new Entry(
+        origin,
         incident.location(),
         incident.location().words(),
         state,

@@ -7,7 +7,6 @@ import java.nio.file.FileSystemNotFoundException;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import org.vmcheck.io.MalformedFileException;
 
 /// Where a file lies, exactly and in ASCII: an absolute `file:` URI. A name may hold bytes that are
@@ -96,11 +95,6 @@ public record Location(String uri) implements Comparable<Location> {
     int high = Character.digit(text.charAt(at), 16);
     int low = Character.digit(text.charAt(at + 1), 16);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
-  }
-
-  /// Twelve hexadecimal digits that name this location on a command line.
-  public String id() {
-    return HexFormat.of().formatHex(sha256(uri), 0, 6);
   }
 
   /// Which of `count` shards this location belongs to, from 0; the same on every machine.

@@ -106,15 +106,15 @@ public record Side(String name, List<DumpReport> reports, List<String> leftOut) 
             terms.getOrDefault("verdict", ""),
             terms.getOrDefault("cause", ""),
             kernel,
+            host,
             since,
+            until == 0 ? 0 : until + 86_400,
             terms.getOrDefault("signature", ""),
             false);
     List<DumpReport> reports = new ArrayList<>();
     List<String> leftOut = new ArrayList<>();
     for (Entry entry : catalogue.entries(selection)) {
-      if (!isRelease(entry.release(), kernel)
-          || (!host.isEmpty() && !host.equals(entry.host()) && !host.equals(entry.nodename()))
-          || (until > 0 && (entry.crashTime() == 0 || entry.crashTime() >= until + 86_400))) {
+      if (!isRelease(entry.release(), kernel)) {
         continue;
       }
       String reason = "";

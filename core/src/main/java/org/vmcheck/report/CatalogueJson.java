@@ -99,6 +99,7 @@ public final class CatalogueJson {
 
   private void entry(Entry entry) {
     text("id", entry.id());
+    text("origin", entry.origin());
     text("path", entry.path());
     text("location", entry.location().uri());
     text("state", entry.state().word());

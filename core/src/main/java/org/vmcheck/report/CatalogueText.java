@@ -23,15 +23,16 @@ public final class CatalogueText {
   /// One line an incident.
   public static String list(List<Entry> entries) {
     StringBuilder out =
-        new StringBuilder("ID            VERDICT         CRASHED (UTC)     KERNEL  PATH\n");
+        new StringBuilder("ID            VERDICT         CRASHED (UTC)     KERNEL  ORIGIN:PATH\n");
     for (Entry entry : entries) {
       out.append(
-          "%-13s %-15s %-17s %s  %s%s%n"
+          "%-13s %-15s %-17s %s  %s:%s%s%n"
               .formatted(
                   entry.id(),
                   entry.verdict(),
                   time(entry.crashTime()),
                   entry.release().isEmpty() ? "-" : Printable.of(entry.release()),
+                  Printable.of(entry.origin()),
                   Printable.of(entry.path()),
                   marks(entry)));
     }
@@ -96,6 +97,7 @@ public final class CatalogueText {
   public static String show(Entry entry) {
     StringBuilder out = new StringBuilder();
     field(out, "id", entry.id());
+    field(out, "origin", entry.origin());
     field(out, "path", entry.path());
     for (String file : entry.files()) {
       if (!file.equals(entry.path())) {
@@ -153,6 +155,7 @@ public final class CatalogueText {
             CsvReport.row(
                 List.of(
                     "id",
+                    "origin",
                     "path",
                     "state",
                     "verdict",
@@ -177,6 +180,7 @@ public final class CatalogueText {
           CsvReport.row(
               List.of(
                   entry.id(),
+                  entry.origin(),
                   entry.path(),
                   entry.state().word(),
                   entry.verdict(),

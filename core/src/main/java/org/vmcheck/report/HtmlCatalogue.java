@@ -265,6 +265,7 @@ public final class HtmlCatalogue {
       page.element("td", entry.release()).open("td");
       page.open("div", "class", "mono");
       page.element("a", entry.path(), "href", entry.location().uri()).close("div");
+      page.element("div", "on " + entry.origin(), "class", "faint");
       page.element("div", entry.panic(), "class", "faint");
       if (entry.state() != Entry.State.COMPLETE || entry.vanished()) {
         page.element("div", entry.state().word() + (entry.vanished() ? ", vanished" : ""));

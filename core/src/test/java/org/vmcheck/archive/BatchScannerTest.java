@@ -56,7 +56,8 @@ class BatchScannerTest {
       throws IOException {
     return scan(
         catalogueFile,
-        new BatchScanner.Options(List.of(tree), 2, AnalysisOptions.DEFAULT, shard, refresh, tool));
+        new BatchScanner.Options(
+            List.of(tree), "host-a", 2, AnalysisOptions.DEFAULT, shard, refresh, tool));
   }
 
   private BatchScanner.Summary scan(Path catalogueFile, BatchScanner.Options options)
@@ -149,13 +150,13 @@ class BatchScannerTest {
     Files.delete(healthy);
     BatchScanner.Summary summary = scan(file, Shard.WHOLE, "t2", false);
     assertThat(summary.vanished()).isEqualTo(1);
-    assertThat(entries(new Selection("", "", "", 0, "", true)))
+    assertThat(entries(Selection.ofVanished()))
         .singleElement()
         .extracting(Entry::verdict)
         .isEqualTo("intact");
     dump("a/vmcore", "healthy");
     assertThat(scan(file, Shard.WHOLE, "t2", false).vanished()).isZero();
-    assertThat(entries(new Selection("", "", "", 0, "", true))).isEmpty();
+    assertThat(entries(Selection.ofVanished())).isEmpty();
   }
 
   @Test
@@ -272,17 +273,15 @@ class BatchScannerTest {
     dump("c/vmcore", "debian-cloud");
     scan();
 
-    assertThat(entries(new Selection("kernel-damaged", "", "", 0, "", false))).hasSize(1);
-    assertThat(entries(new Selection("", "use-after-free-write", "", 0, "", false))).hasSize(1);
-    assertThat(entries(new Selection("", "", "6.1.0-", 0, "", false))).hasSize(1);
-    assertThat(entries(new Selection("", "", "", 4_000_000_000L, "", false))).isEmpty();
+    assertThat(entries(Selection.ofVerdict("kernel-damaged"))).hasSize(1);
+    assertThat(entries(new Selection("", "use-after-free-write", "", "", 0, 0, "", false)))
+        .hasSize(1);
+    assertThat(entries(new Selection("", "", "6.1.0-", "", 0, 0, "", false))).hasSize(1);
+    assertThat(entries(new Selection("", "", "", "", 4_000_000_000L, 0, "", false))).isEmpty();
     String damage =
-        entries(new Selection("kernel-damaged", "", "", 0, "", false))
-            .getFirst()
-            .damageSignature()
-            .id();
-    assertThat(entries(new Selection("", "", "", 0, damage, false))).hasSize(1);
-    assertThat(entries(new Selection("' OR 1=1 --", "", "", 0, "", false))).isEmpty();
+        entries(Selection.ofVerdict("kernel-damaged")).getFirst().damageSignature().id();
+    assertThat(entries(new Selection("", "", "", "", 0, 0, damage, false))).hasSize(1);
+    assertThat(entries(Selection.ofVerdict("' OR 1=1 --"))).isEmpty();
   }
 
   @Test
@@ -356,7 +355,13 @@ class BatchScannerTest {
         BatchScanner.scan(
             catalogue,
             new BatchScanner.Options(
-                List.of(Path.of(args[0])), 2, AnalysisOptions.DEFAULT, Shard.WHOLE, false, "t1"),
+                List.of(Path.of(args[0])),
+                "host-a",
+                2,
+                AnalysisOptions.DEFAULT,
+                Shard.WHOLE,
+                false,
+                "t1"),
             new BatchScanner.Listener() {
               @Override
               public void planned(int toJudge, long bytes, int unchanged) {}
@@ -393,7 +398,10 @@ class BatchScannerTest {
         new AnalysisOptions(
             List.of(), false, Optional.empty(), 1, AnalysisOptions.Debug.DEFAULT, spool);
     BatchScanner.Summary summary =
-        scan(file, new BatchScanner.Options(List.of(tree), 2, analysis, Shard.WHOLE, false, "t1"));
+        scan(
+            file,
+            new BatchScanner.Options(
+                List.of(tree), "host-a", 2, analysis, Shard.WHOLE, false, "t1"));
     assertThat(judged).hasSize(3);
     assertThat(summary.verdicts()).containsEntry("intact", 1).containsEntry("kernel-damaged", 1);
     assertThat(judged)
@@ -450,23 +458,6 @@ class BatchScannerTest {
     scan();
     Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("r--------"));
     assertRefusedUntouched("is read-only");
-    assertThat(entries(Selection.ALL)).hasSize(1);
-  }
-
-  @Test
-  void olderSchemaIsMigrated() throws Exception {
-    dump("a/vmcore", "healthy");
-    scan();
-    sql(
-        "DROP INDEX incident_content",
-        "DROP INDEX incident_id",
-        "DROP INDEX incident_panic",
-        "DROP INDEX incident_damage",
-        "DROP INDEX cause_cause",
-        "PRAGMA user_version = 1");
-    assertThatThrownBy(() -> entries(Selection.ALL)).hasMessageContaining("older schema 1");
-
-    assertThat(scan().unchanged()).isEqualTo(1);
     assertThat(entries(Selection.ALL)).hasSize(1);
   }
 

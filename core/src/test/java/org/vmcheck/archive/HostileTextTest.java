@@ -43,7 +43,7 @@ class HostileTextTest {
       BatchScanner.scan(
           catalogue,
           new BatchScanner.Options(
-              List.of(tree), 1, AnalysisOptions.DEFAULT, Shard.WHOLE, false, "t"),
+              List.of(tree), "host-a", 1, AnalysisOptions.DEFAULT, Shard.WHOLE, false, "t"),
           new BatchScanner.Listener() {
             @Override
             public void planned(int toJudge, long bytes, int unchanged) {}

@@ -190,7 +190,7 @@ class IncidentsTest {
       assertThat(incident.location().words()).matches("[ -~]+");
       assertThat(Files.exists(incident.location().path())).isTrue();
     }
-    assertThat(found.values().stream().map(i -> i.location().id()).distinct()).hasSize(3);
+    assertThat(found.values().stream().map(i -> i.location().uri()).distinct()).hasSize(3);
   }
 
   @Test

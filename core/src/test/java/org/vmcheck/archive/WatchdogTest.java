@@ -30,7 +30,7 @@ class WatchdogTest {
           "");
 
   private static Entry judged(Function<Incident, Judge.Judged> work, Optional<Duration> deadline) {
-    Judge judge = new Judge(AnalysisOptions.DEFAULT, "t", Clock.systemUTC());
+    Judge judge = new Judge(AnalysisOptions.DEFAULT, "host-a", "t", Clock.systemUTC());
     return new Watchdog(judge, work, deadline).judge(INCIDENT).entry();
   }
 

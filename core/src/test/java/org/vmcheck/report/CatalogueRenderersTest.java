@@ -22,6 +22,7 @@ class CatalogueRenderersTest {
   private static Entry entry(int number, String verdict, String text) {
     Location location = Location.of(Path.of("/var/crash/" + number + "/vmcore"));
     return new Entry(
+        "host-a",
         location,
         location.words(),
         Entry.State.COMPLETE,

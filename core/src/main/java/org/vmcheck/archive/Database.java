@@ -1,0 +1,26 @@
+package org.vmcheck.archive;
+
+import java.io.IOException;
+import java.sql.Connection;
+import java.sql.SQLException;
+
+/// A connection to a database that has the catalogue's tables, and how that kind of database begins
+/// and ends what belongs together.
+abstract class Database implements AutoCloseable {
+  /// Something that is done as one.
+  interface Work<T> {
+    T run(Connection connection) throws SQLException, IOException;
+  }
+
+  /// What messages call it.
+  abstract String name();
+
+  /// Reads: everything in it is of one moment, and rows come one at a time.
+  abstract <T> T read(Work<T> work) throws IOException;
+
+  /// Writes in one transaction, of which nothing stays where it throws.
+  abstract <T> T write(Work<T> work) throws IOException;
+
+  @Override
+  public abstract void close() throws IOException;
+}

@@ -1,0 +1,290 @@
+package org.vmcheck.archive;
+
+import java.io.IOException;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+import org.vmcheck.finding.DumpReport;
+
+/// The catalogue in a database. The statements are of the SQL that all its databases share.
+final class SqlCatalogue implements Catalogue {
+  /// Rows that come without anybody waiting are written so many at a time.
+  private static final int BATCH = 500;
+
+  private static final int FETCHED_ROWS = 500;
+  private static final String ORDER = " ORDER BY incident.location, incident.origin";
+
+  private final Database database;
+
+  SqlCatalogue(Database database) {
+    this.database = database;
+  }
+
+  // ---- writing
+
+  @Override
+  public void put(Entry entry, Optional<DumpReport> report) throws IOException {
+    byte[] stored = StoredReport.of(report);
+    database.write(
+        connection -> {
+          insert(connection, new Stored(entry, stored));
+          return null;
+        });
+  }
+
+  private static void insert(Connection connection, Stored row) throws SQLException {
+    Entry entry = row.entry();
+    delete(connection, entry.key());
+    long number;
+    try (PreparedStatement incident = connection.prepareStatement(IncidentColumns.INSERT)) {
+      IncidentColumns.bind(incident, entry);
+      try (ResultSet made = incident.executeQuery()) {
+        made.next();
+        number = made.getLong(1);
+      }
+    }
+    if (!entry.causes().isEmpty()) {
+      try (PreparedStatement cause =
+          connection.prepareStatement("INSERT INTO cause VALUES (?, ?) ON CONFLICT DO NOTHING")) {
+        for (String id : entry.causes()) {
+          IncidentColumns.bind(cause, List.of(number, id));
+          cause.executeUpdate();
+        }
+      }
+    }
+    if (row.report().length > 0) {
+      try (PreparedStatement report =
+          connection.prepareStatement("INSERT INTO report VALUES (?, ?)")) {
+        report.setLong(1, number);
+        report.setBytes(2, row.report());
+        report.executeUpdate();
+      }
+    }
+  }
+
+  private static int delete(Connection connection, IncidentKey key) throws SQLException {
+    return update(connection, "DELETE FROM incident WHERE location = ? AND origin = ?", key(key));
+  }
+
+  private static List<Object> key(IncidentKey key) {
+    return List.of(key.location().uri(), key.origin());
+  }
+
+  private static int update(Connection connection, String sql, List<?> values) throws SQLException {
+    try (PreparedStatement statement = connection.prepareStatement(sql)) {
+      IncidentColumns.bind(statement, values);
+      return statement.executeUpdate();
+    }
+  }
+
+  @Override
+  public void mark(Collection<IncidentKey> keys, boolean vanished) throws IOException {
+    forEachKey(
+        keys,
+        "UPDATE incident SET vanished = "
+            + (vanished ? 1 : 0)
+            + " WHERE location = ? AND origin = ?",
+        SqlCatalogue::key);
+  }
+
+  @Override
+  public void adopt(Collection<IncidentKey> keys, String origin) throws IOException {
+    forEachKey(
+        keys,
+        // Not where a row of that origin is there already: that one knows more.
+        "UPDATE incident SET origin = ?, id = ? WHERE location = ? AND origin = ? AND NOT EXISTS"
+            + " (SELECT 1 FROM incident other WHERE other.location = ? AND other.origin = ?)",
+        key ->
+            List.of(
+                origin,
+                new IncidentKey(origin, key.location()).id(),
+                key.location().uri(),
+                key.origin(),
+                key.location().uri(),
+                origin));
+  }
+
+  @Override
+  public void remove(Collection<IncidentKey> keys) throws IOException {
+    forEachKey(keys, "DELETE FROM incident WHERE location = ? AND origin = ?", SqlCatalogue::key);
+  }
+
+  private interface Values {
+    List<Object> of(IncidentKey key);
+  }
+
+  private void forEachKey(Collection<IncidentKey> keys, String sql, Values values)
+      throws IOException {
+    if (keys.isEmpty()) {
+      return;
+    }
+    database.write(
+        connection -> {
+          try (PreparedStatement statement = connection.prepareStatement(sql)) {
+            for (IncidentKey key : keys) {
+              IncidentColumns.bind(statement, values.of(key));
+              statement.executeUpdate();
+            }
+          }
+          return null;
+        });
+  }
+
+  @Override
+  public int merge(Catalogue other) throws IOException {
+    List<Stored> batch = new ArrayList<>();
+    int[] taken = new int[1];
+    other.forEachStored(
+        row -> {
+          batch.add(row);
+          if (batch.size() == BATCH) {
+            taken[0] += take(batch);
+          }
+        });
+    return taken[0] + take(batch);
+  }
+
+  /// Writes those of some rows that were judged later than what is here.
+  private int take(List<Stored> batch) throws IOException {
+    int taken =
+        database.write(
+            connection -> {
+              int written = 0;
+              try (PreparedStatement known =
+                  connection.prepareStatement(
+                      "SELECT judged_at FROM incident WHERE location = ? AND origin = ?")) {
+                for (Stored row : batch) {
+                  IncidentColumns.bind(known, key(row.entry().key()));
+                  try (ResultSet own = known.executeQuery()) {
+                    if (own.next() && own.getLong(1) >= row.entry().judgedAt()) {
+                      continue;
+                    }
+                  }
+                  insert(connection, row);
+                  written++;
+                }
+              }
+              return written;
+            });
+    batch.clear();
+    return taken;
+  }
+
+  // ---- reading
+
+  private interface Rows {
+    void row(CatalogueRow row) throws SQLException, IOException;
+  }
+
+  /// Tells of rows as the database finds them: no more than some are in memory.
+  private void query(String sql, List<?> values, Rows rows) throws IOException {
+    database.read(
+        connection -> {
+          try (PreparedStatement query = connection.prepareStatement(sql)) {
+            query.setFetchSize(FETCHED_ROWS);
+            IncidentColumns.bind(query, values);
+            try (ResultSet row = query.executeQuery()) {
+              CatalogueRow columns = new CatalogueRow(database.name(), row);
+              while (row.next()) {
+                rows.row(columns);
+              }
+            }
+          }
+          return null;
+        });
+  }
+
+  @Override
+  public void forEachKnown(Consumer<Known> consumer) throws IOException {
+    query(
+        "SELECT " + IncidentColumns.KNOWN + " FROM incident",
+        List.of(),
+        row -> consumer.accept(IncidentColumns.known(row)));
+  }
+
+  @Override
+  public void forEachStored(Sink<Stored> sink) throws IOException {
+    query(
+        "SELECT "
+            + IncidentColumns.SELECTED
+            + ", report.deflated FROM incident LEFT JOIN report ON report.number = incident.number"
+            + ORDER,
+        List.of(),
+        row -> sink.accept(new Stored(IncidentColumns.entry(row), row.bytesOrNone("deflated"))));
+  }
+
+  @Override
+  public void forEach(Selection selection, Sink<Entry> sink) throws IOException {
+    List<Object> values = new ArrayList<>();
+    query(
+        "SELECT " + IncidentColumns.SELECTED + " FROM incident " + selection.where(values) + ORDER,
+        values,
+        row -> sink.accept(IncidentColumns.entry(row)));
+  }
+
+  private void selectFew(String where, List<?> values, Sink<Entry> sink) throws IOException {
+    query(
+        "SELECT " + IncidentColumns.SELECTED_FEW + " FROM incident " + where,
+        values,
+        row -> sink.accept(IncidentColumns.entry(row)));
+  }
+
+  @Override
+  public Optional<Entry> entry(IncidentKey key) throws IOException {
+    List<Entry> found = new ArrayList<>();
+    selectFew("WHERE location = ? AND origin = ?", key(key), found::add);
+    return found.stream().findFirst();
+  }
+
+  @Override
+  public List<Entry> find(String words) throws IOException {
+    String location = "";
+    String spelt = words;
+    try {
+      Path path = Path.of(words).normalize();
+      location = Location.of(path).uri();
+      // As the catalogue spells it, of as many names as were given.
+      String whole = Location.of(path).words();
+      int end = whole.length();
+      for (int i = 0; i < path.getNameCount() && end > 0; i++) {
+        end = whole.lastIndexOf('/', end - 1);
+      }
+      spelt = whole.substring(Math.min(end + 1, whole.length()));
+    } catch (InvalidPathException _) {
+      // No path in this locale, but perhaps the catalogue's spelling of one.
+    }
+    List<Entry> found = new ArrayList<>();
+    String end = "substr(path, length(path) - length(?) + 1) = ?";
+    selectFew(
+        "WHERE id = ? OR path = ? OR location = ? OR " + end + " OR " + end + ORDER + " LIMIT 100",
+        List.of(words, words, location, "/" + words, "/" + words, "/" + spelt, "/" + spelt),
+        found::add);
+    return found;
+  }
+
+  @Override
+  public Optional<DumpReport> report(Entry entry) throws IOException {
+    List<byte[]> stored = new ArrayList<>();
+    query(
+        "SELECT report.deflated FROM report JOIN incident ON incident.number = report.number"
+            + " WHERE incident.location = ? AND incident.origin = ?",
+        key(entry.key()),
+        row -> stored.add(row.bytesOrNone("deflated")));
+    return stored.isEmpty()
+        ? Optional.empty()
+        : StoredReport.read(database.name(), entry.path(), stored.getFirst());
+  }
+
+  @Override
+  public void close() throws IOException {
+    database.close();
+  }
+}

@@ -1,0 +1,152 @@
+package org.vmcheck.archive;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.vmcheck.archive.SampleEntries.damaged;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.vmcheck.finding.DumpReport;
+import org.vmcheck.testing.SampleReports;
+
+/// What every catalogue does, whatever database it lies in.
+abstract class CatalogueContract {
+  private static final String SAME_MINUTE = "/var/crash/127.0.0.1-2026-10-01-00:00:00/vmcore";
+
+  /// An empty catalogue, open for writing.
+  ///
+  /// @param name the same one for the same name
+  abstract Catalogue catalogue(String name) throws IOException;
+
+  @Test
+  void whatWasPutIsThereAgain() throws IOException {
+    Entry entry = damaged("a", "/var/crash/x/vmcore", "x", 100);
+    DumpReport report = SampleReports.damaged();
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.put(entry, Optional.of(report));
+
+      assertThat(catalogue.entries(Selection.ALL)).containsExactly(entry);
+      assertThat(catalogue.entry(entry.key())).contains(entry);
+      assertThat(catalogue.report(entry).orElseThrow().verdict().summary())
+          .isEqualTo(report.verdict().summary());
+
+      catalogue.put(entry, Optional.empty());
+      assertThat(catalogue.entries(Selection.ALL)).containsExactly(entry);
+      assertThat(catalogue.report(entry)).isEmpty();
+    }
+  }
+
+  @Test
+  void hostsThatCrashedInTheSameMinuteBothStay() throws IOException {
+    Entry damaged = damaged("host-a", SAME_MINUTE, "a", 100);
+    Entry intact =
+        SampleEntries.entry("host-b", SAME_MINUTE, "b", "intact", "6.1.190", 1_790_812_801L, 200);
+    try (Catalogue a = catalogue("a");
+        Catalogue b = catalogue("b");
+        Catalogue all = catalogue("all")) {
+      a.put(damaged, Optional.of(SampleReports.damaged()));
+      b.put(intact, Optional.empty());
+
+      assertThat(all.merge(a)).isEqualTo(1);
+      assertThat(all.merge(b)).isEqualTo(1);
+
+      assertThat(all.entries(Selection.ALL)).containsExactly(damaged, intact);
+      assertThat(all.report(damaged)).isPresent();
+      assertThat(all.report(intact)).isEmpty();
+      assertThat(damaged.id()).isNotEqualTo(intact.id());
+      assertThat(all.find(damaged.id())).containsExactly(damaged);
+      assertThat(all.find(SAME_MINUTE)).containsExactly(damaged, intact);
+      assertThat(all.merge(a) + all.merge(b)).isZero();
+    }
+  }
+
+  @Test
+  void ofOneIncidentTheLaterJudgementStays() throws IOException {
+    Entry early = damaged("a", SAME_MINUTE, "x", 100);
+    Entry late = SampleEntries.entry("a", SAME_MINUTE, "x", "intact", "6.1.190", 0, 200);
+    try (Catalogue first = catalogue("first");
+        Catalogue second = catalogue("second")) {
+      first.put(early, Optional.empty());
+      second.put(late, Optional.empty());
+
+      assertThat(second.merge(first)).isZero();
+      assertThat(first.merge(second)).isEqualTo(1);
+
+      assertThat(first.entries(Selection.ALL)).containsExactly(late);
+      assertThat(second.entries(Selection.ALL)).containsExactly(late);
+    }
+  }
+
+  @Test
+  void theSameDumpSeenTwiceIsLinked() throws IOException {
+    Entry first = damaged("b", "/srv/1/vmcore", "x", 100);
+    Entry otherHost = damaged("c", "/srv/1/vmcore", "x", 300);
+    Entry otherPlace = damaged("a", "/srv/2/vmcore", "x", 50);
+    Entry otherDump = damaged("a", "/srv/3/vmcore", "y", 50);
+    Entry unread = damaged("a", "/srv/4/vmcore", "", 50);
+    Entry unreadToo = damaged("a", "/srv/5/vmcore", "", 50);
+    try (Catalogue catalogue = catalogue("one")) {
+      for (Entry entry : List.of(otherPlace, unread, otherHost, otherDump, first, unreadToo)) {
+        catalogue.put(entry, Optional.empty());
+      }
+
+      assertThat(catalogue.entries(Selection.ALL))
+          .extracting(Entry::duplicateOf)
+          .containsExactly("", first.id(), first.id(), "", "", "");
+      assertThat(catalogue.entry(otherPlace.key()).orElseThrow().duplicateOf())
+          .isEqualTo(first.id());
+      catalogue.remove(List.of(first.key()));
+      assertThat(catalogue.entries(Selection.ALL))
+          .extracting(Entry::duplicateOf)
+          .containsExactly("", otherHost.id(), "", "", "");
+    }
+  }
+
+  @Test
+  void aHostIsFoundByEachOfItsNames() throws IOException {
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.put(damaged("a", SAME_MINUTE, "x", 1), Optional.empty());
+      catalogue.put(damaged("b", SAME_MINUTE, "y", 1), Optional.empty());
+
+      for (String name : List.of("a", "node-of-a")) {
+        assertThat(catalogue.entries(new Selection("", "", "", name, 0, 0, "", false)))
+            .extracting(Entry::origin)
+            .containsExactly("a");
+      }
+      assertThat(catalogue.entries(new Selection("", "", "", "node", 0, 0, "", false))).isEmpty();
+    }
+  }
+
+  @Test
+  void markedAndForgotten() throws IOException {
+    Entry a = damaged("a", SAME_MINUTE, "x", 1);
+    Entry b = damaged("b", SAME_MINUTE, "y", 1);
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.put(a, Optional.empty());
+      catalogue.put(b, Optional.empty());
+
+      catalogue.mark(List.of(a.key()), true);
+      assertThat(catalogue.entries(Selection.ofVanished()))
+          .extracting(Entry::key)
+          .containsExactly(a.key());
+      catalogue.mark(List.of(a.key()), false);
+      assertThat(catalogue.entries(Selection.ofVanished())).isEmpty();
+      catalogue.remove(List.of(a.key()));
+      assertThat(catalogue.entries(Selection.ALL)).containsExactly(b);
+    }
+  }
+
+  @Test
+  void textThatNoDatabaseKeepsCostsACharacterAndNotTheRow() throws IOException {
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.put(
+          SampleEntries.entry("a", SAME_MINUTE, "x", "intact", "6\u0000.1\ud800'--", 0, 1),
+          Optional.empty());
+
+      assertThat(catalogue.entries(Selection.ALL))
+          .extracting(Entry::release)
+          .containsExactly("6\ufffd.1\ufffd'--");
+    }
+  }
+}
