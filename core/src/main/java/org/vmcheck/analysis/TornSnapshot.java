@@ -47,6 +47,9 @@ final class TornSnapshot {
 
   private static final int MIN_KINDS = 2;
 
+  /// Checks that hold words of different pages against each other, besides those of slabs.
+  private static final Set<String> ALSO_TORN = Set.of("kfence.canaries", "task.stacks");
+
   private TornSnapshot() {}
 
   /// What has to be known of the dump's pages.
@@ -87,8 +90,8 @@ final class TornSnapshot {
     int caches = (int) torn.stream().map(f -> f.subject().cache()).distinct().count();
     Set<Finding> gone = new HashSet<>(torn);
     for (CheckOutcome outcome : outcomes) {
-      if (outcome.id().equals("kfence.canaries")) {
-        gone.addAll(outcome.findingsIfRan()); // Metadata and page may be of two moments.
+      if (ALSO_TORN.contains(outcome.id())) {
+        gone.addAll(outcome.findingsIfRan()); // The word and its witness may be of two moments.
       }
     }
     List<CheckOutcome> gathered = new ArrayList<>();

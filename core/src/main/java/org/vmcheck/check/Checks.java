@@ -23,6 +23,7 @@ public final class Checks {
           new SlabListsCheck(),
           new SlabPoisonCheck(),
           new KfenceCanariesCheck(),
+          new TaskStacksCheck(),
           new LogWitnessCheck());
 
   private Checks() {}

@@ -248,6 +248,12 @@ public final class Kernel {
     return modules.get();
   }
 
+  /// Whether the kernel is known to have stopped all CPUs before its memory was copied, as it does
+  /// after a panic: all of the memory is of one moment then.
+  public boolean isStopped() {
+    return identity().panicCpu() >= 0 || vmcoreinfo.crashTime().orElse(0) != 0;
+  }
+
   /// Whether the order of members was shuffled in this build (taint `T`): then only its own types
   /// fit, and those of a kernel rebuilt from the same source do not.
   public boolean hasShuffledStructs() {

@@ -1,0 +1,271 @@
+package org.vmcheck.check;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Dumps;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KernelFinder;
+import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.kernel.ListWalk;
+import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.TestData;
+
+/// The guard words and lists of real tasks: silent where they are as the kernel left them, and each
+/// changed word is named, by its place, with the value that it must hold.
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class TaskStacksCheckTest {
+  private Dump dump;
+  private Kernel kernel;
+  private ChangedMemory memory;
+  private StructLayout task;
+  private long init;
+
+  /// A process in the middle of the list.
+  private long process;
+
+  @BeforeAll
+  void open() throws Exception {
+    dump = Dumps.open(TestData.named("debian-cloud").dump());
+    kernel = found(dump);
+    memory = new ChangedMemory(dump.memory());
+    task = kernel.struct("task_struct").orElseThrow();
+    init = kernel.symbol("init_task").orElseThrow();
+    List<Long> nodes = ListWalk.walk(kernel.memory(), init + at("tasks"), 1 << 16).nodes();
+    process = nodes.get(nodes.size() / 2) - at("tasks");
+  }
+
+  @AfterAll
+  void close() {
+    dump.close();
+  }
+
+  @BeforeEach
+  void restore() {
+    memory.restore();
+  }
+
+  private int at(String member) {
+    return task.member(member).orElseThrow().offset();
+  }
+
+  private static Kernel found(Dump dump) {
+    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
+  }
+
+  private long physical(long vaddr) {
+    return kernel.memory().physicalAddress(vaddr);
+  }
+
+  private static CheckOutcome outcome(Dump dump, Kernel kernel) {
+    return new TaskStacksCheck()
+        .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+  }
+
+  private CheckOutcome.Ran run() {
+    return (CheckOutcome.Ran) outcome(memory.of(dump), kernel.over(memory));
+  }
+
+  private Finding only() {
+    List<Finding> findings = run().findings();
+    assertThat(findings).hasSize(1);
+    return findings.getFirst();
+  }
+
+  static Stream<TestData> dumps() throws Exception {
+    return TestData.small().stream();
+  }
+
+  @ParameterizedTest
+  @MethodSource("dumps")
+  void aKernelWhoseTasksAreSoundIsSilent(TestData data) throws IOException {
+    try (Dump one = Dumps.open(data.dump())) {
+      CheckOutcome.Ran ran = (CheckOutcome.Ran) outcome(one, found(one));
+
+      assertThat(ran.findings()).isEmpty();
+      assertThat(ran.notes()).isEmpty();
+      assertThat(ran.coverage().lookedAt().get("stack ends")).isGreaterThan(30);
+      assertThat(ran.coverage().lookedAt().get("lists")).isGreaterThan(100);
+      assertThat(ran.coverage().lookedAt().get("return addresses")).isGreaterThan(30);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 17, 40, 63})
+  void aBitOfAStacksEndIsNamed(int bit) {
+    long stack = kernel.word(process + at("stack")).orElseThrow();
+    memory.flip(physical(stack), bit);
+
+    Finding finding = only();
+
+    assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+    assertThat(finding.subject().address()).isEqualTo(stack);
+    assertThat(finding.subject().decoded()).isEqualTo(0x57ac6e9dL);
+  }
+
+  @Test
+  void whatRanOverTheEndIsAnOverrun() {
+    long stack = kernel.word(process + at("stack")).orElseThrow();
+    memory.setWord(physical(stack), 0x4141414141414141L);
+
+    Finding finding = only();
+
+    assertThat(finding.cause()).isEqualTo(Cause.STACK_OVERRUN);
+    assertThat(finding.claim()).startsWith("the word at the end of the stack of task ");
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {8, 31, 56, 63})
+  void aBitOfATasksCanaryIsToldFromItsStack(int bit) {
+    memory.flip(physical(process + at("stack_canary")), bit);
+
+    Finding finding = only();
+
+    assertThat(finding.subject().address()).isEqualTo(process + at("stack_canary"));
+    assertThat(finding.subject().decoded())
+        .isEqualTo(kernel.word(process + at("stack_canary")).orElseThrow());
+  }
+
+  @Test
+  void aBitOfACanaryOnAStackIsNamedThere() {
+    long sp = kernel.word(process + at("thread.sp")).orElseThrow();
+    long canary = kernel.word(process + at("stack_canary")).orElseThrow();
+    long copy = sp;
+    while (kernel.word(copy).orElseThrow() != canary) {
+      copy += 8;
+    }
+    memory.flip(physical(copy), 44);
+
+    assertThat(only().subject().address()).isEqualTo(copy);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 12, 13, 33, 47, 60})
+  void aBitOfALinkIsNamedWithTheRightValue(int bit) {
+    for (int link : new int[] {0, 8}) {
+      long address = process + at("tasks") + link;
+      long right = kernel.word(address).orElseThrow();
+      memory.restore().flip(physical(address), bit);
+
+      Finding finding = only();
+
+      assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+      assertThat(finding.subject().address()).isEqualTo(address);
+      assertThat(finding.subject().decoded()).isEqualTo(right);
+    }
+  }
+
+  @Test
+  void anOverwrittenLinkIsABrokenList() {
+    long address = process + at("children");
+    memory.setWord(physical(address), 0x6161616161616161L);
+
+    Finding finding = only();
+
+    assertThat(finding.cause()).isEqualTo(Cause.LIST_BROKEN);
+    assertThat(finding.claim()).startsWith("task_struct.children.next of task ");
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 2, 14, 20, 50})
+  void aBitOfASavedStackPointerIsNamed(int bit) {
+    memory.flip(physical(process + at("thread.sp")), bit);
+
+    Finding finding = only();
+
+    assertThat(finding.cause()).isEqualTo(bit < 3 ? Cause.UNKNOWN : Cause.BIT_FLIP);
+    assertThat(finding.subject().address()).isEqualTo(process + at("thread.sp"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {14, 20, 50})
+  void aBitOfTheStacksAddressIsNamed(int bit) {
+    memory.flip(physical(process + at("stack")), bit);
+
+    Finding finding = only();
+
+    assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+    assertThat(finding.subject().address()).isEqualTo(process + at("stack"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {3, 20, 62})
+  void aBitOfWhereASleepingTaskGoesOnIsNamed(int bit) {
+    long sp = kernel.word(process + at("thread.sp")).orElseThrow();
+    int ret =
+        kernel
+            .struct("inactive_task_frame")
+            .orElseThrow()
+            .member("ret_addr")
+            .orElseThrow()
+            .offset();
+    memory.flip(physical(sp + ret), bit);
+
+    Finding finding = only();
+
+    assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+    assertThat(finding.subject().address()).isEqualTo(sp + ret);
+  }
+
+  /// `list_add`, stopped after its first store and before its last.
+  @Test
+  void aListThatACpuWasChangingIsNoFinding() {
+    long next = kernel.word(process + at("tasks")).orElseThrow();
+    long fresh = // Any node that is on another list, more than a bit away.
+        Stream.of("children", "sibling", "pending.list")
+            .map(member -> process + at(member))
+            .filter(node -> Long.bitCount(node ^ process + at("tasks")) > 1)
+            .findFirst()
+            .orElseThrow();
+    memory.setWord(physical(next + 8), fresh);
+    assertThat(run().findings()).isEmpty();
+
+    memory.setWord(physical(fresh), next).setWord(physical(fresh + 8), process + at("tasks"));
+    assertThat(run().findings()).extracting(f -> f.subject().address()).doesNotContain(next + 8);
+
+    // `list_del`, after its first store: the node behind leads past this one.
+    memory.restore();
+    memory.setWord(physical(next + 8), kernel.word(process + at("tasks") + 8).orElseThrow());
+    assertThat(run().findings()).isEmpty();
+    assertThat(run().notes()).hasSize(1);
+  }
+
+  @Test
+  void aStackThatIsNotInTheDumpIsCounted() {
+    long stack = kernel.word(process + at("stack")).orElseThrow();
+    memory.exclude(physical(stack) >>> 12);
+
+    CheckOutcome.Ran ran = run();
+
+    assertThat(ran.findings()).isEmpty();
+    assertThat(ran.coverage().notRead()).containsEntry("stacks", 1L);
+  }
+
+  @Test
+  void aKernelWhoseTasksAreNotKnownHasNothingToLookAt() {
+    var image = FakeKernel.of(Layout.V6_1).seed(3).build();
+
+    CheckOutcome outcome = outcome(image.dump(), image.kernel());
+
+    assertThat(outcome).isInstanceOf(CheckOutcome.NothingToLookAt.class);
+    assertThat(((CheckOutcome.NothingToLookAt) outcome).why())
+        .isEqualTo("the symbol init_task is not known");
+  }
+}
