@@ -41,8 +41,9 @@ public final class Main {
   public static void main(String[] args) {
     if (Runtime.version().compareToIgnoreOptional(OLDEST) < 0) {
       System.err.println("vmcheck: needs Java 25.0.3 or later, this is " + Runtime.version());
-      System.exit(ExitCode.UNREADABLE);
+      System.exit(Launcher.code(ExitCode.IO));
     }
+    Launcher.watch();
     PrintWriter out = new PrintWriter(System.out, false, StandardCharsets.UTF_8);
     PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
     int code = run(out, err, args);
@@ -56,7 +57,7 @@ public final class Main {
         System.err.println("vmcheck: not all of the output could be written: " + reason);
       }
     }
-    System.exit(code);
+    System.exit(Launcher.code(code));
   }
 
   /// A writer keeps no reason for its failure: one more byte has it told.

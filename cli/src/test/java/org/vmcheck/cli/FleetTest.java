@@ -12,6 +12,8 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.vmcheck.testing.TestData;
 
 /// The files that start scans on a fleet say what systemd, cron and this program understand.
@@ -72,5 +74,79 @@ class FleetTest {
       assertThat(err.toString()).isEmpty();
       assertThat(code).isEqualTo(0);
     }
+  }
+
+  @Test
+  void theUnitTakesVerdictsForSuccessAndNothingElse() throws Exception {
+    assertThat(Files.readAllLines(fleet.resolve("vmcheck-scan.service")))
+        .contains(
+            "SuccessExitStatus=%d %d %d %d"
+                .formatted(
+                    ExitCode.KERNEL_DAMAGED,
+                    ExitCode.UNREADABLE,
+                    ExitCode.UNDETERMINED,
+                    ExitCode.DUMP_DAMAGED));
+  }
+
+  /// Slurm in a few lines: each job runs at once, and what became of its tasks is written down.
+  private static final String SBATCH =
+      """
+      #!/bin/sh
+      array=0
+      for word; do
+        case $word in
+          --array=*) array=$(seq -s ' ' 0 "${word#--array=0-}"); export SLURM_ARRAY_JOB_ID=7 ;;
+          --wrap=*) wrap=${word#--wrap=} ;;
+        esac
+      done
+      for task in $array; do
+        SLURM_ARRAY_TASK_ID=$task sh -c "$wrap" >/dev/null 2>&1
+        echo "$task $?" >>"$CODES"
+      done
+      echo 7
+      """;
+
+  @ParameterizedTest
+  @CsvSource({
+    "0, 0, 0 0",
+    "1, 0, 0 0",
+    "3, 0, 0 0",
+    "4, 0, 0 0",
+    "5, 0, 0 0",
+    "2, 0, 0 2",
+    "70, 0, 0 70",
+    "143, 0, 0 143",
+    "6, 0, requeue 7_0 0 6",
+    "6, 2, requeue 7_0 0 6",
+    "6, 3, 0 6"
+  })
+  void slurmFailsATaskWithoutAVerdictAndTriesSetUpAgain(int code, int restarts, String expected)
+      throws Exception {
+    Path bin = Files.createDirectories(dir.resolve("bin"));
+    Path codes = dir.resolve("codes");
+    script(bin.resolve("sbatch"), SBATCH);
+    script(bin.resolve("scontrol"), "#!/bin/sh\necho \"$*\" >>\"$CODES\"\n");
+    Path vmcheck =
+        script(
+            dir.resolve("vmcheck"), "#!/bin/sh\n[ $1 = catalogue ] || exit %d\n".formatted(code));
+    ProcessBuilder builder =
+        new ProcessBuilder(
+            fleet.resolve("slurm-scan").toString(), "1", dir.toString(), dir + "/out");
+    builder.environment().put("PATH", bin + ":" + System.getenv("PATH"));
+    builder.environment().put("VMCHECK", vmcheck.toString());
+    builder.environment().put("CODES", codes.toString());
+    builder.environment().put("SLURM_RESTART_COUNT", "" + restarts);
+    Process process = builder.redirectErrorStream(true).start();
+    String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+    assertThat(process.waitFor()).as(out).isEqualTo(0);
+    // No shard is there to merge, which the merging job says by its code.
+    assertThat(String.join(" ", Files.readAllLines(codes))).isEqualTo(expected + " 0 6");
+  }
+
+  private static Path script(Path file, String text) throws Exception {
+    Files.writeString(file, text);
+    assertThat(file.toFile().setExecutable(true)).isTrue();
+    return file;
   }
 }
