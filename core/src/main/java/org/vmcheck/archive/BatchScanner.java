@@ -23,6 +23,9 @@ public final class BatchScanner {
   /// Heap that one analysis is given; more jobs than fit are not started.
   private static final long HEAP_A_JOB = 64L << 20;
 
+  /// How often a scan asks for what others are at, when nothing else is left to do.
+  private static final long HELD_MILLIS = 500;
+
   /// What the user asked for.
   ///
   /// @param origin whose file system this is: the host's name, or one for a tree that hosts share
@@ -84,6 +87,10 @@ public final class BatchScanner {
   private final Judge judge;
   private final Watchdog watchdog;
   private final Map<String, Integer> verdicts = new TreeMap<>();
+  private final long startedAt = System.currentTimeMillis() / 1000;
+  private final List<List<Incident>> heldElsewhere = new ArrayList<>();
+  private Claims claims;
+  private int judgedElsewhere;
   private int ioTroubles;
   private int bugs;
   private int withoutDump;
@@ -178,11 +185,21 @@ public final class BatchScanner {
         work.stream().mapToLong(links -> links.getFirst().bytes()).sum(),
         incidents - toJudge);
     found.clear();
-    judgeAll(work);
+    try (Claims taken = new Claims(catalogue)) {
+      claims = taken;
+      judgeAll(work);
+      while (!heldElsewhere.isEmpty()) {
+        // Theirs count for this scan too; and what they do not end, being killed, it takes over.
+        List<List<Incident>> again = List.copyOf(heldElsewhere);
+        heldElsewhere.clear();
+        pause();
+        judgeAll(again);
+      }
+    }
     return new Summary(
         incidents,
-        toJudge,
-        incidents - toJudge,
+        toJudge - judgedElsewhere,
+        incidents - toJudge + judgedElsewhere,
         gone.size(),
         problems,
         ioTroubles,
@@ -271,8 +288,28 @@ public final class BatchScanner {
     }
   }
 
-  private void judge(List<Incident> links) throws IOException {
+  private static void pause() throws IOException {
+    try {
+      Thread.sleep(HELD_MILLIS);
+    } catch (InterruptedException _) {
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted; what was judged is in the catalogue");
+    }
+  }
+
+  private void judge(List<Incident> all) throws IOException {
     if (Thread.currentThread().isInterrupted()) {
+      return;
+    }
+    if (!claims.take(all.getFirst(), options.origin())) {
+      synchronized (this) {
+        heldElsewhere.add(all);
+      }
+      return;
+    }
+    List<Incident> links = withoutJudged(all);
+    if (links.isEmpty()) {
+      claims.release(all.getFirst(), options.origin());
       return;
     }
     Judge.Judged first = watchdog.judge(links.getFirst());
@@ -289,6 +326,34 @@ public final class BatchScanner {
         listener.judged(entry);
       }
     }
+    if (links.size() < all.size()) {
+      claims.release(all.getFirst(), options.origin());
+    }
+  }
+
+  /// Leaves out what another scan has judged since this one looked.
+  private List<Incident> withoutJudged(List<Incident> links) throws IOException {
+    List<Incident> left = new ArrayList<>();
+    for (Incident link : links) {
+      Optional<Catalogue.Known> known =
+          catalogue.known(new IncidentKey(options.origin(), link.location()));
+      if (known.isPresent() && isJudgedElsewhere(link, known.get())) {
+        synchronized (this) {
+          judgedElsewhere++;
+          count(known.get().verdict(), known.get().problemKind(), known.get().withoutDump());
+        }
+      } else {
+        left.add(link);
+      }
+    }
+    return left;
+  }
+
+  private boolean isJudgedElsewhere(Incident incident, Catalogue.Known known) {
+    return isCurrent(incident, known)
+        || (known.identity().equals(incident.identity())
+            && known.tool().equals(options.tool())
+            && known.judgedAt() >= startedAt);
   }
 
   /// Writes a row; where its report cannot be, one that says so.

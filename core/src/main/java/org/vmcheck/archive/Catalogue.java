@@ -42,14 +42,30 @@ public interface Catalogue extends AutoCloseable {
       String verdict,
       Entry.Problem problemKind,
       boolean withoutDump,
-      boolean vanished) {}
+      boolean vanished,
+      long judgedAt) {}
 
   /// A row as another catalogue takes it over.
   ///
   /// @param report as it is stored; empty if there is none
   record Stored(Entry entry, byte[] report) {}
 
-  /// Writes one incident, replacing what was known of it, in a transaction of its own.
+  /// Takes an incident to judge it, unless another scan has it.
+  ///
+  /// @param bytes of its dump
+  boolean claim(IncidentKey key, long bytes, Claimant claimant) throws IOException;
+
+  /// Keeps the claims of a scan alive.
+  void renew(Claimant claimant) throws IOException;
+
+  /// Gives a claim back, undone.
+  void release(IncidentKey key, Claimant claimant) throws IOException;
+
+  /// Gives back all claims of a scan.
+  void releaseAll(Claimant claimant) throws IOException;
+
+  /// Writes one incident, replacing what was known of it, in a transaction of its own; whoever had
+  /// it claimed has it no more.
   ///
   /// @param report empty if there is none
   void put(Entry entry, Optional<DumpReport> report) throws IOException;
@@ -71,6 +87,9 @@ public interface Catalogue extends AutoCloseable {
 
   /// Tells of every incident, one at a time: a catalogue may know more than fits into memory.
   void forEachKnown(Consumer<Known> consumer) throws IOException;
+
+  /// What a rescan needs to know of one incident; empty if it has no row.
+  Optional<Known> known(IncidentKey key) throws IOException;
 
   /// Tells of every incident with its report, in order of location.
   void forEachStored(Sink<Stored> sink) throws IOException;

@@ -21,6 +21,9 @@ abstract class Database implements AutoCloseable {
   /// Writes in one transaction, of which nothing stays where it throws.
   abstract <T> T write(Work<T> work) throws IOException;
 
+  /// The time that all its users share, in milliseconds since 1970.
+  abstract long now(Connection connection) throws SQLException;
+
   @Override
   public abstract void close() throws IOException;
 }

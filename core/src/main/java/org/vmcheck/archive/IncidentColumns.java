@@ -201,7 +201,7 @@ final class IncidentColumns {
 
   /// The columns that a rescan needs.
   static final String KNOWN =
-      "origin, location, identity, tool, verdict, problem_kind, state, vanished";
+      "origin, location, identity, tool, verdict, problem_kind, state, vanished, judged_at";
 
   /// A row of [#KNOWN].
   static Catalogue.Known known(CatalogueRow row) throws SQLException, MalformedFileException {
@@ -212,7 +212,8 @@ final class IncidentColumns {
         row.text("verdict"),
         problem(row.text("problem_kind")),
         Entry.State.of(row.text("state")).isWithoutDump(),
-        row.number("vanished", 0, 1) != 0);
+        row.number("vanished", 0, 1) != 0,
+        row.number("judged_at", 0, KernelFacts.PanicFacts.LAST_SECOND));
   }
 
   private static Entry.Problem problem(String name) {

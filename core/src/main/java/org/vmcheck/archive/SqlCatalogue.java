@@ -36,6 +36,7 @@ final class SqlCatalogue implements Catalogue {
     database.write(
         connection -> {
           insert(connection, new Stored(entry, stored));
+          ClaimTable.done(connection, entry.key());
           return null;
         });
   }
@@ -178,6 +179,49 @@ final class SqlCatalogue implements Catalogue {
     return taken;
   }
 
+  // ---- claims
+
+  private interface ClaimWork<T> {
+    T on(ClaimTable table) throws SQLException;
+  }
+
+  private <T> T claims(ClaimWork<T> work) throws IOException {
+    return database.write(
+        connection -> work.on(new ClaimTable(connection, database.now(connection))));
+  }
+
+  @Override
+  public boolean claim(IncidentKey key, long bytes, Claimant claimant) throws IOException {
+    return claims(table -> table.take(key, bytes, claimant));
+  }
+
+  @Override
+  public void renew(Claimant claimant) throws IOException {
+    claims(
+        table -> {
+          table.renew(claimant);
+          return null;
+        });
+  }
+
+  @Override
+  public void release(IncidentKey key, Claimant claimant) throws IOException {
+    claims(
+        table -> {
+          table.release(key, claimant);
+          return null;
+        });
+  }
+
+  @Override
+  public void releaseAll(Claimant claimant) throws IOException {
+    claims(
+        table -> {
+          table.releaseAll(claimant);
+          return null;
+        });
+  }
+
   // ---- reading
 
   private interface Rows {
@@ -208,6 +252,16 @@ final class SqlCatalogue implements Catalogue {
         "SELECT " + IncidentColumns.KNOWN + " FROM incident",
         List.of(),
         row -> consumer.accept(IncidentColumns.known(row)));
+  }
+
+  @Override
+  public Optional<Known> known(IncidentKey key) throws IOException {
+    List<Known> found = new ArrayList<>();
+    query(
+        "SELECT " + IncidentColumns.KNOWN + " FROM incident WHERE location = ? AND origin = ?",
+        key(key),
+        row -> found.add(IncidentColumns.known(row)));
+    return found.stream().findFirst();
   }
 
   @Override

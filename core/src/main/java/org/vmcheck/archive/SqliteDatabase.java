@@ -288,6 +288,11 @@ final class SqliteDatabase extends Database {
   }
 
   @Override
+  long now(Connection same) {
+    return System.currentTimeMillis();
+  }
+
+  @Override
   public synchronized void close() throws IOException {
     try {
       connection.close();

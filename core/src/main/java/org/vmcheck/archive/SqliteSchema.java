@@ -125,15 +125,29 @@ final class SqliteSchema {
           .flatMap(List::stream)
           .toList();
 
+  /// What a scan is at, and what waits for one.
+  private static final List<String> WORK =
+      List.of(
+          """
+          CREATE TABLE work (
+            location TEXT NOT NULL, origin TEXT NOT NULL, bytes INTEGER NOT NULL,
+            holder TEXT NOT NULL, until INTEGER NOT NULL, attempts INTEGER NOT NULL,
+            queued INTEGER NOT NULL, PRIMARY KEY (location, origin)) WITHOUT ROWID
+          """,
+          "CREATE INDEX work_bytes ON work(bytes)",
+          "CREATE INDEX work_holder ON work(holder)");
+
   /// What brings a database of each version to the next. Steps are never changed.
-  private static final List<List<String>> STEPS = List.of(FIRST_TABLES, FIRST_INDEXES, ADD_ORIGIN);
+  private static final List<List<String>> STEPS =
+      List.of(FIRST_TABLES, FIRST_INDEXES, ADD_ORIGIN, WORK);
 
   /// What a database of version n has been made by, at n - 1.
   private static final List<List<String>> MADE =
       List.of(
           FIRST_TABLES,
           Stream.concat(FIRST_TABLES.stream(), FIRST_INDEXES.stream()).toList(),
-          WITH_ORIGIN);
+          WITH_ORIGIN,
+          Stream.concat(WITH_ORIGIN.stream(), WORK.stream()).toList());
 
   static final int VERSION = STEPS.size();
   private static final int ORIGIN_VERSION = 3;

@@ -285,31 +285,38 @@ class BatchScannerTest {
   }
 
   @Test
-  void twoScansOfOneCatalogueAtOnce() throws Exception {
-    for (int i = 0; i < 3; i++) {
+  void twoScansOfOneCatalogueAtOnceShareTheWork() throws Exception {
+    for (int i = 0; i < 4; i++) {
       dump("a" + i + "/vmcore", "healthy");
     }
-    AtomicReference<Exception> failure = new AtomicReference<>();
+    AtomicReference<Object> theirs = new AtomicReference<>();
     Thread other =
         Thread.ofPlatform()
             .start(
                 () -> {
                   try {
-                    new BatchScannerTest().scanQuietly(tree, file);
-                  } catch (Exception e) {
-                    failure.set(e);
+                    theirs.set(new BatchScannerTest().scan(tree, file));
+                  } catch (IOException e) {
+                    theirs.set(e);
                   }
                 });
-    new BatchScannerTest().scanQuietly(tree, file);
+    BatchScanner.Summary ours = new BatchScannerTest().scan(tree, file);
     other.join();
 
-    assertThat(failure.get()).isNull();
-    assertThat(entries(Selection.ALL)).hasSize(3).allMatch(e -> e.verdict().equals("intact"));
+    assertThat(theirs.get()).isInstanceOf(BatchScanner.Summary.class);
+    BatchScanner.Summary another = (BatchScanner.Summary) theirs.get();
+    // Each dump was judged once, and both scans know of all.
+    assertThat(ours.judged() + another.judged()).isEqualTo(4);
+    for (BatchScanner.Summary summary : List.of(ours, another)) {
+      assertThat(summary.judged() + summary.unchanged()).isEqualTo(4);
+      assertThat(summary.verdicts()).isEqualTo(Map.of("intact", 4));
+    }
+    assertThat(entries(Selection.ALL)).hasSize(4).allMatch(e -> e.verdict().equals("intact"));
   }
 
-  private void scanQuietly(Path where, Path catalogueFile) throws IOException {
+  private BatchScanner.Summary scan(Path where, Path catalogueFile) throws IOException {
     tree = where;
-    scan(catalogueFile, Shard.WHOLE, "t1", false);
+    return scan(catalogueFile, Shard.WHOLE, "t1", false);
   }
 
   @Test

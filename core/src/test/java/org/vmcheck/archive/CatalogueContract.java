@@ -149,4 +149,56 @@ abstract class CatalogueContract {
           .containsExactly("6\ufffd.1\ufffd'--");
     }
   }
+
+  /// Makes all claims run out now.
+  abstract void endLeases(String name) throws Exception;
+
+  @Test
+  void whatOneScanIsAtNoOtherTakes() throws Exception {
+    IncidentKey key = damaged("a", SAME_MINUTE, "x", 1).key();
+    IncidentKey otherHost = damaged("b", SAME_MINUTE, "x", 1).key();
+    Claimant one = Claimant.ofThisScan();
+    Claimant two = Claimant.ofThisScan();
+    try (Catalogue catalogue = catalogue("one");
+        Catalogue same = catalogue("one")) {
+      assertThat(catalogue.claim(key, 1, one)).isTrue();
+      assertThat(same.claim(key, 1, two)).isFalse();
+      assertThat(same.claim(otherHost, 1, two)).isTrue();
+      assertThat(catalogue.claim(key, 1, one)).isTrue();
+
+      catalogue.release(key, two);
+      assertThat(same.claim(key, 1, two)).isFalse();
+      catalogue.release(key, one);
+      assertThat(same.claim(key, 1, two)).isTrue();
+
+      // Whoever judges it ends every claim.
+      catalogue.put(damaged("a", SAME_MINUTE, "x", 1), Optional.empty());
+      assertThat(catalogue.claim(key, 1, one)).isTrue();
+      catalogue.releaseAll(one);
+      assertThat(same.claim(key, 1, two)).isTrue();
+    }
+  }
+
+  @Test
+  void theClaimsOfTheDeadAreWorthNothing() throws Exception {
+    IncidentKey key = damaged("a", SAME_MINUTE, "x", 1).key();
+    Claimant alive = Claimant.ofThisScan();
+    String[] parts = alive.id().split("/");
+    Claimant dead = new Claimant(parts[0] + "/" + parts[1] + "/" + parts[2] + "/1/1");
+    Claimant elsewhere = new Claimant("another-boot/" + parts[1] + "/" + parts[2] + "/1/1");
+    try (Catalogue catalogue = catalogue("one")) {
+      assertThat(catalogue.claim(key, 1, dead)).isTrue();
+      assertThat(catalogue.claim(key, 1, elsewhere)).isFalse();
+      assertThat(catalogue.claim(key, 1, alive)).isTrue();
+      catalogue.release(key, alive);
+
+      assertThat(catalogue.claim(key, 1, elsewhere)).isTrue();
+      assertThat(catalogue.claim(key, 1, alive)).isFalse();
+      endLeases("one");
+      assertThat(catalogue.claim(key, 1, alive)).isTrue();
+      endLeases("one");
+      catalogue.renew(alive);
+      assertThat(catalogue.claim(key, 1, elsewhere)).isFalse();
+    }
+  }
 }

@@ -59,6 +59,11 @@ class SqliteCatalogueTest extends CatalogueContract {
     return Catalogue.write(dir.resolve(name));
   }
 
+  @Override
+  void endLeases(String name) throws Exception {
+    sql(dir.resolve(name), List.of("UPDATE work SET until = 0"));
+  }
+
   private static void sql(Path file, List<String> statements) throws Exception {
     try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
         Statement statement = connection.createStatement()) {
