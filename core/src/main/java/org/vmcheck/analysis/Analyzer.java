@@ -204,6 +204,7 @@ public final class Analyzer implements AutoCloseable {
                 .flatMap(outcome -> outcome.findingsIfRan().stream())
                 .anyMatch(finding -> finding.cause() == Cause.DUMP_TRUNCATED)),
         kernel,
+        kernels(),
         outcomes,
         VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9,

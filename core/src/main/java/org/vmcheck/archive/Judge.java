@@ -168,9 +168,11 @@ final class Judge {
                         r.tool(),
                         r.dump().withPath(link.parts().getFirst().toString()),
                         r.kernel(),
+                        r.kernels(),
                         r.checks(),
                         r.verdict(),
-                        r.seconds()));
+                        r.seconds(),
+                        r.state()));
     List<Note> remarks = new ArrayList<>(entry.remarks());
     remarks.add(new Note("file", "a hard link to " + entry.path()));
     return new Judged(

@@ -17,6 +17,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Subject;
@@ -136,9 +137,23 @@ final class Redaction {
         report.tool(),
         report.dump().withPath("dump-1"),
         report.kernel().map(this::kernel),
+        report.kernels().stream().map(this::entry).toList(),
         checks,
         verdict(report.verdict()),
-        report.seconds());
+        report.seconds(),
+        Optional.empty());
+  }
+
+  /// Without its place and its command line, as [#kernel].
+  private KernelEntry entry(KernelEntry kernel) {
+    return new KernelEntry(
+        kernel.number(),
+        kernel.judged(),
+        kernel.capture(),
+        kernel.release(),
+        Evidence.UNKNOWN,
+        "(redacted)",
+        text(kernel.found()));
   }
 
   private void hide(String name, String other) {

@@ -3,13 +3,17 @@ package org.vmcheck.finding;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.SequencedMap;
 
 /// All that a renderer needs to know of one dump.
 ///
 /// @param tool name and version of the program that made it
 /// @param kernel empty when no kernel could be found in the dump
+/// @param kernels all that were found in the dump's memory, in the order of their numbers; empty
+///   where none was
 /// @param seconds wall time of the analysis
 /// @param state the machine at a glance; empty where no tasks could be found, and in a redacted
 ///   report
@@ -17,6 +21,7 @@ public record DumpReport(
     String tool,
     DumpFacts dump,
     Optional<KernelFacts> kernel,
+    List<KernelEntry> kernels,
     List<CheckOutcome> checks,
     Verdict verdict,
     double seconds,
@@ -36,10 +41,11 @@ public record DumpReport(
           Map.entry("log", "kernel log"));
 
   public DumpReport {
+    kernels = List.copyOf(kernels);
     checks = List.copyOf(checks);
   }
 
-  /// Without the machine's state.
+  /// Without the machine's state and the list of kernels.
   public DumpReport(
       String tool,
       DumpFacts dump,
@@ -47,7 +53,7 @@ public record DumpReport(
       List<CheckOutcome> checks,
       Verdict verdict,
       double seconds) {
-    this(tool, dump, kernel, checks, verdict, seconds, Optional.empty());
+    this(tool, dump, kernel, List.of(), checks, verdict, seconds, Optional.empty());
   }
 
   /// What the checks looked at, by what it is of: the checks of one domain share the first word of
@@ -59,6 +65,16 @@ public record DumpReport(
       domains.merge(DOMAINS.getOrDefault(domain, domain), outcome.coverageIfRan(), Coverage::plus);
     }
     return domains;
+  }
+
+  /// How many of the stored pages were decoded; empty where nobody asked, or where pages are stored
+  /// as they were.
+  public OptionalLong pagesDecoded() {
+    return checks.stream()
+        .map(outcome -> outcome.coverageIfRan().lookedAt().get("pages decoded"))
+        .filter(Objects::nonNull)
+        .mapToLong(Long::longValue)
+        .reduce(Long::sum);
   }
 
   /// The findings of all checks, the most important first; where nothing tells two apart, in the

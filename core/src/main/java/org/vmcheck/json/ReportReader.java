@@ -12,6 +12,7 @@ import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Fate;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
@@ -45,6 +46,7 @@ public final class ReportReader {
         json.has("kernel")
             ? Optional.of(kernel(json.object("kernel"), json.object("panic")))
             : Optional.empty(),
+        json.has("kernels") ? kernels(json) : List.of(),
         checks,
         verdict(json.object("verdict"), checks),
         json.decimal("seconds"),
@@ -101,6 +103,22 @@ public final class ReportReader {
             List.of()),
         json.has("modules") ? Optional.of(json.strings("modules")) : Optional.empty(),
         slab.has("caches") ? Optional.of(caches(slab)) : Optional.empty());
+  }
+
+  private static List<KernelEntry> kernels(JsonObject json) throws MalformedFileException {
+    List<KernelEntry> kernels = new ArrayList<>();
+    for (JsonObject entry : json.objects("kernels")) {
+      kernels.add(
+          new KernelEntry(
+              entry.integer("number"),
+              entry.flag("judged"),
+              entry.flag("capture"),
+              entry.string("release"),
+              entry.word("physBase"),
+              entry.string("commandLine"),
+              entry.string("found")));
+    }
+    return kernels;
   }
 
   private static List<CacheUse> caches(JsonObject slab) throws MalformedFileException {
@@ -294,6 +312,9 @@ public final class ReportReader {
     for (CheckOutcome check : checks) {
       coverage = coverage.plus(check.coverageIfRan());
     }
+    if (json.has("coverage") && !told(json.object("coverage")).equals(inOrder(coverage))) {
+      throw json.wrong("coverage", "what the checks looked at");
+    }
     String summary = json.string("summary");
     List<String> reasons = json.strings("reasons");
     return switch (json.string("kind")) {
@@ -308,5 +329,20 @@ public final class ReportReader {
       case "undetermined" -> new Verdict.Undetermined(summary, reasons, coverage);
       default -> throw json.wrong("kind", "one of the four verdicts");
     };
+  }
+
+  /// What a verdict says that was looked at, its domains together.
+  private static Coverage told(JsonObject json) throws MalformedFileException {
+    Coverage all = Coverage.NONE;
+    for (JsonObject domain : json.objects("domains")) {
+      all = all.plus(coverage(domain));
+    }
+    return inOrder(all);
+  }
+
+  /// The same with its gaps in an order of their own: checks and domains have theirs.
+  private static Coverage inOrder(Coverage coverage) {
+    return new Coverage(
+        coverage.lookedAt(), coverage.notRead(), coverage.gaps().stream().sorted().toList());
   }
 }

@@ -11,6 +11,7 @@ import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Subject;
@@ -63,11 +64,12 @@ public final class ReportWriter {
     text("tool", report.tool());
     dump(report.dump());
     report.kernel().ifPresent(this::kernel);
+    kernels(report.kernels());
     report.state().ifPresent(new TaskWriter(json)::state);
     json.writeArrayPropertyStart("checks");
     report.checks().forEach(this::check);
     json.writeEndArray();
-    verdict(report.verdict());
+    verdict(report);
     json.writeNumberProperty("seconds", Math.round(report.seconds() * 1000) / 1000.0);
     json.writeEndObject();
   }
@@ -130,6 +132,25 @@ public final class ReportWriter {
     json.writeNumberProperty("cpu", kernel.panic().cpu());
     json.writeNumberProperty("time", kernel.panic().crashTime());
     json.writeEndObject();
+  }
+
+  private void kernels(List<KernelEntry> kernels) {
+    if (kernels.isEmpty()) {
+      return;
+    }
+    json.writeArrayPropertyStart("kernels");
+    for (KernelEntry entry : kernels) {
+      json.writeStartObject();
+      json.writeNumberProperty("number", entry.number());
+      json.writeBooleanProperty("judged", entry.judged());
+      json.writeBooleanProperty("capture", entry.capture());
+      text("release", entry.release());
+      address("physBase", entry.physBase());
+      text("commandLine", entry.commandLine());
+      text("found", entry.found());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
   }
 
   private void caches(List<CacheUse> caches) {
@@ -203,6 +224,11 @@ public final class ReportWriter {
 
   private void coverage(Coverage coverage) {
     json.writeObjectPropertyStart("coverage");
+    parts(coverage);
+    json.writeEndObject();
+  }
+
+  private void parts(Coverage coverage) {
     json.writeObjectPropertyStart("lookedAt");
     coverage.lookedAt().forEach((kind, count) -> json.writeNumberProperty(kind, count));
     json.writeEndObject();
@@ -210,7 +236,6 @@ public final class ReportWriter {
     coverage.notRead().forEach((reason, count) -> json.writeNumberProperty(reason, count));
     json.writeEndObject();
     strings("gaps", coverage.gaps());
-    json.writeEndObject();
   }
 
   private void finding(Finding finding) {
@@ -310,11 +335,30 @@ public final class ReportWriter {
     json.writeEndArray();
   }
 
-  private void verdict(Verdict verdict) {
+  private void verdict(DumpReport report) {
+    Verdict verdict = report.verdict();
     json.writeObjectPropertyStart("verdict");
     text("kind", verdict.kind());
     text("summary", verdict.summary());
     strings("reasons", verdict.reasons());
+    json.writeObjectPropertyStart("coverage");
+    json.writeObjectPropertyStart("pages");
+    json.writeNumberProperty("stored", report.dump().pages().stored());
+    if (report.pagesDecoded().isPresent()) {
+      json.writeNumberProperty("decoded", report.pagesDecoded().getAsLong());
+    }
+    json.writeEndObject();
+    json.writeArrayPropertyStart("domains");
+    report.coverageByDomain().forEach(this::domain);
+    json.writeEndArray();
+    json.writeEndObject();
+    json.writeEndObject();
+  }
+
+  private void domain(String name, Coverage coverage) {
+    json.writeStartObject();
+    text("domain", name);
+    parts(coverage);
     json.writeEndObject();
   }
 

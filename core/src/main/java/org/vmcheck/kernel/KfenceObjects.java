@@ -113,6 +113,10 @@ public record KfenceObjects(long pool, List<KfenceObject> objects, int unread, S
               ? "no symbol kfence_metadata, which tells where its objects lie"
               : "no type of struct kfence_metadata, which tells where its objects lie");
     }
+    if (number(kernel, State.UNUSED).isEmpty() || number(kernel, State.FREED).isEmpty()) {
+      return new KfenceObjects(
+          pool, List.of(), 0, "no type of enum kfence_object_state, which tells what is in use");
+    }
     Reader reader = new Reader(kernel, pool, layout.get());
     // An array up to 6.5, a pointer to one since.
     for (long start : new long[] {symbol.getAsLong(), kernel.word(symbol.getAsLong()).orElse(0)}) {
@@ -121,6 +125,14 @@ public record KfenceObjects(long pool, List<KfenceObject> objects, int unread, S
       }
     }
     return new KfenceObjects(pool, List.of(), 0, "its metadata is not set up, or not in the dump");
+  }
+
+  /// A state's number in this kernel; those of later kernels are not in all.
+  private static OptionalLong number(Kernel kernel, State state) {
+    return kernel
+        .types()
+        .map(types -> types.enumerator("kfence_object_state", "KFENCE_OBJECT_" + state.name()))
+        .orElse(OptionalLong.empty());
   }
 
   private static final class Reader {
@@ -202,23 +214,8 @@ public record KfenceObjects(long pool, List<KfenceObject> objects, int unread, S
 
     private State state(long value) {
       for (State state : State.values()) {
-        OptionalLong known =
-            kernel
-                .types()
-                .map(
-                    types ->
-                        types.enumerator("kfence_object_state", "KFENCE_OBJECT_" + state.name()))
-                .orElse(OptionalLong.empty());
-        // Without the enumeration as it was first.
-        long number =
-            known.orElse(
-                switch (state) {
-                  case UNUSED -> 0;
-                  case ALLOCATED -> 1;
-                  case FREED -> 2;
-                  case RCU_FREEING, UNKNOWN -> -1;
-                });
-        if (state != State.UNKNOWN && number == value) {
+        OptionalLong number = number(kernel, state);
+        if (number.isPresent() && number.getAsLong() == value) {
           return state;
         }
       }

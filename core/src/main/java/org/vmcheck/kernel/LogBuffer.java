@@ -2,7 +2,9 @@ package org.vmcheck.kernel;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
@@ -10,7 +12,8 @@ import org.vmcheck.io.Lines;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
-/// The kernel log, read with the offsets that VMCOREINFO gives: no symbols or types are needed.
+/// The kernel log, read with the sizes and offsets that VMCOREINFO gives: no symbols or types are
+/// needed, and what VMCOREINFO lacks is named, never supplied.
 ///
 /// @param records in order of their sequence numbers
 /// @param problem why there are none, or not all; empty if all is well
@@ -20,12 +23,13 @@ public record LogBuffer(List<Line> records, String problem) {
   /// @param timestampNanos since boot
   /// @param level 0 to 7
   /// @param facility 0 (LOG_KERN) of what the kernel itself said; of what came through /dev/kmsg
-  ///   the writer's, never 0 (Linux `kernel/printk/printk.c`, devkmsg_write)
+  ///   the writer's, never 0 (Linux `kernel/printk/printk.c`, devkmsg_write); [#ANYONE] where
+  ///   records do not tell
   /// @param caller who wrote it: with bit 31 a CPU, else a thread; [#ANYONE] where records do not
   ///   tell
   /// @param text as stored, unescaped
   public record Line(long timestampNanos, int level, int facility, int caller, String text) {
-    /// Stands for a caller that is not known.
+    /// Stands for a caller or a facility that is not known.
     public static final int ANYONE = -1;
 
     /// A line of the kernel's own.
@@ -44,6 +48,9 @@ public record LogBuffer(List<Line> records, String problem) {
 
   private static final int MAX_RECORDS = 1 << 20;
 
+  /// No structure of the log is larger.
+  private static final int MAX_STRUCT = 4096;
+
   public LogBuffer {
     records = List.copyOf(records);
   }
@@ -57,35 +64,77 @@ public record LogBuffer(List<Line> records, String problem) {
   static LogBuffer read(Kernel kernel) {
     Vmcoreinfo info = kernel.vmcoreinfo();
     if (info.symbol("prb").isPresent()) {
-      return RingBuffer.read(kernel.memory(), info);
+      return RingBuffer.read(kernel, info);
     }
     if (info.symbol("log_buf").isPresent()) {
-      return recordBuffer(kernel.memory(), info);
+      return recordBuffer(kernel, info);
     }
     return new LogBuffer(List.of(), "VMCOREINFO names neither prb nor log_buf");
   }
 
-  /// The buffer of kernels before 5.10: `struct printk_log` records one after the other.
-  private static LogBuffer recordBuffer(VirtualMemory memory, Vmcoreinfo info) {
+  /// Where a record keeps who said it. No kernel exports that: the types tell, else the order of
+  /// the members, in which facility, then flags and level, one byte each, follow the last length.
+  ///
+  /// @param facilityAt -1 where it is not known
+  /// @param callerAt -1 where records have none
+  private record Speaker(int facilityAt, int callerAt) {
+    /// @param struct name of the record's structure
+    /// @param lastLength the member before the facility
+    static Speaker of(Kernel kernel, String struct, String lastLength) throws Unreadable {
+      Vmcoreinfo info = kernel.vmcoreinfo();
+      int next = (int) needed(info, struct + "." + lastLength) + 2;
+      Optional<StructLayout> type = kernel.struct(struct, "facility");
+      int caller =
+          (int) info.offset(struct + ".caller_id").orElse(offset(type, "caller_id").orElse(-1));
+      if (type.isPresent()) {
+        return new Speaker((int) offset(type, "facility").orElse(-1), caller);
+      }
+      // With a caller the gap must be that of the two bytes; else the record's own size bounds
+      // them.
+      boolean fits = caller < 0 ? next + 2 <= size(info, struct) : caller == next + 2;
+      return new Speaker(fits ? next : -1, caller);
+    }
+
+    private static OptionalLong offset(Optional<StructLayout> type, String member) {
+      return type.flatMap(t -> t.member(member))
+          .map(found -> OptionalLong.of(found.offset()))
+          .orElse(OptionalLong.empty());
+    }
+
+    Line line(long nanos, ByteView record, long at, String text) {
+      boolean isKnown = facilityAt >= 0;
+      return new Line(
+          nanos,
+          isKnown ? record.u8(at + facilityAt + 1) >>> 5 : 0,
+          isKnown ? record.u8(at + facilityAt) : Line.ANYONE,
+          callerAt >= 0 ? (int) record.u32(at + callerAt) : Line.ANYONE,
+          text);
+    }
+
+    String problem(String struct) {
+      return facilityAt >= 0
+          ? ""
+          : "neither VMCOREINFO nor types tell where struct %s keeps the facility"
+              .formatted(struct);
+    }
+  }
+
+  /// The buffer of `struct printk_log` records, one after the other.
+  private static LogBuffer recordBuffer(Kernel kernel, Vmcoreinfo info) {
+    VirtualMemory memory = kernel.memory();
     List<Line> records = new ArrayList<>();
     try {
-      long buffer = word(memory, info.symbol("log_buf"));
-      long length = word32(memory, info.symbol("log_buf_len"));
-      long at = word32(memory, info.symbol("log_first_idx"));
-      long end = word32(memory, info.symbol("log_next_idx"));
-      int header = (int) info.size("printk_log").orElse(16);
-      int lenAt = (int) info.offset("printk_log.len").orElse(8);
-      int textLenAt = (int) info.offset("printk_log.text_len").orElse(10);
-      if (length <= 0
-          || length > MAX_BYTES
-          || header < 16
-          || header > 64
-          || lenAt > 62
-          || textLenAt > 62) {
+      long buffer = word(memory, symbol(info, "log_buf"));
+      long length = word32(memory, symbol(info, "log_buf_len"));
+      long at = word32(memory, symbol(info, "log_first_idx"));
+      long end = word32(memory, symbol(info, "log_next_idx"));
+      int header = size(info, "printk_log");
+      long lenAt = needed(info, "printk_log.len");
+      long textLenAt = needed(info, "printk_log.text_len");
+      long nanosAt = needed(info, "printk_log.ts_nsec");
+      Speaker speaker = Speaker.of(kernel, "printk_log", "dict_len");
+      if (length <= 0 || length > MAX_BYTES) {
         return new LogBuffer(List.of(), "log_buf_len is " + length);
-      }
-      if (header < 16) {
-        return new LogBuffer(List.of(), "SIZE(printk_log) is " + header);
       }
       Cancellation cancellation = Cancellation.current();
       for (long walked = 0; at != end && walked <= length && records.size() < MAX_RECORDS; ) {
@@ -100,20 +149,13 @@ public record LogBuffer(List<Line> records, String problem) {
         if (recordLength < header) {
           return new LogBuffer(records, "a record of the log has " + recordLength + " bytes");
         }
-        int textLength = Math.min(head.u16(textLenAt), Math.max(0, recordLength - header));
-        // struct printk_log: dict_len, facility, then flags and level; caller_id only with
-        // CONFIG_PRINTK_CALLER, which makes the header longer.
-        records.add(
-            new Line(
-                head.u64(info.offset("printk_log.ts_nsec").orElse(0)),
-                head.u8(15) >>> 5,
-                head.u8(14),
-                header >= 20 ? (int) head.u32(16) : Line.ANYONE,
-                text(view(memory, buffer + at + header, textLength))));
+        int textLength = Math.min(head.u16(textLenAt), recordLength - header);
+        String text = text(view(memory, buffer + at + header, textLength));
+        records.add(speaker.line(head.u64(nanosAt), head, 0, text));
         at += recordLength;
         walked += recordLength;
       }
-      return new LogBuffer(records, "");
+      return new LogBuffer(records, speaker.problem("printk_log"));
     } catch (Unreadable e) {
       return new LogBuffer(records, e.getMessage());
     } catch (IndexOutOfBoundsException _) {
@@ -121,47 +163,49 @@ public record LogBuffer(List<Line> records, String problem) {
     }
   }
 
-  /// The lockless ring buffer of 5.10 and later (Linux `kernel/printk/printk_ringbuffer.h`).
+  /// The lockless ring buffer (Linux `kernel/printk/printk_ringbuffer.h`).
   private static final class RingBuffer {
     private static final long ID_MASK = (1L << 62) - 1;
     private static final int COMMITTED = 1;
     private static final int FINALIZED = 2;
 
-    static LogBuffer read(VirtualMemory memory, Vmcoreinfo info) {
+    static LogBuffer read(Kernel kernel, Vmcoreinfo info) {
+      VirtualMemory memory = kernel.memory();
       List<Line> records = new ArrayList<>();
       try {
-        long ring = word(memory, info.symbol("prb"));
+        long ring = word(memory, symbol(info, "prb"));
         long descRing = ring + needed(info, "printk_ringbuffer.desc_ring");
         long textRing = ring + needed(info, "printk_ringbuffer.text_data_ring");
-        long counter = info.offset("atomic_long_t.counter").orElse(0);
+        long counter = needed(info, "atomic_long_t.counter");
         int countBits = bits(memory, descRing + needed(info, "prb_desc_ring.count_bits"));
         int sizeBits = bits(memory, textRing + needed(info, "prb_data_ring.size_bits"));
-        int descSize = (int) info.size("prb_desc").orElse(24);
-        int infoSize = (int) info.size("printk_info").orElse(88);
+        int descSize = size(info, "prb_desc");
+        int infoSize = size(info, "printk_info");
         if ((long) infoSize << countBits > MAX_BYTES || (long) descSize << countBits > MAX_BYTES) {
           return new LogBuffer(List.of(), "prb_desc_ring.count_bits is " + countBits);
         }
         ByteView descs =
             view(
                 memory,
-                at(memory, descRing + needed(info, "prb_desc_ring.descs")),
+                word(memory, descRing + needed(info, "prb_desc_ring.descs")),
                 descSize << countBits);
         ByteView infos =
             view(
                 memory,
-                at(memory, descRing + needed(info, "prb_desc_ring.infos")),
+                word(memory, descRing + needed(info, "prb_desc_ring.infos")),
                 infoSize << countBits);
         ByteView text =
-            view(memory, at(memory, textRing + needed(info, "prb_data_ring.data")), 1 << sizeBits);
-        long head = at(memory, descRing + needed(info, "prb_desc_ring.head_id") + counter);
-        long tail = at(memory, descRing + needed(info, "prb_desc_ring.tail_id") + counter);
+            view(
+                memory, word(memory, textRing + needed(info, "prb_data_ring.data")), 1 << sizeBits);
+        long head = word(memory, descRing + needed(info, "prb_desc_ring.head_id") + counter);
+        long tail = word(memory, descRing + needed(info, "prb_desc_ring.tail_id") + counter);
         long stateAt = needed(info, "prb_desc.state_var") + counter;
         long blockAt = needed(info, "prb_desc.text_blk_lpos");
-        long beginAt = blockAt + info.offset("prb_data_blk_lpos.begin").orElse(0);
-        long nextAt = blockAt + info.offset("prb_data_blk_lpos.next").orElse(8);
+        long beginAt = blockAt + needed(info, "prb_data_blk_lpos.begin");
+        long nextAt = blockAt + needed(info, "prb_data_blk_lpos.next");
         long tsAt = needed(info, "printk_info.ts_nsec");
         long lenAt = needed(info, "printk_info.text_len");
-        long callerAt = info.offset("printk_info.caller_id").orElse(lenAt + 4);
+        Speaker speaker = Speaker.of(kernel, "printk_info", "text_len");
         long count = 1L << countBits;
         long left = text.size();
         for (long step = 0; step < Math.min(count, MAX_RECORDS); step++) {
@@ -184,20 +228,13 @@ public record LogBuffer(List<Line> records, String problem) {
                   "the log's records claim more text than its ring of 2^%d bytes has"
                       .formatted(sizeBits));
             }
-            // struct printk_info: text_len, facility, then flags and level, caller_id.
-            records.add(
-                new Line(
-                    infos.u64(record + tsAt),
-                    infos.u8(record + lenAt + 3) >>> 5,
-                    infos.u8(record + lenAt + 2),
-                    (int) infos.u32(record + callerAt),
-                    line));
+            records.add(speaker.line(infos.u64(record + tsAt), infos, record, line));
           }
           if (id == (head & ID_MASK)) {
             break;
           }
         }
-        return new LogBuffer(records, "");
+        return new LogBuffer(records, speaker.problem("printk_info"));
       } catch (Unreadable e) {
         return new LogBuffer(records, e.getMessage());
       } catch (IndexOutOfBoundsException e) {
@@ -229,18 +266,6 @@ public record LogBuffer(List<Line> records, String problem) {
       }
       return bits;
     }
-
-    private static long needed(Vmcoreinfo info, String member) throws Unreadable {
-      OptionalLong offset = info.offset(member);
-      if (offset.isEmpty() || offset.getAsLong() < 0 || offset.getAsLong() > 4096) {
-        throw new Unreadable("VMCOREINFO lacks OFFSET(" + member + ")");
-      }
-      return offset.getAsLong();
-    }
-
-    private static long at(VirtualMemory memory, long vaddr) throws Unreadable {
-      return view(memory, vaddr, 8).u64(0);
-    }
   }
 
   private static String text(ByteView view) {
@@ -249,12 +274,36 @@ public record LogBuffer(List<Line> records, String problem) {
     return new String(view.bytes(0, length), java.nio.charset.StandardCharsets.ISO_8859_1);
   }
 
-  private static long word(VirtualMemory memory, OptionalLong vaddr) throws Unreadable {
-    return view(memory, vaddr.orElse(0), 8).u64(0);
+  private static long needed(Vmcoreinfo info, String member) throws Unreadable {
+    OptionalLong offset = info.offset(member);
+    if (offset.isEmpty() || offset.getAsLong() < 0 || offset.getAsLong() > MAX_STRUCT) {
+      throw new Unreadable("VMCOREINFO lacks OFFSET(" + member + ")");
+    }
+    return offset.getAsLong();
   }
 
-  private static long word32(VirtualMemory memory, OptionalLong vaddr) throws Unreadable {
-    return view(memory, vaddr.orElse(0), 4).u32(0);
+  private static int size(Vmcoreinfo info, String struct) throws Unreadable {
+    OptionalLong size = info.size(struct);
+    if (size.isEmpty() || size.getAsLong() < 8 || size.getAsLong() > MAX_STRUCT) {
+      throw new Unreadable("VMCOREINFO lacks SIZE(" + struct + ")");
+    }
+    return (int) size.getAsLong();
+  }
+
+  private static long symbol(Vmcoreinfo info, String name) throws Unreadable {
+    OptionalLong address = info.symbol(name);
+    if (address.isEmpty()) {
+      throw new Unreadable("VMCOREINFO lacks SYMBOL(" + name + ")");
+    }
+    return address.getAsLong();
+  }
+
+  private static long word(VirtualMemory memory, long vaddr) throws Unreadable {
+    return view(memory, vaddr, 8).u64(0);
+  }
+
+  private static long word32(VirtualMemory memory, long vaddr) throws Unreadable {
+    return view(memory, vaddr, 4).u32(0);
   }
 
   private static ByteView view(VirtualMemory memory, long vaddr, int byteCount) throws Unreadable {

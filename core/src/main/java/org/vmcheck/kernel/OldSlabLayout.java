@@ -57,6 +57,9 @@ public record OldSlabLayout(
       missing.add("slab.s_mem (or page.s_mem)");
     }
     long indexSize = kernel.types().orElseThrow().typedefSize("freelist_idx_t").orElse(0);
+    if (descriptor.isPresent() && descriptor.get().firstMember("slab_list", "lru").isEmpty()) {
+      missing.add(descriptor.get().name() + ".slab_list (or lru)");
+    }
     if (indexSize != 1 && indexSize != 2) {
       missing.add("freelist_idx_t");
     }
@@ -80,7 +83,7 @@ public record OldSlabLayout(
             at(slab, "freelist"),
             at(slab, "s_mem"),
             at(slab, "active"),
-            slab.firstMember("slab_list", "lru").map(Member::offset).orElse(8),
+            slab.firstMember("slab_list", "lru").orElseThrow().offset(),
             (int) indexSize,
             SlabFlags.of(
                 kernel.types().orElseThrow(), OptionalLong.empty(), OptionalLong.empty())));

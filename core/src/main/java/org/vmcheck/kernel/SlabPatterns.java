@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.Consumer;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
@@ -30,9 +31,14 @@ final class SlabPatterns {
   private final int trackSize;
   private final int trackAddrAt;
   private final int trackCpuAt;
-  private final int cpuCount;
+
+  /// How many CPUs there can be; empty where no variable of the kernel says so.
+  private final OptionalLong cpuCount;
+
   private final Kernel kernel;
   private final Optional<StructLayout> descriptor;
+
+  /// Bytes of a `struct slabobj_ext`; 0 where the types do not tell.
   private final int extensionSize;
 
   private SlabPatterns(Kernel kernel) {
@@ -40,12 +46,12 @@ final class SlabPatterns {
     SlabLayout layout = kernel.slabCaches().layout().orElseThrow();
     flags = layout.flags();
     descriptor = Optional.of(layout.slabStruct()).filter(s -> s.has("obj_exts") && s.has("stride"));
-    extensionSize = kernel.struct("slabobj_ext").map(e -> (int) e.size()).orElse(16);
+    extensionSize = kernel.struct("slabobj_ext").map(e -> (int) e.size()).orElse(0);
     Optional<StructLayout> track = kernel.struct("track", "addr", "cpu");
     trackSize = track.map(t -> (int) t.size()).orElse(0);
     trackAddrAt = track.flatMap(t -> t.member("addr")).map(Member::offset).orElse(0);
     trackCpuAt = track.flatMap(t -> t.member("cpu")).map(Member::offset).orElse(0);
-    cpuCount = (int) Math.min(kernel.variable32("nr_cpu_ids").orElse(8192), 8192);
+    cpuCount = kernel.variable32("nr_cpu_ids");
   }
 
   static SlabPatterns of(Kernel kernel) {
@@ -153,6 +159,10 @@ final class SlabPatterns {
     long first = read.get("obj_exts") & ~7;
     if (first < slab.base() || first >= slab.base() + slab.byteCount()) {
       return Extensions.NONE;
+    }
+    if (extensionSize == 0) {
+      // How much of each step is the extension is not known: no byte of them is held to a pattern.
+      return new Extensions(first, slab.byteCount(), (int) slab.byteCount(), 1);
     }
     long stride = Math.clamp(read.get("stride"), extensionSize, slab.byteCount());
     return new Extensions(first, stride, extensionSize, slab.walkableObjects());
@@ -506,15 +516,19 @@ final class SlabPatterns {
               "the %s track names 0x%x, which is no code address".formatted(kind, addr));
           return;
         }
-        if (addr != 0 && (cpu < 0 || cpu >= cpuCount)) {
+        if (addr != 0 && (cpu < 0 || cpuCount.isPresent() && cpu >= cpuCount.getAsLong())) {
           fault(
               SlabFault.Zone.TRACKING,
               at + trackCpuAt,
               at + trackCpuAt + 4,
               4,
               -1,
-              "the %s track names cpu %d of %d (%s)"
-                  .formatted(kind, cpu, cpuCount, kernel.describe(addr)));
+              "the %s track names cpu %d%s (%s)"
+                  .formatted(
+                      kind,
+                      cpu,
+                      cpuCount.isPresent() ? " of " + cpuCount.getAsLong() : "",
+                      kernel.describe(addr)));
           return;
         }
         at += trackSize;

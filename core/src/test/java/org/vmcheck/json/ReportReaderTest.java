@@ -68,6 +68,55 @@ class ReportReaderTest {
   }
 
   @Test
+  void theKernelsOfTheDumpAreReadBack() throws Exception {
+    DumpReport report = SampleReports.damaged();
+    DumpReport read = ReportReader.read("r", ReportWriter.line(report));
+
+    assertThat(read.kernels()).hasSize(2);
+    assertThat(read.kernels().getFirst().judged()).isTrue();
+    assertThat(read.kernels().getLast().capture()).isTrue();
+    assertThat(read.kernels().getLast().physBase()).isEqualTo(0x9000000);
+    assertThat(ReportWriter.line(SampleReports.undetermined("x"))).doesNotContain("\"kernels\"");
+  }
+
+  @Test
+  void theVerdictSaysWhatWasLookedAt() throws Exception {
+    try (Analyzer analyzer =
+        Analyzer.open(TestData.named("healthy").dump(), AnalysisOptions.DEFAULT)) {
+      JsonObject coverage =
+          JsonValues.object("r", ReportWriter.line(analyzer.check("test")))
+              .object("verdict")
+              .object("coverage");
+      JsonObject pages = coverage.object("pages");
+      assertThat(pages.number("decoded")).isEqualTo(pages.number("stored")).isPositive();
+      JsonObject slabs =
+          coverage.objects("domains").stream()
+              .filter(domain -> domain.toString().contains("caches"))
+              .findFirst()
+              .orElseThrow();
+      assertThat(slabs.string("domain")).isEqualTo("slab allocator");
+      assertThat(slabs.numberMap("lookedAt")).containsKeys("caches", "slabs", "objects");
+    }
+  }
+
+  @Test
+  void aVerdictThatClaimsMoreThanItsChecksIsRefused() {
+    String line = ReportWriter.line(SampleReports.damaged());
+    int verdict = line.indexOf("\"verdict\"");
+    assertRefused(
+        line.substring(0, verdict) + line.substring(verdict).replace("1000", "9000"),
+        "[r] the report.verdict.coverage: expected what the checks looked at");
+  }
+
+  @Test
+  void aReportFromBeforeThatMemberIsRead() throws Exception {
+    String line = ReportWriter.line(SampleReports.intact("x"));
+    String before = line.replaceFirst(",\"coverage\":\\{\"pages\".*?]}}", "}");
+    assertThat(before).isNotEqualTo(line);
+    assertThat(ReportReader.read("r", before).verdict().kind()).isEqualTo("intact");
+  }
+
+  @Test
   void schemaKnowsEveryCause() {
     for (Cause cause : Cause.values()) {
       assertThat(SCHEMA).contains('"' + cause.id() + '"');

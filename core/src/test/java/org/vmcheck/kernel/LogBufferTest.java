@@ -3,12 +3,18 @@ package org.vmcheck.kernel;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
+import java.util.List;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.testing.DumpCopy;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.Packer;
 import org.vmcheck.testing.TestData;
 
@@ -59,6 +65,78 @@ class LogBufferTest {
           .isPositive()
           .isLessThanOrEqualTo(ringBytes);
     }
+  }
+
+  /// The log of a dump whose VMCOREINFO is changed: of a real 6.1, or one of 5.3 of our own.
+  private static LogBuffer logWithout(Path dir, Path real, String line, String instead)
+      throws Exception {
+    DumpCopy copy = DumpCopy.of(real);
+    assertThat(copy.vmcoreinfo()).contains(line);
+    copy.vmcoreinfo(text -> text.replaceAll("(?m)^" + Pattern.quote(line) + ".*\n", instead));
+    try (Dump dump = Dumps.open(copy.write(dir, Packer.ZLIB))) {
+      return kernel(dump).log();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "SIZE(prb_desc)",
+        "SIZE(printk_info)",
+        "OFFSET(prb_data_blk_lpos.begin)",
+        "OFFSET(prb_data_blk_lpos.next)",
+        "OFFSET(atomic_long_t.counter)"
+      })
+  void whatTheRingNeedsIsNamedWhereItIsLackingAndNeverSupplied(String line, @TempDir Path dir)
+      throws Exception {
+    LogBuffer log = logWithout(dir, TestData.named("healthy").dump(), line + "=", "");
+    assertThat(log.problem()).isEqualTo("VMCOREINFO lacks " + line);
+    assertThat(log.records()).isEmpty();
+  }
+
+  @Test
+  void typesTellTheFacilityWhereNoCallerIsExported(@TempDir Path dir) throws Exception {
+    Path real = TestData.named("healthy").dump();
+    LogBuffer log = logWithout(dir, real, "OFFSET(printk_info.caller_id)=", "");
+    try (Dump dump = Dumps.open(real)) {
+      assertThat(log).isEqualTo(kernel(dump).log());
+    }
+    assertThat(log.kernelRecords()).isNotEmpty();
+  }
+
+  private static Path old(Layout layout, Path dir) throws Exception {
+    return FakeKernel.of(layout).log(List.of("one", "two")).build().writeKdump(dir, "old");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "SIZE(printk_log)",
+        "OFFSET(printk_log.len)",
+        "OFFSET(printk_log.text_len)",
+        "OFFSET(printk_log.dict_len)",
+        "OFFSET(printk_log.ts_nsec)",
+        "SYMBOL(log_next_idx)"
+      })
+  void soIsWhatOldRecordsNeed(String line, @TempDir Path dir) throws Exception {
+    LogBuffer log = logWithout(dir, old(Layout.V5_3, dir), line + "=", "");
+    assertThat(log.problem()).isEqualTo("VMCOREINFO lacks " + line);
+    assertThat(log.records()).isEmpty();
+  }
+
+  @Test
+  void recordsOfUnknownFacilityAreNobodysTestimony(@TempDir Path dir) throws Exception {
+    // A caller elsewhere than behind two bytes: the order of the members is not the known one. And
+    // no types of that structure.
+    LogBuffer log =
+        logWithout(
+            dir,
+            old(Layout.V6_1, dir),
+            "OFFSET(printk_log.dict_len)=",
+            "OFFSET(printk_log.dict_len)=12\nOFFSET(printk_log.caller_id)=4\n");
+    assertThat(log.problem()).contains("keeps the facility");
+    assertThat(log.records()).extracting(LogBuffer.Line::text).containsExactly("one", "two");
+    assertThat(log.kernelRecords()).isEmpty();
   }
 
   private static long at(Vmcoreinfo info, String member) {

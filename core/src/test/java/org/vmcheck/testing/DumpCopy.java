@@ -23,7 +23,7 @@ import org.vmcheck.io.ByteView;
 public final class DumpCopy {
   private final TreeMap<Long, byte[]> pages = new TreeMap<>();
   private String vmcoreinfo;
-  private final int dumpLevel;
+  private int dumpLevel;
   private final List<ElfNote> notes = new ArrayList<>();
 
   private DumpCopy(String vmcoreinfo, int dumpLevel) {
@@ -69,6 +69,12 @@ public final class DumpCopy {
   /// Changes the text of VMCOREINFO.
   public DumpCopy vmcoreinfo(UnaryOperator<String> change) {
     vmcoreinfo = change.apply(vmcoreinfo);
+    return this;
+  }
+
+  /// What the header says was left out, whatever is.
+  public DumpCopy dumpLevel(int level) {
+    dumpLevel = level;
     return this;
   }
 

@@ -11,6 +11,7 @@ import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
@@ -92,10 +93,14 @@ public final class SampleReports {
                 .withContents(
                     Optional.of(List.of("ext4", HOSTILE)),
                     Optional.of(List.of(new CacheUse("dentry" + HOSTILE, 192, 10, 21, true))))),
+        List.of(
+            new KernelEntry(1, true, false, "6.1.192", 0x2000000, HOSTILE, "VMCOREINFO"),
+            new KernelEntry(2, false, true, HOSTILE, 0x9000000, "elfcorehdr=0x1", HOSTILE)),
         checks,
         new Verdict.KernelDamaged(
             "the kernel's memory is corrupt", List.of(HOSTILE), coverage.plus(searched)),
-        1.5);
+        1.5,
+        Optional.empty());
   }
 
   public static DumpReport intact(String path) {
