@@ -118,10 +118,13 @@ def build_initrd(kernel, module, plan, work):
     if plan.kexec:
         cpio.program(program("kexec"))
         capture = base_archive(kernel)
-        add_dumper(capture, plan.dumper)
+        if plan.writer != "wait":
+            add_dumper(capture, plan.dumper)
         cpio.file("kdump/vmlinuz", kernel.vmlinuz.read_bytes())
         cpio.file("kdump/initrd", capture.packed())
         append = "console=ttyS0 quiet no_timer_check irqpoll nr_cpus=1 reset_devices panic=3 lab.writer=" + plan.writer.replace(" ", ",")
+        if plan.writer == "wait":  # this kernel is in the dump too
+            append += "".join(f" {word}" for word in ("nokaslr", "lab.scrub=1") if word in plan.append.split())
         cpio.file("kdump/append", append.encode())
     path = work / "initrd"
     path.write_bytes(cpio.packed())
