@@ -1,10 +1,7 @@
 package org.vmcheck.cli;
 
 import java.nio.file.Path;
-import java.time.DateTimeException;
 import java.time.Instant;
-import java.time.LocalDate;
-import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -13,7 +10,7 @@ import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
 import org.vmcheck.archive.Selection;
-import org.vmcheck.finding.Cause;
+import org.vmcheck.archive.Tally;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.report.CatalogueJson;
 import org.vmcheck.report.CatalogueText;
@@ -21,7 +18,6 @@ import org.vmcheck.report.HtmlCatalogue;
 import org.vmcheck.report.PrometheusReport;
 import org.vmcheck.report.TextReport;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -29,7 +25,6 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
-import picocli.CommandLine.TypeConversionException;
 
 /// Questions to a catalogue.
 @Command(
@@ -39,6 +34,8 @@ import picocli.CommandLine.TypeConversionException;
       CatalogueCommand.ListCommand.class,
       CatalogueCommand.ShowCommand.class,
       CatalogueCommand.GroupsCommand.class,
+      TrendCommand.class,
+      RegressionsCommand.class,
       CatalogueCommand.ExportCommand.class,
       CatalogueCommand.MergeCommand.class,
       CatalogueCommand.PruneCommand.class
@@ -48,84 +45,15 @@ final class CatalogueCommand implements Runnable {
   @Spec private CommandSpec spec;
   @Mixin private CatalogueOption option;
 
+  /// Where the catalogue is.
+  Path file() {
+    return option.file();
+  }
+
   @Override
   public void run() {
-    throw new ParameterException(spec.commandLine(), "list, show, groups, export, merge or prune?");
-  }
-
-  /// Which incidents.
-  static final class Filter {
-    private static final List<String> VERDICTS =
-        List.of("intact", "kernel-damaged", "dump-damaged", "undetermined", "unreadable");
-
-    @Option(names = "--verdict", paramLabel = "VERDICT", description = "Of this verdict.")
-    private String verdict = "";
-
-    @Option(names = "--cause", paramLabel = "ID", description = "With a finding of this cause.")
-    private String cause = "";
-
-    @Option(
-        names = "--kernel",
-        paramLabel = "RELEASE",
-        description = "Of kernels whose release is or begins with this.")
-    private String kernel = "";
-
-    @Option(
-        names = "--since",
-        paramLabel = "DATE",
-        converter = DateConverter.class,
-        description = "Crashed on or after this day (YYYY-MM-DD) or time (ISO 8601).")
-    private Instant since;
-
-    @Option(
-        names = "--host",
-        paramLabel = "NAME",
-        description =
-            "Of this host: the dump's or its directory's name for it, or the origin of the scan.")
-    private String host = "";
-
-    @Option(
-        names = "--signature",
-        paramLabel = "SIG",
-        description = "With this signature of panic or damage.")
-    private String signature = "";
-
-    @Option(names = "--vanished", description = "No longer found by the last scan.")
-    private boolean vanished;
-
-    Selection selection() throws Failures.UsageException {
-      if (!verdict.isEmpty() && !VERDICTS.contains(verdict)) {
-        throw new Failures.UsageException(
-            "--verdict %s: expected one of %s".formatted(verdict, String.join(", ", VERDICTS)));
-      }
-      if (!cause.isEmpty() && Cause.byId(cause).isEmpty()) {
-        throw new Failures.UsageException(
-            "--cause %s: no such cause ('vmcheck explain' lists them)".formatted(cause));
-      }
-      return new Selection(
-          verdict,
-          cause,
-          kernel,
-          host,
-          since == null ? 0 : Math.max(1, since.getEpochSecond()),
-          0,
-          signature,
-          vanished);
-    }
-  }
-
-  /// Picocli's hook for dates.
-  static final class DateConverter implements ITypeConverter<Instant> {
-    @Override
-    public Instant convert(String value) {
-      try {
-        return value.length() == 10
-            ? LocalDate.parse(value).atStartOfDay(ZoneOffset.UTC).toInstant()
-            : Instant.parse(value);
-      } catch (DateTimeException _) {
-        throw new TypeConversionException("expected a day such as 2026-11-22, got " + value);
-      }
-    }
+    throw new ParameterException(
+        spec.commandLine(), "list, show, groups, trend, regressions, export, merge or prune?");
   }
 
   /// Forms of an answer.
@@ -139,7 +67,7 @@ final class CatalogueCommand implements Runnable {
   static final class ListCommand implements Callable<Integer> {
     @Spec private CommandSpec spec;
     @ParentCommand private CatalogueCommand parent;
-    @Mixin private Filter filter;
+    @Mixin private CatalogueFilter filter;
 
     @Option(
         names = "--format",
@@ -180,7 +108,7 @@ final class CatalogueCommand implements Runnable {
 
     @Parameters(
         paramLabel = "ID",
-        description = "Its id, or the path of its dump or the end of one.")
+        description = "Its id or the start of it, or the path of its dump or the end of one.")
     private String words;
 
     @Option(
@@ -227,13 +155,19 @@ final class CatalogueCommand implements Runnable {
   static final class GroupsCommand implements Callable<Integer> {
     @Spec private CommandSpec spec;
     @ParentCommand private CatalogueCommand parent;
-    @Mixin private Filter filter;
+    @Mixin private CatalogueFilter filter;
 
     @Option(
         names = "--by",
-        paramLabel = "panic|damage|kernel|verdict|cause",
+        paramLabel = "panic|damage|kernel|host|verdict|cause",
         description = "What they share (default: panic).")
     private CrashGroup.By by = CrashGroup.By.PANIC;
+
+    @Option(
+        names = "--top",
+        paramLabel = "N",
+        description = "Only the N largest groups (default: 100).")
+    private int top = 100;
 
     @Option(
         names = "--format",
@@ -244,11 +178,12 @@ final class CatalogueCommand implements Runnable {
     @Override
     public Integer call() throws Exception {
       try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
-        List<CrashGroup> groups = CrashGroup.of(catalogue.entries(filter.selection()), by);
+        Selection selection = filter.selection();
+        Tally.Groups groups = catalogue.groups(selection, by, top);
         StringBuilder out = new StringBuilder();
         switch (format) {
-          case TEXT -> out.append(CatalogueText.groups(groups));
-          case JSON -> groups.forEach(group -> out.append(CatalogueJson.group(group)));
+          case TEXT -> out.append(CatalogueText.groups(groups, catalogue.tally(selection)));
+          case JSON -> groups.groups().forEach(group -> out.append(CatalogueJson.group(group)));
         }
         Streams.write(spec, null, out.toString());
         return ExitCode.INTACT;
@@ -272,7 +207,7 @@ final class CatalogueCommand implements Runnable {
 
     @Spec private CommandSpec spec;
     @ParentCommand private CatalogueCommand parent;
-    @Mixin private Filter filter;
+    @Mixin private CatalogueFilter filter;
 
     @Option(
         names = "--format",
@@ -289,15 +224,21 @@ final class CatalogueCommand implements Runnable {
     @Override
     public Integer call() throws Exception {
       try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
-        List<Entry> entries = catalogue.entries(filter.selection());
+        Selection selection = filter.selection();
         Streams.write(
             spec,
             output,
             switch (format) {
-              case CSV -> CatalogueText.csv(entries);
-              case JSON -> lines(entries);
-              case HTML -> HtmlCatalogue.render(entries);
-              case PROMETHEUS -> PrometheusReport.render(entries, Instant.now().getEpochSecond());
+              case CSV -> CatalogueText.csv(catalogue.entries(selection));
+              case JSON -> lines(catalogue.entries(selection));
+              case HTML -> HtmlCatalogue.render(catalogue, selection);
+              case PROMETHEUS -> {
+                if (!selection.equals(Selection.ALL)) {
+                  throw new Failures.UsageException(
+                      "--format prometheus: the gauges are of the whole catalogue");
+                }
+                yield PrometheusReport.render(catalogue, Instant.now().getEpochSecond());
+              }
             });
         return ExitCode.INTACT;
       }
@@ -357,9 +298,9 @@ final class CatalogueCommand implements Runnable {
     @Option(
         names = "--before",
         paramLabel = "DATE",
-        converter = DateConverter.class,
+        converter = Moment.Converter.class,
         description = "Those that crashed before this day or time.")
-    private Instant before;
+    private Moment before;
 
     @Option(names = "--dry-run", description = "Only list them.")
     private boolean dryRun;
@@ -375,7 +316,7 @@ final class CatalogueCommand implements Runnable {
         for (Entry entry : catalogue.entries(Selection.ALL)) {
           boolean old =
               before == null
-                  || (entry.crashTime() > 0 && entry.crashTime() < before.getEpochSecond());
+                  || (entry.crashTime() > 0 && entry.crashTime() < before.first().getEpochSecond());
           if (old && (!vanished || entry.vanished())) {
             doomed.add(entry);
           }

@@ -13,7 +13,6 @@ import java.util.regex.Pattern;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.IncidentKey;
-import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Shard;
 import org.vmcheck.report.PrometheusReport;
 import picocli.CommandLine.Command;
@@ -159,9 +158,7 @@ final class ScanCommand implements Callable<Integer> {
       shown.finished(summary);
       if (metrics != null) {
         Streams.replace(
-            metrics,
-            PrometheusReport.render(
-                catalogue.entries(Selection.ALL), Instant.now().getEpochSecond()));
+            metrics, PrometheusReport.render(catalogue, Instant.now().getEpochSecond()));
       }
       return exitCode(summary);
     }

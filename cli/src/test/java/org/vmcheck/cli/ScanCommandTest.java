@@ -74,6 +74,19 @@ class ScanCommandTest {
     assertThat(run("catalogue", "--catalogue", catalogue, "groups", "--by", "damage").out)
         .contains("use-after-free-write");
 
+    assertThat(run("catalogue", "--catalogue", catalogue, "trend", "--until", "2030-01-01").out)
+        .contains("KERNEL, CAUSES", "6.1.192-lab-min: use-after-free-write 1", "2 incidents\n");
+    assertThat(run("catalogue", "--catalogue", catalogue, "list", "--until", "2001-01-01").out)
+        .hasLineCount(1);
+    Result regressions =
+        run("catalogue", "--catalogue", catalogue, "regressions", "--from", "5.3", "--to", "6.1");
+    assertThat(regressions.code).isEqualTo(2);
+    assertThat(regressions.err).contains("no incident of kernel 5.3 counts");
+    assertThat(
+            run("catalogue", "--catalogue", catalogue, "regressions", "--from=6.1", "--to=6.1")
+                .code)
+        .isEqualTo(0);
+
     Path html = dir.resolve("c.html");
     assertThat(
             run("catalogue", "--catalogue", catalogue, "export", "--format", "html", "-o", html)

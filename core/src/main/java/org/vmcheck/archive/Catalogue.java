@@ -97,9 +97,22 @@ public interface Catalogue extends AutoCloseable {
   /// Tells of the selected incidents, in order of location.
   void forEach(Selection selection, Sink<Entry> sink) throws IOException;
 
+  /// How many are selected, and how many of them count.
+  Tally tally(Selection selection) throws IOException;
+
+  /// The largest groups of the selected incidents that count, largest first; an incident without
+  /// the key is in none.
+  ///
+  /// @param top how many groups at most
+  Tally.Groups groups(Selection selection, CrashGroup.By by, int top) throws IOException;
+
+  /// The selected incidents that count, by week and kernel, in this order.
+  List<Trend> trend(Selection selection) throws IOException;
+
   Optional<Entry> entry(IncidentKey key) throws IOException;
 
-  /// The incidents whose id is, or whose path is or ends with, what a user wrote; at most 100.
+  /// The incidents whose id begins with, or else whose path is or ends with, what a user wrote; at
+  /// most 100.
   List<Entry> find(String words) throws IOException;
 
   /// The report of an incident; empty if its dump could not be read.

@@ -67,6 +67,18 @@ final class CatalogueRow {
     throw wrong(column, "a number from %d to %d".formatted(least, most), value);
   }
 
+  /// A sum, which databases give in types of their own; 0 of no rows.
+  long sum(String column) throws SQLException, MalformedFileException {
+    Object value = row.getObject(column);
+    if (value == null) {
+      return 0;
+    }
+    if (value instanceof Number number && number.longValue() >= 0) {
+      return number.longValue();
+    }
+    throw wrong(column, "a sum, 0 or more", value);
+  }
+
   /// Seconds that something took.
   double seconds(String column) throws SQLException, MalformedFileException {
     Object value = row.getObject(column);

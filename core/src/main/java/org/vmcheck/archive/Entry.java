@@ -61,6 +61,11 @@ public record Entry(
     remarks = List.copyOf(remarks);
   }
 
+  /// Whether it counts: copies of one dump do once, kdump's own tests not at all.
+  public boolean isCounted() {
+    return duplicateOf.isEmpty() && state != State.SELF_TEST;
+  }
+
   public IncidentKey key() {
     return new IncidentKey(origin, location);
   }

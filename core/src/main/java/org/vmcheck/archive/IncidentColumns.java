@@ -58,10 +58,19 @@ final class IncidentColumns {
           + " ORDER BY same.location, same.origin LIMIT 1)";
 
   /// Of many rows it is asked only where content is there twice: one look at an index tells.
-  static final String DUPLICATE =
-      "CASE WHEN incident.head_hash <> '' AND incident.head_hash IN (SELECT twice.head_hash FROM"
-          + " incident twice GROUP BY twice.head_hash, twice.tail_hash HAVING count(*) > 1)"
-          + (" THEN " + FIRST_OF_CONTENT + " END AS duplicate_of");
+  private static final String IS_TWICE =
+      "incident.head_hash <> '' AND incident.head_hash IN (SELECT twice.head_hash FROM"
+          + " incident twice GROUP BY twice.head_hash, twice.tail_hash HAVING count(*) > 1)";
+
+  private static final String DUPLICATE =
+      "CASE WHEN " + IS_TWICE + " THEN " + FIRST_OF_CONTENT + " END AS duplicate_of";
+
+  /// Whether a row is a copy of another one's dump.
+  static final String IS_COPY =
+      "CASE WHEN " + IS_TWICE + " THEN " + FIRST_OF_CONTENT + " IS NOT NULL ELSE 1 = 0 END";
+
+  /// Whether a row counts: copies of one dump do once, kdump's own tests not at all.
+  static final String COUNTED = "incident.state <> 'self-test' AND NOT (" + IS_COPY + ")";
 
   private static final String DUPLICATE_OF_ONE =
       "CASE WHEN incident.head_hash <> '' THEN " + FIRST_OF_CONTENT + " END AS duplicate_of";

@@ -7,7 +7,7 @@ import java.util.List;
 ///
 /// @param verdict one of the verdicts, or `unreadable`
 /// @param cause id of a cause among its findings
-/// @param kernel release, or the start of one
+/// @param kernel release, or the start of one; it ends where a number does: 6.1.19 is not 6.1.190
 /// @param host that crashed, by the dump's node name or the directory's, or that is the origin
 /// @param since crashes at or after this time, seconds since 1970; 0 for all
 /// @param until crashes before this time, seconds since 1970; 0 for all
@@ -32,6 +32,11 @@ public record Selection(
     return new Selection("", "", "", "", 0, 0, "", true);
   }
 
+  /// The same, of one release.
+  Selection ofRelease(String release) {
+    return new Selection(verdict, cause, release, host, since, until, signature, vanished);
+  }
+
   /// The SQL of this selection; its values are added to the list in order.
   String where(List<Object> values) {
     List<String> terms = new ArrayList<>();
@@ -47,6 +52,10 @@ public record Selection(
       terms.add("substr(release, 1, length(?)) = ?");
       values.add(kernel);
       values.add(kernel);
+      if (Character.isDigit(kernel.charAt(kernel.length() - 1))) {
+        terms.add("NOT substr(release, length(?) + 1, 1) BETWEEN '0' AND '9'");
+        values.add(kernel);
+      }
     }
     if (!host.isEmpty()) {
       terms.add("? IN (nodename, host, origin)");

@@ -114,9 +114,6 @@ public record Side(String name, List<DumpReport> reports, List<String> leftOut) 
     List<DumpReport> reports = new ArrayList<>();
     List<String> leftOut = new ArrayList<>();
     for (Entry entry : catalogue.entries(selection)) {
-      if (!isRelease(entry.release(), kernel)) {
-        continue;
-      }
       String reason = "";
       Optional<DumpReport> report = Optional.empty();
       if (entry.vanished()) {
@@ -173,14 +170,6 @@ public record Side(String name, List<DumpReport> reports, List<String> leftOut) 
       throw new SelectionException(
           "'" + name + "=': expected a day such as 2026-11-22, got " + text);
     }
-  }
-
-  /// The start of a release ends where a number does: 6.1.19 does not mean 6.1.190.
-  private static boolean isRelease(String release, String start) {
-    return start.isEmpty()
-        || release.length() == start.length()
-        || !Character.isDigit(start.charAt(start.length() - 1))
-        || !Character.isDigit(release.charAt(start.length()));
   }
 
   /// `the name`, or `12 dumps (kernel=6.1.190)`.

@@ -12,6 +12,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.regex.Pattern;
 import org.vmcheck.finding.DumpReport;
 
 /// The catalogue in a database. The statements are of the SQL that all its databases share.
@@ -21,6 +22,9 @@ final class SqlCatalogue implements Catalogue {
 
   private static final int FETCHED_ROWS = 500;
   private static final String ORDER = " ORDER BY incident.location, incident.origin";
+
+  /// All or the start of an id.
+  private static final Pattern ID_START = Pattern.compile("[0-9a-f]{1,12}");
 
   private final Database database;
 
@@ -292,6 +296,31 @@ final class SqlCatalogue implements Catalogue {
   }
 
   @Override
+  public Tally tally(Selection selection) throws IOException {
+    SqlTotals totals = new SqlTotals(selection);
+    List<Tally> tally = new ArrayList<>();
+    query(totals.tally(), totals.values(), row -> tally.add(SqlTotals.tally(row)));
+    return tally.getFirst();
+  }
+
+  @Override
+  public Tally.Groups groups(Selection selection, CrashGroup.By by, int top) throws IOException {
+    SqlTotals totals = new SqlTotals(selection);
+    SqlTotals.Gatherer gatherer = new SqlTotals.Gatherer();
+    query(totals.groups(by, top), totals.values(), gatherer::cell);
+    return gatherer.result();
+  }
+
+  @Override
+  public List<Trend> trend(Selection selection) throws IOException {
+    SqlTotals totals = new SqlTotals(selection);
+    SqlTotals.Weeks weeks = new SqlTotals.Weeks();
+    query(totals.trend(false), totals.values(), weeks::verdict);
+    query(totals.trend(true), totals.values(), weeks::cause);
+    return weeks.result();
+  }
+
+  @Override
   public Optional<Entry> entry(IncidentKey key) throws IOException {
     List<Entry> found = new ArrayList<>();
     selectFew("WHERE location = ? AND origin = ?", key(key), found::add);
@@ -300,6 +329,18 @@ final class SqlCatalogue implements Catalogue {
 
   @Override
   public List<Entry> find(String words) throws IOException {
+    List<Entry> named = new ArrayList<>();
+    if (ID_START.matcher(words).matches()) {
+      // Behind all digits comes 'g'.
+      selectFew(
+          "WHERE id >= ? AND id < ?" + ORDER + " LIMIT 100",
+          List.of(words, words + "g"),
+          named::add);
+    }
+    return named.isEmpty() ? findPath(words) : named;
+  }
+
+  private List<Entry> findPath(String words) throws IOException {
     String location = "";
     String spelt = words;
     try {
@@ -318,8 +359,8 @@ final class SqlCatalogue implements Catalogue {
     List<Entry> found = new ArrayList<>();
     String end = "substr(path, length(path) - length(?) + 1) = ?";
     selectFew(
-        "WHERE id = ? OR path = ? OR location = ? OR " + end + " OR " + end + ORDER + " LIMIT 100",
-        List.of(words, words, location, "/" + words, "/" + words, "/" + spelt, "/" + spelt),
+        "WHERE path = ? OR location = ? OR " + end + " OR " + end + ORDER + " LIMIT 100",
+        List.of(words, location, "/" + words, "/" + words, "/" + spelt, "/" + spelt),
         found::add);
     return found;
   }

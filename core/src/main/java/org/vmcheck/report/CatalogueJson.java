@@ -3,12 +3,16 @@ package org.vmcheck.report;
 import java.io.StringWriter;
 import java.time.Instant;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.TreeMap;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
 import org.vmcheck.archive.Location;
+import org.vmcheck.archive.Regressions;
 import org.vmcheck.archive.Signature;
+import org.vmcheck.archive.Trend;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.Printable;
 import tools.jackson.core.JsonGenerator;
@@ -90,11 +94,47 @@ public final class CatalogueJson {
         out -> {
           out.text("key", group.key());
           out.text("text", group.text());
-          out.json.writeNumberProperty("count", group.members().size());
+          out.json.writeNumberProperty("count", group.count());
           out.strings("kernels", List.copyOf(group.kernels()));
           out.strings("verdicts", List.copyOf(group.verdicts()));
-          out.strings("ids", group.members().stream().map(Entry::id).toList());
+          out.strings("newestIds", group.newest());
         });
+  }
+
+  /// One week of one kernel.
+  public static String trend(Trend trend) {
+    return line(
+        out -> {
+          if (trend.week().equals(Trend.UNKNOWN)) {
+            out.json.writeNullProperty("week");
+          } else {
+            out.text("week", trend.week().toString());
+          }
+          out.text("kernel", trend.kernel());
+          out.json.writeNumberProperty("count", trend.count());
+          out.counts("verdicts", trend.verdicts());
+          out.counts("causes", trend.causes());
+        });
+  }
+
+  /// What is new, more frequent or gone in a kernel.
+  public static String regression(Regressions.Change change) {
+    return line(
+        out -> {
+          out.text("change", change.kind().word());
+          out.text("of", change.by().name().toLowerCase(Locale.ROOT));
+          out.text("key", change.key());
+          out.text("text", change.text());
+          out.json.writeNumberProperty("before", change.before());
+          out.json.writeNumberProperty("now", change.now());
+          out.strings("newestIds", change.newest());
+        });
+  }
+
+  private void counts(String name, Map<String, Long> counts) {
+    json.writeObjectPropertyStart(name);
+    counts.forEach((key, count) -> json.writeNumberProperty(Printable.of(key), count));
+    json.writeEndObject();
   }
 
   private void entry(Entry entry) {

@@ -6,10 +6,14 @@ import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.Regressions;
+import org.vmcheck.archive.Tally;
+import org.vmcheck.archive.Trend;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.Printable;
 
@@ -126,13 +130,14 @@ public final class CatalogueText {
     return out.toString();
   }
 
-  public static String groups(List<CrashGroup> groups) {
+  /// What the incidents have in common, and what of them is not shown.
+  public static String groups(Tally.Groups groups, Tally tally) {
     StringBuilder out = new StringBuilder();
-    for (CrashGroup group : groups) {
+    for (CrashGroup group : groups.groups()) {
       out.append(
           "%6d  %s%s%n"
               .formatted(
-                  group.members().size(),
+                  group.count(),
                   Printable.of(group.key()),
                   group.text().isEmpty() ? "" : "  " + Printable.of(group.text())));
       out.append(
@@ -142,8 +147,104 @@ public final class CatalogueText {
                   group.kernels().isEmpty()
                       ? "not known"
                       : Printable.of(String.join(", ", group.kernels()), 120),
-                  time(group.members().getLast().crashTime()),
-                  group.members().getLast().id()));
+                  time(group.lastCrash()),
+                  group.newest().getFirst()));
+    }
+    int shown = groups.groups().size();
+    out.append(
+        "%,d in %,d groups%s; %s%n"
+            .formatted(
+                groups.shown(),
+                shown,
+                groups.all() > shown
+                    ? " (%,d more in %,d smaller ones: --top)"
+                        .formatted(groups.keyed() - groups.shown(), groups.all() - shown)
+                    : "",
+                counted(tally)));
+    return out.toString();
+  }
+
+  /// How many incidents count, and why the others do not.
+  static String counted(Tally tally) {
+    List<String> others = new ArrayList<>();
+    if (tally.copies() > 0) {
+      others.add("%,d copies".formatted(tally.copies()));
+    }
+    if (tally.selfTests() > 0) {
+      others.add("%,d self-tests".formatted(tally.selfTests()));
+    }
+    return "%,d incidents".formatted(tally.selected())
+        + (others.isEmpty()
+            ? ""
+            : ", of which %,d count (not %s)"
+                .formatted(tally.counted(), String.join(", ", others)));
+  }
+
+  /// Crashes by week and kernel; the last line has the sums.
+  public static String trend(List<Trend> trends, Tally tally) {
+    StringBuilder out =
+        new StringBuilder(
+            "WEEK OF    CRASHES  INTACT  KERNEL-DAMAGED  DUMP-DAMAGED  UNDETERMINED  UNREADABLE"
+                + "  KERNEL, CAUSES\n");
+    SortedMap<String, Long> verdicts = new TreeMap<>();
+    for (Trend trend : trends) {
+      trend.verdicts().forEach((verdict, count) -> verdicts.merge(verdict, count, Long::sum));
+      out.append(
+          trend(
+              trend.week().equals(Trend.UNKNOWN) ? "not known" : trend.week().toString(),
+              trend.verdicts(),
+              (trend.kernel().isEmpty() ? "-" : trend.kernel()) + causes(trend)));
+    }
+    out.append(trend("all", verdicts, ""));
+    return out.append(counted(tally)).append('\n').toString();
+  }
+
+  private static String causes(Trend trend) {
+    List<String> causes = new ArrayList<>();
+    trend.causes().forEach((cause, count) -> causes.add(cause + " " + count));
+    return causes.isEmpty() ? "" : ": " + String.join(", ", causes);
+  }
+
+  private static String trend(String week, SortedMap<String, Long> verdicts, String words) {
+    long all = verdicts.values().stream().mapToLong(Long::longValue).sum();
+    return "%-10s %7d  %6d  %14d  %12d  %12d  %10d  %s"
+            .formatted(
+                week,
+                all,
+                verdicts.getOrDefault("intact", 0L),
+                verdicts.getOrDefault("kernel-damaged", 0L),
+                verdicts.getOrDefault("dump-damaged", 0L),
+                verdicts.getOrDefault("undetermined", 0L),
+                verdicts.getOrDefault("unreadable", 0L),
+                Printable.of(words))
+            .stripTrailing()
+        + "\n";
+  }
+
+  /// What is new, more frequent or gone.
+  public static String regressions(Regressions regressions) {
+    StringBuilder out = new StringBuilder();
+    out.append(
+        "%s: %,d incidents; %s: %,d incidents%n"
+            .formatted(
+                Printable.of(regressions.from()),
+                regressions.incidentsBefore(),
+                Printable.of(regressions.to()),
+                regressions.incidentsNow()));
+    for (Regressions.Change change : regressions.changes()) {
+      out.append(
+          "%-13s %-6s %s%s: %,d before, %,d now%s%n"
+              .formatted(
+                  change.kind().word(),
+                  change.by().name().toLowerCase(Locale.ROOT),
+                  Printable.of(change.key()),
+                  change.text().isEmpty() ? "" : "  " + Printable.of(change.text()),
+                  change.before(),
+                  change.now(),
+                  change.newest().isEmpty() ? "" : "; " + change.newest().getFirst()));
+    }
+    if (regressions.changes().isEmpty()) {
+      out.append("nothing is new, more frequent or gone\n");
     }
     return out.toString();
   }

@@ -2,6 +2,7 @@ package org.vmcheck.report;
 
 import static java.time.ZoneOffset.UTC;
 
+import java.io.IOException;
 import java.time.Instant;
 import java.time.LocalDate;
 import java.util.ArrayList;
@@ -10,9 +11,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.function.Function;
+import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.Selection;
+import org.vmcheck.archive.Tally;
 import org.vmcheck.finding.Note;
 
 /// A catalogue as one HTML file: counts, crashes over time, what is the same crash, and a table.
@@ -30,51 +33,78 @@ public final class HtmlCatalogue {
       List.of("cause-1", "cause-2", "cause-3", "cause-4", "cause-5", "cause-6", "cause-other");
 
   private final Markup page;
-  private final List<Entry> entries;
 
-  private HtmlCatalogue(Markup page, List<Entry> entries) {
+  /// Of the crashes that count and whose time is known: how many a day, by kind.
+  private final SortedMap<LocalDate, Map<String, Integer>> verdictDays = new TreeMap<>();
+
+  private final SortedMap<LocalDate, Map<String, Integer>> causeDays = new TreeMap<>();
+  private final List<Entry> rows = new ArrayList<>();
+
+  private HtmlCatalogue(Markup page) {
     this.page = page;
-    this.entries = entries;
   }
 
-  public static String render(List<Entry> entries) {
+  /// @param catalogue that the page is made of; no more than the rows of its table are in memory
+  public static String render(Catalogue catalogue, Selection selection) throws IOException {
     Markup page = HtmlPage.open("vmcheck catalogue");
-    HtmlCatalogue html = new HtmlCatalogue(page, entries);
-    page.element("h1", "Catalogue of %,d incidents".formatted(entries.size())).newline();
-    html.bars("By verdict", count(CrashGroup.By.VERDICT, entries), true);
+    HtmlCatalogue html = new HtmlCatalogue(page);
+    Tally tally = catalogue.tally(selection);
+    Map<String, Long> causes = counts(catalogue, selection, CrashGroup.By.CAUSE);
+    List<String> common = causes.keySet().stream().limit(CAUSE_FILLS.size() - 1).toList();
+    catalogue.forEach(selection, entry -> html.gather(entry, common));
+    page.element("h1", "Catalogue of %,d incidents".formatted(tally.selected())).newline();
+    page.element("p", CatalogueText.counted(tally), "class", "faint").newline();
+    html.bars("By verdict", counts(catalogue, selection, CrashGroup.By.VERDICT), true);
     html.timeline(
         "Verdicts over time",
-        entry -> List.of(entry.verdict()),
+        html.verdictDays,
         VERDICTS,
         VERDICTS.stream().map(verdict -> "fill-" + verdict).toList());
-    html.bars("By kernel", count(CrashGroup.By.KERNEL, entries), false);
-    Map<String, Integer> causes = count(CrashGroup.By.CAUSE, entries);
+    html.bars("By kernel", counts(catalogue, selection, CrashGroup.By.KERNEL), false);
     html.bars("By cause", causes, false);
-    List<String> common = causes.keySet().stream().limit(CAUSE_FILLS.size() - 1).toList();
-    html.timeline("Causes over time", Entry::causes, common, CAUSE_FILLS);
-    html.groups("The same panic", CrashGroup.of(entries, CrashGroup.By.PANIC));
-    html.groups("The same damage", CrashGroup.of(entries, CrashGroup.By.DAMAGE));
-    html.table();
+    html.timeline("Causes over time", html.causeDays, common, CAUSE_FILLS);
+    html.groups("The same panic", catalogue.groups(selection, CrashGroup.By.PANIC, MAX_GROUPS));
+    html.groups("The same damage", catalogue.groups(selection, CrashGroup.By.DAMAGE, MAX_GROUPS));
+    html.table(tally.selected());
     return HtmlPage.close(page);
   }
 
-  private static Map<String, Integer> count(CrashGroup.By by, List<Entry> entries) {
-    Map<String, Integer> counts = new LinkedHashMap<>();
-    CrashGroup.of(entries, by).forEach(group -> counts.put(group.key(), group.members().size()));
+  private static Map<String, Long> counts(
+      Catalogue catalogue, Selection selection, CrashGroup.By by) throws IOException {
+    Map<String, Long> counts = new LinkedHashMap<>();
+    for (CrashGroup group : catalogue.groups(selection, by, MAX_BARS).groups()) {
+      counts.put(group.key(), group.count());
+    }
     return counts;
   }
 
-  private void bars(String title, Map<String, Integer> counts, boolean coloured) {
+  private void gather(Entry entry, List<String> common) {
+    if (rows.size() < MAX_ROWS) {
+      rows.add(entry);
+    }
+    if (entry.crashTime() > 0 && entry.isCounted()) {
+      LocalDate day = LocalDate.ofInstant(Instant.ofEpochSecond(entry.crashTime()), UTC);
+      count(verdictDays, day, VERDICTS.contains(entry.verdict()) ? entry.verdict() : "other");
+      for (String cause : entry.causes()) {
+        count(causeDays, day, common.contains(cause) ? cause : "other");
+      }
+    }
+  }
+
+  private static void count(
+      SortedMap<LocalDate, Map<String, Integer>> days, LocalDate day, String kind) {
+    days.computeIfAbsent(day, _ -> new TreeMap<>()).merge(kind, 1, Integer::sum);
+  }
+
+  private void bars(String title, Map<String, Long> counts, boolean coloured) {
     if (counts.isEmpty()) {
       return;
     }
-    List<Map.Entry<String, Integer>> shown =
-        List.copyOf(counts.entrySet()).subList(0, Math.min(MAX_BARS, counts.size()));
-    int most = counts.values().stream().mapToInt(Integer::intValue).max().orElse(1);
+    long most = counts.values().stream().mapToLong(Long::longValue).max().orElse(1);
     page.element("h2", title).newline();
-    picture(title, 720, shown.size() * 22 + 4);
+    picture(title, 720, counts.size() * 22 + 4);
     int y = 2;
-    for (Map.Entry<String, Integer> bar : shown) {
+    for (Map.Entry<String, Long> bar : counts.entrySet()) {
       int width = Math.max(2, (int) (380L * bar.getValue() / most));
       page.element("text", shorten(bar.getKey(), 36), "x", "0", "y", "" + (y + 14));
       page.empty(
@@ -94,8 +124,8 @@ public final class HtmlCatalogue {
       y += 22;
     }
     page.close("svg").newline();
-    if (counts.size() > shown.size()) {
-      page.element("p", "and %,d more".formatted(counts.size() - shown.size()), "class", "faint");
+    if (counts.size() == MAX_BARS) {
+      page.element("p", "the %d most frequent".formatted(MAX_BARS), "class", "faint");
     }
   }
 
@@ -120,21 +150,13 @@ public final class HtmlCatalogue {
 
   /// What the crashes of a time were, stacked: days where they span two months, else months.
   ///
-  /// @param kinds what a crash counts for, each once
   /// @param order of the kinds, from the ground up; others stand together above them
   /// @param fills the class of each kind's colour, one more for the others
   private void timeline(
-      String title, Function<Entry, List<String>> kinds, List<String> order, List<String> fills) {
-    TreeMap<LocalDate, Map<String, Integer>> days = new TreeMap<>();
-    for (Entry entry : entries) {
-      if (entry.crashTime() > 0 && CrashGroup.isCounted(entry)) {
-        LocalDate day = LocalDate.ofInstant(Instant.ofEpochSecond(entry.crashTime()), UTC);
-        for (String kind : kinds.apply(entry)) {
-          days.computeIfAbsent(day, _ -> new TreeMap<>())
-              .merge(order.contains(kind) ? kind : "other", 1, Integer::sum);
-        }
-      }
-    }
+      String title,
+      SortedMap<LocalDate, Map<String, Integer>> days,
+      List<String> order,
+      List<String> fills) {
     if (days.isEmpty()) {
       return;
     }
@@ -233,30 +255,29 @@ public final class HtmlCatalogue {
     return words.isEmpty() ? "none" : String.join(", ", words);
   }
 
-  private void groups(String title, List<CrashGroup> groups) {
-    List<CrashGroup> several =
-        groups.stream().filter(group -> group.members().size() > 1).limit(MAX_GROUPS).toList();
+  private void groups(String title, Tally.Groups groups) {
+    List<CrashGroup> several = groups.groups().stream().filter(group -> group.count() > 1).toList();
     if (several.isEmpty()) {
       return;
     }
     page.element("h2", title).raw("\n<table>\n<tr><th>times</th><th>what</th><th>kernels</th>");
     page.raw("<th>incidents</th></tr>\n");
     for (CrashGroup group : several) {
-      page.open("tr").element("td", "" + group.members().size(), "class", "number");
+      page.open("tr").element("td", "" + group.count(), "class", "number");
       page.open("td").text(group.text()).element("div", group.key(), "class", "mono faint");
       page.close("td").element("td", String.join(", ", group.kernels())).open("td");
-      for (Entry member : group.members().subList(0, Math.min(8, group.members().size()))) {
-        page.element("a", member.id(), "href", "#i" + member.id(), "class", "mono").raw(" ");
+      for (String id : group.newest()) {
+        page.element("a", id, "href", "#i" + id, "class", "mono").raw(" ");
       }
       page.close("td").close("tr").newline();
     }
     page.raw("</table>\n");
   }
 
-  private void table() {
+  private void table(long selected) {
     page.element("h2", "Incidents").raw("\n<table>\n<tr><th>id</th><th>verdict</th>");
     page.raw("<th>crashed (UTC)</th><th>kernel</th><th>dump</th></tr>\n");
-    for (Entry entry : entries.subList(0, Math.min(MAX_ROWS, entries.size()))) {
+    for (Entry entry : rows) {
       page.open("tr", "id", "i" + entry.id(), "class", entry.verdict());
       page.element("td", entry.id(), "class", "mono id");
       page.open("td").element("span", entry.verdict(), "class", "word");
@@ -280,8 +301,8 @@ public final class HtmlCatalogue {
       page.close("td").close("tr").newline();
     }
     page.raw("</table>\n");
-    if (entries.size() > MAX_ROWS) {
-      page.element("p", "%,d more are in the catalogue.".formatted(entries.size() - MAX_ROWS));
+    if (selected > rows.size()) {
+      page.element("p", "%,d more are in the catalogue.".formatted(selected - rows.size()));
     }
   }
 }

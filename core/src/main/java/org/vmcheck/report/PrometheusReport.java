@@ -1,10 +1,12 @@
 package org.vmcheck.report;
 
+import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.vmcheck.archive.CrashGroup;
+import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.Selection;
 import org.vmcheck.finding.Cause;
 
 /// Gauges of a catalogue in the text format that Prometheus' node exporter collects from files. Few
@@ -16,26 +18,25 @@ public final class PrometheusReport {
   private PrometheusReport() {}
 
   /// @param completedAt when the catalogue was brought up to date, seconds since 1970
-  public static String render(List<Entry> entries, long completedAt) {
+  public static String render(Catalogue catalogue, long completedAt) throws IOException {
     Map<String, Integer> verdicts = new TreeMap<>();
     Map<String, Integer> causes = new TreeMap<>();
     VERDICTS.forEach(verdict -> verdicts.put(verdict, 0));
-    int vanished = 0;
-    for (Entry entry : entries) {
-      if (entry.vanished()) {
-        vanished++;
-        continue;
-      }
-      if (!CrashGroup.isCounted(entry) || entry.state().isWithoutDump()) {
-        continue;
-      }
-      verdicts.computeIfPresent(entry.verdict(), (_, count) -> count + 1);
-      for (String cause : entry.causes()) {
-        if (Cause.byId(cause).isPresent()) {
-          causes.merge(cause, 1, Integer::sum);
-        }
-      }
-    }
+    int[] vanished = new int[1];
+    catalogue.forEach(
+        Selection.ALL,
+        entry -> {
+          if (entry.vanished()) {
+            vanished[0]++;
+          } else if (entry.isCounted() && !entry.state().isWithoutDump()) {
+            verdicts.computeIfPresent(entry.verdict(), (_, count) -> count + 1);
+            for (String cause : entry.causes()) {
+              if (Cause.byId(cause).isPresent()) {
+                causes.merge(cause, 1, Integer::sum);
+              }
+            }
+          }
+        });
     StringBuilder out = new StringBuilder();
     head(
         out,
@@ -47,7 +48,7 @@ public final class PrometheusReport {
     causes.forEach(
         (cause, count) -> sample(out, "vmcheck_incidents_with_cause", "cause", cause, count));
     head(out, "vmcheck_incidents_vanished", "Crashes known from the archive that are gone.");
-    out.append("vmcheck_incidents_vanished ").append(vanished).append('\n');
+    out.append("vmcheck_incidents_vanished ").append(vanished[0]).append('\n');
     head(
         out,
         "vmcheck_completed_timestamp_seconds",

@@ -201,4 +201,149 @@ abstract class CatalogueContract {
       assertThat(catalogue.claim(key, 1, elsewhere)).isFalse();
     }
   }
+
+  /// Five weeks of two kernels, of which the second has a fault of its own.
+  private static void fillFleet(Catalogue catalogue) throws IOException {
+    for (int i = 0; i < 20; i++) {
+      boolean late = i % 2 == 1;
+      Entry entry =
+          SampleEntries.entry(
+              "host-" + i % 3,
+              "/srv/" + i + "/vmcore",
+              "dump " + i,
+              late ? "kernel-damaged" : "intact",
+              late ? "6.1.192" : "6.1.19",
+              SampleEntries.FIRST_CRASH + i * 86_400L * 2,
+              i);
+      catalogue.put(entry, Optional.empty());
+    }
+    // A copy, and a crash of which no time is known.
+    catalogue.put(
+        SampleEntries.entry(
+            "host-9",
+            "/srv/1/vmcore",
+            "dump 1",
+            "kernel-damaged",
+            "6.1.192",
+            SampleEntries.FIRST_CRASH + 86_400L * 2,
+            1),
+        Optional.empty());
+    catalogue.put(
+        SampleEntries.entry("host-1", "/srv/x/vmcore", "x", "intact", "6.1.19", 0, 1),
+        Optional.empty());
+  }
+
+  @Test
+  void groupsAndTheirSumsAgreeWithTheRows() throws IOException {
+    try (Catalogue catalogue = catalogue("one")) {
+      fillFleet(catalogue);
+
+      assertThat(catalogue.tally(Selection.ALL)).isEqualTo(new Tally(22, 1, 0, 0));
+      for (CrashGroup.By by : CrashGroup.By.values()) {
+        Tally.Groups all = catalogue.groups(Selection.ALL, by, 100);
+        assertThat(all.shown()).isEqualTo(all.keyed());
+        assertThat(all.all()).isEqualTo(all.groups().size());
+        for (CrashGroup group : all.groups()) {
+          long rows =
+              catalogue.entries(Selection.ALL).stream()
+                  .filter(Entry::isCounted)
+                  .filter(entry -> isIn(entry, by, group.key()))
+                  .count();
+          assertThat(group.count()).as(by + " " + group.key()).isEqualTo(rows);
+          assertThat(group.newest()).isNotEmpty();
+        }
+      }
+      Tally.Groups top = catalogue.groups(Selection.ALL, CrashGroup.By.KERNEL, 1);
+      assertThat(top.groups()).extracting(CrashGroup::key).containsExactly("6.1.19");
+      assertThat(top.all()).isEqualTo(2);
+      assertThat(top.keyed() - top.shown()).isEqualTo(10);
+      CrashGroup damage =
+          catalogue.groups(Selection.ALL, CrashGroup.By.DAMAGE, 9).groups().getFirst();
+      assertThat(damage.text()).isEqualTo("bit-flip kmalloc-64");
+      assertThat(damage.lastCrash()).isEqualTo(SampleEntries.FIRST_CRASH + 19 * 86_400L * 2);
+    }
+  }
+
+  private static boolean isIn(Entry entry, CrashGroup.By by, String key) {
+    return switch (by) {
+      case PANIC -> entry.panicSignature().id().equals(key);
+      case DAMAGE -> entry.damageSignature().id().equals(key);
+      case KERNEL -> entry.release().equals(key);
+      case HOST -> entry.nodename().equals(key);
+      case VERDICT -> entry.verdict().equals(key);
+      case CAUSE -> entry.causes().contains(key);
+    };
+  }
+
+  @Test
+  void weeksBeginOnMondayAndAddUp() throws IOException {
+    try (Catalogue catalogue = catalogue("one")) {
+      fillFleet(catalogue);
+
+      List<Trend> trends = catalogue.trend(Selection.ALL);
+
+      assertThat(trends.stream().mapToLong(Trend::count).sum()).isEqualTo(21);
+      assertThat(trends.getFirst().week()).isEqualTo(Trend.UNKNOWN);
+      // 2026-10-01 is a Thursday.
+      assertThat(trends.get(1).week()).isEqualTo(java.time.LocalDate.of(2026, 9, 28));
+      assertThat(trends).extracting(Trend::kernel).containsOnly("6.1.19", "6.1.192");
+      assertThat(trends.getLast().verdicts()).containsOnlyKeys("kernel-damaged");
+      assertThat(trends.getLast().causes().get("bit-flip")).isEqualTo(trends.getLast().count());
+    }
+  }
+
+  @Test
+  void timesSelectTheirCrashes() throws IOException {
+    try (Catalogue catalogue = catalogue("one")) {
+      fillFleet(catalogue);
+      long third = SampleEntries.FIRST_CRASH + 2 * 2 * 86_400L;
+
+      assertThat(catalogue.entries(new Selection("", "", "", "", third, third + 1, "", false)))
+          .extracting(Entry::path)
+          .containsExactly("/srv/2/vmcore");
+      // Of unknown time: neither since nor until.
+      assertThat(catalogue.entries(new Selection("", "", "", "", 0, third, "", false))).hasSize(3);
+      assertThat(catalogue.entries(new Selection("", "", "6.1.19", "", 0, 0, "", false)))
+          .hasSize(11);
+      assertThat(catalogue.entries(new Selection("", "", "6.1.", "", 0, 0, "", false))).hasSize(22);
+    }
+  }
+
+  @Test
+  void idsAreFoundByTheirStart() throws IOException {
+    Entry entry = damaged("a", SAME_MINUTE, "x", 1);
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.put(entry, Optional.empty());
+
+      for (int length : new int[] {1, 5, 12}) {
+        assertThat(catalogue.find(entry.id().substring(0, length))).containsExactly(entry);
+      }
+      assertThat(catalogue.find(entry.id() + "0")).isEmpty();
+    }
+  }
+
+  @Test
+  void aKernelWithAFaultOfItsOwnIsARegression() throws Exception {
+    try (Catalogue catalogue = catalogue("one")) {
+      fillFleet(catalogue);
+
+      Regressions worse = Regressions.of(catalogue, Selection.ALL, "6.1.19", "6.1.192");
+      Regressions better = Regressions.of(catalogue, Selection.ALL, "6.1.192", "6.1.19");
+
+      assertThat(worse.isWorse()).isTrue();
+      assertThat(worse.changes())
+          .extracting(change -> change.kind() + " " + change.by() + " " + change.now())
+          .containsExactly("NEW DAMAGE 10", "NEW CAUSE 10", "NEW CAUSE 10");
+      assertThat(better.isWorse()).isFalse();
+      assertThat(better.changes())
+          .extracting(Regressions.Change::kind)
+          .containsOnly(Regressions.Kind.GONE);
+      // The same panic in both, and as often: no change.
+      assertThat(Regressions.chance(10, 10, 10, 10)).isEqualTo(1);
+      assertThat(Regressions.chance(1, 100, 10, 100)).isLessThan(0.01);
+      assertThat(Regressions.chance(5, 100, 8, 100)).isGreaterThan(0.1);
+      assertThat(Regressions.chance(3, 7, 4, 5))
+          .isCloseTo(0.2222, org.assertj.core.data.Offset.offset(0.2));
+    }
+  }
 }

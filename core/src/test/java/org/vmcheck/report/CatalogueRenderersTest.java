@@ -2,16 +2,23 @@ package org.vmcheck.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.archive.BatchScanner;
+import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
 import org.vmcheck.archive.Location;
+import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Signature;
+import org.vmcheck.archive.Tally;
+import org.vmcheck.archive.Trend;
 import org.vmcheck.finding.Note;
 import org.vmcheck.testing.SampleReports;
 import tools.jackson.databind.JsonNode;
@@ -30,7 +37,7 @@ class CatalogueRenderersTest {
         text,
         1000,
         "identity",
-        "head",
+        "head " + (number == 7 ? 2 : number),
         "tail",
         List.of(location.words(), text),
         "vmcheck 0.1.0",
@@ -51,7 +58,7 @@ class CatalogueRenderersTest {
         verdict.equals("kernel-damaged") ? List.of("bit-flip", text) : List.of(),
         List.of(new Note(text, text)),
         number == 3,
-        number == 2 ? "0123456789ab" : "");
+        number == 7 ? "0123456789ab" : "");
   }
 
   static List<Entry> entries() {
@@ -64,9 +71,23 @@ class CatalogueRenderersTest {
     return entries;
   }
 
+  @TempDir private Path dir;
+
+  /// A catalogue of these entries.
+  static Catalogue catalogue(Path dir, List<Entry> entries) throws IOException {
+    Catalogue catalogue = Catalogue.write(dir.resolve(entries.size() + ".sqlite"));
+    for (Entry entry : entries) {
+      catalogue.put(entry, Optional.empty());
+    }
+    return catalogue;
+  }
+
   @Test
-  void htmlIsOneOfflinePageWithoutScripts() {
-    String html = HtmlCatalogue.render(entries());
+  void htmlIsOneOfflinePageWithoutScripts() throws IOException {
+    String html;
+    try (Catalogue catalogue = catalogue(dir, entries())) {
+      html = HtmlCatalogue.render(catalogue, Selection.ALL);
+    }
 
     assertThat(html)
         .contains("Catalogue of 10 incidents", "<svg", "class=\"fill-kernel-damaged\"")
@@ -85,7 +106,9 @@ class CatalogueRenderersTest {
       }
     }
     assertThat(open).isEmpty();
-    assertThat(HtmlCatalogue.render(List.of())).contains("Catalogue of 0 incidents");
+    try (Catalogue none = catalogue(dir, List.of())) {
+      assertThat(HtmlCatalogue.render(none, Selection.ALL)).contains("Catalogue of 0 incidents");
+    }
   }
 
   @Test
@@ -97,9 +120,15 @@ class CatalogueRenderersTest {
       assertThat(json.get("verdict").asString()).isEqualTo(entry.verdict());
       assertThat(json.get("path").asString()).isEqualTo(entry.path());
     }
-    for (CrashGroup group : CrashGroup.of(entries(), CrashGroup.By.PANIC)) {
+    try (Catalogue catalogue = catalogue(dir, entries())) {
+      CrashGroup group =
+          catalogue.groups(Selection.ALL, CrashGroup.By.PANIC, 9).groups().getFirst();
       assertThat(JsonMapper.shared().readTree(CatalogueJson.group(group)).get("count").asInt())
           .isEqualTo(9);
+      for (Trend trend : catalogue.trend(Selection.ALL)) {
+        JsonNode json = JsonMapper.shared().readTree(CatalogueJson.trend(trend));
+        assertThat(json.get("count").asLong()).isEqualTo(trend.count());
+      }
     }
     BatchScanner.Summary summary =
         new BatchScanner.Summary(3, 2, 1, 0, 1, 0, 0, 0, java.util.Map.of("intact", 3), 100, 1.25);
@@ -109,7 +138,16 @@ class CatalogueRenderersTest {
   }
 
   @Test
-  void csvAndTextAreHarmless() {
+  void csvAndTextAreHarmless() throws IOException {
+    String groups;
+    String trend;
+    try (Catalogue catalogue = catalogue(dir, entries())) {
+      Tally tally = catalogue.tally(Selection.ALL);
+      groups =
+          CatalogueText.groups(catalogue.groups(Selection.ALL, CrashGroup.By.KERNEL, 9), tally);
+      trend = CatalogueText.trend(catalogue.trend(Selection.ALL), tally);
+    }
+    assertThat(groups).contains("9 in 1 groups; 10 incidents, of which 9 count (not 1 copies)");
     String csv = CatalogueText.csv(entries());
 
     assertThat(csv.lines()).hasSize(11);
@@ -120,7 +158,8 @@ class CatalogueRenderersTest {
             CatalogueText.list(entries()),
             CatalogueText.show(entries().getFirst()),
             CatalogueText.judged(entries().getFirst()),
-            CatalogueText.groups(CrashGroup.of(entries(), CrashGroup.By.KERNEL)))) {
+            groups,
+            trend)) {
       assertThat(text).doesNotContain("\u001b", "\u202e", "\u0000");
     }
   }
@@ -128,8 +167,11 @@ class CatalogueRenderersTest {
   /// The rules of the text format that promtool checks: one HELP and TYPE a metric, before its
   /// samples, samples of one metric together, no series twice, a newline at the end.
   @Test
-  void prometheusParses() {
-    String text = PrometheusReport.render(entries(), 1_790_000_000);
+  void prometheusParses() throws IOException {
+    String text;
+    try (Catalogue catalogue = catalogue(dir, entries())) {
+      text = PrometheusReport.render(catalogue, 1_790_000_000);
+    }
 
     assertThat(text).endsWith("\n").contains("vmcheck_incidents{verdict=\"kernel-damaged\"} 2\n");
     Pattern sample = Pattern.compile("([a-z_]+)(\\{[a-z]+=\"[a-z-]+\"\\})? (-?[0-9.]+)");

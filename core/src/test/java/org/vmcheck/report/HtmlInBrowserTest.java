@@ -14,6 +14,8 @@ import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.Selection;
 import org.vmcheck.testing.SampleReports;
 
 /// The page as a browser paints it, where there is a Chromium.
@@ -43,10 +45,13 @@ class HtmlInBrowserTest {
 
   @Test
   void catalogueIsPaintedDarkAndLight() throws Exception {
+    String html;
+    try (Catalogue catalogue =
+        CatalogueRenderersTest.catalogue(dir, CatalogueRenderersTest.entries())) {
+      html = HtmlCatalogue.render(catalogue, Selection.ALL);
+    }
     assumeTrue(Files.isExecutable(CHROMIUM));
-    Path page =
-        Files.writeString(
-            dir.resolve("page.html"), HtmlCatalogue.render(CatalogueRenderersTest.entries()));
+    Path page = Files.writeString(dir.resolve("page.html"), html);
 
     // Bars of all verdicts, on the ground of the reader's choice.
     assertThat(colours(screenshot(page, "1")))
