@@ -38,9 +38,12 @@ class LayersTest {
               "check",
               Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "task", "finding")),
           Map.entry(
+              "desk", Set.of("io", "dump", "memory", "debuginfo", "kernel", "task", "finding")),
+          Map.entry(
               "analysis",
               Set.of(
                   "io",
+                  "desk",
                   "codec",
                   "elf",
                   "dump",

@@ -6,6 +6,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.analysis.TaskQuestions;
+import org.vmcheck.analysis.UnansweredException;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Task;
 import org.vmcheck.finding.TaskTrace;
@@ -24,12 +25,6 @@ import picocli.CommandLine.Spec;
     description = "Print the stack of the task that panicked, or of others, unwound.",
     mixinStandardHelpOptions = true)
 final class BtCommand implements Callable<Integer> {
-  /// Forms of the answer.
-  enum Format {
-    TEXT,
-    JSON
-  }
-
   @Spec private CommandSpec spec;
   @Mixin private DumpOptions dumpOptions;
 
@@ -40,7 +35,7 @@ final class BtCommand implements Callable<Integer> {
       index = "1",
       paramLabel = "PID",
       arity = "0..1",
-      description = "The task: its PID, or the address of its task_struct (0x...).")
+      description = "The task: its PID, or its task_struct (0x..., or a symbol as init_task).")
   private String task;
 
   @Option(names = "--cpus", description = "The task that each CPU was in.")
@@ -53,7 +48,7 @@ final class BtCommand implements Callable<Integer> {
       names = "--format",
       paramLabel = "text|json",
       description = "Form of the answer (default: text).")
-  private Format format = Format.TEXT;
+  private AnswerFormat format = AnswerFormat.TEXT;
 
   @Override
   public Integer call() throws Exception {
@@ -62,13 +57,13 @@ final class BtCommand implements Callable<Integer> {
     }
     try (Analyzer analyzer = dumpOptions.open(dump)) {
       TaskQuestions questions = analyzer.tasks();
-      if (format == Format.JSON) {
+      if (format == AnswerFormat.JSON) {
         Streams.write(
             spec,
             null,
-            TaskWriter.traces(wanted(questions).stream().map(questions::trace).toList()));
+            TaskWriter.traces(wanted(analyzer, questions).stream().map(questions::trace).toList()));
       } else {
-        print(questions);
+        print(analyzer, questions);
       }
       for (String problem : questions.list().problems()) {
         spec.commandLine().getErr().println("vmcheck: " + problem);
@@ -77,10 +72,10 @@ final class BtCommand implements Callable<Integer> {
     }
   }
 
-  private void print(TaskQuestions questions) throws Exception {
+  private void print(Analyzer analyzer, TaskQuestions questions) throws Exception {
     boolean isMarked = false;
     boolean isFirst = true;
-    for (Task one : wanted(questions)) {
+    for (Task one : wanted(analyzer, questions)) {
       TaskTrace trace = questions.trace(one);
       isMarked |=
           trace.backtrace().frames().stream()
@@ -93,14 +88,14 @@ final class BtCommand implements Callable<Integer> {
     }
   }
 
-  private List<Task> wanted(TaskQuestions questions) throws Failures.UsageException {
+  private List<Task> wanted(Analyzer analyzer, TaskQuestions questions) throws Exception {
     if (all) {
       return questions.list().tasks();
     }
     if (cpus) {
       return questions.onCpus();
     }
-    Optional<Task> one = task == null ? questions.panicking() : questions.find(number());
+    Optional<Task> one = task == null ? questions.panicking() : questions.find(number(analyzer));
     return List.of(
         one.orElseThrow(
             () ->
@@ -110,13 +105,18 @@ final class BtCommand implements Callable<Integer> {
                         : "no task " + task)));
   }
 
-  private long number() throws Failures.UsageException {
+  private long number(Analyzer analyzer) throws UnansweredException, Failures.UsageException {
     try {
-      return task.startsWith("0x")
-          ? Long.parseUnsignedLong(task.substring(2), 16)
-          : Integer.parseInt(task);
+      if (task.matches("\\d+")) {
+        return Integer.parseInt(task);
+      }
     } catch (NumberFormatException _) {
-      throw new Failures.UsageException("expected a PID or an address (0x...), got " + task);
+      throw new Failures.UsageException("no PID is as large as " + task);
     }
+    if ((!task.startsWith("0x") && task.matches("[0-9a-fA-F]+")) || !Analyzer.isAddress(task)) {
+      throw new Failures.UsageException(
+          "expected a PID, an address (0x...) or a symbol, got " + task);
+    }
+    return analyzer.address(task);
   }
 }

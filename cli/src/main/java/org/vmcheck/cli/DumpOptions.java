@@ -208,17 +208,4 @@ final class DumpOptions {
       throw new TypeConversionException("expected a duration such as 30s or 5m, got " + text);
     }
   }
-
-  /// Reads an address in hexadecimal, with or without 0x.
-  static long address(String text) {
-    String digits = text.startsWith("0x") || text.startsWith("0X") ? text.substring(2) : text;
-    try {
-      if (digits.startsWith("+")) {
-        throw new NumberFormatException(text);
-      }
-      return Long.parseUnsignedLong(digits, 16);
-    } catch (NumberFormatException _) {
-      throw new TypeConversionException("expected a hexadecimal address, got " + text);
-    }
-  }
 }

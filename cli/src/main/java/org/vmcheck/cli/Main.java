@@ -25,6 +25,7 @@ public final class Main {
           "tasks",
           "slabs",
           "object",
+          "word",
           "dmesg",
           "read",
           "map",
@@ -121,6 +122,7 @@ public final class Main {
       case "tasks" -> new TasksCommand();
       case "slabs" -> new SlabsCommand();
       case "object" -> new ObjectCommand();
+      case "word" -> new WordCommand();
       case "dmesg" -> new DmesgCommand();
       case "read" -> new ReadCommand();
       case "map" -> new MapCommand();

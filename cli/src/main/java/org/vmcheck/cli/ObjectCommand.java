@@ -31,9 +31,9 @@ final class ObjectCommand implements Callable<Integer> {
   @Parameters(
       index = "1",
       paramLabel = "ADDRESS",
-      converter = ReadCommand.AddressConverter.class,
-      description = "In hexadecimal.")
-  private long address;
+      converter = AddressArgument.Converter.class,
+      description = AddressArgument.FORMS)
+  private AddressArgument place;
 
   @Option(names = "--unmask", description = DumpOptions.UNMASK)
   private boolean unmask;
@@ -46,7 +46,7 @@ final class ObjectCommand implements Callable<Integer> {
       if (unmask) {
         DumpOptions.unmask(spec, analyzer);
       }
-      ObjectAnswer object = analyzer.object(address);
+      ObjectAnswer object = analyzer.object(place.in(analyzer));
       field("address", "0x%x, physical 0x%x".formatted(object.address(), object.physical()));
       field("cache", object.cache());
       field("slab", "0x%x, %s".formatted(object.slab(), object.place()));

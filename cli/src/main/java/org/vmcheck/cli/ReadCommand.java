@@ -9,7 +9,6 @@ import org.vmcheck.analysis.MemoryAnswer;
 import org.vmcheck.io.Printable;
 import org.vmcheck.report.HexDump;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -33,15 +32,16 @@ final class ReadCommand implements Callable<Integer> {
   @Parameters(
       index = "1",
       paramLabel = "ADDRESS",
-      converter = AddressConverter.class,
-      description = "In hexadecimal.")
-  private long address;
+      converter = AddressArgument.Converter.class,
+      description = AddressArgument.FORMS)
+  private AddressArgument place;
 
   @Parameters(
       index = "2",
       paramLabel = "LEN",
       arity = "0..1",
-      description = "Bytes, in decimal (default: 64).")
+      converter = ByteCount.class,
+      description = "Number of " + ByteCount.FORMS + " (default: 64).")
   private int length = 64;
 
   @Option(names = "--unmask", description = DumpOptions.UNMASK)
@@ -50,23 +50,24 @@ final class ReadCommand implements Callable<Integer> {
   @Option(names = "--phys", description = "The address is physical.")
   private boolean physical;
 
-  /// Picocli's hook for addresses.
-  static final class AddressConverter implements ITypeConverter<Long> {
-    @Override
-    public Long convert(String value) {
-      return DumpOptions.address(value);
-    }
-  }
+  @Option(
+      names = "--annotate",
+      description = "One word of 8 bytes a line, with what it is (see vmcheck word).")
+  private boolean annotate;
 
   @Override
   public Integer call() throws Exception {
     if (length < 1 || length > MAX_BYTES) {
       throw new Failures.UsageException("LEN: expected 1 to " + MAX_BYTES + ", got " + length);
     }
+    if (annotate && physical) {
+      throw new Failures.UsageException("--annotate needs a virtual address, without --phys");
+    }
     try (Analyzer analyzer = dumpOptions.open(dump)) {
       if (unmask) {
         DumpOptions.unmask(spec, analyzer);
       }
+      long address = place.in(analyzer);
       MemoryAnswer answer = analyzer.read(address, length, physical);
       StringBuilder out = new StringBuilder();
       out.append(physical ? "physical " : "").append("0x").append(Long.toHexString(address));
@@ -95,7 +96,11 @@ final class ReadCommand implements Callable<Integer> {
       if (IntStream.range(0, answer.bytes().size()).anyMatch(isGuessed)) {
         out.append(DumpOptions.GUESSED).append('\n');
       }
-      HexDump.append(out, address, hex.toString(), 0, 0, "", isGuessed);
+      if (annotate) {
+        WordText.annotate(out, analyzer.desk(), address, answer.bytes());
+      } else {
+        HexDump.append(out, address, hex.toString(), 0, 0, "", isGuessed);
+      }
       if (!answer.end().isEmpty()) {
         out.append("ends here: ").append(Printable.of(answer.end())).append('\n');
       }

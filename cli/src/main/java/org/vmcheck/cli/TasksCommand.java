@@ -19,12 +19,6 @@ import picocli.CommandLine.Spec;
     description = "List the tasks: state, CPU, memory, stack.",
     mixinStandardHelpOptions = true)
 final class TasksCommand implements Callable<Integer> {
-  /// Forms of the answer.
-  enum Format {
-    TEXT,
-    JSON
-  }
-
   @Spec private CommandSpec spec;
   @Mixin private DumpOptions dumpOptions;
 
@@ -35,7 +29,7 @@ final class TasksCommand implements Callable<Integer> {
       names = "--format",
       paramLabel = "text|json",
       description = "Form of the answer (default: text).")
-  private Format format = Format.TEXT;
+  private AnswerFormat format = AnswerFormat.TEXT;
 
   @Override
   public Integer call() throws Exception {
@@ -44,7 +38,7 @@ final class TasksCommand implements Callable<Integer> {
       Streams.write(
           spec,
           null,
-          format == Format.JSON ? TaskWriter.tasks(list.tasks()) : TaskTable.render(list));
+          format == AnswerFormat.JSON ? TaskWriter.tasks(list.tasks()) : TaskTable.render(list));
       for (String problem : list.problems()) {
         spec.commandLine().getErr().println("vmcheck: " + problem);
       }

@@ -48,8 +48,8 @@ class TaskCommandsTest {
   void btSaysWhatItCannotFind() throws Exception {
     assertThat(run("bt", dump(), "4711")).isEqualTo(ExitCode.USAGE);
     assertThat(err.toString()).contains("no task 4711");
-    assertThat(run("bt", dump(), "x")).isEqualTo(ExitCode.USAGE);
-    assertThat(err.toString()).contains("expected a PID or an address (0x...), got x");
+    assertThat(run("bt", dump(), "+x")).isEqualTo(ExitCode.USAGE);
+    assertThat(err.toString()).contains("expected a PID, an address (0x...) or a symbol, got +x");
     assertThat(run("bt", dump(), "1", "--all")).isEqualTo(ExitCode.USAGE);
   }
 

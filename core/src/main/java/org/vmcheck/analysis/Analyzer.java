@@ -16,6 +16,7 @@ import org.vmcheck.check.Checks;
 import org.vmcheck.check.LowMemory;
 import org.vmcheck.check.Needs;
 import org.vmcheck.check.Subjects;
+import org.vmcheck.desk.AddressExpression;
 import org.vmcheck.dump.Container;
 import org.vmcheck.dump.ContainerAudit;
 import org.vmcheck.dump.Dump;
@@ -456,6 +457,42 @@ public final class Analyzer implements AutoCloseable {
       throw new UnansweredException("no tasks: " + String.join("; ", questions.list().problems()));
     }
     return questions;
+  }
+
+  /// What words are and what lies at addresses.
+  ///
+  /// @throws UnansweredException if there is no kernel
+  public DeskQuestions desk() throws UnansweredException {
+    return new DeskQuestions(kernel());
+  }
+
+  /// Whether a text is an address as [#address] takes it: hexadecimal, `symbol`, `symbol+0x10`, or
+  /// `symbol:2` for CPU 2's copy of a per-CPU variable.
+  public static boolean isAddress(String text) {
+    return AddressExpression.parse(text).isPresent();
+  }
+
+  /// The address that a text names.
+  ///
+  /// @throws UnansweredException if it names a symbol that is not known
+  public long address(String text) throws UnansweredException {
+    AddressExpression expression =
+        AddressExpression.parse(text)
+            .orElseThrow(() -> new UnansweredException("no address: " + text));
+    if (expression.isNumber()) {
+      return expression.number();
+    }
+    return expression
+        .in(kernel())
+        .orElseThrow(
+            () ->
+                new UnansweredException(
+                    "the kernel has no symbol %s%s"
+                        .formatted(
+                            expression.name(),
+                            expression.cpu().isPresent()
+                                ? " for cpu " + expression.cpu().getAsInt()
+                                : "")));
   }
 
   /// One row a cache, in the order of `slab_caches`.

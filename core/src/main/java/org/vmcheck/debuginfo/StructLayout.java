@@ -1,5 +1,6 @@
 package org.vmcheck.debuginfo;
 
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -10,6 +11,13 @@ import java.util.Optional;
 /// Members of anonymous members count as its own, at any depth, whether or not the anonymous
 /// member's type has a name.
 public final class StructLayout {
+  /// Structures within structures that a path leads through.
+  private static final int MAX_DEPTH = 8;
+
+  /// The smaller of two members of a union says more.
+  private static final Comparator<Member> PREFERRED =
+      Comparator.comparingLong(Member::byteSize).thenComparing(Member::name);
+
   private final String name;
   private final long size;
   private final Map<String, Member> members = new HashMap<>();
@@ -62,6 +70,36 @@ public final class StructLayout {
       }
     }
     return Optional.empty();
+  }
+
+  /// The path of the smallest member that has the byte at an offset, through named structures: of
+  /// those of a union the first by name. Empty if none has it.
+  public Optional<String> pathAt(long offset) {
+    return pathAt(offset, MAX_DEPTH);
+  }
+
+  private Optional<String> pathAt(long offset, int depth) {
+    Member best = null;
+    for (Member member : members.values()) {
+      if (member.offset() <= offset
+          && offset < member.offset() + Math.max(1, member.byteSize())
+          && (best == null || PREFERRED.compare(member, best) < 0)) {
+        best = member;
+      }
+    }
+    if (best == null) {
+      return Optional.empty();
+    }
+    Member found = best;
+    long inside = offset - found.offset();
+    boolean isArray = found.elementCount() > 0 && found.elementSize() > 0;
+    String path = found.name() + (isArray ? "[%d]".formatted(inside / found.elementSize()) : "");
+    long inElement = isArray ? inside % found.elementSize() : inside;
+    Optional<String> deeper =
+        depth == 0
+            ? Optional.empty()
+            : found.struct().flatMap(inner -> inner.pathAt(inElement, depth - 1));
+    return Optional.of(deeper.map(rest -> path + "." + rest).orElse(path));
   }
 
   public boolean has(String path) {

@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.LongConsumer;
 
 /// The symbols of one kernel: by name, and by address.
 ///
@@ -108,6 +109,13 @@ public final class Symbols {
         new String(names.name(index), StandardCharsets.ISO_8859_1),
         names.type(index),
         addresses[index]);
+  }
+
+  /// Shows the address of every symbol.
+  public void eachAddress(LongConsumer sink) {
+    for (long address : addresses) {
+      sink.accept(address);
+    }
   }
 
   /// Every symbol of that name; names are not unique.

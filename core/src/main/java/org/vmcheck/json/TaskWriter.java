@@ -34,6 +34,11 @@ public final class TaskWriter {
     return array(traces, TaskWriter::trace);
   }
 
+  /// The kernel log as a JSON array, one record a line.
+  public static String log(List<LogLine> lines) {
+    return array(lines, TaskWriter::line);
+  }
+
   private static <T> String array(List<T> all, BiConsumer<TaskWriter, T> one) {
     StringWriter out = new StringWriter();
     try (JsonGenerator generator =
@@ -72,14 +77,16 @@ public final class TaskWriter {
     state.taskStates().forEach(json::writeNumberProperty);
     json.writeEndObject();
     json.writeArrayPropertyStart("log");
-    for (LogLine line : state.lastLines()) {
-      json.writeStartObject();
-      json.writeNumberProperty("timestampNanos", line.timestampNanos());
-      json.writeNumberProperty("level", line.level());
-      text("text", line.text());
-      json.writeEndObject();
-    }
+    state.lastLines().forEach(this::line);
     json.writeEndArray();
+    json.writeEndObject();
+  }
+
+  private void line(LogLine line) {
+    json.writeStartObject();
+    json.writeNumberProperty("timestampNanos", line.timestampNanos());
+    json.writeNumberProperty("level", line.level());
+    text("text", line.text());
     json.writeEndObject();
   }
 

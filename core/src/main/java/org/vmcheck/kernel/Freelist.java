@@ -60,6 +60,9 @@ public record Freelist(int length, End end) {
     /// Step at which each object was met, from 1; 0 if not met.
     private int[] metAt = new int[64];
 
+    /// Objects of the slab: what stands behind them in [#metAt] is another slab's.
+    private int objects;
+
     /// Objects met by the walks since the last [#start].
     private int met;
 
@@ -71,7 +74,7 @@ public record Freelist(int length, End end) {
     /// Points at a slab and forgets what was met before.
     public void start(Slab slab) {
       memory.set(slab);
-      int objects = slab.walkableObjects();
+      objects = slab.walkableObjects();
       if (metAt.length < objects) {
         metAt = new int[objects];
       } else {
@@ -89,7 +92,7 @@ public record Freelist(int length, End end) {
     public List<Integer> lastMet(Freelist list) {
       Integer[] order = new Integer[list.length()];
       int before = met - list.length();
-      for (int i = 0; i < metAt.length; i++) {
+      for (int i = 0; i < objects; i++) {
         if (metAt[i] > before) {
           order[metAt[i] - 1 - before] = i;
         }

@@ -89,6 +89,11 @@ public final class MemMap {
     return !(shape.slab() instanceof PageShape.Mark.None);
   }
 
+  /// Bytes of a descriptor.
+  public int descriptorBytes() {
+    return shape.size();
+  }
+
   PageShape shape() {
     return shape;
   }

@@ -125,6 +125,11 @@ final class SlubPass {
     }
   }
 
+  /// How free pointers are stored: known behind [#prepareViews] and [#survey].
+  FreelistDecoder decoder() {
+    return vote.decoder();
+  }
+
   void prepareViews() {
     slabPlaces.gather();
     vote = new SlabVotes(descriptors, places).vote();

@@ -113,6 +113,32 @@ public final class CallStacks {
         : kernel.word(task.stack()).stream().mapToObj(word -> word == 0x57ac6e9dL).findFirst();
   }
 
+  /// Where every stack lies: those of the tasks, and those of the CPUs that are no task's.
+  public List<StackSpan> spans() {
+    List<StackSpan> spans = new ArrayList<>();
+    for (Task task : tasks.all()) {
+      stacks
+          .of(task)
+          .ifPresent(
+              stack ->
+                  spans.add(
+                      new StackSpan(
+                          stack.low(), stack.high(), stack.tag(), -1, Optional.of(task))));
+    }
+    for (int i = 0; i < kernel.perCpu().cpus().size(); i++) {
+      for (Stack stack : stacks.ofCpu(i)) {
+        spans.add(
+            new StackSpan(
+                stack.low(),
+                stack.high(),
+                stack.tag(),
+                kernel.perCpu().cpus().get(i),
+                Optional.empty()));
+      }
+    }
+    return spans;
+  }
+
   /// `THREAD_SIZE`.
   public long stackBytes() {
     return stacks.threadBytes();

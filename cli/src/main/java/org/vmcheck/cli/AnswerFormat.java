@@ -1,0 +1,7 @@
+package org.vmcheck.cli;
+
+/// Forms of an answer.
+enum AnswerFormat {
+  TEXT,
+  JSON
+}

@@ -1,0 +1,100 @@
+package org.vmcheck.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import org.junit.jupiter.api.Test;
+import org.vmcheck.testing.TestData;
+
+/// The commands of the desk as a user types them.
+class DeskCommandsTest {
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  private int run(String... words) {
+    out.getBuffer().setLength(0);
+    err.getBuffer().setLength(0);
+    return Main.run(new PrintWriter(out), new PrintWriter(err), words);
+  }
+
+  private String answer(String... words) {
+    assertThat(run(words)).as("%s", err).isEqualTo(ExitCode.INTACT);
+    return out.toString();
+  }
+
+  private static String dump() throws Exception {
+    return TestData.named("healthy").dump().toString();
+  }
+
+  @Test
+  void aWordIsExplained() throws Exception {
+    assertThat(answer("word", dump(), "0xdead000000000100"))
+        .startsWith("0xdead000000000100\n  likely  LIST_POISON1");
+    assertThat(answer("word", dump(), "schedule+0x10")).contains("kernel text schedule+0x10");
+    assertThat(answer("word", dump(), "runqueues:0")).contains("per-CPU runqueues of cpu 0");
+    AnswerSchema.assertFits("word", answer("word", dump(), "init_task", "--format", "json"));
+    AnswerSchema.assertFits("word", answer("word", dump(), "41424344", "--format", "json"));
+  }
+
+  @Test
+  void symbolsAreAddresses() throws Exception {
+    String bySymbol = answer("read", dump(), "linux_banner", "0x20");
+    String address = bySymbol.replaceFirst("(?s)^0x([0-9a-f]+) .*$", "$1");
+
+    assertThat(bySymbol).contains("<linux_banner>").contains("Linux version");
+    assertThat(answer("read", dump(), address, "32")).isEqualTo(bySymbol);
+    assertThat(answer("read", dump(), "linux_banner+0x6", "2")).contains("76 65");
+    assertThat(answer("bt", dump(), "init_task")).contains("swapper/0");
+    assertThat(run("object", dump(), "linux_banner")).isEqualTo(ExitCode.UNDETERMINED);
+    assertThat(err.toString()).contains("is not in the direct map");
+  }
+
+  @Test
+  void whatIsNoAddressIsRefused() throws Exception {
+    assertThat(run("read", dump(), "no_such_symbol")).isEqualTo(ExitCode.UNDETERMINED);
+    assertThat(err.toString()).contains("the kernel has no symbol no_such_symbol");
+    assertThat(run("read", dump(), "runqueues:4711")).isEqualTo(ExitCode.UNDETERMINED);
+    assertThat(err.toString()).contains("no symbol runqueues for cpu 4711");
+    assertThat(run("read", dump(), "+5")).isEqualTo(ExitCode.USAGE);
+    assertThat(err.toString())
+        .contains("expected a hexadecimal address, symbol or symbol+0x10, got +5");
+  }
+
+  @Test
+  void lengthsAreNumbersOfBytes() throws Exception {
+    assertThat(answer("read", dump(), "linux_banner", "0x40"))
+        .isEqualTo(answer("read", dump(), "linux_banner", "64"));
+    assertThat(answer("read", dump(), "_text", "1K").lines()).hasSize(1 + 64);
+    for (String wrong : new String[] {"0", "2M", "x", "-1", "0x", "99999999999"}) {
+      assertThat(run("read", dump(), "_text", wrong)).as(wrong).isEqualTo(ExitCode.USAGE);
+    }
+  }
+
+  @Test
+  void memoryIsAnnotated() throws Exception {
+    // The list of tasks leads to objects of their cache.
+    String first = answer("tasks", dump(), "--format", "json");
+    String task = first.replaceFirst("(?s)^.*\"address\":\"(0x[0-9a-f]+)\",\"pid\":2,.*$", "$1");
+
+    assertThat(answer("read", dump(), task, "0x800", "--annotate"))
+        .contains("stack of PID 2 \"kthreadd\"")
+        .contains("task_struct object")
+        .doesNotContain("NULL");
+    assertThat(run("read", dump(), "0", "--phys", "--annotate")).isEqualTo(ExitCode.USAGE);
+  }
+
+  @Test
+  void theLogComesAsJson() throws Exception {
+    AnswerSchema.assertFits("log", answer("dmesg", dump(), "--format", "json"));
+  }
+
+  @Test
+  void pointersOfTheLogAreTurnedBackWhereThereIsAKey() throws Exception {
+    // This kernel crashed before it had made one.
+    assertThat(run("dmesg", dump(), "--unhash")).isEqualTo(ExitCode.UNDETERMINED);
+    assertThat(err.toString()).contains("ptr_key cannot be read, or was not made yet");
+    String packed = TestData.named("debian-7.2").dump().toString();
+    assertThat(answer("dmesg", packed, "--unhash")).isEqualTo(answer("dmesg", packed));
+  }
+}

@@ -1,0 +1,65 @@
+package org.vmcheck.desk;
+
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.SlabCache;
+
+/// The structures that slab caches are for: a cache says only its name, and most are named after
+/// their structure. Not safe for use by several threads at once.
+final class StructNames {
+  /// Caches that are not, by the calls of `kmem_cache_create` in Linux.
+  private static final Map<String, String> BY_CACHE =
+      Map.ofEntries(
+          Map.entry("inode_cache", "inode"),
+          Map.entry("filp", "file"),
+          Map.entry("files_cache", "files_struct"),
+          Map.entry("fs_cache", "fs_struct"),
+          Map.entry("signal_cache", "signal_struct"),
+          Map.entry("sighand_cache", "sighand_struct"),
+          Map.entry("cred_jar", "cred"),
+          Map.entry("cred", "cred"),
+          Map.entry("mnt_cache", "mount"),
+          Map.entry("mqueue_inode_cache", "mqueue_inode_info"),
+          Map.entry("proc_inode_cache", "proc_inode"),
+          Map.entry("proc_dir_entry", "proc_dir_entry"),
+          Map.entry("sock_inode_cache", "socket_alloc"),
+          Map.entry("shmem_inode_cache", "shmem_inode_info"),
+          Map.entry("bdev_cache", "bdev_inode"),
+          Map.entry("ext4_inode_cache", "ext4_inode_info"),
+          Map.entry("kernfs_node_cache", "kernfs_node"),
+          Map.entry("radix_tree_node", "xa_node"),
+          Map.entry("skbuff_head_cache", "sk_buff"),
+          Map.entry("skbuff_fclone_cache", "sk_buff_fclones"),
+          Map.entry("uid_cache", "user_struct"),
+          Map.entry("task_delay_info", "task_delay_info"),
+          Map.entry("TCP", "tcp_sock"),
+          Map.entry("TCPv6", "tcp6_sock"),
+          Map.entry("UDP", "udp_sock"),
+          Map.entry("UDPv6", "udp6_sock"),
+          Map.entry("UNIX", "unix_sock"),
+          Map.entry("RAW", "raw_sock"));
+
+  private final Kernel kernel;
+  private final Map<Long, Optional<StructLayout>> known = new HashMap<>();
+
+  StructNames(Kernel kernel) {
+    this.kernel = kernel;
+  }
+
+  /// The structure of a cache's objects; empty if it is not known, or one of that name does not
+  /// fill them.
+  Optional<StructLayout> of(SlabCache cache) {
+    return known.computeIfAbsent(
+        cache.address(),
+        _ -> {
+          String name = BY_CACHE.getOrDefault(cache.name(), cache.name());
+          // Objects are rounded up, and some structures end in an array of the machine's size.
+          return kernel
+              .struct(name)
+              .filter(s -> s.size() <= cache.objectSize() && 2 * s.size() > cache.objectSize());
+        });
+  }
+}

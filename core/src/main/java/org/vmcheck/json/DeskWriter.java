@@ -1,0 +1,83 @@
+package org.vmcheck.json;
+
+import java.io.StringWriter;
+import java.util.Locale;
+import java.util.function.Consumer;
+import org.vmcheck.finding.Place;
+import org.vmcheck.finding.Reading;
+import org.vmcheck.finding.WordAnswer;
+import org.vmcheck.io.Printable;
+import tools.jackson.core.JsonGenerator;
+import tools.jackson.core.ObjectWriteContext;
+import tools.jackson.core.json.JsonFactory;
+
+/// What words are and what lies at addresses as JSON, with the definitions `word` and `place` of
+/// the report's schema.
+public final class DeskWriter {
+  private final JsonGenerator json;
+
+  private DeskWriter(JsonGenerator json) {
+    this.json = json;
+  }
+
+  /// One object.
+  public static String word(WordAnswer answer) {
+    return write(writer -> writer.answer(answer));
+  }
+
+  private static String write(Consumer<DeskWriter> body) {
+    StringWriter out = new StringWriter();
+    try (JsonGenerator generator =
+        new JsonFactory().createGenerator(ObjectWriteContext.empty(), out)) {
+      body.accept(new DeskWriter(generator));
+    }
+    return out.append('\n').toString();
+  }
+
+  private void answer(WordAnswer answer) {
+    json.writeStartObject();
+    hex("value", answer.value());
+    json.writeArrayPropertyStart("readings");
+    for (Reading reading : answer.readings()) {
+      json.writeStartObject();
+      word("kind", reading.kind());
+      word("grade", reading.grade());
+      text("what", reading.what());
+      text("why", reading.why());
+      if (reading.place().isPresent()) {
+        json.writeName("place");
+        place(reading.place().get());
+      }
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+    json.writeEndObject();
+  }
+
+  private void place(Place place) {
+    json.writeStartObject();
+    hex("address", place.address());
+    word("kind", place.kind());
+    text("name", place.name());
+    hex("start", place.start());
+    json.writeNumberProperty("offset", place.offset());
+    json.writeNumberProperty("size", place.size());
+    json.writeNumberProperty("number", place.number());
+    text("member", place.member());
+    text("state", place.state());
+    text("text", place.words());
+    json.writeEndObject();
+  }
+
+  private void word(String name, Enum<?> value) {
+    json.writeStringProperty(name, value.name().toLowerCase(Locale.ROOT).replace('_', '-'));
+  }
+
+  private void text(String name, String value) {
+    json.writeStringProperty(name, Printable.of(value));
+  }
+
+  private void hex(String name, long value) {
+    json.writeStringProperty(name, "0x" + Long.toHexString(value));
+  }
+}
