@@ -41,13 +41,20 @@ final class SlabCountsCheck implements Check {
     descriptors: those of each node where the nodes' frames do not overlap, else of all together.
 
     It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind; which
-    such states count as legal is said at slab.lists. In a dump of a running kernel whose parts are
-    from different moments the slab checks disagree in many caches: in at least 8 of a kernel that
-    had not panicked, each in a run of pages of its own, and
-    in counters or lists as well as in pointers, that is torn-snapshot. A flipped bit, a member of a
-    kmem_cache whose right value is known, and a page that holds one value, if it is not a slab's
-    page of zeros, are never put down to it; the head of a freelist is, even one bit off, for older
-    heads lead to objects whose addresses often differ in a bit.
+    such states count as legal is said at slab.lists.
+
+    In a dump of a running kernel whose parts are from different moments such words disagree without
+    a fault, and all of it is one finding, torn-snapshot. Of a kernel that had not panicked that is
+    told by two words, in different pages, that no instant has together: a copy of jiffies_64 ahead
+    of it, a task that ran after every run queue's clock_task, a task that is on a CPU whose run
+    queue names another, a CPU on another task's stack; or by slab checks that disagree in at least
+    8 caches, each in a run of pages of its own, and in counters or lists as well as in pointers. A
+    flipped bit, a member of a kmem_cache whose right value is known, a page that holds one value, if
+    it is not a slab's page of zeros, and text in a page descriptor, or in a free object if the list
+    is whole but for it and no object of the cache in use has text there, are never put down to it;
+    the head of a freelist is, even one bit off, for older heads lead to objects whose addresses
+    often differ in a bit.
+
     A counter is put down to a flipped bit if it is one bit off by 256 or more, or if slab.objects is
     more than twice too large that way: smaller numbers are one bit apart by chance. Counters whose
     word is zero as a whole were cleared.

@@ -261,9 +261,27 @@ final class Sheaves {
               barn.get(counter),
               "sheaves on " + name));
     }
-    for (long link : walk.nodes()) {
-      sheaf(cache, "sheaf on " + name, link - barnLinkAt, link, kind, null);
+    List<Long> links = walk.nodes();
+    for (int i = 0; i < links.size(); i++) {
+      sheaf(
+          cache,
+          "sheaf on " + name,
+          links.get(i) - barnLinkAt,
+          wordTo(links, i, barn.addressOf(list)),
+          kind,
+          null);
     }
+  }
+
+  /// Address of the word that leads to a node of a list: `next` of the one before, or, where that
+  /// is broken, `prev` of the one behind.
+  private long wordTo(List<Long> links, int index, long head) {
+    long before = index == 0 ? head : links.get(index - 1);
+    long behind = index == links.size() - 1 ? head : links.get(index + 1);
+    return memory.read(before, 8) instanceof MemoryRead.Bytes(ByteView next)
+            && next.u64(0) == links.get(index)
+        ? before
+        : behind + 8;
   }
 
   /// Whether only a `prev` is wrong and names the head or another sheaf of the cache, as between

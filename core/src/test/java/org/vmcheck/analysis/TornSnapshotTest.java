@@ -19,6 +19,7 @@ import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.task.Moments;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
@@ -67,6 +68,25 @@ class TornSnapshotTest {
         check + "/" + cache);
   }
 
+  private static TornSnapshot.Words words(boolean textIsStrange, boolean mayBeOlder) {
+    return new TornSnapshot.Words() {
+      @Override
+      public boolean usersHaveNoText(Finding finding) {
+        return textIsStrange;
+      }
+
+      @Override
+      public boolean mayBeOlder(Finding finding) {
+        return mayBeOlder;
+      }
+    };
+  }
+
+  private static final List<Moments.Disagreement> PROOF =
+      List.of(
+          new Moments.Disagreement(Moments.Kind.TICKS, "ticks", 0x1000),
+          new Moments.Disagreement(Moments.Kind.CURRENT_TASK, "two tasks", 0x9000));
+
   private static CheckOutcome ran(String check, List<Finding> findings) {
     return new CheckOutcome.Ran(check, "", Map.of(), findings, List.of(), Coverage.NONE);
   }
@@ -87,7 +107,18 @@ class TornSnapshotTest {
 
   private static List<CheckOutcome> gather(
       List<CheckOutcome> outcomes, KernelFacts kernel, TornSnapshot.Pages pages) {
-    return TornSnapshot.gather(outcomes, kernel, pages, "no line of its log says so");
+    return gather(outcomes, kernel, pages, List.of());
+  }
+
+  private static List<CheckOutcome> gather(
+      List<CheckOutcome> outcomes,
+      KernelFacts kernel,
+      TornSnapshot.Pages pages,
+      List<Moments.Disagreement> proof) {
+    return TornSnapshot.gather(
+        outcomes,
+        kernel,
+        () -> new TornSnapshot(pages, words(true, false), proof, "no line of its log says so"));
   }
 
   private static List<Cause> causes(List<CheckOutcome> outcomes) {
@@ -205,6 +236,63 @@ class TornSnapshotTest {
 
     assertThat(left).hasSize(3).startsWith(flip, member);
     assertThat(left.getLast().cause()).isEqualTo(Cause.TORN_SNAPSHOT);
+  }
+
+  @Test
+  void oneDisagreementIsTornWhereTwoMomentsAreProven() {
+    List<CheckOutcome> outcomes = broken(1, 0);
+
+    assertThat(gather(outcomes, RUNNING, ORDINARY)).isSameAs(outcomes);
+    assertThat(causes(gather(outcomes, RUNNING, ORDINARY, PROOF)))
+        .containsExactly(Cause.TORN_SNAPSHOT);
+    assertThat(gather(outcomes, kernel("Kernel panic", -1, 0), ORDINARY, PROOF)).isSameAs(outcomes);
+  }
+
+  @Test
+  void provenMomentsAreAFindingOfTheirOwn() {
+    List<CheckOutcome> outcomes = List.of(ran("slab.lists", List.of()));
+
+    assertThat(causes(gather(outcomes, RUNNING, ORDINARY, PROOF)))
+        .containsExactly(Cause.TORN_SNAPSHOT);
+  }
+
+  /// The objects of a slab are often one bit of an address apart.
+  @Test
+  void aFlippedBitStaysUnlessItGivesAnOlderPointer() {
+    List<CheckOutcome> outcomes =
+        List.of(
+            ran("slab.freelist", List.of(finding("slab.freelist", Cause.BIT_FLIP, "c0", 1000))));
+
+    assertThat(causes(gather(outcomes, RUNNING, ORDINARY, PROOF))).containsExactly(Cause.BIT_FLIP);
+    assertThat(
+            causes(
+                new TornSnapshot(ORDINARY, words(false, true), PROOF, "no line").gather(outcomes)))
+        .containsExactly(Cause.TORN_SNAPSHOT);
+  }
+
+  /// Text in a list that is whole but for it, of a cache whose users have none: nobody left it.
+  @Test
+  void textThatNoUserLeavesStays() {
+    Finding text = finding("slab.freelist", Cause.USE_AFTER_FREE_WRITE, "c0", 1000);
+    text =
+        new Finding(
+            text.check(),
+            text.layer(),
+            text.severity(),
+            text.cause(),
+            text.claim(),
+            text.subject().withObject(0xffff888000001000L).withWord(0x4141414141414141L, 0),
+            List.of(new Evidence.WhatIf("the rest of the list", "it closes")),
+            List.of(),
+            text.fingerprint());
+    List<CheckOutcome> outcomes = List.of(ran("slab.freelist", List.of(text)));
+
+    assertThat(causes(gather(outcomes, RUNNING, ORDINARY, PROOF)))
+        .containsExactly(Cause.USE_AFTER_FREE_WRITE);
+    assertThat(
+            causes(
+                new TornSnapshot(ORDINARY, words(false, false), PROOF, "no line").gather(outcomes)))
+        .containsExactly(Cause.TORN_SNAPSHOT);
   }
 
   @Test

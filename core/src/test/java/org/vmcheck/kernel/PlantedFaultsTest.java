@@ -1,8 +1,10 @@
 package org.vmcheck.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -638,6 +640,32 @@ class PlantedFaultsTest {
       assertThat(wrong.address()).isEqualTo(main);
       assertThat(wrong.raw()).isEqualTo(wild);
     }
+  }
+
+  /// A full sheaf of the barn that is a CPU's spare too: the word that is named leads there.
+  @ParameterizedTest
+  @MethodSource("withSheaves")
+  void aSheafInTwoPlacesIsToldByTheWordThatLeadsToIt(Layout layout) {
+    FakeImage image = image(layout);
+    Optional<SheafImage> inBarn =
+        image.cache("victim").sheaves().stream()
+            .filter(one -> one.place() == SheafImage.Place.BARN_FULL)
+            .findFirst();
+    assumeThat(inBarn).isPresent(); // not every layout's sample has one
+    SheafImage full = inBarn.orElseThrow();
+    long perCpu =
+        image.word(image.member("kmem_cache", image.cache("victim").address(), "cpu_sheaves"));
+    long copy = image.kernel().perCpu().address(perCpu, 0);
+    image.corruptWord(image.member("slub_percpu_sheaves", copy, "spare"), full.address());
+
+    SlabFault.Stray stray =
+        image.survey().faults().stream()
+            .filter(SlabFault.Stray.class::isInstance)
+            .map(SlabFault.Stray.class::cast)
+            .findFirst()
+            .orElseThrow();
+    assertThat(stray.raw()).isEqualTo(full.address());
+    assertThat(image.word(stray.address())).isEqualTo(stray.raw());
   }
 
   @ParameterizedTest
