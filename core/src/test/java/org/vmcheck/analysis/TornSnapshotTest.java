@@ -17,6 +17,7 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.task.Moments;
@@ -302,6 +303,127 @@ class TornSnapshotTest {
     // The counter's page of zeros is the allocator's own: then pointers alone are left.
     assertThat(gather(outcomes, RUNNING, pages(pfn -> pfn, 0))).isSameAs(outcomes);
     assertThat(gather(outcomes, RUNNING, pages(pfn -> pfn, 0x41))).isSameAs(outcomes);
+  }
+
+  @Test
+  void whatIsGatheredIsCountedAndNoted() {
+    List<CheckOutcome> outcomes = new ArrayList<>(broken(9, 2));
+    CheckOutcome sound = ran("slab.lists", List.of());
+    Finding page = finding("container.pages", Cause.PAGE_EXCLUDED, "", 70);
+    CheckOutcome container = ran("container.pages", List.of(page));
+    outcomes.addAll(List.of(sound, container));
+
+    List<CheckOutcome> gathered = gather(outcomes, RUNNING, ORDINARY);
+
+    CheckOutcome.Ran lists = (CheckOutcome.Ran) gathered.getFirst();
+    assertThat(lists.findings().getFirst().claim())
+        .isEqualTo(
+            "the dump mixes moments: 9 caches disagree with themselves, and no panic is known");
+    assertThat(lists.findings().getFirst().evidence())
+        .extracting(Evidence::sentence)
+        .containsExactly(
+            "10 disagreements between page descriptors, lists and objects in 9 caches",
+            "no line of its log says so",
+            "for example: of c0");
+    assertThat(lists.notes())
+        .containsExactly(new Note("torn snapshot", "9 findings are put down to the torn snapshot"));
+    CheckOutcome.Ran counts = (CheckOutcome.Ran) gathered.get(1);
+    assertThat(counts.findings()).isEmpty();
+    assertThat(counts.notes())
+        .containsExactly(new Note("torn snapshot", "1 finding is put down to the torn snapshot"));
+    assertThat(gathered.get(2)).isSameAs(sound);
+    assertThat(gathered.get(3)).isSameAs(container);
+  }
+
+  /// The guard page's word and its metadata are of two moments too; other checks' findings are not.
+  @Test
+  void canariesOfATornDumpAreGathered() {
+    List<CheckOutcome> outcomes = new ArrayList<>(broken(8, 2));
+    outcomes.add(
+        ran(
+            "kfence.canaries",
+            List.of(finding("kfence.canaries", Cause.REDZONE_OVERWRITTEN, "k", 9))));
+    Finding panic = finding("log.witness", Cause.REDZONE_OVERWRITTEN, "k", 9);
+    outcomes.add(ran("log.witness", List.of(panic)));
+
+    List<CheckOutcome> gathered = gather(outcomes, RUNNING, ORDINARY);
+
+    assertThat(gathered.get(2).findingsIfRan()).isEmpty();
+    assertThat(gathered.get(3).findingsIfRan()).containsExactly(panic);
+  }
+
+  @Test
+  void aClearedPageOfASlabIsTornAndAFilledOneIsNot() {
+    List<CheckOutcome> outcomes = broken(9, 2);
+    TornSnapshot.Pages cleared = onPages(physical -> physical == 1000L << 12 ? 0 : -1);
+    TornSnapshot.Pages filled = onPages(physical -> physical == 1000L << 12 ? 0x6b : -1);
+
+    assertThat(gather(outcomes, RUNNING, cleared).getFirst().findingsIfRan())
+        .extracting(Finding::cause)
+        .containsExactly(Cause.TORN_SNAPSHOT);
+    assertThat(gather(outcomes, RUNNING, filled).getFirst().findingsIfRan())
+        .extracting(Finding::cause)
+        .containsExactly(Cause.USE_AFTER_FREE_WRITE, Cause.TORN_SNAPSHOT);
+  }
+
+  @Test
+  void whatHasNoPlaceIsGatheredAndIsNoPlace() {
+    List<Finding> lists = new ArrayList<>(broken(8, 2).getFirst().findingsIfRan());
+    Finding nowhere =
+        new Finding(
+            "slab.lists",
+            Layer.KERNEL,
+            Severity.CORRUPT,
+            Cause.LIST_BROKEN,
+            "of c9",
+            Subject.cache("c9"),
+            List.of(new Evidence.CountMismatch("x", 1, 2, "x")),
+            List.of(),
+            "slab.lists/c9");
+    TornSnapshot.Pages pages = onPages(physical -> physical == Evidence.UNKNOWN ? 0x6b : -1);
+    List<CheckOutcome> many =
+        List.of(ran("slab.freelist", lists), ran("slab.lists", List.of(nowhere)));
+    List<CheckOutcome> few =
+        List.of(ran("slab.freelist", lists.subList(0, 7)), ran("slab.lists", List.of(nowhere)));
+
+    assertThat(causes(gather(many, RUNNING, pages))).containsExactly(Cause.TORN_SNAPSHOT);
+    assertThat(gather(few, RUNNING, pages)).isSameAs(few);
+  }
+
+  private interface Bytes {
+    int only(long physical);
+  }
+
+  private static TornSnapshot.Pages onPages(Bytes bytes) {
+    return new TornSnapshot.Pages() {
+      @Override
+      public long head(long pfn) {
+        return pfn;
+      }
+
+      @Override
+      public int onlyByte(long physical) {
+        return bytes.only(physical);
+      }
+    };
+  }
+
+  /// Two caches share a page, and one of them has another place: each has one of its own.
+  @Test
+  void sharedPlacesAreGivenToWhoHasNoOther() {
+    List<Finding> lists = new ArrayList<>(broken(6, 2).getFirst().findingsIfRan());
+    lists.add(finding("slab.freelist", Cause.USE_AFTER_FREE_WRITE, "a", 500));
+    lists.add(finding("slab.freelist", Cause.USE_AFTER_FREE_WRITE, "a", 600));
+    List<Finding> counts = new ArrayList<>();
+    counts.add(finding("slab.counts", Cause.COUNTER_MISMATCH, "b", 500));
+    List<CheckOutcome> outcomes = List.of(ran("slab.freelist", lists), ran("slab.counts", counts));
+
+    assertThat(causes(gather(outcomes, RUNNING, ORDINARY))).containsExactly(Cause.TORN_SNAPSHOT);
+
+    counts.add(finding("slab.counts", Cause.COUNTER_MISMATCH, "c", 500));
+    lists.removeIf(one -> one.subject().cache().equals("c0"));
+    List<CheckOutcome> fewer = List.of(ran("slab.freelist", lists), ran("slab.counts", counts));
+    assertThat(gather(fewer, RUNNING, ORDINARY)).isSameAs(fewer);
   }
 
   private static FakeKernel withCaches() {
