@@ -36,5 +36,12 @@ public record Container(
   /// @param stored frames that the file says it holds
   /// @param excluded frames left out on purpose
   /// @param missing frames that it should hold and that lie beyond its end or were never written
-  public record Pages(long total, long stored, long excluded, long missing) {}
+  /// @param inPart frames of which it holds some bytes and is to hold no more: memory that begins
+  ///   or ends inside a page; they are among none of the others but the total
+  public record Pages(long total, long stored, long excluded, long missing, long inPart) {
+    /// Without a frame stored in part.
+    public Pages(long total, long stored, long excluded, long missing) {
+      this(total, stored, excluded, missing, 0);
+    }
+  }
 }

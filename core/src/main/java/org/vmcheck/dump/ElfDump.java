@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -78,6 +79,7 @@ final class ElfDump implements Dump, PhysicalMemory {
     fileOffsets = new long[count];
     long[] froms = new long[count];
     long[] tos = new long[count];
+    BitSet cut = new BitSet();
     int i = 0;
     int runs = 0;
     long held = 0;
@@ -95,6 +97,7 @@ final class ElfDump implements Dump, PhysicalMemory {
           froms[runs] = starts[i];
           tos[runs++] = there;
         }
+        cut.set(runs - 1, there < storedEnds[i]);
       }
       i++;
     }
@@ -105,6 +108,7 @@ final class ElfDump implements Dump, PhysicalMemory {
           "[%s] program headers: expected at most %d bytes of memory in the file, got %d"
               .formatted(source.name(), source.size(), held));
     }
+    long inPart = inPart(froms, tos, runs, cut);
     int whole = 0;
     for (int run = 0; run < runs; run++) {
       if (pageFrom(froms[run]) <= tos[run] / pageSize - 1) {
@@ -130,7 +134,7 @@ final class ElfDump implements Dump, PhysicalMemory {
             machineName(elf),
             vmcoreinfo.map(Vmcoreinfo::release).orElse(""),
             (elf.flags() & 1) != 0,
-            countPages(),
+            countPages(inPart),
             remarks);
   }
 
@@ -304,18 +308,42 @@ final class ElfDump implements Dump, PhysicalMemory {
     covered.put(runStart, runEnd);
   }
 
-  private Container.Pages countPages() {
+  /// How many frames hold the first or the last byte of a run that begins or ends inside of them.
+  ///
+  /// @param cut the runs that end where the file does: their rest is missing
+  private long inPart(long[] froms, long[] tos, int runs, BitSet cut) {
+    long frames = 0;
+    long last = -1;
+    for (int run = 0; run < runs; run++) {
+      for (long border : new long[] {froms[run], cut.get(run) ? 0 : tos[run]}) {
+        if (border % pageSize != 0 && border / pageSize != last) {
+          last = border / pageSize;
+          frames++;
+        }
+      }
+    }
+    return frames;
+  }
+
+  /// Frames, each once, however many pieces it is put together from.
+  private Container.Pages countPages(long inPart) {
     long total = 0;
-    long stored = 0;
+    long next = 0;
     long missing = 0;
     for (int i = 0; i < starts.length; i++) {
-      total += (ends[i] - starts[i]) / pageSize;
+      long end = (ends[i] - 1) / pageSize + 1;
+      total += Math.max(0, end - Math.max(next, starts[i] / pageSize));
+      next = Math.max(next, end);
       long inHeader = storedEnds[i] - starts[i];
-      long there = inHeader == 0 ? 0 : source.available(fileOffsets[i], inHeader);
-      stored += there / pageSize;
-      missing += (inHeader - there) / pageSize;
+      missing +=
+          inHeader == 0 ? 0 : (inHeader - source.available(fileOffsets[i], inHeader)) / pageSize;
     }
-    return new Container.Pages(total, stored, Math.max(0, total - stored - missing), missing);
+    long stored = 0;
+    for (int run = 0; run < runStarts.length; run++) {
+      stored += runEnds[run] / pageSize - pageFrom(runStarts[run]);
+    }
+    return new Container.Pages(
+        total, stored, Math.max(0, total - stored - missing - inPart), missing, inPart);
   }
 
   private static String machineName(ElfFile elf) {
@@ -431,6 +459,27 @@ final class ElfDump implements Dump, PhysicalMemory {
       if (first <= runEnds[i] / pageSize - 1) {
         return first;
       }
+    }
+    return -1;
+  }
+
+  @Override
+  public long nextData(long pfn) {
+    Cancellation cancellation = Cancellation.current();
+    long at = nextStored(pfn);
+    while (at >= 0) {
+      cancellation.step();
+      long paddr = at * pageSize;
+      int i = atOrBefore(starts, paddr);
+      if (i < 0 || paddr + pageSize > storedEnds[i]) {
+        return at; // Put together from several pieces.
+      }
+      long offset = fileOffsets[i] + (paddr - starts[i]);
+      long zeros = Math.min(source.nextData(offset) - offset, storedEnds[i] - paddr);
+      if (zeros < pageSize) {
+        return at;
+      }
+      at = nextStored(at + zeros / pageSize);
     }
     return -1;
   }

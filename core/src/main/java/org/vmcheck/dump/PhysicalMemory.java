@@ -33,6 +33,12 @@ public interface PhysicalMemory {
   /// header merely claims beyond the end of the file is not walked: a walk is bounded by the file.
   long nextStored(long pfn);
 
+  /// The first stored frame at or after `pfn` that may hold something but zeros, or -1 if there is
+  /// none: for searches, which find nothing in the holes of a sparse file.
+  default long nextData(long pfn) {
+    return nextStored(pfn);
+  }
+
   /// The stored frame with `index` stored ones below it, or -1 if there are fewer. Found in a step
   /// or two, whatever the number; only of dumps whose pages are [#isPacked].
   default long storedAt(long index) {

@@ -40,7 +40,7 @@ final class RawDump implements Dump, PhysicalMemory {
             "",
             "",
             false,
-            new Container.Pages(wholePages, wholePages, 0, 0),
+            new Container.Pages(endPfn(), wholePages, 0, 0, source.size() % PAGE_SIZE == 0 ? 0 : 1),
             file.remarks());
   }
 
@@ -126,6 +126,12 @@ final class RawDump implements Dump, PhysicalMemory {
   public long nextStored(long pfn) {
     long at = Math.max(0, pfn);
     return at < wholePages ? at : -1;
+  }
+
+  @Override
+  public long nextData(long pfn) {
+    long at = nextStored(pfn);
+    return at < 0 ? at : nextStored(source.nextData(at * PAGE_SIZE) / PAGE_SIZE);
   }
 
   @Override

@@ -39,6 +39,12 @@ public interface ByteSource {
     return Math.min(byteCount, size() - offset);
   }
 
+  /// The first offset at or after one that may hold something but zeros, the file's size if there
+  /// is none: holes of a sparse file are passed over where the system tells of them.
+  default long nextData(long offset) {
+    return offset;
+  }
+
   /// The part of this file from `offset`, as a named view in little-endian or big-endian order.
   default ByteView view(String part, long offset, long byteCount, boolean bigEndian)
       throws IOException {

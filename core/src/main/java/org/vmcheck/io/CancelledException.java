@@ -7,4 +7,9 @@ public final class CancelledException extends RuntimeException {
   CancelledException(String message) {
     super(message, null, false, false);
   }
+
+  /// The same, with what was left undone, as in `memory from 0x1000 on was not searched`.
+  public CancelledException leaving(String undone) {
+    return new CancelledException(getMessage() + "; " + undone);
+  }
 }

@@ -61,6 +61,9 @@ public final class MappedFile implements ByteSource, AutoCloseable {
   private final MemorySegment map;
   private final FileChannel channel;
 
+  /// Asked where the file's holes are; null before the first who asks.
+  private volatile SparseFile sparse;
+
   /// Which file it is, whatever its name says later; null where the system does not tell.
   private final Object key;
 
@@ -207,6 +210,25 @@ public final class MappedFile implements ByteSource, AutoCloseable {
     settle();
   }
 
+  @Override
+  public long nextData(long offset) {
+    SparseFile file = sparse;
+    return (file == null ? sparse() : file).nextData(offset);
+  }
+
+  private synchronized SparseFile sparse() {
+    if (sparse == null) {
+      boolean isThere;
+      try {
+        isThere = key != null && Objects.equals(attributes(path).fileKey(), key);
+      } catch (IOException _) {
+        isThere = false;
+      }
+      sparse = isThere ? SparseFile.open(path, size()) : SparseFile.unknown(size());
+    }
+    return sparse;
+  }
+
   private void claim(long offset, long byteCount) throws MalformedFileException {
     requireInside(offset, byteCount);
     if (map.byteSize() > RESIDENT_LIMIT) {
@@ -270,9 +292,16 @@ public final class MappedFile implements ByteSource, AutoCloseable {
     return message != null && message.contains("unsafe memory access");
   }
 
+  private synchronized void closeSparse() {
+    if (sparse != null) {
+      sparse.close();
+    }
+  }
+
   @Override
   public void close() {
     try (channel) {
+      closeSparse();
       if (arena.scope().isAlive()) {
         arena.close();
       }

@@ -16,6 +16,7 @@ import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.memory.AddressMap;
 
@@ -79,19 +80,36 @@ final class KallsymsFinder {
 
   /// Looks through all of physical memory, knowing nothing.
   Optional<Found> findAnywhere() {
-    // From one stored frame to the next: a header may claim memory without end.
-    for (long pfn = memory.nextStored(0);
-        pfn >= 0;
-        pfn = memory.nextStored(pfn + (WINDOW >>> pageShift))) {
-      for (KallsymsSearch.Located located : tables(pfn << pageShift, WINDOW)) {
-        try {
-          Optional<Found> found = place(located);
-          if (found.isPresent()) {
-            return found;
-          }
-        } catch (MalformedFileException _) {
-          // Another reading of the same tables may fit.
+    long unsearched = 0;
+    try {
+      // From one stored frame to the next: a header may claim memory without end.
+      for (long pfn = memory.nextData(0);
+          pfn >= 0;
+          pfn = memory.nextData(pfn + (WINDOW >>> pageShift))) {
+        unsearched = pfn;
+        Optional<Found> found = findWithin(pfn << pageShift);
+        if (found.isPresent()) {
+          return found;
         }
+      }
+    } catch (CancelledException over) {
+      throw over.leaving(
+          "memory from 0x%x on was not searched for a symbol table"
+              .formatted(unsearched << pageShift));
+    }
+    return Optional.empty();
+  }
+
+  /// Looks through one window.
+  private Optional<Found> findWithin(long paddr) {
+    for (KallsymsSearch.Located located : tables(paddr, WINDOW)) {
+      try {
+        Optional<Found> found = place(located);
+        if (found.isPresent()) {
+          return found;
+        }
+      } catch (MalformedFileException _) {
+        // Another reading of the same tables may fit.
       }
     }
     return Optional.empty();
@@ -215,9 +233,9 @@ final class KallsymsFinder {
   private List<Long> scan(long firstPfn, long endPfn) {
     // Only where something is stored: a header may claim more frames than could be counted.
     List<Long> chunks = new ArrayList<>();
-    for (long pfn = memory.nextStored(firstPfn);
+    for (long pfn = memory.nextData(firstPfn);
         pfn >= 0 && pfn < endPfn;
-        pfn = memory.nextStored(pfn + CHUNK_PAGES)) {
+        pfn = memory.nextData(pfn + CHUNK_PAGES)) {
       chunks.add(pfn);
     }
     Cancellation cancellation = Cancellation.current();
@@ -240,9 +258,9 @@ final class KallsymsFinder {
   private List<Long> traces(Cancellation cancellation, long firstPfn, long endPfn) {
     List<Long> found = new ArrayList<>();
     PageBuffer page = PageBuffer.of(memory);
-    for (long pfn = memory.nextStored(firstPfn);
+    for (long pfn = memory.nextData(firstPfn);
         pfn >= 0 && pfn < endPfn;
-        pfn = memory.nextStored(pfn + 1)) {
+        pfn = memory.nextData(pfn + 1)) {
       cancellation.step();
       if (memory.readInto(pfn, page) instanceof PageRead.Present(MemorySegment bytes)) {
         long at = KallsymsSearch.findTrace(bytes, 0);

@@ -17,15 +17,16 @@ import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.memory.AddressMap;
 
 /// Finds VMCOREINFO in the memory of a dump whose file carries none: QEMU and virsh dumps of guests
 /// without the `vmcoreinfo` device.
 ///
 /// The kernel keeps its note (`vmcoreinfo_note`: a page of its own since 4.13, before that a static
-/// array) and the text (`vmcoreinfo_data`). Stale copies of an earlier boot, of a capture kernel or
-/// of a nested guest may lie about too, so each candidate is held against the memory that it
-/// describes, and against the page tables that the CPUs used.
+/// array) and the text (`vmcoreinfo_data`). Holes of a sparse file are passed over. Stale copies of
+/// an earlier boot, of a capture kernel or of a nested guest may lie about too, so each candidate
+/// is held against the memory that it describes, and against the page tables that the CPUs used.
 final class VmcoreinfoSearch {
   /// Frames that are searched before the candidates among them are judged: 256 MiB.
   private static final long WAVE = 65536;
@@ -83,34 +84,52 @@ final class VmcoreinfoSearch {
   /// Searches wave by wave.
   private List<Found> run(long fromPfn, long endPfn, boolean toFirstConfirmed) {
     List<Found> found = new ArrayList<>();
-    int seen = 0;
-    for (long from = memory.nextStored(fromPfn);
-        from >= 0 && from < endPfn && seen < MAX_CANDIDATES && budget.get() > 0;
-        from = memory.nextStored(from + WAVE)) {
-      for (Candidate candidate : candidates(from, endPfn)) {
-        seen++;
-        if (!describesThisMemory(candidate.info)) {
-          continue;
+    long unsearched = fromPfn;
+    try {
+      int seen = 0;
+      while (seen < MAX_CANDIDATES && budget.get() > 0) {
+        long from = memory.nextData(unsearched);
+        if (from < 0 || from >= endPfn) {
+          break;
         }
-        boolean isConfirmed = confirmedByCpus(candidate.info);
-        Found one =
-            new Found(
-                candidate.info,
-                candidate.paddr,
-                isConfirmed
-                    ? "the kernel's name in memory and the CPUs' page tables agree with it"
-                    : "the kernel's name in memory agrees with it");
-        if (isConfirmed) {
-          found.addFirst(one);
-          if (toFirstConfirmed) {
+        unsearched = from;
+        for (Candidate candidate : candidates(from, endPfn)) {
+          seen++;
+          if (add(candidate, found) && toFirstConfirmed) {
             return found;
           }
-        } else {
-          found.add(one);
         }
+        unsearched = from + WAVE;
       }
+    } catch (CancelledException over) {
+      throw over.leaving(
+          "memory from 0x%x on was not searched for a VMCOREINFO note"
+              .formatted(unsearched * memory.pageSize()));
     }
     return found;
+  }
+
+  /// Takes a candidate that memory agrees with.
+  ///
+  /// @return whether the CPUs' page tables confirm it, in which case it comes first
+  private boolean add(Candidate candidate, List<Found> found) {
+    if (!describesThisMemory(candidate.info)) {
+      return false;
+    }
+    boolean isConfirmed = confirmedByCpus(candidate.info);
+    Found one =
+        new Found(
+            candidate.info,
+            candidate.paddr,
+            isConfirmed
+                ? "the kernel's name in memory and the CPUs' page tables agree with it"
+                : "the kernel's name in memory agrees with it");
+    if (isConfirmed) {
+      found.addFirst(one);
+    } else {
+      found.add(one);
+    }
+    return isConfirmed;
   }
 
   /// Candidates in one wave: notes before bare texts.
@@ -132,12 +151,12 @@ final class VmcoreinfoSearch {
     List<Candidate> found = new ArrayList<>();
     PageBuffer buffer = PageBuffer.of(memory);
     byte[] page = buffer.bytes();
-    for (long pfn = memory.nextStored(from);
+    for (long pfn = memory.nextData(from);
         pfn >= 0
             && pfn < from + SLICE
             && found.size() < MAX_CANDIDATES
             && budget.getAndDecrement() > 0;
-        pfn = memory.nextStored(pfn + 1)) {
+        pfn = memory.nextData(pfn + 1)) {
       cancellation.step();
       if (!(memory.readInto(pfn, buffer) instanceof PageRead.Present)) {
         continue;

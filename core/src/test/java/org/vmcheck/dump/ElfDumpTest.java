@@ -229,6 +229,26 @@ class ElfDumpTest extends DumpFormatContract {
         "[x] an ELF core whose segments carry no physical addresses");
   }
 
+  /// Memory that ends inside a page, begins inside one, and a page of two segments.
+  @Test
+  void pagesStoredInPartAreCountedAsSuch() throws IOException {
+    byte[] page = contents(1);
+    Path file =
+        ElfWriter.of64()
+            .align(8)
+            .load(0x1000, page)
+            .load(0x2000, Arrays.copyOf(page, 0xc00))
+            .load(0x5800, Arrays.copyOf(page, 0x800))
+            .load(0x8000, Arrays.copyOf(page, 0x100))
+            .load(0x8100, Arrays.copyOf(page, 0xf00))
+            .write(directory);
+    try (Dump dump = Dumps.open(file)) {
+      assertThat(dump.container().pages()).isEqualTo(new Container.Pages(4, 2, 0, 0, 2));
+      assertThat(dump.memory().storedInPart(0x2000)).isEqualTo(0xc00);
+      assertThat(dump.memory().nextStored(2)).isEqualTo(8);
+    }
+  }
+
   @Test
   void xenIsNamedAsEachToolWritesIt() throws IOException {
     Path core = Files.write(directory.resolve("core"), ElfWriter.xenDumpCore(contents(1)));

@@ -1,8 +1,10 @@
 package org.vmcheck.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -12,6 +14,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.testing.ElfWriter;
 
 class VmcoreinfoSearchTest {
@@ -116,6 +120,57 @@ class VmcoreinfoSearchTest {
     ByteBuffer memory = memory();
     text(memory, DATA, info("6.1.0-true", 0xffffffff80005000L));
     assertThat(search(memory, 0x1000).orElseThrow().paddr()).isEqualTo(DATA);
+  }
+
+  /// Frames of a sparse core that hold nothing are not read: 4 GiB of them here, all of which the
+  /// header says are stored.
+  @Test
+  void holesOfASparseCoreArePassedOver() throws IOException {
+    ByteBuffer memory = memory();
+    note(memory, NOTE, info("5.4.0-stale", 0xffffffff80005000L));
+    Path core = sparse(memory, 4L << 30);
+    try (Dump dump = Dumps.open(core)) {
+      assertThat(dump.container().pages().stored()).isEqualTo(1 << 20);
+      Cancellation work = Cancellation.after(Optional.empty());
+      assertThat(work.run(() -> VmcoreinfoSearch.in(dump))).isEmpty();
+      assertThat(work.run(() -> new KallsymsFinder(dump.memory()).findAnywhere())).isEmpty();
+      assertThat(work.steps()).isLessThan(20_000);
+    }
+  }
+
+  @Test
+  void whatTheDeadlineLeftUnsearchedIsNamed() throws IOException {
+    try (Dump dump = Dumps.open(sparse(memory(), 1 << 20))) {
+      Cancellation over = Cancellation.after(Optional.empty());
+      over.cancel();
+      assertThatThrownBy(() -> over.run(() -> VmcoreinfoSearch.in(dump)))
+          .isInstanceOf(CancelledException.class)
+          .hasMessage(
+              "a request to stop; memory from 0x0 on was not searched for a VMCOREINFO note");
+      assertThatThrownBy(() -> over.run(() -> new KallsymsFinder(dump.memory()).findAnywhere()))
+          .hasMessage("a request to stop; memory from 0x0 on was not searched for a symbol table");
+    }
+  }
+
+  /// A core with one segment of that many bytes, of which the file holds the first; the rest is a
+  /// hole.
+  @SuppressWarnings("ByteBufferBackingArray") // allocated in this class
+  private Path sparse(ByteBuffer memory, long byteCount) throws IOException {
+    Path file = ElfWriter.of64().load(0, memory.array()).write(directory);
+    try (RandomAccessFile core = new RandomAccessFile(file.toFile(), "rw")) {
+      int header = 64 + 56 * (headers(core) - 1);
+      core.seek(header + 32);
+      core.writeLong(Long.reverseBytes(byteCount));
+      core.writeLong(Long.reverseBytes(byteCount));
+      core.seek(header + 8);
+      core.setLength(Long.reverseBytes(core.readLong()) + byteCount);
+    }
+    return file;
+  }
+
+  private static int headers(RandomAccessFile core) throws IOException {
+    core.seek(56);
+    return Short.reverseBytes(core.readShort());
   }
 
   @Test
