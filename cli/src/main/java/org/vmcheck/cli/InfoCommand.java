@@ -39,7 +39,7 @@ final class InfoCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     try (Analyzer analyzer = dumpOptions.open(dump)) {
-      container(analyzer.dumpFacts());
+      container(analyzer.dumpFacts(), analyzer.pagesInPart());
       Optional<KernelFacts> kernel = analyzer.kernelFacts();
       kernel.ifPresent(this::kernel);
       kernels(analyzer.kernels());
@@ -69,7 +69,7 @@ final class InfoCommand implements Callable<Integer> {
     }
   }
 
-  private void container(DumpFacts facts) {
+  private void container(DumpFacts facts, long inPart) {
     field("file", facts.path());
     field("size", "%,d bytes".formatted(facts.fileBytes()));
     field(
@@ -86,8 +86,13 @@ final class InfoCommand implements Callable<Integer> {
     DumpFacts.PageTotals pages = facts.pages();
     field(
         "pages",
-        "%,d, of these %,d stored, %,d excluded, %,d missing"
-            .formatted(pages.total(), pages.stored(), pages.excluded(), pages.missing()));
+        "%,d, of these %,d stored, %,d excluded, %,d missing%s"
+            .formatted(
+                pages.total(),
+                pages.stored(),
+                pages.excluded(),
+                pages.missing(),
+                inPart == 0 ? "" : ", %,d stored in part".formatted(inPart)));
     field("complete", facts.complete() ? "yes" : "NO");
   }
 

@@ -391,7 +391,9 @@ public final class Analyzer implements AutoCloseable {
       ContainerAudit.Pages there = dump.audit().pages();
       long missing =
           there.damagedInAll() - there.damaged().getOrDefault(PageRead.Damage.UNDECODABLE, 0L);
-      pages = new Container.Pages(pages.total(), there.stored(), pages.excluded(), missing);
+      pages =
+          new Container.Pages(
+              pages.total(), there.stored(), pages.excluded(), missing, pages.inPart());
     }
     return new DumpFacts(
         dump.path().toString(),
@@ -404,6 +406,12 @@ public final class Analyzer implements AutoCloseable {
         new DumpFacts.PageTotals(
             pages.total(), pages.stored(), pages.excluded(), pages.missing(), 0),
         !isCut);
+  }
+
+  /// How many frames are stored in part, where memory begins or ends inside a page: they are in the
+  /// total of [#dumpFacts], and neither stored, excluded nor missing.
+  public long pagesInPart() {
+    return dump.container().pages().inPart();
   }
 
   /// The kernels in the memory that were found, in the order of their numbers.
@@ -438,6 +446,11 @@ public final class Analyzer implements AutoCloseable {
       throw new UnansweredException("no kernel log: " + log.problem());
     }
     return logLines(log.records());
+  }
+
+  /// The records of it that the kernel itself wrote, none that came through /dev/kmsg.
+  public List<LogLine> kernelsLog() throws UnansweredException {
+    return logLines(kernel().log().kernelRecords());
   }
 
   private static List<LogLine> logLines(List<LogBuffer.Line> records) {

@@ -20,6 +20,7 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.kernel.Oops;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.task.CallStacks;
 
 /// Says of each finding whether the panic had to do with it. The words that are compared are the
 /// registers of the last oops in the log with the address that faulted, and each CPU's registers
@@ -65,7 +66,6 @@ final class PanicRelation {
 
   private static final int QEMU_BYTES = 432;
 
-  private static final long STACK_BYTES = 16 << 10;
   private static final int MAX_CPUS = 512;
   private static final int MAX_UNREAD_NAMED = 3;
   private static final int MAX_WORDS = 1 << 17;
@@ -82,6 +82,7 @@ final class PanicRelation {
               + "|check_object|on_freelist|free_debug|alloc_debug|setup_object|discard_slab).*");
 
   private final Kernel kernel;
+  private final CallStacks stacks;
   private final Extents extents;
 
   /// Words by value, each with its best place.
@@ -128,6 +129,7 @@ final class PanicRelation {
 
   private PanicRelation(Kernel kernel, List<LogBuffer.Line> log) {
     this.kernel = kernel;
+    this.stacks = CallStacks.of(kernel);
     this.extents = new Extents(kernel);
     List<Oops> all = Oops.of(log);
     this.oops = all.isEmpty() ? Optional.empty() : Optional.of(all.getLast());
@@ -287,7 +289,7 @@ final class PanicRelation {
   }
 
   private void readStack(long stack, String who, boolean isPanicking) {
-    long end = (stack | (STACK_BYTES - 1)) + 1;
+    long end = stacks.stackEnd(stack);
     String why = "";
     int read = 0;
     for (long page = stack; page != end; ) {

@@ -221,9 +221,12 @@ final class Judge {
     String before = writeTimes(incident.parts());
     DumpReport report;
     List<String> log;
+    List<String> kernelsLog;
     try (Analyzer analyzer = Analyzer.openForCheck(incident.parts(), options)) {
       report = analyzer.check(tool);
-      log = log(analyzer);
+      log = log(analyzer::log);
+      // What a program wrote is no panic.
+      kernelsLog = log(analyzer::kernelsLog);
       List<String> failures = analyzer.readFailures();
       if (!failures.isEmpty()) {
         // Not kept as judged: the next scan tries again.
@@ -239,7 +242,7 @@ final class Judge {
       remarks.add(new Note("file", "the dump changed while it was read"));
     }
     // A dump cut short often lost its log; what was saved before it has not.
-    Signature panic = Signature.ofPanic(log);
+    Signature panic = Signature.ofPanic(kernelsLog);
     if (panic.equals(Signature.NONE)) {
       panic = savedPanic(incident);
     }
@@ -269,9 +272,14 @@ final class Judge {
     return new Judged(entry, Optional.of(report));
   }
 
-  private static List<String> log(Analyzer analyzer) {
+  /// A question for records of the log.
+  private interface Log {
+    List<LogLine> records() throws UnansweredException;
+  }
+
+  private static List<String> log(Log log) {
     try {
-      return analyzer.log().stream()
+      return log.records().stream()
           .map(LogLine::text)
           .flatMap(text -> Lines.of(text).stream())
           .toList();

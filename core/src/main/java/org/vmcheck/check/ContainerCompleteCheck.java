@@ -122,6 +122,9 @@ final class ContainerCompleteCheck implements Check {
         });
     facts.put("total", Long.toString(audit.pages().total()));
     facts.put("stored", Long.toString(audit.pages().stored()));
+    if (container.pages().inPart() > 0) {
+      facts.put("stored in part", Long.toString(container.pages().inPart()));
+    }
     facts.put("excluded", Long.toString(audit.pages().excluded()));
     facts.put("missing", Long.toString(missing));
     if (byBitmap) {

@@ -91,6 +91,11 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
                 + "|kasan|stack_chk_fail|asan_)).*");
 
     private static final Pattern KFENCE = Pattern.compile("\\bkfence-#(\\d{1,6})\\b");
+
+    /// Of `dump_page`, which follows reports of pages; its pointers may be hashed, this is not.
+    private static final Pattern PFN =
+        Pattern.compile("^page: ?.{0,200}\\bpfn:0x([0-9a-f]{1,13})\\b");
+
     private static final Pattern ADDRESS = Pattern.compile("\\b(?:0x)?([0-9a-f]{16})\\b");
 
     /// The kernel's self-tests damage memory on purpose and look whether it is noticed.
@@ -359,11 +364,22 @@ record KernelReports(List<Report> reports, int more, List<LogBuffer.Line> writte
           told.map(Oops::registers).orElse(Map.of()),
           told.map(Oops::function).orElse(""),
           caller(lines),
-          match.group("pfn").isEmpty() ? -1 : Long.parseLong(match.group("pfn"), 16),
+          match.group("pfn").isEmpty() ? dumped(lines) : Long.parseLong(match.group("pfn"), 16),
           kfence,
           1,
           isSelfTest,
           lkdtm);
+    }
+
+    /// The page frame whose descriptor the report prints; -1 if none.
+    private static long dumped(List<LogBuffer.Line> lines) {
+      for (LogBuffer.Line line : lines) {
+        Matcher page = Text.PFN.matcher(cut(line.text()));
+        if (page.find()) {
+          return Long.parseLong(page.group(1), 16);
+        }
+      }
+      return -1;
     }
 
     private static String caller(List<LogBuffer.Line> lines) {

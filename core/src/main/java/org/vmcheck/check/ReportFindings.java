@@ -20,6 +20,9 @@ import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.KfenceObjects.KfenceObject;
 import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.PageState;
+import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.memory.MemoryRead;
 
 /// Makes a finding of what the kernel reported itself, and ties it to the object that it is about.
@@ -73,6 +76,11 @@ final class ReportFindings {
                         object.address(),
                         "%s, %d bytes, is %s in the dump"
                             .formatted(object.words(), object.size(), object.state().words()))));
+    Optional<Owner> owner = owner(report);
+    if (owner.isPresent()) {
+      evidence.add(owner.get().evidence());
+      subject = subject.cache().isEmpty() ? owner.get().subject(subject) : subject;
+    }
     Fate fate = report.fate();
     Cause cause = report.cause();
     if (report.message() == KernelMessage.SLUB_BUG
@@ -96,7 +104,7 @@ final class ReportFindings {
         Layer.KERNEL,
         Severity.CORRUPT,
         cause,
-        claim(report, subject, tie, cause, fate),
+        claim(report, subject, tie, owner, cause, fate),
         subject,
         evidence,
         against,
@@ -220,6 +228,57 @@ final class ReportFindings {
         "0x%x: %s".formatted(address, how));
   }
 
+  // ---- the page
+
+  /// Whose the page of a report is in the dump, by its descriptor. A page changes hands: after the
+  /// report it may have got another owner.
+  ///
+  /// @param use in words
+  /// @param cache whose slab it is of, safe to print; empty if of none
+  /// @param slab address of that one's descriptor
+  private record Owner(long pfn, PageState.Kind kind, String use, String cache, long slab) {
+    Subject subject(Subject subject) {
+      return cache.isEmpty() ? subject : Subject.cache(cache).withSlab(slab);
+    }
+
+    Evidence evidence() {
+      return new Evidence.PageLooksLike(
+          pfn,
+          kind.words(),
+          "by its page descriptor, page frame 0x%x is %s in the dump".formatted(pfn, use));
+    }
+  }
+
+  private Optional<Owner> owner(KernelReports.Report report) {
+    Optional<MemMap> map = kernel.memMap();
+    if (report.pfn() < 0 || map.isEmpty()) {
+      return Optional.empty();
+    }
+    PageState page = map.get().state(report.pfn());
+    SlabCache cache =
+        page.kind() == PageState.Kind.SLAB
+            ? kernel.slabCaches().byAddress().get(page.slabCache())
+            : null;
+    String name = cache == null ? "" : Printable.of(cache.name(), 60);
+    String use =
+        switch (page.kind()) {
+          case SLAB -> name.isEmpty() ? "a page of a slab" : "a page of a slab of cache " + name;
+          case BUDDY -> "a free page";
+          case FREE -> "a page that nobody refers to";
+          case KERNEL -> "a page of the kernel's own";
+          case RESERVED -> "a reserved page";
+          case PAGE_TABLE -> "a page table";
+          case ANONYMOUS -> "an anonymous page of a process";
+          case PAGE_CACHE -> "a page of the page cache";
+          case HWPOISON -> "a page that the hardware gave up";
+          case UNKNOWN -> "";
+        };
+    return use.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
+            new Owner(report.pfn(), page.kind(), use, name, map.get().descriptor(page.headPfn())));
+  }
+
   // ---- the link of a list
 
   /// A link that the kernel found wrong, and what it is in the dump.
@@ -289,7 +348,12 @@ final class ReportFindings {
   // ---- words
 
   private static String claim(
-      KernelReports.Report report, Subject subject, Optional<Tie> tie, Cause cause, Fate fate) {
+      KernelReports.Report report,
+      Subject subject,
+      Optional<Tie> tie,
+      Optional<Owner> owner,
+      Cause cause,
+      Fate fate) {
     StringBuilder words = new StringBuilder(160);
     String where =
         tie.map(
@@ -299,7 +363,9 @@ final class ReportFindings {
                             found.object.index(), found.object.address(), found.object.cache()))
             .orElse(
                 (report.kfence() < 0 ? "" : "KFENCE object #%d ".formatted(report.kfence()))
-                    + (subject.cache().isEmpty() ? "" : "cache " + subject.cache()));
+                    + (report.cache().isEmpty() && owner.isPresent() || subject.cache().isEmpty()
+                        ? ""
+                        : "cache " + subject.cache()));
     if (report.message() == KernelMessage.SLUB_BUG && cause == Cause.DOUBLE_FREE) {
       words.append("an object was about to be freed twice in a row: ").append(where);
     } else {
@@ -313,6 +379,7 @@ final class ReportFindings {
     }
     if (report.pfn() >= 0) {
       words.append(", page frame 0x%x".formatted(report.pfn()));
+      owner.ifPresent(found -> words.append(", in the dump ").append(found.use));
     }
     words.append(" (").append(report.message().source());
     if (!report.caller().isEmpty()) {

@@ -139,6 +139,17 @@ public final class CallStacks {
     return spans;
   }
 
+  /// The end of the stack that an address lies in: a task's, or one that a CPU has for interrupts
+  /// and exceptions. Where it lies in none that is known, the end of a task's stack at such an
+  /// address, for these are aligned to their size.
+  public long stackEnd(long address) {
+    return spans().stream()
+        .filter(span -> span.contains(address))
+        .findFirst()
+        .map(StackSpan::high)
+        .orElse((address | (stacks.threadBytes() - 1)) + 1);
+  }
+
   /// `THREAD_SIZE`.
   public long stackBytes() {
     return stacks.threadBytes();

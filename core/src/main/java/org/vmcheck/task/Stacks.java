@@ -12,7 +12,7 @@ import org.vmcheck.kernel.Kernel;
 /// Where the stacks of tasks and CPUs lie (Linux `arch/x86/include/asm/cpu_entry_area.h`,
 /// `asm/irq_stack.h`, `include/linux/sched.h`).
 final class Stacks {
-  /// `THREAD_SIZE` without KASAN, where the types do not tell.
+  /// `THREAD_SIZE` of most builds, where neither types nor symbols tell.
   private static final long USUAL_BYTES = 16 << 10;
 
   private static final long MAX_BYTES = 1 << 20;
@@ -29,8 +29,27 @@ final class Stacks {
         kernel
             .struct("thread_union")
             .map(StructLayout::size)
-            .filter(bytes -> bytes >= 4096 && bytes <= MAX_BYTES && Long.bitCount(bytes) == 1)
-            .orElse(USUAL_BYTES);
+            .filter(Stacks::isThreadSize)
+            .orElseGet(this::bytesOfInitStack);
+  }
+
+  private static boolean isThreadSize(long bytes) {
+    return bytes >= 4096 && bytes <= MAX_BYTES && Long.bitCount(bytes) == 1;
+  }
+
+  /// The linker script's marks around the first task's stack (Linux
+  /// `include/asm-generic/vmlinux.lds.h`, INIT_TASK_DATA).
+  private long bytesOfInitStack() {
+    for (String what : List.of("init_stack", "init_task")) {
+      OptionalLong start = kernel.symbol("__start_" + what);
+      OptionalLong end = kernel.symbol("__end_" + what);
+      if (start.isPresent()
+          && end.isPresent()
+          && isThreadSize(end.getAsLong() - start.getAsLong())) {
+        return end.getAsLong() - start.getAsLong();
+      }
+    }
+    return USUAL_BYTES;
   }
 
   /// `THREAD_SIZE`.

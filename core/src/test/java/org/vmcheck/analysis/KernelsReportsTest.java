@@ -4,17 +4,21 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Fate;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.MemMap;
+import org.vmcheck.kernel.PageState;
 import org.vmcheck.testing.DumpCopy;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
@@ -220,6 +224,48 @@ class KernelsReportsTest {
     assertThat(joined.getFirst().evidence())
         .extracting(Evidence::sentence)
         .anyMatch(text -> text.contains("BUG: KFENCE: memory corruption"));
+  }
+
+  /// A report of a page names whose the page is, by its descriptor: a slab's, or nobody's.
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "BUG: Bad page state in process sh  pfn:%05x",
+        "page: refcount:0 mapcount:-128 mapping:0000000000000000 index:0x0 pfn:0x%x"
+      })
+  void aReportOfAPageNamesItsOwner(String words) throws Exception {
+    Function<Long, FakeImage> image =
+        pfn ->
+            kernel(Layout.V6_1)
+                .log(
+                    words.startsWith("BUG")
+                        ? List.of(words.formatted(pfn))
+                        : List.of("pagealloc: memory corruption", words.formatted(pfn)))
+                .build();
+    // Where things are depends on how long the log is.
+    FakeImage before = image.apply(0x12345L);
+    SlabImage slab = before.cache("lab").slabs().getFirst();
+    MemMap map = before.kernel().memMap().orElseThrow();
+    long free = 1;
+    while (map.state(free).kind() != PageState.Kind.BUDDY) {
+      free++;
+    }
+
+    Finding ofSlab = check(image.apply(slab.pfn())).findings().getFirst();
+    Finding ofNobody = check(image.apply(free)).findings().getFirst();
+    Finding beyond = check(image.apply(0xabcdefL)).findings().getFirst();
+
+    assertThat(ofSlab.subject().cache()).isEqualTo("lab");
+    assertThat(ofSlab.subject().slab()).isEqualTo(slab.address());
+    assertThat(ofSlab.claim())
+        .contains(
+            "page frame 0x%x, in the dump a page of a slab of cache lab".formatted(slab.pfn()));
+    assertThat(ofNobody.subject().cache()).isEmpty();
+    assertThat(ofNobody.evidence())
+        .extracting(Evidence::sentence)
+        .contains(
+            "by its page descriptor, page frame 0x%x is a free page in the dump".formatted(free));
+    assertThat(beyond.claim()).contains("page frame 0xabcdef (").doesNotContain("in the dump");
   }
 
   @Test

@@ -51,8 +51,14 @@ class PanicRelationTest {
 
   @BeforeEach
   void breakAList() {
+    breakAList(0);
+  }
+
+  /// @param stackBytes what the kernel says that a stack has; 0 if it does not
+  private void breakAList(long stackBytes) {
     image =
         FakeKernel.of(Layout.V6_1)
+            .initStack(stackBytes)
             .seed(11)
             .cpus(2)
             .contents(FakeKernel.Contents.ZEROS)
@@ -199,6 +205,27 @@ class PanicRelationTest {
                 + " holds the bad word or points to the object, its slab or its cache; not read:"
                 + " the stack of cpu 1, which panicked, for rsp is 0x8; a part of the stack of cpu"
                 + " 0 for its page is excluded");
+  }
+
+  /// With KASAN a stack has 32 or 64 KiB: as the kernel tells, to its end and no further.
+  @Test
+  void aLargerStackIsReadToItsEnd() throws Exception {
+    for (long bytes : List.of(16L << 10, 64L << 10)) {
+      breakAList(bytes);
+      long stack = image.directMap(0x700L << 12);
+      for (long pfn = 0x700; pfn < 0x711; pfn++) {
+        image.memory().store(pfn, new byte[4096]);
+      }
+      image.corruptWord(stack + (60 << 10), slab.slot(holder));
+      image.corruptWord(stack + (64 << 10), slab.slot(holder));
+      boolean isInside = bytes > 60 << 10;
+
+      assertThat(relation(Map.of(), Map.of(RSP, stack + 0x100)))
+          .startsWith(
+              isInside
+                  ? "the panic is related: the stack word at rsp+0xef00 of cpu 1"
+                  : "no sign that the panic is related: ");
+    }
   }
 
   /// What is behind a page that is missing is read all the same.

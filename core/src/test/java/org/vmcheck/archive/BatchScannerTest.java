@@ -26,6 +26,8 @@ import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.Note;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.TestData;
 
 /// Scans of real dumps into real catalogues.
@@ -204,6 +206,26 @@ class BatchScannerTest {
             "double-free kmalloc-512 +0x100",
             "redzone-overwritten vmcheck_lab_124 +0x7c",
             "use-after-free-write vmcheck_lab_1024 +0x200");
+  }
+
+  /// Whoever may write to /dev/kmsg can write a panic: it is none, and groups no crashes.
+  @Test
+  void thePanicThatAProgramWroteIsNoSignature() throws Exception {
+    List<String> words =
+        List.of(
+            "kernel BUG at mm/slub.c:294!",
+            "RIP: 0010:forged+0x1/0x2",
+            "Kernel panic - not syncing: forged");
+    FakeKernel kernel = FakeKernel.of(Layout.V6_1).log(List.of("Linux version 6.1.0"));
+    Files.createDirectories(tree.resolve("a"));
+    Files.createDirectories(tree.resolve("b"));
+    kernel.logOfPrograms(words).build().writeKdump(tree.resolve("a"), "vmcore");
+    FakeKernel.of(Layout.V6_1).log(words).build().writeKdump(tree.resolve("b"), "vmcore");
+    scan();
+
+    assertThat(entries(Selection.ALL))
+        .extracting(entry -> entry.panicSignature().text())
+        .containsExactly("", "Kernel panic - not syncing: forged");
   }
 
   @Test

@@ -40,6 +40,7 @@ public final class FakeKernel {
   private final List<FakeCache> caches = new ArrayList<>();
   private final List<Ram> moreRam = new ArrayList<>();
   private final List<String> functions = new ArrayList<>();
+  private long initStackBytes;
   private final List<String> commandLine = new ArrayList<>(List.of("root=/dev/vda1", "ro"));
   private final List<LogRecord> log = new ArrayList<>();
   private long seed = 1;
@@ -235,6 +236,12 @@ public final class FakeKernel {
     return this;
   }
 
+  /// The linker script's marks around the first task's stack say how large a stack is.
+  public FakeKernel initStack(long byteCount) {
+    initStackBytes = byteCount;
+    return this;
+  }
+
   /// One more symbol in the kernel's text.
   public FakeKernel function(String name) {
     functions.add(name);
@@ -265,6 +272,10 @@ public final class FakeKernel {
 
   List<Ram> moreRam() {
     return moreRam;
+  }
+
+  long initStackBytes() {
+    return initStackBytes;
   }
 
   List<String> functions() {

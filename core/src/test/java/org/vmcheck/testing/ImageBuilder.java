@@ -257,6 +257,10 @@ final class ImageBuilder {
     for (int i = 0; i < functions.length; i++) {
       symbol(functions[i], 'T', imageStart + 0x40 + 0x80L * i);
     }
+    if (config.initStackBytes() > 0) {
+      symbol("__start_init_stack", 'D', imageStart + 0x10);
+      symbol("__end_init_stack", 'D', imageStart + 0x10 + config.initStackBytes());
+    }
     for (int i = 0; i < config.functions().size(); i++) {
       long slot = functions.length + (long) i;
       symbol(config.functions().get(i), 'T', imageStart + 0x40 + 0x80 * slot);
