@@ -74,6 +74,7 @@ public final class ArchiveTargets {
       Location location = Location.of(directory.resolve("vmcore"));
       catalogue.put(
           new Entry(
+              "host-a",
               location,
               location.words(),
               Entry.State.COMPLETE,
