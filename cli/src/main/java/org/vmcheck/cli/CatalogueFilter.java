@@ -55,14 +55,20 @@ final class CatalogueFilter {
   @Option(names = "--vanished", description = "No longer found by the last scan.")
   private boolean vanished;
 
+  static void requireVerdict(String option, String verdict) throws Failures.UsageException {
+    if (!VERDICTS.contains(verdict)) {
+      throw new Failures.UsageException(
+          "%s %s: expected one of %s".formatted(option, verdict, String.join(", ", VERDICTS)));
+    }
+  }
+
   String kernel() {
     return kernel;
   }
 
   Selection selection() throws Failures.UsageException {
-    if (!verdict.isEmpty() && !VERDICTS.contains(verdict)) {
-      throw new Failures.UsageException(
-          "--verdict %s: expected one of %s".formatted(verdict, String.join(", ", VERDICTS)));
+    if (!verdict.isEmpty()) {
+      requireVerdict("--verdict", verdict);
     }
     if (!cause.isEmpty() && Cause.byId(cause).isEmpty()) {
       throw new Failures.UsageException(

@@ -7,6 +7,7 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -105,6 +106,23 @@ final class ScanCommand implements Callable<Integer> {
               + " keeps its permissions.")
   private Path metrics;
 
+  @Option(
+      names = "--notify",
+      paramLabel = "COMMAND",
+      description =
+          "Run this for each new verdict that --notify-on names, with the incident as JSON on its"
+              + " standard input; it has 30 s. Words are parted by blanks, quotes keep them together;"
+              + " no shell reads them unless it is the command: \"sh -c '...'\". What it prints goes"
+              + " to standard error.")
+  private String notify;
+
+  @Option(
+      names = "--notify-on",
+      paramLabel = "VERDICT",
+      split = ",",
+      description = "New verdicts to tell, with commas between (default: kernel-damaged).")
+  private List<String> notifyOn = List.of("kernel-damaged");
+
   /// Picocli's hook for shards.
   static final class ShardConverter implements ITypeConverter<Shard> {
     private static final Pattern FORM = Pattern.compile("(\\d{1,6})/(\\d{1,6})");
@@ -142,6 +160,12 @@ final class ScanCommand implements Callable<Integer> {
     catalogueOption.makeDirectory();
     ScanProgress shown =
         new ScanProgress(style(), spec.commandLine().getOut(), spec.commandLine().getErr());
+    if (notify != null) {
+      for (String verdict : notifyOn) {
+        CatalogueFilter.requireVerdict("--notify-on", verdict);
+      }
+      shown.notify(new Notifier(Notifier.words(notify), Set.copyOf(notifyOn), shown));
+    }
     try (Catalogue catalogue = Catalogue.write(catalogueOption.file())) {
       BatchScanner.Summary summary =
           BatchScanner.scan(
@@ -160,7 +184,8 @@ final class ScanCommand implements Callable<Integer> {
         Streams.replace(
             metrics, PrometheusReport.render(catalogue, Instant.now().getEpochSecond()));
       }
-      return exitCode(summary);
+      int code = exitCode(summary);
+      return shown.anyUntold() ? ExitCode.worse(code, ExitCode.IO) : code;
     }
   }
 

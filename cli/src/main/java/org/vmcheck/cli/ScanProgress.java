@@ -10,7 +10,7 @@ import org.vmcheck.report.CatalogueJson;
 import org.vmcheck.report.CatalogueText;
 
 /// Shows how far a scan is: a bar on a terminal, a line an incident elsewhere, or JSON Lines.
-final class ScanProgress implements BatchScanner.Listener {
+final class ScanProgress implements BatchScanner.Listener, Notifier.Listener {
   /// How it is shown.
   enum Style {
     BAR,
@@ -25,6 +25,8 @@ final class ScanProgress implements BatchScanner.Listener {
   private final PrintWriter out;
   private final PrintWriter err;
   private final long startNanos = System.nanoTime();
+  private Notifier notifier;
+  private boolean anyUntold;
   private int total;
   private int done;
   private long totalBytes;
@@ -34,6 +36,36 @@ final class ScanProgress implements BatchScanner.Listener {
     this.style = style;
     this.out = out;
     this.err = err;
+  }
+
+  /// Has verdicts told to others as well.
+  void notify(Notifier told) {
+    notifier = told;
+  }
+
+  /// Whether some verdict could not be told.
+  boolean anyUntold() {
+    return anyUntold;
+  }
+
+  @Override
+  public void newVerdict(Entry entry) {
+    if (notifier != null) {
+      notifier.newVerdict(entry);
+    }
+  }
+
+  @Override
+  public synchronized void printed(String line) {
+    clear();
+    err.println(line);
+    bar();
+  }
+
+  @Override
+  public synchronized void failed(Entry entry, String why) {
+    anyUntold = true;
+    problem(entry.location(), "--notify: " + why);
   }
 
   @Override

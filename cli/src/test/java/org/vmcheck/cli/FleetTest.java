@@ -8,12 +8,18 @@ import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.snakeyaml.engine.v2.api.Load;
+import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.vmcheck.testing.TestData;
 
 /// The files that start scans on a fleet say what systemd, cron and this program understand.
@@ -31,7 +37,8 @@ class FleetTest {
   @Test
   void systemdAcceptsTheUnits() throws Exception {
     assumeTrue(Files.isExecutable(SYSTEMD));
-    for (String unit : List.of("vmcheck-scan.path", "vmcheck-scan.service")) {
+    for (String unit :
+        List.of("vmcheck-scan.path", "vmcheck-scan.service", "vmcheck-scan-failed.service")) {
       // Where it is not installed, the program is not there to be found.
       Files.writeString(
           dir.resolve(unit),
@@ -148,5 +155,92 @@ class FleetTest {
     Files.writeString(file, text);
     assertThat(file.toFile().setExecutable(true)).isTrue();
     return file;
+  }
+
+  @Test
+  void cronMailsEachNewVerdictOnce() throws Exception {
+    Path tree = Files.createDirectories(dir.resolve("crash"));
+    Files.copy(TestData.named("use-after-free").dump(), tree.resolve("vmcore"));
+    String line =
+        Files.readAllLines(fleet.resolve("vmcheck-scan.cron")).stream()
+            .filter(text -> text.startsWith("17 3 * * * root "))
+            .findFirst()
+            .orElseThrow()
+            .substring("17 3 * * * root ".length());
+    // Cron reads a percent sign as the end of the line.
+    assertThat(line).doesNotContain("%");
+    Path vmcheck = dir.resolve("vmcheck");
+    Files.writeString(
+        vmcheck,
+        "#!/bin/sh\nexec '%s' -Xlog:disable --enable-native-access=ALL-UNNAMED -cp '%s' %s \"$@\"\n"
+            .formatted(
+                Path.of(System.getProperty("java.home"), "bin", "java"),
+                System.getProperty("java.class.path"),
+                Main.class.getName()));
+    assertThat(vmcheck.toFile().setExecutable(true)).isTrue();
+    String command =
+        line.replace("/usr/bin/vmcheck", vmcheck.toString())
+            // The tests' own class path and collector take more than the program's.
+            .replace("ulimit -d 2000000; ", "")
+            // Where others keep the machine busy, it would wait for them.
+            .replace("nice -n 19 ", "")
+            .replace("/var/lib/vmcheck", dir.resolve("lib").toString())
+            .replace("/var/log/", dir + "/")
+            .replace("/var/crash", tree.toString());
+
+    String first = mail(command);
+    String second = mail(command);
+    Files.delete(tree.resolve("vmcore"));
+    Files.delete(tree);
+    String third = mail(command);
+
+    assertThat(first.lines().filter(text -> text.startsWith("{")))
+        .singleElement()
+        .asString()
+        .contains("\"verdict\":\"kernel-damaged\"");
+    assertThat(second).doesNotContain("{");
+    assertThat(third).contains("no such file", "ended with code 6");
+    assertThat(dir.resolve("vmcheck-scan.log")).content().contains("kernel-damaged 1");
+  }
+
+  private static String mail(String command) throws Exception {
+    Process process = new ProcessBuilder("/bin/sh", "-c", command).start();
+    assertThat(process.getInputStream().readAllBytes()).isEmpty();
+    return new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
+  }
+
+  /// Rules that ask for a gauge nobody writes would never fire.
+  @Test
+  void alertsAreOfGaugesThatAreWritten() throws Exception {
+    Path rules = fleet.resolve("vmcheck-alerts.yaml");
+    StringWriter out = new StringWriter();
+    Path tree = Files.createDirectories(dir.resolve("crash"));
+    Path metrics = dir.resolve("m.prom");
+    Main.run(
+        new PrintWriter(out),
+        new PrintWriter(out),
+        "scan",
+        tree.toString(),
+        "--catalogue",
+        dir.resolve("c").toString(),
+        "--metrics",
+        metrics.toString());
+    String written = Files.readString(metrics);
+    Map<?, ?> file =
+        (Map<?, ?>)
+            new Load(LoadSettings.builder().build()).loadFromString(Files.readString(rules));
+    List<String> asked = new ArrayList<>();
+    for (Object group : (List<?>) file.get("groups")) {
+      for (Object rule : (List<?>) ((Map<?, ?>) group).get("rules")) {
+        Map<?, ?> alert = (Map<?, ?>) rule;
+        assertThat(alert.containsKey("alert")).isTrue();
+        assertThat((Map<?, ?>) alert.get("annotations")).hasSize(2);
+        Matcher gauge =
+            Pattern.compile("vmcheck_\\w+(\\{[^}]*})?").matcher((String) alert.get("expr"));
+        assertThat(gauge.find()).isTrue();
+        asked.add(gauge.group());
+      }
+    }
+    assertThat(asked).hasSize(3).allSatisfy(gauge -> assertThat(written).contains(gauge + " "));
   }
 }

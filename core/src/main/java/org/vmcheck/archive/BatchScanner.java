@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -54,6 +55,12 @@ public final class BatchScanner {
 
     void judged(Entry entry);
 
+    /// An incident has a verdict that it had not before; called by the threads that judge, several
+    /// at a time.
+    ///
+    /// @param entry as the catalogue has it
+    default void newVerdict(Entry entry) {}
+
     /// A place that could not be looked at.
     void problem(Location where, String what);
   }
@@ -88,6 +95,10 @@ public final class BatchScanner {
   private final Watchdog watchdog;
   private final Map<String, Integer> verdicts = new TreeMap<>();
   private final long startedAt = System.currentTimeMillis() / 1000;
+
+  /// What incidents that are judged again were said to be.
+  private final Map<Location, String> verdictsBefore = new ConcurrentHashMap<>();
+
   private final List<List<Incident>> heldElsewhere = new ArrayList<>();
   private Claims claims;
   private int judgedElsewhere;
@@ -174,6 +185,8 @@ public final class BatchScanner {
           if (isCurrent(incident, known)) {
             count(known.verdict(), known.problemKind(), known.withoutDump());
             found.remove(location);
+          } else {
+            verdictsBefore.put(location, known.verdict());
           }
         });
     catalogue.mark(gone, true);
@@ -324,6 +337,9 @@ public final class BatchScanner {
         count(entry.verdict(), entry.problemKind(), entry.state().isWithoutDump());
         bytes += entry.bytes();
         listener.judged(entry);
+      }
+      if (!entry.verdict().equals(verdictsBefore.get(entry.location()))) {
+        listener.newVerdict(catalogue.entry(entry.key()).orElse(entry));
       }
     }
     if (links.size() < all.size()) {
