@@ -33,12 +33,55 @@ class LayersTest {
           // a view of the kernel fills (log lines, slab usage).
           Map.entry("kernel", Set.of("io", "elf", "dump", "memory", "debuginfo", "finding")),
           Map.entry(
+              "search", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
+          Map.entry("page", Set.of("io", "dump", "memory", "debuginfo", "kernel")),
+          Map.entry(
+              "slab", Set.of("io", "dump", "memory", "debuginfo", "kernel", "page", "finding")),
+          Map.entry(
               "task", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
           Map.entry(
-              "check",
-              Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "task", "finding")),
+              "lowmem",
+              Set.of("io", "dump", "memory", "debuginfo", "kernel", "page", "slab", "finding")),
           Map.entry(
-              "desk", Set.of("io", "dump", "memory", "debuginfo", "kernel", "task", "finding")),
+              "attribution",
+              Set.of(
+                  "io",
+                  "dump",
+                  "memory",
+                  "debuginfo",
+                  "kernel",
+                  "page",
+                  "slab",
+                  "lowmem",
+                  "finding")),
+          Map.entry(
+              "check",
+              Set.of(
+                  "io",
+                  "elf",
+                  "dump",
+                  "memory",
+                  "debuginfo",
+                  "kernel",
+                  "search",
+                  "page",
+                  "slab",
+                  "task",
+                  "lowmem",
+                  "attribution",
+                  "finding")),
+          Map.entry(
+              "desk",
+              Set.of(
+                  "io",
+                  "dump",
+                  "memory",
+                  "debuginfo",
+                  "kernel",
+                  "page",
+                  "slab",
+                  "task",
+                  "finding")),
           Map.entry(
               "analysis",
               Set.of(
@@ -50,7 +93,12 @@ class LayersTest {
                   "memory",
                   "debuginfo",
                   "kernel",
+                  "search",
+                  "page",
+                  "slab",
                   "task",
+                  "lowmem",
+                  "attribution",
                   "check",
                   "finding")),
           // `io` in the renderers for one thing: escaping what came from a dump (Printable).

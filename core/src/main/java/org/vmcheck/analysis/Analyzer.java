@@ -13,7 +13,6 @@ import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.vmcheck.check.Check;
 import org.vmcheck.check.Checks;
-import org.vmcheck.check.LowMemory;
 import org.vmcheck.check.Needs;
 import org.vmcheck.check.Subjects;
 import org.vmcheck.desk.AddressExpression;
@@ -41,13 +40,14 @@ import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.LogBuffer;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.lowmem.LowMemory;
 import org.vmcheck.memory.PageMask;
 import org.vmcheck.memory.UnmaskedMemory;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabSurvey;
 
 /// One open dump and the questions that can be asked of it: the public entry of the library.
 public final class Analyzer implements AutoCloseable {
@@ -564,7 +564,7 @@ public final class Analyzer implements AutoCloseable {
 
   /// The picture of the low 1 MiB, or of all memory.
   public PageMap map(boolean all) {
-    return LowMemory.map(subjects, all);
+    return MemoryPicture.of(subjects, all);
   }
 
   /// The picture of the low 1 MiB; empty if the deadline of the analysis comes before it is drawn.

@@ -6,10 +6,10 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
 
 /// The words that findings are about, as the dump has them.
 final class DumpedWords implements TornSnapshot.Words {
@@ -22,7 +22,7 @@ final class DumpedWords implements TornSnapshot.Words {
 
   DumpedWords(Kernel kernel) {
     this.kernel = kernel;
-    this.memMap = kernel.memMap();
+    this.memMap = MemMap.of(kernel);
     this.living = memMap.map(map -> new LivingObjects(kernel, map));
   }
 

@@ -8,7 +8,9 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
 
 /// How far the things reach that findings are about: addresses in registers, stacks and log lines
 /// rarely are those of a first byte.
@@ -41,7 +43,7 @@ final class Extents {
     this.kernel = kernel;
     // Findings name caches as they are printed. Of several of one name, those whose numbers can be
     // right go first: findings about slabs and objects are theirs.
-    kernel.slabCaches().caches().stream()
+    SlabCaches.of(kernel).caches().stream()
         .sorted(Comparator.comparing(SlabCache::isSane).reversed())
         .forEach(cache -> caches.putIfAbsent(Printable.of(cache.name(), 60), cache));
     // The type ends in an array for all nodes that can be, the object with those that there are.
@@ -64,8 +66,8 @@ final class Extents {
             : range(subject.object(), cache == null ? 8 : cache.objectSize());
     Range slab = Range.NONE;
     Range descriptor = Range.NONE;
-    if (subject.slab() != Evidence.UNKNOWN && kernel.memMap().isPresent()) {
-      long pfn = kernel.memMap().get().pfn(subject.slab());
+    if (subject.slab() != Evidence.UNKNOWN && MemMap.of(kernel).isPresent()) {
+      long pfn = MemMap.of(kernel).get().pfn(subject.slab());
       descriptor = range(subject.slab(), descriptorBytes);
       if (pfn >= 0 && cache != null) {
         slab = range(kernel.memory().map().directMapAddress(pfn << 12), 4096L << cache.order());

@@ -16,12 +16,13 @@ import org.vmcheck.kernel.Identity;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.kernel.Modules;
-import org.vmcheck.kernel.OldSlabLayout;
 import org.vmcheck.kernel.Oops;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabFlags;
-import org.vmcheck.kernel.SlabLayout;
-import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.slab.OldSlabLayout;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabFlags;
+import org.vmcheck.slab.SlabLayout;
+import org.vmcheck.slab.SlabSurvey;
 
 /// Gathers what is known of a kernel into the words of a report.
 final class KernelDescription {
@@ -38,7 +39,7 @@ final class KernelDescription {
 
   static KernelFacts of(Kernel kernel, Optional<SlabSurvey> survey) {
     Identity identity = kernel.identity();
-    SlabLayout.Detection detection = kernel.slabCaches().detection();
+    SlabLayout.Detection detection = SlabCaches.of(kernel).detection();
     return new KernelFacts(
         identity.release(),
         identity.version(),
@@ -115,7 +116,7 @@ final class KernelDescription {
   /// What each cache holds.
   static List<CacheUse> caches(Kernel kernel, SlabSurvey survey) {
     Optional<SlabFlags> flags =
-        switch (kernel.slabCaches().detection()) {
+        switch (SlabCaches.of(kernel).detection()) {
           case SlabLayout.Detection.Known(SlabLayout layout) -> Optional.of(layout.flags());
           case SlabLayout.Detection.Old(OldSlabLayout layout) -> Optional.of(layout.flags());
           case SlabLayout.Detection.Unknown _ -> Optional.empty();

@@ -4,10 +4,10 @@ import java.util.HashMap;
 import java.util.Map;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
 
 /// What the objects of a cache that are in use hold: whether a strange word in a free one may be
 /// what its last user left there.

@@ -8,9 +8,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
-import org.vmcheck.check.LogTestimony;
-import org.vmcheck.check.LogTestimony.Report;
-import org.vmcheck.check.LogTestimony.Topic;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Evidence;
@@ -18,6 +15,9 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.LogTestimony;
+import org.vmcheck.kernel.LogTestimony.Report;
+import org.vmcheck.kernel.LogTestimony.Topic;
 
 /// Quotes lines of the kernel's log with the findings that they support or contradict: reports of
 /// the same object, page or cache, memory errors, faults on poison, modules that taint.

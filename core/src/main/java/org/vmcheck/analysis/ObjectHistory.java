@@ -8,8 +8,8 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.ObjectTrack;
-import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.slab.ObjectTrack;
+import org.vmcheck.slab.SlabCache;
 
 /// Adds to the findings about an object of a debug cache who allocated it and who freed it; where a
 /// write came over the object's border, of the object before it too.

@@ -9,23 +9,23 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.LongFunction;
-import org.vmcheck.check.LowMemory;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.SlabListing;
 import org.vmcheck.io.ByteView;
-import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.ObjectTrack;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.lowmem.LowMemory;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.ObjectTrack;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
 
 /// Small questions about one place of a dump.
 final class Questions {
@@ -120,7 +120,7 @@ final class Questions {
       String cache,
       boolean objects,
       Consumer<SlabListing> shown) {
-    MemMap memMap = kernel.memMap().orElseThrow();
+    MemMap memMap = MemMap.of(kernel).orElseThrow();
     SlabSurvey.eachView(
         kernel,
         memMap,
@@ -175,7 +175,7 @@ final class Questions {
   static ObjectAnswer object(
       Kernel kernel, FreelistDecoder decoder, LongFunction<String> caution, long address)
       throws UnansweredException {
-    MemMap memMap = kernel.memMap().orElseThrow();
+    MemMap memMap = MemMap.of(kernel).orElseThrow();
     if (!kernel.memory().map().isDirectMap(address)) {
       throw new UnansweredException(
           "0x%x is not in the direct map: no slab object is there".formatted(address));

@@ -24,6 +24,7 @@ import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.page.MemMap;
 import org.vmcheck.task.Moments;
 
 /// Recognises a dump whose parts are from different moments, and gathers what follows from that
@@ -270,7 +271,7 @@ final class TornSnapshot {
     return new Pages() {
       @Override
       public long head(long pfn) {
-        long head = kernel.memMap().map(memMap -> memMap.head(pfn)).orElse(pfn);
+        long head = MemMap.of(kernel).map(memMap -> memMap.head(pfn)).orElse(pfn);
         return head < 0 || head > pfn ? pfn : head;
       }
 

@@ -20,9 +20,12 @@ import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageCensus;
-import org.vmcheck.kernel.PageState;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageCensus;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.Words;
 
 /// How much of the machine's memory is in the file, and is what is missing missing on purpose?
 final class ContainerCompleteCheck implements Check {
@@ -108,7 +111,7 @@ final class ContainerCompleteCheck implements Check {
     Optional<PageCensus> census =
         subjects
             .kernel()
-            .flatMap(kernel -> kernel.memMap().map(map -> census(kernel, map, subjects::isOver)));
+            .flatMap(kernel -> MemMap.of(kernel).map(map -> census(kernel, map, subjects::isOver)));
     findings.addAll(LeftOutKernelPages.findings(id(), kernelPages, subjects));
     census.ifPresent(
         taken -> {
@@ -158,7 +161,15 @@ final class ContainerCompleteCheck implements Check {
 
   private static PageCensus census(
       Kernel kernel, MemMap memMap, java.util.function.BooleanSupplier isOver) {
-    return PageCensus.take(kernel, memMap, isOver);
+    SlabCaches caches = SlabCaches.of(kernel);
+    return PageCensus.take(
+        kernel.memory().physical(),
+        memMap,
+        address -> {
+          SlabCache cache = caches.byAddress().get(address);
+          return cache == null ? "" : cache.name();
+        },
+        isOver);
   }
 
   private Optional<Finding> truncation(

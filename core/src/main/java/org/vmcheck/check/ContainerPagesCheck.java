@@ -19,6 +19,7 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.slab.Words;
 
 /// Is every page that is in the file whole, and do the file's tables agree with each other? What is
 /// not in the file at all is the matter of [ContainerCompleteCheck].

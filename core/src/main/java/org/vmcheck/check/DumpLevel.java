@@ -4,8 +4,8 @@ import java.util.ArrayList;
 import java.util.List;
 import org.vmcheck.dump.ContainerAudit;
 import org.vmcheck.finding.Note;
-import org.vmcheck.kernel.PageCensus;
-import org.vmcheck.kernel.PageState;
+import org.vmcheck.page.PageCensus;
+import org.vmcheck.page.PageState;
 
 /// The dump level: the one that the header promises, and the one that the pages which are there and
 /// which are not show.

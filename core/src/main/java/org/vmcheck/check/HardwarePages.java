@@ -9,8 +9,9 @@ import java.util.OptionalLong;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.PageCensus;
-import org.vmcheck.kernel.PageState;
+import org.vmcheck.page.PageCensus;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.Words;
 
 /// What the page descriptors say of memory that the hardware gave up: pages marked PG_hwpoison, and
 /// whose they were (Linux `mm/memory-failure.c`; a fatal machine check marks the page of its

@@ -14,14 +14,14 @@ import org.vmcheck.finding.Registers;
 import org.vmcheck.finding.Task;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
 import org.vmcheck.kernel.Modules;
-import org.vmcheck.kernel.PageState;
 import org.vmcheck.kernel.PerCpu;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.TableWalk;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
 import org.vmcheck.task.CallStacks;
 
 /// The pages that a kernel cannot have been without and that no dump level leaves out, by what they
@@ -269,7 +269,7 @@ final class KernelPages {
 
   /// The descriptors of the frames that are in the dump.
   private void descriptors(Kernel found) {
-    MemMap map = found.memMap().orElse(null);
+    MemMap map = MemMap.of(found).orElse(null);
     if (map == null || map.endPfn() <= 0) {
       return;
     }
@@ -424,7 +424,7 @@ final class KernelPages {
   /// @param mustBeKnown whether there must be a descriptor: a page that the dump does not speak of
   ///   may be no memory at all
   private boolean isRole(long pfn, boolean mustBeKnown) {
-    Optional<MemMap> map = kernel.flatMap(Kernel::memMap);
+    Optional<MemMap> map = kernel.flatMap(MemMap::of);
     PageState.Kind kind = map.map(found -> found.state(pfn).kind()).orElse(PageState.Kind.UNKNOWN);
     return switch (kind) {
       case BUDDY, ANONYMOUS, PAGE_CACHE, FREE, HWPOISON -> false;

@@ -18,14 +18,17 @@ import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
+import org.vmcheck.kernel.HexWindow;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KfenceObjects;
-import org.vmcheck.kernel.KfenceObjects.KfenceObject;
-import org.vmcheck.kernel.KfenceObjects.KfenceTrack;
-import org.vmcheck.kernel.KfenceObjects.State;
 import org.vmcheck.kernel.LogBuffer;
-import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.slab.KfenceObjects;
+import org.vmcheck.slab.KfenceObjects.KfenceObject;
+import org.vmcheck.slab.KfenceObjects.KfenceTrack;
+import org.vmcheck.slab.KfenceObjects.State;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.Words;
 
 /// Are the bytes around KFENCE's objects as it left them, and does its metadata make sense?
 final class KfenceCanariesCheck implements Check {
@@ -77,7 +80,7 @@ final class KfenceCanariesCheck implements Check {
   @Override
   public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
-    KfenceObjects kfence = kernel.kfence();
+    KfenceObjects kfence = KfenceObjects.of(kernel);
     if (kfence.objects().isEmpty()) {
       return new CheckOutcome.NothingToLookAt(
           id(),
@@ -311,7 +314,7 @@ final class KfenceCanariesCheck implements Check {
 
   /// The name of an object's cache.
   static String cache(Kernel kernel, KfenceObject object) {
-    SlabCache cache = kernel.slabCaches().byAddress().get(object.cache());
+    SlabCache cache = SlabCaches.of(kernel).byAddress().get(object.cache());
     return cache == null ? "(destroyed)" : Words.name(cache);
   }
 

@@ -13,7 +13,7 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
+import org.vmcheck.page.MemMap;
 
 /// Pages of the kernel that no dump level leaves out and that are not in the dump, as findings: one
 /// for each cause, with every role and its first address.
@@ -101,7 +101,7 @@ final class LeftOutKernelPages {
   /// Whether a program that does not know this kernel's compound pages would have left these out:
   /// all are tails of such.
   private static boolean isDumpersFault(KernelPages.Role role, Subjects subjects) {
-    Optional<MemMap> map = subjects.kernel().flatMap(Kernel::memMap);
+    Optional<MemMap> map = subjects.kernel().flatMap(MemMap::of);
     return isUnknownCompound(subjects)
         && map.isPresent()
         && role.missing().stream()

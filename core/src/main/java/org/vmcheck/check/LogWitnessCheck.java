@@ -11,7 +11,10 @@ import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KernelReports;
 import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.kernel.LogTestimony;
+import org.vmcheck.slab.Words;
 
 /// What does the kernel's own log say about its memory?
 final class LogWitnessCheck implements Check {

@@ -17,6 +17,11 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.lowmem.BackupRegion;
+import org.vmcheck.lowmem.CaptureKernel;
+import org.vmcheck.lowmem.LowMemory;
+import org.vmcheck.lowmem.PageStatistics;
+import org.vmcheck.slab.Words;
 
 /// Whose low memory is it: the crashed kernel's, saved in time, or the capture kernel's?
 final class LowMemoryBackupCheck implements Check {

@@ -15,8 +15,10 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageState;
+import org.vmcheck.lowmem.LowMemory;
+import org.vmcheck.lowmem.MemoryEncryption;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
 
 /// Is the low 1 MiB reserved, so that the kernel keeps nothing there that kdump could spoil?
 final class LowMemoryReservedCheck implements Check {
@@ -67,7 +69,7 @@ final class LowMemoryReservedCheck implements Check {
   @Override
   public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
-    MemMap memMap = kernel.memMap().orElseThrow();
+    MemMap memMap = MemMap.of(kernel).orElseThrow();
     Map<PageState.Kind, Integer> kinds = new EnumMap<>(PageState.Kind.class);
     Map<String, Integer> uses = new TreeMap<>();
     List<String> examples = new ArrayList<>();

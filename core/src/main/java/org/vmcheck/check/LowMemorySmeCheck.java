@@ -18,9 +18,13 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.lowmem.LowMemoryReading;
+import org.vmcheck.lowmem.MemoryEncryption;
+import org.vmcheck.lowmem.PageStatistics;
 import org.vmcheck.memory.PageMask;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.Words;
 
 /// Does the low 640 KiB of the dump hold ciphertext where the kernel kept plain data?
 final class LowMemorySmeCheck implements Check {

@@ -20,6 +20,8 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.lowmem.MemoryEncryption;
+import org.vmcheck.lowmem.PageStatistics;
 
 /// Is the whole dump ciphertext: a confidential guest dumped from its host, or a capture kernel
 /// without the crashed kernel's memory encryption?

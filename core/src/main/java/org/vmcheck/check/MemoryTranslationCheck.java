@@ -20,10 +20,10 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
+import org.vmcheck.page.MemMap;
 
 /// Do the two ways of translating an address, by arithmetic and through the page tables, agree?
 final class MemoryTranslationCheck implements Check {
@@ -140,8 +140,7 @@ final class MemoryTranslationCheck implements Check {
     /// Whether the frame has a page descriptor, as far as that can be told: memory of devices,
     /// which QEMU's dumps hold, has none and is not in the direct map.
     private boolean isRam(long pfn) {
-      return kernel
-          .memMap()
+      return MemMap.of(kernel)
           .map(
               memMap -> {
                 long descriptor = memMap.descriptor(pfn);
@@ -177,7 +176,7 @@ final class MemoryTranslationCheck implements Check {
     }
 
     private boolean isUnmappedByDesign(long pfn) {
-      return kernel.memMap().map(memMap -> isUnmappedByDesign(memMap, pfn)).orElse(false);
+      return MemMap.of(kernel).map(memMap -> isUnmappedByDesign(memMap, pfn)).orElse(false);
     }
 
     private static boolean isUnmappedByDesign(MemMap memMap, long pfn) {

@@ -4,8 +4,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelSearch;
-import org.vmcheck.kernel.SlabLayout;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabLayout;
 
 /// What a check needs before it can run; the runner turns what is not met into the reasons for
 /// which it is skipped.
@@ -35,10 +37,10 @@ public enum Needs {
     if (this != KERNEL && this != MEMMAP && kernel.symbols().isEmpty()) {
       unmet.addAll(kernel.missing());
     }
-    if ((this == MEMMAP || this == SLAB) && kernel.memMap().isEmpty()) {
+    if ((this == MEMMAP || this == SLAB) && MemMap.of(kernel).isEmpty()) {
       unmet.add("page descriptors: the dump does not tell how large or where they are");
     }
-    if (this == SLAB && kernel.memMap().isPresent() && !kernel.memMap().get().knowsSlabs()) {
+    if (this == SLAB && MemMap.of(kernel).isPresent() && !MemMap.of(kernel).get().knowsSlabs()) {
       unmet.add("page descriptors: the dump does not tell what marks a slab");
     }
     if (this == SLAB && !kernel.memory().map().knowsDirectMap()) {
@@ -46,7 +48,7 @@ public enum Needs {
     }
     if (this == SLAB
         && unmet.isEmpty()
-        && kernel.slabCaches().detection()
+        && SlabCaches.of(kernel).detection()
             instanceof SlabLayout.Detection.Unknown(String allocator, List<String> missing)) {
       unmet.add(
           (allocator.isEmpty() ? "" : "allocator " + allocator + ": ")

@@ -9,9 +9,10 @@ import org.vmcheck.dump.ContainerAudit;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
 
 /// Runs of damaged page frames as evidence: where they lie in the file, and what the kernel kept in
 /// them.
@@ -27,7 +28,7 @@ final class PageRanges {
   static List<Evidence> evidence(Optional<Kernel> kernel, List<ContainerAudit.Defect> defects) {
     List<Evidence> evidence = new ArrayList<>();
     for (ContainerAudit.Defect defect : defects.subList(0, Math.min(MAX_LISTED, defects.size()))) {
-      String use = kernel.flatMap(Kernel::memMap).map(map -> use(kernel, map, defect)).orElse("");
+      String use = kernel.flatMap(MemMap::of).map(map -> use(kernel, map, defect)).orElse("");
       evidence.add(
           new Evidence.PageLooksLike(
               defect.firstPfn(),
@@ -61,7 +62,7 @@ final class PageRanges {
       PageState state = memMap.state(pfn);
       String words = state.kind().words();
       if (state.kind() == PageState.Kind.SLAB) {
-        SlabCache cache = kernel.orElseThrow().slabCaches().byAddress().get(state.slabCache());
+        SlabCache cache = SlabCaches.of(kernel.orElseThrow()).byAddress().get(state.slabCache());
         words += cache == null ? "" : " of " + Printable.of(cache.name(), 40);
       }
       uses.merge(words, 1, Integer::sum);

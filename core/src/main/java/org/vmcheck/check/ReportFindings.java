@@ -18,12 +18,16 @@ import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KfenceObjects.KfenceObject;
+import org.vmcheck.kernel.KernelMessage;
+import org.vmcheck.kernel.KernelReports;
 import org.vmcheck.kernel.LogBuffer;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.SlabCache;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.KfenceObjects;
+import org.vmcheck.slab.KfenceObjects.KfenceObject;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
 
 /// Makes a finding of what the kernel reported itself, and ties it to the object that it is about.
 final class ReportFindings {
@@ -214,7 +218,7 @@ final class ReportFindings {
 
   /// The object that KFENCE's report names by its number: its address there is a hash.
   private Optional<KfenceObject> guarded(KernelReports.Report report) {
-    return kernel.kfence().objects().stream()
+    return KfenceObjects.of(kernel).objects().stream()
         .filter(object -> object.index() == report.kfence())
         .findFirst();
   }
@@ -250,14 +254,14 @@ final class ReportFindings {
   }
 
   private Optional<Owner> owner(KernelReports.Report report) {
-    Optional<MemMap> map = kernel.memMap();
+    Optional<MemMap> map = MemMap.of(kernel);
     if (report.pfn() < 0 || map.isEmpty()) {
       return Optional.empty();
     }
     PageState page = map.get().state(report.pfn());
     SlabCache cache =
         page.kind() == PageState.Kind.SLAB
-            ? kernel.slabCaches().byAddress().get(page.slabCache())
+            ? SlabCaches.of(kernel).byAddress().get(page.slabCache())
             : null;
     String name = cache == null ? "" : Printable.of(cache.name(), 60);
     String use =

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.vmcheck.attribution.FlippedBit;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -13,13 +14,15 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.kernel.HexWindow;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.SlabFault;
-import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.Words;
 
 /// Do the counters of slabs, nodes and caches agree with what they count?
-final class SlabCountsCheck implements Check {
+public final class SlabCountsCheck implements Check {
   /// A difference that lost updates of a counter do not reach.
   private static final long MIN_FLIP = 256;
 

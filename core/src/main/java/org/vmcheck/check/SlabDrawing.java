@@ -6,12 +6,14 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.vmcheck.finding.Evidence;
-import org.vmcheck.kernel.Freelist;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabFault;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.Freelist;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
 
 /// Pictures of slabs with broken freelists: which objects are free, and the way of the list up to
 /// the break.
@@ -37,8 +39,8 @@ final class SlabDrawing {
             .distinct()
             .limit(MAX_SLABS)
             .toList();
-    if (!pfns.isEmpty() && kernel.slabCaches().layout().isPresent()) {
-      for (SlabView view : SlabSurvey.views(kernel, kernel.memMap().orElseThrow(), pfns)) {
+    if (!pfns.isEmpty() && SlabCaches.of(kernel).layout().isPresent()) {
+      for (SlabView view : SlabSurvey.views(kernel, MemMap.of(kernel).orElseThrow(), pfns)) {
         drawing.views.put(view.slab().address(), view);
       }
     }

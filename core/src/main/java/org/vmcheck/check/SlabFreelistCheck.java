@@ -8,6 +8,12 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import org.vmcheck.attribution.CacheDiagnosis;
+import org.vmcheck.attribution.CacheMembers;
+import org.vmcheck.attribution.Diagnosis;
+import org.vmcheck.attribution.FreelistDiagnosis;
+import org.vmcheck.attribution.MissingSlabs;
+import org.vmcheck.attribution.RepeatedBit;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -18,16 +24,19 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
-import org.vmcheck.kernel.Freelist;
-import org.vmcheck.kernel.FreelistDecoder;
+import org.vmcheck.kernel.HexWindow;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabFault;
-import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.slab.Freelist;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.Words;
 
 /// Does every freelist end, within the slab it belongs to?
-final class SlabFreelistCheck implements Check {
+public final class SlabFreelistCheck implements Check {
   @Override
   public String id() {
     return "slab.freelist";
@@ -168,7 +177,7 @@ final class SlabFreelistCheck implements Check {
     facts.put("caches", Integer.toString(survey.tallies().size()));
     facts.put("slabs", Long.toString(survey.slabs()));
     facts.put("objects", Long.toString(survey.objects()));
-    if (kernel.slabCaches().layout().isPresent()) {
+    if (SlabCaches.of(kernel).layout().isPresent()) {
       facts.put("objects read", Long.toString(survey.slots()));
     }
     facts.put("free pointers", Long.toString(survey.freePointers()));
@@ -180,7 +189,7 @@ final class SlabFreelistCheck implements Check {
     Map<String, Long> looked = new LinkedHashMap<>();
     looked.put("slabs", survey.slabs());
     looked.put(
-        "objects", kernel.slabCaches().layout().isPresent() ? survey.slots() : survey.objects());
+        "objects", SlabCaches.of(kernel).layout().isPresent() ? survey.slots() : survey.objects());
     looked.put("free pointers", survey.freePointers());
     Map<String, Long> notRead = new TreeMap<>();
     survey.unreadableSlabPages().forEach((why, count) -> notRead.put("slab pages " + why, count));

@@ -5,6 +5,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import org.vmcheck.attribution.CacheMembers;
+import org.vmcheck.attribution.FlippedBit;
+import org.vmcheck.attribution.WordShape;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -15,17 +18,20 @@ import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.kernel.HexWindow;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListWalk;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabFault;
-import org.vmcheck.kernel.SlabPlace;
-import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.kernel.StructRead;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.SlabPlace;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.Words;
 
 /// Are the lists of caches and slabs whole, and is every slab where it must be?
-final class SlabListsCheck implements Check {
+public final class SlabListsCheck implements Check {
   private static final int MAX_NOTES = 20;
 
   /// Slabs of one strange cache that are named.
@@ -254,7 +260,7 @@ final class SlabListsCheck implements Check {
   /// One note a kind of state, not one a slab.
   private static List<Note> notes(Kernel kernel, SlabSurvey survey) {
     List<Note> notes = new ArrayList<>();
-    for (SlabCache cache : kernel.slabCaches().caches()) {
+    for (SlabCache cache : SlabCaches.of(kernel).caches()) {
       if (cache.refcount() == 0 && notes.size() < MAX_NOTES) {
         notes.add(
             new Note(
@@ -347,7 +353,7 @@ final class SlabListsCheck implements Check {
       List<String> gaps) {
     SlabFault.Owner first = slabs.getFirst();
     String count = Words.plural(slabs.size(), "slab", "slabs");
-    for (StructRead.Unread cache : kernel.slabCaches().unread()) {
+    for (StructRead.Unread cache : SlabCaches.of(kernel).unread()) {
       if (cache.vaddr() == strange.slabCache()
           && cache.why() instanceof MemoryRead.Missing(long _, long _, PageRead why)) {
         gaps.add(
@@ -368,7 +374,7 @@ final class SlabListsCheck implements Check {
             first,
             strange.cache() != null
                     && FlippedBit.isTelling(strange.slabCache(), right, cacheBytes(kernel))
-                    && !kernel.slabCaches().byAddress().containsKey(strange.slabCache())
+                    && !SlabCaches.of(kernel).byAddress().containsKey(strange.slabCache())
                 ? Cause.BIT_FLIP
                 : Cause.METADATA_OVERWRITTEN,
             slabs.size() == 1
@@ -390,7 +396,7 @@ final class SlabListsCheck implements Check {
 
   /// Bytes of a `kmem_cache` as it is allocated: a pointer that is off by less leads into it.
   private static long cacheBytes(Kernel kernel) {
-    return kernel.slabCaches().caches().stream()
+    return SlabCaches.of(kernel).caches().stream()
         .filter(cache -> cache.name().equals("kmem_cache"))
         .mapToLong(SlabCache::size)
         .findFirst()

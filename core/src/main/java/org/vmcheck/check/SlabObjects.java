@@ -3,10 +3,11 @@ package org.vmcheck.check;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
+import org.vmcheck.slab.Words;
 
 /// The slab objects behind addresses.
 final class SlabObjects {
@@ -28,7 +29,7 @@ final class SlabObjects {
   /// @param subjects that can tell nothing of slabs: no address is found
   SlabObjects(Subjects subjects) {
     this.kernel = subjects.kernel().orElseThrow();
-    this.memMap = subjects.unmetForSlabs().isEmpty() ? kernel.memMap() : Optional.empty();
+    this.memMap = subjects.unmetForSlabs().isEmpty() ? MemMap.of(kernel) : Optional.empty();
   }
 
   /// The object whose bytes, red zones and metadata included, hold an address.

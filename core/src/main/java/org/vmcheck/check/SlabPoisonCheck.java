@@ -7,6 +7,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.vmcheck.attribution.ClearedObject;
+import org.vmcheck.attribution.MisplacedPatterns;
+import org.vmcheck.attribution.PatternBits;
+import org.vmcheck.attribution.WordShape;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -17,15 +21,18 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.io.ByteView;
-import org.vmcheck.kernel.Freelist;
+import org.vmcheck.kernel.HexWindow;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabFault;
-import org.vmcheck.kernel.SlabSurvey;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.slab.Freelist;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.Words;
 
 /// Are the bytes right that the allocator's debugging options fix?
-final class SlabPoisonCheck implements Check {
+public final class SlabPoisonCheck implements Check {
   /// Damage this close to the damage before it is the same write.
   private static final long SAME_WRITE = 16;
 
@@ -90,7 +97,13 @@ final class SlabPoisonCheck implements Check {
         brokenObjects.add(broken.slab().object(bad.holder()));
       }
     }
-    MisplacedPatterns misplaced = MisplacedPatterns.of(subjects, id());
+    MisplacedPatterns misplaced =
+        MisplacedPatterns.of(
+            subjects.kernel().orElseThrow(),
+            subjects.survey(),
+            subjects.soundFaults(),
+            subjects.wrongMembers(),
+            id());
     List<SlabFault.Pattern> faults = new ArrayList<>();
     Set<Long> toldByFreelist = new HashSet<>();
     for (SlabFault fault : subjects.soundFaults()) {
@@ -312,8 +325,7 @@ final class SlabPoisonCheck implements Check {
         && kernel.symbol("kfree_nolock").isPresent()
         && !fault.cache().name().startsWith("dma-kmalloc-")
         && !fault.cache().name().startsWith("kmalloc-rcl-")
-        && kernel
-            .slabCaches()
+        && SlabCaches.of(kernel)
             .layout()
             .filter(layout -> layout.flags().isKmalloc(fault.cache()))
             .isPresent();

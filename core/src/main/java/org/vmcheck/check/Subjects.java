@@ -11,22 +11,29 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.BooleanSupplier;
+import org.vmcheck.attribution.CacheMembers;
+import org.vmcheck.attribution.Diagnosis;
+import org.vmcheck.attribution.FreelistDiagnosis;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PageSweep;
-import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.ListWalk;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabFault;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.lowmem.CaptureKernel;
+import org.vmcheck.lowmem.LowMemory;
+import org.vmcheck.lowmem.LowMemoryReading;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.PageMask;
 import org.vmcheck.memory.UnmaskedMemory;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
 
 /// What the checks look at: one open dump, the kernel in it, and the one pass over its slabs that
 /// several checks share.
@@ -109,18 +116,18 @@ public final class Subjects {
   public synchronized SlabSurvey survey() {
     if (survey == null) {
       Kernel kernel = kernel().orElseThrow();
-      MemMap memMap = kernel.memMap().orElseThrow();
+      MemMap memMap = MemMap.of(kernel).orElseThrow();
       survey = SlabSurvey.run(kernel, memMap, threads, isOver);
     }
     return survey;
   }
 
   /// How the low 640 KiB came into the dump, found out when first asked for.
-  synchronized LowMemoryReading lowMemory() {
+  public synchronized LowMemoryReading lowMemory() {
     if (lowMemory == null) {
       Optional<FreelistDecoder> decoder =
           unmetForSlabs().isEmpty() ? Optional.of(survey().vote().decoder()) : Optional.empty();
-      lowMemory = LowMemoryReading.of(dump, kernel(), decoder);
+      lowMemory = LowMemoryReading.of(dump.memory(), kernel(), decoder);
     }
     return lowMemory;
   }
@@ -158,7 +165,7 @@ public final class Subjects {
   }
 
   /// What a capture kernel left in the low 640 KiB. Only for checks that need a kernel.
-  synchronized CaptureKernel captureKernel() {
+  public synchronized CaptureKernel captureKernel() {
     if (captureKernel == null) {
       captureKernel =
           CaptureKernel.of(
@@ -179,7 +186,7 @@ public final class Subjects {
 
   /// What is wrong with slabs and rests on pages that the dump holds as they were: the kernel's own
   /// trouble.
-  List<SlabFault> soundFaults() {
+  public List<SlabFault> soundFaults() {
     return survey().faults().stream()
         .filter(fault -> !isOnCiphertext(fault))
         .filter(fault -> !isOn(lowMemory().doubtful(), fault))
@@ -190,11 +197,11 @@ public final class Subjects {
 
   /// Members of caches that cannot be right, of the caches that have such and lie on sound pages;
   /// found out when first asked for.
-  synchronized Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers() {
+  public synchronized Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers() {
     if (wrongMembers == null) {
       wrongMembers = new LinkedHashMap<>();
       Kernel kernel = kernel().orElseThrow();
-      for (SlabCache cache : kernel.slabCaches().caches()) {
+      for (SlabCache cache : SlabCaches.of(kernel).caches()) {
         long paddr = kernel.memory().physicalAddress(cache.address());
         List<CacheMembers.Wrong> wrong =
             paddr < 0 || isSpoiled(paddr >>> 12) ? List.of() : CacheMembers.wrong(kernel, cache);
@@ -233,7 +240,7 @@ public final class Subjects {
         }
       }
       Kernel kernel = kernel().orElseThrow();
-      if (counts.isEmpty() || kernel.slabCaches().layout().isEmpty()) {
+      if (counts.isEmpty() || SlabCaches.of(kernel).layout().isEmpty()) {
         return wrongLengths;
       }
       Set<Long> listed = new HashSet<>();
@@ -241,7 +248,7 @@ public final class Subjects {
       for (SlabView view :
           SlabSurvey.views(
               kernel,
-              kernel.memMap().orElseThrow(),
+              MemMap.of(kernel).orElseThrow(),
               counts.stream().map(count -> count.slab().pfn()).toList())) {
         if (!view.places().isEmpty()) {
           listed.add(view.slab().address());
@@ -343,8 +350,8 @@ public final class Subjects {
   public List<String> spoiledCaches(Set<Long> recovered) {
     Set<String> names = new TreeSet<>();
     for (long pfn = 0; pfn < LowMemory.BACKUP_END_PFN; pfn++) {
-      PageState state = kernel().orElseThrow().memMap().orElseThrow().state(pfn);
-      SlabCache cache = kernel().get().slabCaches().byAddress().get(state.slabCache());
+      PageState state = MemMap.of(kernel().orElseThrow()).orElseThrow().state(pfn);
+      SlabCache cache = SlabCaches.of(kernel().get()).byAddress().get(state.slabCache());
       if (state.kind() == PageState.Kind.SLAB
           && cache != null
           && !recovered.contains(pfn)

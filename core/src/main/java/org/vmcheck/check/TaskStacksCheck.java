@@ -11,6 +11,7 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Task;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.slab.Words;
 import org.vmcheck.task.StackFault;
 import org.vmcheck.task.StackSurvey;
 

@@ -2,12 +2,14 @@ package org.vmcheck.check;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.vmcheck.attribution.FlippedBit;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.kernel.HexWindow;
 import org.vmcheck.kernel.Kernel;
 
 /// A word that other memory proves wrong, as a finding.

@@ -13,11 +13,12 @@ import java.util.regex.Pattern;
 import org.vmcheck.finding.Task;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
 import org.vmcheck.kernel.Modules;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
 import org.vmcheck.task.StackSpan;
 
 /// Turns what `%p` printed back into addresses: each address that a message can be about is hashed
@@ -155,7 +156,7 @@ public final class HashedPointers {
   /// symbols, pages and their descriptors.
   private void eachCandidate(LongConsumer sink) {
     Cancellation cancellation = Cancellation.current();
-    for (SlabCache cache : kernel.slabCaches().caches()) {
+    for (SlabCache cache : SlabCaches.of(kernel).caches()) {
       sink.accept(cache.address());
     }
     kernel.symbols().ifPresent(symbols -> symbols.eachAddress(sink));
@@ -170,8 +171,7 @@ public final class HashedPointers {
       }
       span.task().map(Task::address).ifPresent(sink::accept);
     }
-    kernel
-        .memMap()
+    MemMap.of(kernel)
         .ifPresent(
             memMap -> {
               for (long pfn = 0; pfn < memMap.endPfn() && tried < MAX_TRIED; pfn++) {
@@ -184,7 +184,7 @@ public final class HashedPointers {
   }
 
   private void objects(MemMap memMap, Cancellation cancellation, LongConsumer sink) {
-    if (kernel.slabCaches().caches().isEmpty()) {
+    if (SlabCaches.of(kernel).caches().isEmpty()) {
       return;
     }
     SlabSurvey.eachView(

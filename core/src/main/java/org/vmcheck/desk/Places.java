@@ -12,17 +12,17 @@ import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Place;
 import org.vmcheck.finding.Place.Kind;
 import org.vmcheck.finding.Task;
-import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
 import org.vmcheck.kernel.Modules;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabView;
-import org.vmcheck.kernel.SlabViews;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabView;
+import org.vmcheck.slab.SlabViews;
 import org.vmcheck.task.CallStacks;
 import org.vmcheck.task.StackSpan;
 
@@ -45,7 +45,7 @@ public final class Places {
   public Places(Kernel kernel) {
     this.kernel = kernel;
     this.map = kernel.memory().map();
-    this.memMap = kernel.memMap();
+    this.memMap = MemMap.of(kernel);
     this.structs = new StructNames(kernel);
     this.perCpu = new PerCpuPlaces(kernel);
   }

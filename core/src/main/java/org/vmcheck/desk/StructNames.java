@@ -5,7 +5,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.SlabCache;
+import org.vmcheck.slab.SlabCache;
 
 /// The structures that slab caches are for: a cache says only its name, and most are named after
 /// their structure. Not safe for use by several threads at once.

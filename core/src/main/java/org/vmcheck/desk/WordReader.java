@@ -14,12 +14,14 @@ import org.vmcheck.finding.Reading;
 import org.vmcheck.finding.Reading.Grade;
 import org.vmcheck.finding.Reading.Kind;
 import org.vmcheck.finding.WordAnswer;
-import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.Slab;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabView;
 
 /// Reads a 64-bit word as everything that it can be, the likeliest first. Not safe for use by
 /// several threads at once.
@@ -188,13 +190,14 @@ public final class WordReader {
 
   /// Whether an address is the start of a slab object, told without its lists.
   boolean isObjectStart(long address) {
-    if (!kernel.memory().map().isDirectMap(address) || kernel.memMap().isEmpty()) {
+    if (!kernel.memory().map().isDirectMap(address) || MemMap.of(kernel).isEmpty()) {
       return false;
     }
-    PageState state = kernel.memMap().get().state(kernel.memory().physicalAddress(address) >>> 12);
+    PageState state =
+        MemMap.of(kernel).get().state(kernel.memory().physicalAddress(address) >>> 12);
     SlabCache cache =
         state.kind() == PageState.Kind.SLAB
-            ? kernel.slabCaches().byAddress().get(state.slabCache())
+            ? SlabCaches.of(kernel).byAddress().get(state.slabCache())
             : null;
     if (cache == null || !cache.isSane()) {
       return false;
@@ -300,7 +303,7 @@ public final class WordReader {
           .append(places.at(kernel.memory().map().directMapAddress(word)).words());
     } else if (word > 0 && word < end) {
       what.append("; as a page frame: ")
-          .append(kernel.memMap().map(m -> m.state(word).kind().words()).orElse("not known"));
+          .append(MemMap.of(kernel).map(m -> m.state(word).kind().words()).orElse("not known"));
     }
     if (word > 0 && word < 1 << 22) {
       places

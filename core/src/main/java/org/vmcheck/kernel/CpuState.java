@@ -15,7 +15,7 @@ import org.vmcheck.memory.X86_64Paging;
 ///
 /// @param cr3 page-table root in bits 51 to 12; below them PCID or cache bits
 /// @param fiveLevels CR4.LA57
-record CpuState(long rip, long cr3, boolean fiveLevels) {
+public record CpuState(long rip, long cr3, boolean fiveLevels) {
   private static final int VERSION = 1;
   private static final int RIP = 8 + 16 * 8;
   private static final int CR3 = 392 + 3 * 8;
@@ -31,7 +31,7 @@ record CpuState(long rip, long cr3, boolean fiveLevels) {
   }
 
   /// One state a CPU, of the notes that are whole.
-  static List<CpuState> of(List<ElfNote> notes) {
+  public static List<CpuState> of(List<ElfNote> notes) {
     List<CpuState> states = new ArrayList<>();
     for (ElfNote note : notes) {
       ByteView desc = note.desc();
@@ -50,7 +50,7 @@ record CpuState(long rip, long cr3, boolean fiveLevels) {
   }
 
   /// Whether the CPU's page tables map a kernel's text to where it lies.
-  boolean isIn(PhysicalMemory memory, Vmcoreinfo info, long physBase) {
+  public boolean isIn(PhysicalMemory memory, Vmcoreinfo info, long physBase) {
     OptionalLong text = info.symbol("_stext");
     if (text.isEmpty()) {
       return false;

@@ -4,9 +4,12 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.StructLayout;
@@ -44,14 +47,15 @@ public final class Kernel {
   private final List<KernelEntry> kernels;
   private final List<Kernel> others;
   private final Memo<PerCpu> perCpu = new Memo<>(() -> PerCpu.of(this));
-  private final Memo<Optional<MemMap>> memMap = new Memo<>(() -> MemMap.of(this));
   private final Memo<Identity> identity = new Memo<>(() -> Identity.of(this));
   private final Memo<LogBuffer> log = new Memo<>(() -> LogBuffer.read(this));
   private final Memo<Modules> modules = new Memo<>(() -> Modules.read(this));
-  private final Memo<SlabCaches> slabCaches = new Memo<>(() -> SlabCaches.read(this));
-  private final Memo<KfenceObjects> kfence = new Memo<>(() -> KfenceObjects.of(this));
+  private final Map<Part<?>, Memo<?>> parts = new ConcurrentHashMap<>();
 
-  Kernel(
+  /// @param missing why symbols or types are not there, a sentence each
+  /// @param debugFiles the files of debug information that were looked at
+  /// @param remarks what VMCOREINFO or the kernel's variables say that cannot be
+  public Kernel(
       Dump dump,
       Vmcoreinfo vmcoreinfo,
       VirtualMemory memory,
@@ -112,7 +116,7 @@ public final class Kernel {
   }
 
   /// The same kernel as one of several in a memory.
-  Kernel among(List<KernelEntry> all, List<Kernel> allOthers) {
+  public Kernel among(List<KernelEntry> all, List<Kernel> allOthers) {
     return new Kernel(
         dump, vmcoreinfo, memory, symbols, types, missing, debugFiles, remarks, all, allOthers);
   }
@@ -222,11 +226,6 @@ public final class Kernel {
     return perCpu.get();
   }
 
-  /// Empty if the dump does not tell where page descriptors are.
-  public Optional<MemMap> memMap() {
-    return memMap.get();
-  }
-
   public Identity identity() {
     return identity.get();
   }
@@ -235,13 +234,23 @@ public final class Kernel {
     return log.get();
   }
 
-  public SlabCaches slabCaches() {
-    return slabCaches.get();
+  /// What a domain reads of a kernel, once and when first asked for. The domain keeps the key, so
+  /// that the kernel knows none of its domains.
+  ///
+  /// @param <T> what is read
+  public static final class Part<T> {
+    private final Function<Kernel, T> reader;
+
+    public Part(Function<Kernel, T> reader) {
+      this.reader = reader;
+    }
   }
 
-  /// The objects of KFENCE; none where the kernel has no pool.
-  public KfenceObjects kfence() {
-    return kfence.get();
+  /// A domain's part of this kernel, read by whichever thread asks first.
+  @SuppressWarnings("unchecked") // the memo of a key is made of the key's own reader
+  public <T> T part(Part<T> part) {
+    return ((Memo<T>) parts.computeIfAbsent(part, _ -> new Memo<>(() -> part.reader.apply(this))))
+        .get();
   }
 
   public Modules modules() {

@@ -2,8 +2,8 @@ package org.vmcheck.kernel;
 
 /// What `list_del` leaves in the links of a node (Linux `include/linux/poison.h`, with the offset
 /// `CONFIG_ILLEGAL_POINTER_VALUE` of x86-64).
-final class ListPoison {
-  static final long NEXT = 0xdead_0000_0000_0100L;
+public final class ListPoison {
+  public static final long NEXT = 0xdead_0000_0000_0100L;
   private static final long PREV = 0xdead_0000_0000_0122L;
 
   /// Up to 4.15.
@@ -17,17 +17,17 @@ final class ListPoison {
   /// Whether a page frame's `lru` is as the page allocator leaves it: it takes the page off a list
   /// and, from 5.13 on, says in the first link whether the page is of the reserves (Linux
   /// `include/linux/mm.h`, set_page_pfmemalloc, clear_page_pfmemalloc).
-  static boolean isInAllocated(long next, long prev) {
+  public static boolean isInAllocated(long next, long prev) {
     return isFirstOfAllocated(next) && (prev == PREV || prev == OLD_PREV);
   }
 
   /// Whether a word can be the first link of such a page.
-  static boolean isFirstOfAllocated(long next) {
+  public static boolean isFirstOfAllocated(long next) {
     return next == NEXT || next == 0 || next == OF_RESERVES;
   }
 
   /// Whether these are the links of a node that was taken off its list.
-  static boolean isIn(long next, long prev) {
+  public static boolean isIn(long next, long prev) {
     return next == NEXT && (prev == PREV || prev == OLD_PREV);
   }
 }

@@ -77,7 +77,7 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
   }
 
   /// Address of the word to blame, or of the head where none can be told.
-  long blamed(long head) {
+  public long blamed(long head) {
     return bad.map(BadLink::address).orElse(head);
   }
 

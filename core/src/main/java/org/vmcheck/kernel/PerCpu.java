@@ -46,7 +46,7 @@ public record PerCpu(List<Integer> cpus, List<Long> offsets, List<Integer> onlin
   }
 
   /// Whether a CPU is known not to run.
-  boolean isOffline(int cpu) {
+  public boolean isOffline(int cpu) {
     return !onlineCpus.isEmpty() && !onlineCpus.contains(cpu);
   }
 

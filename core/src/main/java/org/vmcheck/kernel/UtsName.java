@@ -8,12 +8,12 @@ import org.vmcheck.io.ByteView;
 ///
 /// VMCOREINFO says where it lies from 5.11 on. Before, a reference count of 4 bytes may come first:
 /// the memory tells, since the first string is fixed.
-final class UtsName {
-  static final int BYTES = 6 * 65;
+public final class UtsName {
+  public static final int BYTES = 6 * 65;
 
   /// How memory is read: null if it cannot be.
   @FunctionalInterface
-  interface Reader {
+  public interface Reader {
     ByteView read(long address, int byteCount);
   }
 
@@ -22,7 +22,7 @@ final class UtsName {
   /// The six strings; null if they cannot be read.
   ///
   /// @param uts address of `init_uts_ns`, in the reader's terms
-  static ByteView read(Reader reader, Vmcoreinfo info, long uts) {
+  public static ByteView read(Reader reader, Vmcoreinfo info, long uts) {
     OptionalLong told = info.offset("uts_namespace.name");
     if (told.isPresent()) {
       return reader.read(uts + told.getAsLong(), BYTES);
@@ -39,7 +39,7 @@ final class UtsName {
     return names.string(0, 65).equals("Linux");
   }
 
-  static String release(ByteView names) {
+  public static String release(ByteView names) {
     return names.string(130, 65);
   }
 }

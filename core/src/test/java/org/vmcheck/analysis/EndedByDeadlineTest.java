@@ -15,7 +15,7 @@ import org.vmcheck.check.Checks;
 import org.vmcheck.check.Subjects;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Verdict;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;

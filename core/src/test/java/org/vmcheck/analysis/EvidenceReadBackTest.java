@@ -8,8 +8,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.EvidenceReader;
 import org.vmcheck.testing.TestData;
 

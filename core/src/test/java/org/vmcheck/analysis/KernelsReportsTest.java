@@ -17,8 +17,9 @@ import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Fate;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.MemMap;
-import org.vmcheck.kernel.PageState;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.KfenceObjects;
 import org.vmcheck.testing.DumpCopy;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
@@ -212,7 +213,7 @@ class KernelsReportsTest {
             "Corrupted memory at 0x00000000deadbeef [ ! . . ] (in kfence-#7):");
     FakeImage image = FakeKernel.of(Layout.V6_1).seed(3).kfenceWithMetadata(15).log(lines).build();
     Finding told = check(image).findings().getFirst();
-    long object = image.kernel().kfence().objects().get(7).address();
+    long object = KfenceObjects.of(image.kernel()).objects().get(7).address();
     assertThat(told.check()).isEqualTo("log.witness");
     assertThat(told.subject().object()).isEqualTo(object);
     assertThat(told.claim()).contains("KFENCE object #7 cache " + told.subject().cache());
@@ -245,7 +246,7 @@ class KernelsReportsTest {
     // Where things are depends on how long the log is.
     FakeImage before = image.apply(0x12345L);
     SlabImage slab = before.cache("lab").slabs().getFirst();
-    MemMap map = before.kernel().memMap().orElseThrow();
+    MemMap map = MemMap.of(before.kernel()).orElseThrow();
     long free = 1;
     while (map.state(free).kind() != PageState.Kind.BUDDY) {
       free++;

@@ -12,7 +12,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.MemMap;
+import org.vmcheck.page.MemMap;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
@@ -105,7 +105,7 @@ class LeftOutPagesTest {
   void thatDumperIsToBlameForTailsOfTheKernelToo(@TempDir Path dir) throws Exception {
     FakeImage image = FakeKernel.of(Layout.V7_1).seed(3).build();
     Kernel kernel = image.kernel();
-    MemMap map = kernel.memMap().orElseThrow();
+    MemMap map = MemMap.of(kernel).orElseThrow();
     long offset = kernel.symbol("this_cpu_off").orElseThrow();
     long head = kernel.memory().physicalAddress(kernel.perCpu().address(offset, 0)) >>> 12;
     long pfn = kernel.memory().physicalAddress(kernel.perCpu().address(offset, 1)) >>> 12;

@@ -21,9 +21,10 @@ import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.kernel.Modules;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.task.CallStacks;
 import org.vmcheck.testing.DumpCopy;
 import org.vmcheck.testing.FakeCache;
@@ -174,8 +175,8 @@ final class NeverLeftOutTest {
 
   private static List<Long> descriptors(Kernel kernel) {
     List<Long> pages = new ArrayList<>();
-    for (long pfn = 0; pfn < kernel.memMap().orElseThrow().endPfn(); pfn += 64) {
-      pages.add(kernel.memMap().orElseThrow().descriptor(pfn));
+    for (long pfn = 0; pfn < MemMap.of(kernel).orElseThrow().endPfn(); pfn += 64) {
+      pages.add(MemMap.of(kernel).orElseThrow().descriptor(pfn));
     }
     return pages;
   }

@@ -10,7 +10,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;

@@ -12,9 +12,10 @@ import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
-import org.vmcheck.kernel.SlabFlags;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.SlabCaches;
+import org.vmcheck.slab.SlabFlags;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
@@ -239,7 +240,7 @@ class CacheMembersTest {
   @ParameterizedTest
   @MethodSource("layouts")
   void aFlagThatTheObjectsHaveNoRoomForIsFound(Layout layout) {
-    SlabFlags flags = image(layout).kernel().slabCaches().layout().orElseThrow().flags();
+    SlabFlags flags = SlabCaches.of(image(layout).kernel()).layout().orElseThrow().flags();
     for (long mask : List.of(flags.redZone(), flags.poison(), flags.storeUser())) {
       FakeImage image = image(layout);
       long address = member(image, "victim", "flags");
@@ -265,7 +266,7 @@ class CacheMembersTest {
   void aLostFlagIsOneFindingAndTheTwinWithOneBadObjectAnother(Layout layout) {
     FakeImage image = image(layout);
     long address = member(image, "debugged", "flags");
-    SlabFlags flags = image.kernel().slabCaches().layout().orElseThrow().flags();
+    SlabFlags flags = SlabCaches.of(image.kernel()).layout().orElseThrow().flags();
     image.flipBit(address, Long.numberOfTrailingZeros(flags.storeUser()));
     assertThat(findings(subjects(image)))
         .filteredOn(one -> one.check().equals("slab.poison"))
@@ -285,7 +286,7 @@ class CacheMembersTest {
   void aLostRedZoneFlagIsToldByInuse(Layout layout) {
     FakeImage image = image(layout);
     long address = member(image, "fenced", "flags");
-    SlabFlags flags = image.kernel().slabCaches().layout().orElseThrow().flags();
+    SlabFlags flags = SlabCaches.of(image.kernel()).layout().orElseThrow().flags();
     image.flipBit(address, Long.numberOfTrailingZeros(flags.redZone()));
     assertThat(findings(subjects(image)))
         .anySatisfy(

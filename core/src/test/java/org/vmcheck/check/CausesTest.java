@@ -16,7 +16,7 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.CacheImage;
 import org.vmcheck.testing.EvidenceReader;
 import org.vmcheck.testing.FakeCache;
@@ -27,7 +27,7 @@ import org.vmcheck.testing.SlabImage;
 
 /// One fault in an otherwise healthy kernel, of every generation: the cause that is told first is
 /// the one that was planted, the word is the one that was written, and all that is said can be read
-/// back. [HealthyImagesTest][org.vmcheck.kernel.HealthyImagesTest] is the twin that stays silent.
+/// back. [HealthyImagesTest][org.vmcheck.slab.HealthyImagesTest] is the twin that stays silent.
 class CausesTest {
   private static final long ODD = 0x4141_4242_4343_4445L;
 

@@ -11,8 +11,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.finding.Note;
-import org.vmcheck.kernel.PageCensus;
-import org.vmcheck.kernel.PageState;
+import org.vmcheck.page.PageCensus;
+import org.vmcheck.page.PageState;
 
 /// The level that the header promises against the pages that are there, both ways; and silence
 /// where they agree or where there are too few pages to tell.

@@ -12,9 +12,10 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelSearch;
-import org.vmcheck.kernel.KfenceObjects.KfenceObject;
-import org.vmcheck.kernel.KfenceObjects.State;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.KfenceObjects;
+import org.vmcheck.slab.KfenceObjects.KfenceObject;
+import org.vmcheck.slab.KfenceObjects.State;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
@@ -45,7 +46,7 @@ class KfenceCanariesCheckTest {
   }
 
   private static KfenceObject object(FakeImage image, State state, boolean isRight) {
-    return image.kernel().kfence().objects().stream()
+    return KfenceObjects.of(image.kernel()).objects().stream()
         .filter(one -> one.state() == state && (one.address() > one.page()) == isRight)
         .findFirst()
         .orElseThrow();
@@ -113,7 +114,7 @@ class KfenceCanariesCheckTest {
     FakeImage image = image(layout);
     Kernel kernel = image.kernel();
     KfenceObject newest =
-        kernel.kfence().objects().stream()
+        KfenceObjects.of(kernel).objects().stream()
             .filter(one -> one.state() == State.ALLOCATED)
             .reduce((one, two) -> two)
             .orElseThrow();
@@ -131,7 +132,7 @@ class KfenceCanariesCheckTest {
   void anOverflowOfTheObjectHandedOutLastIsNoPatternThatLacks() {
     FakeImage image = image(Layout.V6_1);
     KfenceObject newest =
-        image.kernel().kfence().objects().stream()
+        KfenceObjects.of(image.kernel()).objects().stream()
             .filter(one -> one.state() == State.ALLOCATED && one.address() == one.page())
             .reduce((one, two) -> two)
             .orElseThrow();

@@ -15,11 +15,12 @@ import java.util.TreeMap;
 import java.util.stream.LongStream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
-import org.vmcheck.kernel.FreelistDecoder;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelSearch;
-import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.lowmem.LowMemoryReading;
 import org.vmcheck.memory.PageMask;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.SlabFault;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
@@ -73,7 +74,7 @@ class LowMemoryDetectionTest {
           case HARDENED -> FreelistDecoder.HARDENED;
           case HARDENED_SWAPPED -> FreelistDecoder.HARDENED_SWAPPED;
         };
-    return LowMemoryReading.of(image.dump(), Optional.of(kernel), Optional.of(decoder));
+    return LowMemoryReading.of(image.memory(), Optional.of(kernel), Optional.of(decoder));
   }
 
   /// What spoils pages.
@@ -300,7 +301,7 @@ class LowMemoryDetectionTest {
     LowMemoryReading reading =
         machine.types
             ? subjects.lowMemory()
-            : LowMemoryReading.of(image.dump(), Optional.of(kernel), Optional.empty());
+            : LowMemoryReading.of(image.memory(), Optional.of(kernel), Optional.empty());
     int whole = 0;
     List<String> wrong = new ArrayList<>();
     for (Map.Entry<Long, PageMask> entry : reading.masks().entrySet()) {
@@ -405,7 +406,7 @@ class LowMemoryDetectionTest {
       assertThat(reading.answer().isCiphertext()).as("seed %d image %d", seed, i).isFalse();
       if (i % 5 == 0) {
         LowMemoryReading untyped =
-            LowMemoryReading.of(image.dump(), Optional.of(kernel), Optional.empty());
+            LowMemoryReading.of(image.memory(), Optional.of(kernel), Optional.empty());
         assertThat(untyped.answer().isCiphertext()).as("untyped %d %d", seed, i).isFalse();
       }
       assertThat(reading.masks()).isEmpty();

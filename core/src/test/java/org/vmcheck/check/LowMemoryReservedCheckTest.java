@@ -13,8 +13,8 @@ import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.memory.X86_64Paging;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
@@ -83,7 +83,7 @@ class LowMemoryReservedCheckTest {
     FakeImage image = kernel(Layout.V6_1).build();
     MemoryCipher cipher = MemoryCipher.twoSided(1);
     image.memory().pages().replaceAll((pfn, page) -> cipher.encrypted(pfn << 12, page));
-    KernelSearch search = org.vmcheck.kernel.KernelFinder.find(image.dump());
+    KernelSearch search = org.vmcheck.search.KernelFinder.find(image.dump());
 
     CheckOutcome.Ran ran =
         (CheckOutcome.Ran)

@@ -20,8 +20,9 @@ import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.lowmem.LowMemoryReading;
 import org.vmcheck.memory.PageMask;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
@@ -334,9 +335,9 @@ class LowMemorySmeCheckTest {
       }
       LowMemoryReading reading =
           LowMemoryReading.of(
-              image.dump(),
+              image.memory(),
               java.util.Optional.of(kernel),
-              java.util.Optional.of(org.vmcheck.kernel.FreelistDecoder.PLAIN));
+              java.util.Optional.of(org.vmcheck.slab.FreelistDecoder.PLAIN));
       assertThat(reading.answer().isCiphertext()).as("image %d", i).isFalse();
     }
   }

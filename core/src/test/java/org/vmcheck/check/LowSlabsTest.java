@@ -21,10 +21,11 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.FreelistDecoder;
-import org.vmcheck.kernel.KernelSearch;
-import org.vmcheck.kernel.SlabFault;
+import org.vmcheck.lowmem.LowMemoryReading;
 import org.vmcheck.memory.PageMask;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.SlabFault;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.LowSlabs;
@@ -416,10 +417,8 @@ class LowSlabsTest {
         };
 
     LowMemoryReading reading =
-        new LowMemoryJudge(
-                new LowRange(inPart, Optional.of(image.kernel())),
-                Optional.of(FreelistDecoder.HARDENED))
-            .judge();
+        LowMemoryReading.of(
+            inPart, Optional.of(image.kernel()), Optional.of(FreelistDecoder.HARDENED));
 
     assertThat(reading.frames().get(0x9f).bytes().blocks()).isEqualTo(0xc00 / 16);
     assertThat(reading.ciphertext()).contains(0x9fL);

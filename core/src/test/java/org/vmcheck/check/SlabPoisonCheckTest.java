@@ -11,7 +11,7 @@ import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;

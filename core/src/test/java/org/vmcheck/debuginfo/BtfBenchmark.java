@@ -10,9 +10,9 @@ import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.TestData;
 
 /// Reading a real kernel's BTF: every record walked and checked, up to where types can be asked for

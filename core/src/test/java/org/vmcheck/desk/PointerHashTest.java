@@ -6,8 +6,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
-import org.vmcheck.kernel.SlabCache;
-import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.testing.TestData;
 
 /// Hashed pointers: the hash by the vectors that its authors published, turning it back by the key
@@ -44,7 +45,7 @@ class PointerHashTest {
       List<Long> pointers = new ArrayList<>();
       SlabSurvey.eachView(
           real.kernel(),
-          real.kernel().memMap().orElseThrow(),
+          MemMap.of(real.kernel()).orElseThrow(),
           0,
           real.dump().memory().endPfn(),
           (SlabCache cache) -> cache.name().equals("dentry"),
@@ -53,7 +54,7 @@ class PointerHashTest {
             return pointers.size() < 50;
           });
       pointers.add(real.kernel().symbol("init_task").orElseThrow());
-      pointers.add(real.kernel().memMap().orElseThrow().descriptor(0x1234));
+      pointers.add(MemMap.of(real.kernel()).orElseThrow().descriptor(0x1234));
       List<String> lines =
           pointers.stream()
               .map(p -> "BUG: %016x is bad".formatted(hash.of(p) & 0xffff_ffffL))

@@ -4,8 +4,8 @@ import java.io.IOException;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.TestData;
 
 /// The kernel of a dump of `testdata/`, open.

@@ -20,8 +20,9 @@ import org.vmcheck.finding.Task;
 import org.vmcheck.finding.WordAnswer;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.Modules;
-import org.vmcheck.kernel.SlabSurvey;
-import org.vmcheck.kernel.SlabView;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
 import org.vmcheck.testing.TestData;
 
 /// Words of known kind, taken out of real dumps by other ways than the reader's, are read as what
@@ -111,7 +112,7 @@ class WordReaderTest {
             task.stack());
       }
       long pfn = random.nextLong(kernel.memory().physical().endPfn());
-      long descriptor = kernel.memMap().orElseThrow().descriptor(pfn);
+      long descriptor = MemMap.of(kernel).orElseThrow().descriptor(pfn);
       if (kernel.memory().physicalAddress(descriptor) >= 0) {
         add("page descriptor", descriptor, Place.Kind.PAGE_DESCRIPTOR, descriptor);
       }
@@ -145,7 +146,7 @@ class WordReaderTest {
     List<SlabView> views = new ArrayList<>();
     SlabSurvey.eachView(
         kernel,
-        kernel.memMap().orElseThrow(),
+        MemMap.of(kernel).orElseThrow(),
         0,
         kernel.memory().physical().endPfn(),
         _ -> true,

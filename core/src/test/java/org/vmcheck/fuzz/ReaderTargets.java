@@ -42,7 +42,7 @@ import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MappedFile;
-import org.vmcheck.kernel.KernelFinder;
+import org.vmcheck.search.KernelFinder;
 import org.vmcheck.testing.BootImageWriter;
 import org.vmcheck.testing.BtfWriter;
 import org.vmcheck.testing.Bytes;

@@ -2,6 +2,12 @@ package org.vmcheck.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.Freelist;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabMemory;
+import org.vmcheck.slab.SlabSurvey;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -39,7 +45,7 @@ class FreelistTest {
   private Walk walk() {
     Kernel kernel = image.kernel();
     Slab slab =
-        SlabSurvey.views(kernel, kernel.memMap().orElseThrow(), List.of(built.pfn()))
+        SlabSurvey.views(kernel, MemMap.of(kernel).orElseThrow(), List.of(built.pfn()))
             .getFirst()
             .slab();
     Freelist.Walker walker =

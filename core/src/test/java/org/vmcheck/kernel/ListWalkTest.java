@@ -8,6 +8,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.slab.SlabFault;
+import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;

@@ -12,6 +12,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.DumpCopy;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;

@@ -10,6 +10,8 @@ import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.TestData;
 
 class ModulesTest {

@@ -12,9 +12,10 @@ import java.util.TreeMap;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
-import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.SlabSurvey;
 
 /// The memory of a kernel that never ran, with the truth about it, and ways to damage it.
 public final class FakeImage {
@@ -167,7 +168,7 @@ public final class FakeImage {
     Kernel kernel = kernel();
     return SlabSurvey.run(
         kernel,
-        kernel.memMap().orElseThrow(() -> new AssertionError(kernel.missing())),
+        MemMap.of(kernel).orElseThrow(() -> new AssertionError(kernel.missing())),
         1,
         () -> false);
   }

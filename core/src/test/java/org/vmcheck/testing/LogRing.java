@@ -8,8 +8,8 @@ import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.KernelFinder;
-import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
 
 /// Writes other texts into the log of a copy of a real dump (5.10 on, `struct printk_ringbuffer`):
 /// each over a record that has the room, in order.
