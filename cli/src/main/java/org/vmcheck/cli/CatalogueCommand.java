@@ -1,5 +1,7 @@
 package org.vmcheck.cli;
 
+import java.io.IOException;
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -9,6 +11,7 @@ import java.util.concurrent.Callable;
 import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.IncidentKey;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Tally;
 import org.vmcheck.finding.DumpReport;
@@ -45,9 +48,9 @@ final class CatalogueCommand implements Runnable {
   @Spec private CommandSpec spec;
   @Mixin private CatalogueOption option;
 
-  /// Where the catalogue is.
-  Path file() {
-    return option.file();
+  /// The catalogue, for reading.
+  Catalogue open() throws IOException {
+    return option.read();
   }
 
   @Override
@@ -77,24 +80,28 @@ final class CatalogueCommand implements Runnable {
 
     @Override
     public Integer call() throws Exception {
-      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
-        List<Entry> entries = catalogue.entries(filter.selection());
-        Streams.write(
+      try (Catalogue catalogue = parent.open()) {
+        Selection selection = filter.selection();
+        Streams.stream(
             spec,
             null,
-            switch (format) {
-              case TEXT -> CatalogueText.list(entries);
-              case JSON -> lines(entries);
+            out -> {
+              switch (format) {
+                case TEXT -> {
+                  out.print(CatalogueText.listHead());
+                  catalogue.forEachLine(selection, line -> out.print(CatalogueText.line(line)));
+                }
+                case JSON -> json(catalogue, selection, out);
+              }
             });
         return ExitCode.INTACT;
       }
     }
   }
 
-  private static String lines(List<Entry> entries) {
-    StringBuilder lines = new StringBuilder();
-    entries.forEach(entry -> lines.append(CatalogueJson.incident(entry)));
-    return lines.toString();
+  private static void json(Catalogue catalogue, Selection selection, PrintWriter out)
+      throws IOException {
+    catalogue.forEach(selection, entry -> out.print(CatalogueJson.incident(entry)));
   }
 
   /// One incident.
@@ -119,7 +126,7 @@ final class CatalogueCommand implements Runnable {
 
     @Override
     public Integer call() throws Exception {
-      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
+      try (Catalogue catalogue = parent.open()) {
         List<Entry> found = catalogue.find(words);
         if (found.isEmpty()) {
           throw new Failures.UsageException("no incident is called " + words);
@@ -177,7 +184,7 @@ final class CatalogueCommand implements Runnable {
 
     @Override
     public Integer call() throws Exception {
-      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
+      try (Catalogue catalogue = parent.open()) {
         Selection selection = filter.selection();
         Tally.Groups groups = catalogue.groups(selection, by, top);
         StringBuilder out = new StringBuilder();
@@ -223,24 +230,28 @@ final class CatalogueCommand implements Runnable {
 
     @Override
     public Integer call() throws Exception {
-      try (Catalogue catalogue = Catalogue.read(parent.option.file())) {
+      try (Catalogue catalogue = parent.open()) {
         Selection selection = filter.selection();
-        Streams.write(
-            spec,
-            output,
-            switch (format) {
-              case CSV -> CatalogueText.csv(catalogue.entries(selection));
-              case JSON -> lines(catalogue.entries(selection));
-              case HTML -> HtmlCatalogue.render(catalogue, selection);
-              case PROMETHEUS -> {
-                if (!selection.equals(Selection.ALL)) {
-                  throw new Failures.UsageException(
-                      "--format prometheus: the gauges are of the whole catalogue");
-                }
-                yield PrometheusReport.render(catalogue, Instant.now().getEpochSecond());
-              }
-            });
+        if (format == Form.PROMETHEUS && !selection.equals(Selection.ALL)) {
+          throw new Failures.UsageException(
+              "--format prometheus: the gauges are of the whole catalogue");
+        }
+        Streams.stream(spec, output, out -> write(catalogue, selection, out));
         return ExitCode.INTACT;
+      }
+    }
+
+    private void write(Catalogue catalogue, Selection selection, PrintWriter out)
+        throws IOException {
+      switch (format) {
+        case CSV -> {
+          out.print(CatalogueText.csvHead());
+          catalogue.forEach(selection, entry -> out.print(CatalogueText.csv(entry)));
+        }
+        case JSON -> json(catalogue, selection, out);
+        case HTML -> out.print(HtmlCatalogue.render(catalogue, selection));
+        case PROMETHEUS ->
+            out.print(PrometheusReport.render(catalogue, Instant.now().getEpochSecond()));
       }
     }
   }
@@ -254,20 +265,20 @@ final class CatalogueCommand implements Runnable {
     @Spec private CommandSpec spec;
     @ParentCommand private CatalogueCommand parent;
 
-    @Parameters(paramLabel = "FILE", arity = "1..*", description = "Other catalogues.")
-    private List<Path> files;
+    @Parameters(paramLabel = "FILE|URL", arity = "1..*", description = "Other catalogues.")
+    private List<String> files;
 
     @Override
     public Integer call() throws Exception {
       List<Catalogue> others = new ArrayList<>();
       try {
         // All are opened first: one that cannot be read stops the merge before it changes anything.
-        for (Path file : files) {
+        for (String file : files) {
           others.add(Catalogue.read(file));
         }
         parent.option.makeDirectory();
         int taken = 0;
-        try (Catalogue catalogue = Catalogue.write(parent.option.file())) {
+        try (Catalogue catalogue = parent.option.write()) {
           for (Catalogue other : others) {
             taken += catalogue.merge(other);
           }
@@ -310,34 +321,39 @@ final class CatalogueCommand implements Runnable {
       if (!vanished && before == null) {
         throw new Failures.UsageException("say which: --vanished, --before DATE, or both");
       }
-      Path file = parent.option.file();
-      try (Catalogue catalogue = dryRun ? Catalogue.read(file) : existing(file)) {
-        List<Entry> doomed = new ArrayList<>();
-        for (Entry entry : catalogue.entries(Selection.ALL)) {
-          boolean old =
-              before == null
-                  || (entry.crashTime() > 0 && entry.crashTime() < before.first().getEpochSecond());
-          if (old && (!vanished || entry.vanished())) {
-            doomed.add(entry);
-          }
+      try (Catalogue catalogue = dryRun ? parent.open() : existing()) {
+        List<IncidentKey> doomed = new ArrayList<>();
+        PrintWriter out = spec.commandLine().getOut();
+        if (dryRun) {
+          out.print(CatalogueText.listHead());
         }
+        catalogue.forEachLine(
+            Selection.ALL,
+            line -> {
+              boolean old =
+                  before == null
+                      || (line.crashTime() > 0
+                          && line.crashTime() < before.first().getEpochSecond());
+              if (old && (!vanished || line.vanished())) {
+                doomed.add(line.key());
+                if (dryRun) {
+                  out.print(CatalogueText.line(line));
+                }
+              }
+            });
         if (!dryRun) {
-          catalogue.remove(doomed.stream().map(Entry::key).toList());
+          catalogue.remove(doomed);
         }
-        Streams.write(
-            spec,
-            null,
-            (dryRun ? CatalogueText.list(doomed) : "")
-                + "%,d incidents %s%n"
-                    .formatted(doomed.size(), dryRun ? "would be forgotten" : "forgotten"));
+        out.printf(
+            "%,d incidents %s%n", doomed.size(), dryRun ? "would be forgotten" : "forgotten");
         return ExitCode.INTACT;
       }
     }
 
     /// Pruning makes no catalogue.
-    private static Catalogue existing(Path file) throws java.io.IOException {
-      Catalogue.read(file).close();
-      return Catalogue.write(file);
+    private Catalogue existing() throws IOException {
+      parent.open().close();
+      return parent.option.write();
     }
   }
 }

@@ -126,7 +126,7 @@ final class CompareCommand implements Callable<Integer> {
 
   private Side side(String word) throws Exception {
     if (Side.isSelection(word)) {
-      try (Catalogue opened = Catalogue.read(catalogue.file())) {
+      try (Catalogue opened = catalogue.read()) {
         return Side.ofCatalogue(opened, word);
       } catch (SelectionException wrong) {
         throw new Failures.UsageException(wrong.getMessage());

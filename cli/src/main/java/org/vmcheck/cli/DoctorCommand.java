@@ -1,5 +1,6 @@
 package org.vmcheck.cli;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -56,8 +57,24 @@ final class DoctorCommand implements Callable<Integer> {
           };
       out.append("%-7s  %-12s  %s%n".formatted(state, item.topic(), Printable.of(item.text())));
     }
+    if (catalogueOption.file().isEmpty()) {
+      out.append(server());
+    }
     out.append(report.isFit() ? "vmcheck can run here\n" : "vmcheck CANNOT be trusted here\n");
     Streams.write(spec, null, out.toString());
     return report.isFit() ? ExitCode.INTACT : ExitCode.IO;
+  }
+
+  /// Whether the catalogue's server answers, and has one.
+  private String server() {
+    String state = "ok";
+    String text = "there";
+    try {
+      catalogueOption.read().close();
+    } catch (IOException failure) {
+      state = "lacking";
+      text = Failures.message(failure);
+    }
+    return "%-7s  %-12s  %s%n".formatted(state, "catalogue", Printable.of(text));
   }
 }

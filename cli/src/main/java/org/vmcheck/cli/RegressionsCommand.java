@@ -59,7 +59,7 @@ final class RegressionsCommand implements Callable<Integer> {
     if (!filter.kernel().isEmpty()) {
       throw new Failures.UsageException("--kernel: --from and --to say which kernels");
     }
-    try (Catalogue catalogue = Catalogue.read(parent.file())) {
+    try (Catalogue catalogue = parent.open()) {
       Regressions regressions = Regressions.of(catalogue, filter.selection(), from, to);
       StringBuilder out = new StringBuilder();
       switch (format) {

@@ -166,7 +166,7 @@ final class ScanCommand implements Callable<Integer> {
       }
       shown.notify(new Notifier(Notifier.words(notify), Set.copyOf(notifyOn), shown));
     }
-    try (Catalogue catalogue = Catalogue.write(catalogueOption.file())) {
+    try (Catalogue catalogue = catalogueOption.write()) {
       BatchScanner.Summary summary =
           BatchScanner.scan(
               catalogue,

@@ -13,6 +13,8 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Set;
+import org.vmcheck.archive.CatalogueException;
+import org.vmcheck.io.MalformedFileException;
 import picocli.CommandLine.Model.CommandSpec;
 
 /// Where a command's text goes.
@@ -50,6 +52,33 @@ final class Streams {
       return;
     }
     write(file, text.getBytes(StandardCharsets.UTF_8), OWNER_ONLY);
+  }
+
+  /// Text that comes piece by piece.
+  interface Body {
+    void write(PrintWriter out) throws IOException;
+  }
+
+  /// [#write(CommandSpec, Path, String)] of a text that need not fit into memory.
+  static void stream(CommandSpec spec, Path file, Body body) throws IOException {
+    if (file == null) {
+      PrintWriter out = spec.commandLine().getOut();
+      body.write(out);
+      out.flush();
+      return;
+    }
+    replace(
+        file,
+        OWNER_ONLY,
+        target -> {
+          try (PrintWriter out =
+              new PrintWriter(Files.newBufferedWriter(target, StandardCharsets.UTF_8))) {
+            body.write(out);
+            if (out.checkError()) {
+              throw new IOException("not all of it could be written: is the disk full?");
+            }
+          }
+        });
   }
 
   /// Writes a file that only its owner can read.
@@ -90,13 +119,22 @@ final class Streams {
     }
   }
 
+  private interface Content {
+    void writeTo(Path file) throws IOException;
+  }
+
   private static void write(Path named, byte[] bytes, Set<PosixFilePermission> permissions)
+      throws IOException {
+    replace(named, permissions, file -> Files.write(file, bytes));
+  }
+
+  private static void replace(Path named, Set<PosixFilePermission> permissions, Content content)
       throws IOException {
     if (Files.exists(named) && !Files.isRegularFile(named)) {
       if (Files.isDirectory(named)) {
         throw new FileSystemException(named.toString(), null, "is a directory");
       }
-      Files.write(named, bytes); // A device or a pipe is written to and not replaced.
+      content.writeTo(named); // A device or a pipe is written to and not replaced.
       return;
     }
     Path file = Files.exists(named) ? named.toRealPath() : named;
@@ -105,10 +143,10 @@ final class Streams {
         Files.createTempFile(
             directory, ".vmcheck", ".tmp", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
     try {
-      Files.write(temporary, bytes);
+      content.writeTo(temporary);
       Files.setPosixFilePermissions(temporary, permissions);
       Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING);
-    } catch (FileSystemException failure) {
+    } catch (FileSystemException | CatalogueException | MalformedFileException failure) {
       throw failure;
     } catch (IOException failure) {
       // The JDK names no file when a disk is full.

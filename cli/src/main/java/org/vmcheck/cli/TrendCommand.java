@@ -36,7 +36,7 @@ final class TrendCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    try (Catalogue catalogue = Catalogue.read(parent.file())) {
+    try (Catalogue catalogue = parent.open()) {
       Selection selection = filter.selection();
       List<Trend> trends = catalogue.trend(selection);
       StringBuilder out = new StringBuilder();

@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.analysis.Doctor;
@@ -21,8 +22,7 @@ class DoctorCommandTest {
   @Test
   void javaThatIsTooOldIsAFailure() {
     DoctorReport report =
-        Doctor.examine(
-            Runtime.Version.parse("99.1"), DebugSources.DEFAULT, dir, dir.resolve("catalogue"));
+        Doctor.examine(Runtime.Version.parse("99.1"), DebugSources.DEFAULT, dir, Optional.empty());
 
     assertThat(report.isFit()).isFalse();
     assertThat(report.items())

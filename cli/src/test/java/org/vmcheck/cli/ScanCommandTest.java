@@ -1,15 +1,19 @@
 package org.vmcheck.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.testing.PostgresServer;
 import org.vmcheck.testing.TestData;
 
 /// An archive from scan to export, on the command line in this process.
@@ -131,6 +135,40 @@ class ScanCommandTest {
         .contains("\"origin\":\"db-1\"", "\"origin\":\"" + host + "\"");
     assertOneLine(
         run("scan", tree, "--catalogue", a, "--origin", "a b"), 2, "--origin: expected printable");
+  }
+
+  @Test
+  void aCatalogueInPostgresAnswersAsAFileDoes() throws Exception {
+    Optional<PostgresServer> server = PostgresServer.shared();
+    assumeTrue(server.isPresent(), "PostgreSQL is not installed");
+    server.get().sql("CREATE SCHEMA cli");
+    String url = server.get().url("owner", "cli");
+    Path file = dir.resolve("c.sqlite");
+    Path tree = tree();
+
+    Result scan = run("scan", tree, "--catalogue", url, "--origin", "a", "--progress", "none");
+    assertThat(scan.code).as(scan.err).isEqualTo(1);
+    assertThat(run("catalogue", "--catalogue", file, "merge", url).out)
+        .contains("2 incidents taken");
+    for (String question : List.of("list", "groups", "trend", "export", "list --format=json")) {
+      Result there = run(words("catalogue --catalogue", url, question));
+      assertThat(there.code).as(there.err).isEqualTo(0);
+      assertThat(there.out).isEqualTo(run(words("catalogue --catalogue", file, question)).out);
+    }
+    assertThat(run("scan", tree, "--catalogue", url, "--origin", "a").out)
+        .contains("0 (2 unchanged");
+    assertThat(run("doctor", "--catalogue", url).out).contains("catalogue     there");
+    assertOneLine(
+        run("catalogue", "--catalogue", "postgresql://a@127.0.0.1:1/d", "list"),
+        6,
+        "the connection failed");
+  }
+
+  private static Object[] words(String command, Object catalogue, String question) {
+    List<Object> words = new ArrayList<>(List.of(command.split(" ")));
+    words.add(catalogue);
+    words.addAll(List.of(question.split(" ")));
+    return words.toArray();
   }
 
   @Test

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import org.vmcheck.codec.Codecs;
 import org.vmcheck.codec.CorruptPageException;
 import org.vmcheck.codec.PageCodec;
@@ -34,9 +35,9 @@ public final class Doctor {
   /// @param oldest the oldest Java that may judge a dump
   /// @param sources where files of debug information are looked for
   /// @param spool where packed dumps are unpacked
-  /// @param catalogue the file of the catalogue, which need not be there
+  /// @param catalogue the file of the catalogue, which need not be there; empty if it is in none
   public static DoctorReport examine(
-      Runtime.Version oldest, DebugSources sources, Path spool, Path catalogue) {
+      Runtime.Version oldest, DebugSources sources, Path spool, Optional<Path> catalogue) {
     Doctor doctor = new Doctor();
     doctor.java(oldest);
     doctor.memory();
@@ -46,7 +47,7 @@ public final class Doctor {
     }
     doctor.debugDirectories(sources);
     doctor.spool(spool);
-    doctor.catalogue(catalogue);
+    catalogue.ifPresent(doctor::catalogue);
     return new DoctorReport(doctor.items);
   }
 

@@ -27,6 +27,25 @@ public interface Catalogue extends AutoCloseable {
     return new SqlCatalogue(SqliteDatabase.write(file));
   }
 
+  /// [#read(Path)], or of a place in PostgreSQL: `postgresql://USER@HOST:PORT/DATABASE`.
+  static Catalogue read(String place) throws IOException {
+    return isInPostgres(place)
+        ? new SqlCatalogue(PostgresDatabase.read(place))
+        : read(Path.of(place));
+  }
+
+  /// [#write(Path)], or of a place in PostgreSQL.
+  static Catalogue write(String place) throws IOException {
+    return isInPostgres(place)
+        ? new SqlCatalogue(PostgresDatabase.write(place))
+        : write(Path.of(place));
+  }
+
+  /// Whether a user's word for a catalogue means one in PostgreSQL, and no file.
+  static boolean isInPostgres(String place) {
+    return PostgresAddress.isOne(place);
+  }
+
   /// Told of one row after another.
   ///
   /// @param <T> what is known of it
@@ -44,6 +63,19 @@ public interface Catalogue extends AutoCloseable {
       boolean withoutDump,
       boolean vanished,
       long judgedAt) {}
+
+  /// What a list shows of an incident: of a million, no more is read.
+  ///
+  /// @param duplicateOf id of an incident with the same content, or empty
+  record Line(
+      IncidentKey key,
+      String path,
+      Entry.State state,
+      String verdict,
+      String release,
+      long crashTime,
+      boolean vanished,
+      String duplicateOf) {}
 
   /// A row as another catalogue takes it over.
   ///
@@ -96,6 +128,9 @@ public interface Catalogue extends AutoCloseable {
 
   /// Tells of the selected incidents, in order of location.
   void forEach(Selection selection, Sink<Entry> sink) throws IOException;
+
+  /// Tells in short of the selected incidents, in order of location.
+  void forEachLine(Selection selection, Sink<Line> sink) throws IOException;
 
   /// How many are selected, and how many of them count.
   Tally tally(Selection selection) throws IOException;

@@ -208,6 +208,23 @@ final class IncidentColumns {
         row.textOrNone("duplicate_of"));
   }
 
+  /// The columns of a list.
+  static final String LINE =
+      "origin, location, path, state, verdict, release, crash_time, vanished, " + DUPLICATE;
+
+  /// A row of [#LINE].
+  static Catalogue.Line line(CatalogueRow row) throws SQLException, MalformedFileException {
+    return new Catalogue.Line(
+        new IncidentKey(row.text("origin"), new Location(row.text("location"))),
+        row.text("path"),
+        Entry.State.of(row.text("state")),
+        row.text("verdict"),
+        row.text("release"),
+        time(row.number("crash_time", Long.MIN_VALUE, Long.MAX_VALUE)),
+        row.number("vanished", 0, 1) != 0,
+        row.textOrNone("duplicate_of"));
+  }
+
   /// The columns that a rescan needs.
   static final String KNOWN =
       "origin, location, identity, tool, verdict, problem_kind, state, vanished, judged_at";

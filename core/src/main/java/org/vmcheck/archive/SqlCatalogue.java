@@ -21,6 +21,10 @@ final class SqlCatalogue implements Catalogue {
   private static final int BATCH = 500;
 
   private static final int FETCHED_ROWS = 500;
+
+  /// Rows with their reports, which may be large.
+  private static final int FETCHED_REPORTS = 25;
+
   private static final String ORDER = " ORDER BY incident.location, incident.origin";
 
   /// All or the start of an id.
@@ -237,7 +241,7 @@ final class SqlCatalogue implements Catalogue {
     database.read(
         connection -> {
           try (PreparedStatement query = connection.prepareStatement(sql)) {
-            query.setFetchSize(FETCHED_ROWS);
+            query.setFetchSize(sql.contains("report.deflated") ? FETCHED_REPORTS : FETCHED_ROWS);
             IncidentColumns.bind(query, values);
             try (ResultSet row = query.executeQuery()) {
               CatalogueRow columns = new CatalogueRow(database.name(), row);
@@ -286,6 +290,15 @@ final class SqlCatalogue implements Catalogue {
         "SELECT " + IncidentColumns.SELECTED + " FROM incident " + selection.where(values) + ORDER,
         values,
         row -> sink.accept(IncidentColumns.entry(row)));
+  }
+
+  @Override
+  public void forEachLine(Selection selection, Sink<Line> sink) throws IOException {
+    List<Object> values = new ArrayList<>();
+    query(
+        "SELECT " + IncidentColumns.LINE + " FROM incident " + selection.where(values) + ORDER,
+        values,
+        row -> sink.accept(IncidentColumns.line(row)));
   }
 
   private void selectFew(String where, List<?> values, Sink<Entry> sink) throws IOException {

@@ -18,6 +18,7 @@ import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.Set;
 import org.sqlite.SQLiteConfig;
 import org.sqlite.SQLiteErrorCode;
 import org.sqlite.SQLiteException;
@@ -38,6 +39,35 @@ final class SqliteDatabase extends Database {
   /// Of one value in a row, which SQLite would else make as large as a gigabyte.
   private static final int MAX_VALUE_BYTES = 32 << 20;
 
+  /// File systems on which several machines may have the same file open. SQLite's write-ahead log
+  /// needs memory that its users share, and locks that work; there it has neither, and a catalogue
+  /// would be spoilt one day.
+  private static final Set<String> NETWORK =
+      Set.of(
+          "nfs",
+          "nfs4",
+          "cifs",
+          "smb3",
+          "smbfs",
+          "9p",
+          "afs",
+          "ceph",
+          "lustre",
+          "gpfs",
+          "beegfs",
+          "ocfs2",
+          "gfs2",
+          "glusterfs",
+          "fuse.glusterfs",
+          "fuse.sshfs",
+          "fuse.ceph",
+          "fuse.s3fs",
+          "fuse.rclone");
+
+  private static final String SHARED =
+      "lies on a network file system (%s), where SQLite's log does not work: keep it on a local"
+          + " disk and merge, or use postgresql://";
+
   private final Path file;
   private final Connection connection;
 
@@ -53,8 +83,12 @@ final class SqliteDatabase extends Database {
     requireExisting(file);
     Path real = file.toRealPath();
     boolean walThere = Files.exists(real.resolveSibling(real.getFileName() + "-wal"));
+    boolean shared = isNetwork(Files.getFileStore(real).type());
+    if (walThere && shared) {
+      throw refusal(file, SHARED.formatted(Files.getFileStore(real).type()), null);
+    }
     // A catalogue in a directory that cannot be written to is read as it is, without its log.
-    boolean immutable = !walThere && !Files.isWritable(real.getParent());
+    boolean immutable = !walThere && (shared || !Files.isWritable(real.getParent()));
     return open(file, immutable ? "?immutable=1" : "?mode=ro", true);
   }
 
@@ -65,6 +99,10 @@ final class SqliteDatabase extends Database {
     Path directory = file.toAbsolutePath().getParent();
     if (directory == null || !Files.isDirectory(directory)) {
       throw refusal(file, "its directory does not exist", null);
+    }
+    String type = Files.getFileStore(directory).type();
+    if (isNetwork(type)) {
+      throw refusal(file, SHARED.formatted(type), null);
     }
     try {
       Files.createFile(
@@ -83,6 +121,11 @@ final class SqliteDatabase extends Database {
       throw refusal(file, "is read-only", null);
     }
     return open(file, "", false);
+  }
+
+  /// Whether a file system of this type, as Linux names it, may be another machine's too.
+  static boolean isNetwork(String type) {
+    return NETWORK.contains(type);
   }
 
   private static void requireExisting(Path file) throws IOException {

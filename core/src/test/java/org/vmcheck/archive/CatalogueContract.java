@@ -28,6 +28,12 @@ abstract class CatalogueContract {
 
       assertThat(catalogue.entries(Selection.ALL)).containsExactly(entry);
       assertThat(catalogue.entry(entry.key())).contains(entry);
+      catalogue.forEachLine(
+          Selection.ALL,
+          line -> {
+            assertThat(line.key()).isEqualTo(entry.key());
+            assertThat(line.release()).isEqualTo(entry.release());
+          });
       assertThat(catalogue.report(entry).orElseThrow().verdict().summary())
           .isEqualTo(report.verdict().summary());
 

@@ -141,21 +141,26 @@ class CatalogueRenderersTest {
   void csvAndTextAreHarmless() throws IOException {
     String groups;
     String trend;
+    StringBuilder lines = new StringBuilder(CatalogueText.listHead());
     try (Catalogue catalogue = catalogue(dir, entries())) {
       Tally tally = catalogue.tally(Selection.ALL);
       groups =
           CatalogueText.groups(catalogue.groups(Selection.ALL, CrashGroup.By.KERNEL, 9), tally);
       trend = CatalogueText.trend(catalogue.trend(Selection.ALL), tally);
+      catalogue.forEachLine(Selection.ALL, line -> lines.append(CatalogueText.line(line)));
     }
     assertThat(groups).contains("9 in 1 groups; 10 incidents, of which 9 count (not 1 copies)");
-    String csv = CatalogueText.csv(entries());
+    StringBuilder csvRows = new StringBuilder(CatalogueText.csvHead());
+    entries().forEach(entry -> csvRows.append(CatalogueText.csv(entry)));
+    String csv = csvRows.toString();
 
     assertThat(csv.lines()).hasSize(11);
     assertThat(csv).doesNotContain(",=cmd", ",\"=cmd", "\u001b");
-    assertThat(CatalogueText.list(entries()).lines()).hasSize(11);
+    String list = lines.toString();
+    assertThat(list.lines()).hasSize(11);
     for (String text :
         List.of(
-            CatalogueText.list(entries()),
+            list,
             CatalogueText.show(entries().getFirst()),
             CatalogueText.judged(entries().getFirst()),
             groups,
