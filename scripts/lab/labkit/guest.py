@@ -211,10 +211,10 @@ def command_line(plan, kernel, initrd, work):
 
 def tail_of(path, lines=25):
     if not path.exists():
-        return "  (empty)"
+        return ""
     text = re.sub(r"[^\n\t -~]", "", path.read_text(errors="replace"))
     if not text.strip():
-        return "  (empty)"
+        return ""
     return "\n".join("  | " + line for line in text.strip().splitlines()[-lines:])
 
 
@@ -276,7 +276,8 @@ class Patience:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def fail(self, why):
-        raise LabError(f"{why}; the serial log's last lines:\n{tail_of(self.serial)}")
+        tail = tail_of(self.serial)
+        raise LabError(f"{why}; the serial log's last lines:\n{tail}" if tail else f"{why}; its serial log is empty")
 
     def check(self, *seen):
         """Called again and again; raises when the guest made no progress for too long."""

@@ -166,7 +166,13 @@ class Suite:
             return tree
         if os.geteuid() != 0:
             raise LabError(f"only root can run tools of {self.name} (they need chroot)")
-        text = self.apt("apt-get", "-s", "install", "--no-install-recommends", *packages)
+        try:
+            text = self.apt("apt-get", "-s", "install", "--no-install-recommends", *packages)
+        except LabError as error:
+            lost = re.findall(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate", str(error))
+            if not lost:
+                raise
+            raise LabError(f"{self.name} has no {' '.join(a or b for a, b in lost)}: it has moved on") from error
         closure = re.findall(r"^Inst (\S+)", text, re.MULTILINE)
         need_space(cache_dir(), 1500)
         for name in ("bin", "sbin", "lib", "lib64"):  # every suite since bookworm has /usr merged, bullseye's packages allow it
