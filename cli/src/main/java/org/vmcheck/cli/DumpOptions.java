@@ -172,6 +172,11 @@ final class DumpOptions {
     return failures.isEmpty() ? code : ExitCode.worse(code, ExitCode.IO);
   }
 
+  /// Takes the line of progress off the terminal, before an answer is printed.
+  void clearProgress() {
+    unpacking.clear();
+  }
+
   AnalysisOptions analysis(List<String> only, boolean full, Optional<Duration> deadline)
       throws Failures.UsageException {
     if (threads < 1 || threads > 1024) {

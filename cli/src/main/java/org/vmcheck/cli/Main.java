@@ -26,6 +26,8 @@ public final class Main {
           "slabs",
           "object",
           "word",
+          "refs",
+          "find",
           "dmesg",
           "read",
           "map",
@@ -123,6 +125,8 @@ public final class Main {
       case "slabs" -> new SlabsCommand();
       case "object" -> new ObjectCommand();
       case "word" -> new WordCommand();
+      case "refs" -> new RefsCommand();
+      case "find" -> new FindCommand();
       case "dmesg" -> new DmesgCommand();
       case "read" -> new ReadCommand();
       case "map" -> new MapCommand();

@@ -97,4 +97,29 @@ class DeskCommandsTest {
     String packed = TestData.named("debian-7.2").dump().toString();
     assertThat(answer("dmesg", packed, "--unhash")).isEqualTo(answer("dmesg", packed));
   }
+
+  @Test
+  void holdersAreListed() throws Exception {
+    assertThat(answer("refs", dump(), "init_task"))
+        .contains("kernel data init_task")
+        .contains("held by\n")
+        .contains("words in ");
+    AnswerSchema.assertFits("refs", answer("refs", dump(), "init_task", "--format", "json"));
+    assertThat(answer("refs", dump(), "init_task+0x1", "--exact")).contains("\n0 words in ");
+  }
+
+  @Test
+  void patternsAreFound() throws Exception {
+    assertThat(answer("find", dump(), "Linux version ")).contains("kernel data linux_banner");
+    assertThat(answer("find", dump(), "--hex", "4c696e75782076657273696f6e20"))
+        .contains("kernel data linux_banner");
+    assertThat(answer("find", dump(), "0x57ac6e9d", "--mask", "0xffffffff", "--most", "1"))
+        .contains(" more\n");
+    AnswerSchema.assertFits("find", answer("find", dump(), "0x57ac6e9d", "--format", "json"));
+    assertThat(run("find", dump(), "")).isEqualTo(ExitCode.USAGE);
+    assertThat(run("find", dump(), "--hex", "4c6")).isEqualTo(ExitCode.USAGE);
+    assertThat(run("find", dump(), "0xzz")).isEqualTo(ExitCode.USAGE);
+    assertThat(run("find", dump(), "text", "--mask", "ff")).isEqualTo(ExitCode.USAGE);
+    assertThat(run("find", dump(), "x", "--most", "0")).isEqualTo(ExitCode.USAGE);
+  }
 }

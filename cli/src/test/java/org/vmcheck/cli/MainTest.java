@@ -194,7 +194,7 @@ class MainTest {
     assertThat(byPhysical.out.lines().skip(1).map(line -> line.substring(17)).toList())
         .isEqualTo(byAddress.out.lines().skip(1).map(line -> line.substring(17)).toList());
     assertThat(run("read", data.dump(), "0xdead000000000000").code).isEqualTo(4);
-    assertThat(run("read", data.dump(), "zebra").code).isEqualTo(2);
+    assertThat(run("read", data.dump(), "+zebra").code).isEqualTo(2);
   }
 
   @Test

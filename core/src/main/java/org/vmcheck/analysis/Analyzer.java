@@ -476,7 +476,7 @@ public final class Analyzer implements AutoCloseable {
   ///
   /// @throws UnansweredException if there is no kernel
   public DeskQuestions desk() throws UnansweredException {
-    return new DeskQuestions(kernel());
+    return new DeskQuestions(kernel(), options);
   }
 
   /// Whether a text is an address as [#address] takes it: hexadecimal, `symbol`, `symbol+0x10`, or

@@ -5,10 +5,16 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.desk.HashedPointers;
+import org.vmcheck.desk.PatternSearch;
 import org.vmcheck.desk.Places;
+import org.vmcheck.desk.References;
 import org.vmcheck.desk.WordReader;
+import org.vmcheck.dump.OpenOptions;
+import org.vmcheck.finding.FindAnswer;
 import org.vmcheck.finding.LogLine;
+import org.vmcheck.finding.MemoryPattern;
 import org.vmcheck.finding.Place;
+import org.vmcheck.finding.RefsAnswer;
 import org.vmcheck.finding.WordAnswer;
 import org.vmcheck.kernel.Kernel;
 
@@ -16,11 +22,15 @@ import org.vmcheck.kernel.Kernel;
 /// Not safe for use by several threads at once.
 public final class DeskQuestions {
   private final Kernel kernel;
+  private final int threads;
+  private final OpenOptions.Progress progress;
   private final Places places;
   private final WordReader reader;
 
-  DeskQuestions(Kernel kernel) {
+  DeskQuestions(Kernel kernel, AnalysisOptions options) {
     this.kernel = kernel;
+    this.threads = options.threads();
+    this.progress = options.openOptions().progress();
     this.places = new Places(kernel);
     this.reader = new WordReader(places);
   }
@@ -78,6 +88,25 @@ public final class DeskQuestions {
         result.get().asked(),
         result.get().pointers().size(),
         result.get().tried());
+  }
+
+  /// Who in memory leads to the object, symbol, stack, area or page that has an address.
+  ///
+  /// @param isExact whether only the address itself counts, and nothing else of what has it
+  public RefsAnswer refs(long address, boolean isExact) {
+    return new References(places)
+        .to(
+            address,
+            isExact ? References.Extent.EXACT : References.Extent.WHOLE,
+            threads,
+            progress);
+  }
+
+  /// Where a pattern is in memory.
+  ///
+  /// @param most how many places are listed
+  public FindAnswer find(MemoryPattern pattern, int most) {
+    return new PatternSearch(places).find(pattern, most, threads, progress);
   }
 
   /// A log with pointers turned back.

@@ -1,6 +1,5 @@
 package org.vmcheck.desk;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -276,13 +275,27 @@ public final class Places {
     return offset == 0 ? Optional.empty() : layout.pathAt(offset);
   }
 
-  /// The member of a cache's structure at an offset, that at 0 included.
-  Optional<String> memberOf(Place place) {
-    return place.kind() != Kind.SLAB_OBJECT
-        ? Optional.empty()
-        : slab(place.start())
-            .flatMap(view -> structs.of(view.slab().cache()))
-            .flatMap(layout -> layout.pathAt(place.offset()));
+  /// The same place with the member that lies there, of an object whose structure is known: at its
+  /// start too, where a pointer would mean the object.
+  Place withMember(Place place) {
+    if (place.kind() != Kind.SLAB_OBJECT || !place.member().isEmpty()) {
+      return place;
+    }
+    return slab(place.start())
+        .flatMap(view -> structs.of(view.slab().cache()))
+        .flatMap(layout -> layout.pathAt(place.offset()))
+        .map(
+            member ->
+                new Place(
+                    place.address(),
+                    place.kind(),
+                    place.name(),
+                    place.start(),
+                    place.size(),
+                    place.number(),
+                    member,
+                    place.state()))
+        .orElse(place);
   }
 
   // ---- page descriptors and areas
@@ -341,12 +354,5 @@ public final class Places {
   /// The per-CPU variable that a per-CPU pointer leads to.
   Optional<String> perCpuPointer(long pointer) {
     return perCpu.ofPointer(pointer);
-  }
-
-  /// The places of several addresses.
-  List<Place> at(List<Long> addresses) {
-    List<Place> places = new ArrayList<>();
-    addresses.forEach(address -> places.add(at(address)));
-    return places;
   }
 }

@@ -56,10 +56,14 @@ final class StructNames {
         cache.address(),
         _ -> {
           String name = BY_CACHE.getOrDefault(cache.name(), cache.name());
-          // Objects are rounded up, and some structures end in an array of the machine's size.
+          // Objects are rounded up, and some structures end in an array of the machine's size: a
+          // task in the registers that the processor has.
           return kernel
               .struct(name)
-              .filter(s -> s.size() <= cache.objectSize() && 2 * s.size() > cache.objectSize());
+              .filter(
+                  s ->
+                      (s.size() <= cache.objectSize() || name.equals("task_struct"))
+                          && 2 * s.size() > cache.objectSize());
         });
   }
 }

@@ -3,8 +3,12 @@ package org.vmcheck.json;
 import java.io.StringWriter;
 import java.util.Locale;
 import java.util.function.Consumer;
+import org.vmcheck.finding.FindAnswer;
+import org.vmcheck.finding.FoundPattern;
+import org.vmcheck.finding.Holder;
 import org.vmcheck.finding.Place;
 import org.vmcheck.finding.Reading;
+import org.vmcheck.finding.RefsAnswer;
 import org.vmcheck.finding.WordAnswer;
 import org.vmcheck.io.Printable;
 import tools.jackson.core.JsonGenerator;
@@ -22,6 +26,16 @@ public final class DeskWriter {
 
   /// One object.
   public static String word(WordAnswer answer) {
+    return write(writer -> writer.answer(answer));
+  }
+
+  /// One object.
+  public static String refs(RefsAnswer answer) {
+    return write(writer -> writer.answer(answer));
+  }
+
+  /// One object.
+  public static String find(FindAnswer answer) {
     return write(writer -> writer.answer(answer));
   }
 
@@ -48,6 +62,47 @@ public final class DeskWriter {
         json.writeName("place");
         place(reading.place().get());
       }
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+    json.writeEndObject();
+  }
+
+  private void answer(RefsAnswer answer) {
+    json.writeStartObject();
+    json.writeName("target");
+    place(answer.target());
+    hex("start", answer.start());
+    json.writeNumberProperty("size", answer.size());
+    json.writeNumberProperty("total", answer.total());
+    json.writeNumberProperty("pages", answer.pages());
+    json.writeNumberProperty("passedOver", answer.passedOver());
+    json.writeNumberProperty("unread", answer.unread());
+    json.writeArrayPropertyStart("holders");
+    for (Holder holder : answer.holders()) {
+      json.writeStartObject();
+      hex("address", holder.address());
+      hex("word", holder.word());
+      word("rank", holder.rank());
+      json.writeName("place");
+      place(holder.place());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+    json.writeEndObject();
+  }
+
+  private void answer(FindAnswer answer) {
+    json.writeStartObject();
+    json.writeNumberProperty("total", answer.total());
+    json.writeNumberProperty("pages", answer.pages());
+    json.writeNumberProperty("unread", answer.unread());
+    json.writeArrayPropertyStart("found");
+    for (FoundPattern found : answer.found()) {
+      json.writeStartObject();
+      hex("physical", found.physical());
+      json.writeName("place");
+      place(found.place());
       json.writeEndObject();
     }
     json.writeEndArray();

@@ -1,0 +1,103 @@
+package org.vmcheck.cli;
+
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.Holder;
+import org.vmcheck.finding.RefsAnswer;
+import org.vmcheck.io.Printable;
+import org.vmcheck.json.DeskWriter;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// Who holds an object.
+@Command(
+    name = "refs",
+    description = {
+      "List the words of memory that lead to an address, or into the object that has it.",
+      "",
+      "Pages that are free, a user's or page tables are not searched. Who holds the object live"
+          + " stands first; free objects and unused parts of stacks come last, as stale."
+    },
+    mixinStandardHelpOptions = true)
+final class RefsCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+  @Mixin private DumpOptions dumpOptions;
+
+  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
+  private Path dump;
+
+  @Parameters(
+      index = "1",
+      paramLabel = "ADDRESS",
+      converter = AddressArgument.Converter.class,
+      description = AddressArgument.FORMS)
+  private AddressArgument address;
+
+  @Option(
+      names = "--exact",
+      description = "Only words that are the address itself, not those that lead into its object.")
+  private boolean exact;
+
+  @Option(
+      names = "--format",
+      paramLabel = "text|json",
+      description = "Form of the answer (default: text).")
+  private AnswerFormat format = AnswerFormat.TEXT;
+
+  @Override
+  public Integer call() throws Exception {
+    try (Analyzer analyzer = dumpOptions.open(dump)) {
+      RefsAnswer answer = analyzer.desk().refs(address.in(analyzer), exact);
+      dumpOptions.clearProgress();
+      Streams.write(
+          spec, null, format == AnswerFormat.JSON ? DeskWriter.refs(answer) : text(answer));
+      return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
+    }
+  }
+
+  private static String text(RefsAnswer answer) {
+    StringBuilder out = new StringBuilder();
+    out.append(
+        "0x%x: %s%n".formatted(answer.target().address(), Printable.of(answer.target().words())));
+    if (answer.size() > 1) {
+      out.append("words that lead to 0x%x, %,d bytes:%n".formatted(answer.start(), answer.size()));
+    }
+    Holder.Rank rank = null;
+    for (Holder holder : answer.holders()) {
+      if (rank == null || !rank.words().equals(holder.rank().words())) {
+        rank = holder.rank();
+        out.append(rank.words()).append('\n');
+      }
+      out.append(
+          "  %016x -> %s  %s%n"
+              .formatted(
+                  holder.address(),
+                  inTarget(holder.word() - answer.start()),
+                  Printable.of(holder.place().words())));
+    }
+    long unlisted = answer.total() - answer.holders().size();
+    if (unlisted > 0) {
+      out.append("and %,d more%n".formatted(unlisted));
+    }
+    out.append(
+        "%,d word%s in %,d pages of the kernel; %,d free pages, users' pages and page tables not searched%s%n"
+            .formatted(
+                answer.total(),
+                answer.total() == 1 ? "" : "s",
+                answer.pages(),
+                answer.passedOver(),
+                answer.unread() == 0
+                    ? ""
+                    : "; %,d stored pages cannot be read".formatted(answer.unread())));
+    return out.toString();
+  }
+
+  private static String inTarget(long offset) {
+    return "%-7s".formatted(offset == 0 ? "start" : "+0x%x".formatted(offset));
+  }
+}
