@@ -11,6 +11,7 @@ import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.MachineState;
 import org.vmcheck.io.Printable;
+import org.vmcheck.json.ReportWriter;
 import org.vmcheck.report.MachineText;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -34,16 +35,34 @@ final class InfoCommand implements Callable<Integer> {
   @Option(names = "--vmcoreinfo", description = "Print the text of VMCOREINFO as well.")
   private boolean vmcoreinfo;
 
+  @Option(
+      names = "--format",
+      paramLabel = "text|json",
+      description = "Form of the answer (default: text).")
+  private AnswerFormat format = AnswerFormat.TEXT;
+
   private final StringBuilder out = new StringBuilder();
 
   @Override
   public Integer call() throws Exception {
     try (Analyzer analyzer = dumpOptions.open(dump)) {
-      container(analyzer.dumpFacts(), analyzer.pagesInPart());
       Optional<KernelFacts> kernel = analyzer.kernelFacts();
+      Optional<MachineState> state = analyzer.machineState();
+      if (format == AnswerFormat.JSON) {
+        Streams.write(
+            spec,
+            null,
+            ReportWriter.info(
+                analyzer.dumpFacts(),
+                kernel,
+                analyzer.kernels(),
+                state,
+                analyzer.kernelProblems()));
+        return exitCode(analyzer, kernel);
+      }
+      container(analyzer.dumpFacts(), analyzer.pagesInPart());
       kernel.ifPresent(this::kernel);
       kernels(analyzer.kernels());
-      Optional<MachineState> state = analyzer.machineState();
       state.ifPresent(this::state);
       for (String problem : analyzer.kernelProblems()) {
         field("problem", problem);
@@ -60,13 +79,15 @@ final class InfoCommand implements Callable<Integer> {
         }
       }
       Streams.write(spec, null, out.toString());
-      return DumpOptions.exitCode(
-          spec,
-          analyzer,
-          kernel.filter(KernelFacts::isFound).isPresent()
-              ? ExitCode.INTACT
-              : ExitCode.UNDETERMINED);
+      return exitCode(analyzer, kernel);
     }
+  }
+
+  private int exitCode(Analyzer analyzer, Optional<KernelFacts> kernel) {
+    return DumpOptions.exitCode(
+        spec,
+        analyzer,
+        kernel.filter(KernelFacts::isFound).isPresent() ? ExitCode.INTACT : ExitCode.UNDETERMINED);
   }
 
   private void container(DumpFacts facts, long inPart) {

@@ -8,6 +8,7 @@ import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.io.Printable;
+import org.vmcheck.json.DeskWriter;
 import org.vmcheck.report.HexDump;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -38,6 +39,12 @@ final class ObjectCommand implements Callable<Integer> {
   @Option(names = "--unmask", description = DumpOptions.UNMASK)
   private boolean unmask;
 
+  @Option(
+      names = "--format",
+      paramLabel = "text|json",
+      description = "Form of the answer (default: text).")
+  private AnswerFormat format = AnswerFormat.TEXT;
+
   private final StringBuilder out = new StringBuilder();
 
   @Override
@@ -47,6 +54,10 @@ final class ObjectCommand implements Callable<Integer> {
         DumpOptions.unmask(spec, analyzer);
       }
       ObjectAnswer object = analyzer.object(place.in(analyzer));
+      if (format == AnswerFormat.JSON) {
+        Streams.write(spec, null, DeskWriter.object(object));
+        return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
+      }
       field("address", "0x%x, physical 0x%x".formatted(object.address(), object.physical()));
       field("cache", object.cache());
       field("slab", "0x%x, %s".formatted(object.slab(), object.place()));

@@ -2,6 +2,7 @@ package org.vmcheck.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
@@ -58,8 +59,43 @@ final class SlabsCommand implements Callable<Integer> {
       description = "With CACHE: list every object of every slab, in any --format.")
   private boolean objects;
 
+  /// Columns that the table can be sorted by, the largest first.
+  enum Sort {
+    MEMORY(Comparator.comparingLong(SlabsCommand::bytes).reversed()),
+    ALLOCATED(Comparator.comparingLong(SlabUsage::allocated).reversed()),
+    TOTAL(Comparator.comparingLong(SlabUsage::total).reversed()),
+    /// Memory of objects that nobody holds.
+    WASTED(Comparator.comparingLong(SlabsCommand::wasted).reversed()),
+    OBJSIZE(Comparator.comparingLong(SlabUsage::objectSize).reversed()),
+    SLABS(Comparator.comparingLong(SlabUsage::slabs).reversed()),
+    NAME(Comparator.comparing(SlabUsage::name));
+
+    private final Comparator<SlabUsage> order;
+
+    Sort(Comparator<SlabUsage> order) {
+      this.order = order;
+    }
+  }
+
+  @Option(
+      names = "--sort",
+      paramLabel = "memory|allocated|total|wasted|objsize|slabs|name",
+      description =
+          "Sort by this column, the largest first; memory is slabs times their size, wasted what"
+              + " of it no object in use takes (default: the kernel's order).")
+  private Sort sort;
+
+  @Option(
+      names = "--top",
+      paramLabel = "N",
+      description = "Only the first N caches; the totals count all.")
+  private int top = Integer.MAX_VALUE;
+
   @Override
   public Integer call() throws Exception {
+    if (top < 1) {
+      throw new Failures.UsageException("--top: expected 1 or more, got " + top);
+    }
     if (objects && cache == null) {
       throw new Failures.UsageException("--objects needs the name of a CACHE");
     }
@@ -74,6 +110,11 @@ final class SlabsCommand implements Callable<Integer> {
           throw new Failures.UsageException("no cache is called " + cache);
         }
       }
+      List<SlabUsage> all = rows;
+      if (sort != null) {
+        rows = rows.stream().sorted(sort.order).toList();
+      }
+      rows = rows.subList(0, Math.min(top, rows.size()));
       List<String> spoiled = analyzer.spoiledCaches();
       if (!spoiled.isEmpty()) {
         spec.commandLine()
@@ -96,6 +137,9 @@ final class SlabsCommand implements Callable<Integer> {
       switch (format) {
         case TEXT -> {
           out.print(text(rows));
+          if (sort != null || top < Integer.MAX_VALUE) {
+            out.print(totals(all, rows.size()));
+          }
           if (cache != null) {
             out.print("\nSLAB              MEMORY            TOTAL  INUSE  PLACE\n");
             analyzer.slabs(cache, objects, slab -> out.print(listing(slab)));
@@ -122,6 +166,27 @@ final class SlabsCommand implements Callable<Integer> {
       out.flush();
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
+  }
+
+  private static long bytes(SlabUsage row) {
+    return row.slabs() * row.slabBytes();
+  }
+
+  private static long wasted(SlabUsage row) {
+    return bytes(row) - row.allocated() * row.objectSize();
+  }
+
+  private static String totals(List<SlabUsage> all, int shown) {
+    long memory = all.stream().mapToLong(SlabsCommand::bytes).sum();
+    return "%,d of %,d caches; all of them: %,d of %,d objects in use, %,d slabs, %,d KiB, of these %,d KiB not in use%n"
+        .formatted(
+            shown,
+            all.size(),
+            all.stream().mapToLong(SlabUsage::allocated).sum(),
+            all.stream().mapToLong(SlabUsage::total).sum(),
+            all.stream().mapToLong(SlabUsage::slabs).sum(),
+            memory >> 10,
+            all.stream().mapToLong(SlabsCommand::wasted).sum() >> 10);
   }
 
   private static String text(List<SlabUsage> rows) {

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.util.Comparator;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.testing.TestData;
 
@@ -121,5 +123,40 @@ class DeskCommandsTest {
     assertThat(run("find", dump(), "0xzz")).isEqualTo(ExitCode.USAGE);
     assertThat(run("find", dump(), "text", "--mask", "ff")).isEqualTo(ExitCode.USAGE);
     assertThat(run("find", dump(), "x", "--most", "0")).isEqualTo(ExitCode.USAGE);
+  }
+
+  @Test
+  void answersComeAsJsonThatFitsTheSchema() throws Exception {
+    AnswerSchema.assertFits("info", answer("info", dump(), "--format", "json"));
+    AnswerSchema.assertFits("slabs", answer("slabs", dump(), "--format", "json"));
+    AnswerSchema.assertFits("tasks", answer("tasks", dump(), "--format", "json"));
+    AnswerSchema.assertFits("bt", answer("bt", dump(), "--format", "json"));
+    String task = answer("bt", dump(), "2").replaceFirst("(?s)^.*?TASK: ([0-9a-f]{16}).*$", "0x$1");
+    String object = answer("object", dump(), task, "--format", "json");
+    AnswerSchema.assertFits("object", object);
+    assertThat(object).contains("\"cache\":\"task_struct\"").contains("\"raw\":null");
+  }
+
+  @Test
+  void cachesAreSortedAndCounted() throws Exception {
+    List<String> lines = answer("slabs", dump(), "--sort", "memory", "--top", "3").lines().toList();
+
+    assertThat(lines).hasSize(5);
+    List<Long> memory =
+        lines.subList(1, 4).stream()
+            .map(line -> line.trim().split(" +"))
+            .map(c -> Long.parseLong(c[4]) * Long.parseLong(c[5].replace("k", "")))
+            .toList();
+    assertThat(memory).isSortedAccordingTo(Comparator.reverseOrder());
+    assertThat(lines.getLast()).matches("3 of [0-9]+ caches; all of them: .* KiB not in use");
+    // The totals are those of the whole table.
+    long slabs =
+        answer("slabs", dump())
+            .lines()
+            .skip(1)
+            .mapToLong(line -> Long.parseLong(line.trim().split(" +")[4]))
+            .sum();
+    assertThat(lines.getLast()).contains(", %,d slabs,".formatted(slabs));
+    assertThat(run("slabs", dump(), "--top", "0")).isEqualTo(ExitCode.USAGE);
   }
 }

@@ -1,11 +1,14 @@
 package org.vmcheck.json;
 
 import java.io.StringWriter;
+import java.util.List;
 import java.util.Locale;
 import java.util.function.Consumer;
+import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.FindAnswer;
 import org.vmcheck.finding.FoundPattern;
 import org.vmcheck.finding.Holder;
+import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.Place;
 import org.vmcheck.finding.Reading;
 import org.vmcheck.finding.RefsAnswer;
@@ -36,6 +39,11 @@ public final class DeskWriter {
 
   /// One object.
   public static String find(FindAnswer answer) {
+    return write(writer -> writer.answer(answer));
+  }
+
+  /// One object.
+  public static String object(ObjectAnswer answer) {
     return write(writer -> writer.answer(answer));
   }
 
@@ -107,6 +115,45 @@ public final class DeskWriter {
     }
     json.writeEndArray();
     json.writeEndObject();
+  }
+
+  private void answer(ObjectAnswer object) {
+    json.writeStartObject();
+    hex("address", object.address());
+    hex("physical", object.physical());
+    text("cache", object.cache());
+    hex("slab", object.slab());
+    text("place", object.place());
+    json.writeNumberProperty("index", object.index());
+    json.writeNumberProperty("objects", object.objects());
+    hex("object", object.object());
+    json.writeNumberProperty("objectSize", object.objectSize());
+    json.writeNumberProperty("offset", object.offset());
+    text("state", object.state());
+    hexOrNull("pointedBy", object.pointedBy());
+    hexOrNull("slot", object.slot());
+    boolean hasPointer =
+        object.pointedBy() != Evidence.UNKNOWN && object.slot() != Evidence.UNKNOWN;
+    hexOrNull("raw", hasPointer ? object.raw() : Evidence.UNKNOWN);
+    hexOrNull("decoded", hasPointer ? object.decoded() : Evidence.UNKNOWN);
+    text("bytes", object.hex());
+    texts("history", object.history());
+    texts("neighbours", object.neighbours());
+    json.writeEndObject();
+  }
+
+  private void texts(String name, List<String> values) {
+    json.writeArrayPropertyStart(name);
+    values.forEach(value -> json.writeString(Printable.of(value)));
+    json.writeEndArray();
+  }
+
+  private void hexOrNull(String name, long value) {
+    if (value == Evidence.UNKNOWN) {
+      json.writeNullProperty(name);
+    } else {
+      hex(name, value);
+    }
   }
 
   private void place(Place place) {

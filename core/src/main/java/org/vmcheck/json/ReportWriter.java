@@ -4,6 +4,7 @@ import java.io.StringWriter;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -13,6 +14,7 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
@@ -48,6 +50,29 @@ public final class ReportWriter {
           }
         };
     return write(report, context) + "\n";
+  }
+
+  /// What is known of a dump without checking it: the members `dump`, `kernel`, `panic`, `kernels`
+  /// and `state` of a report, and `problems`. One line, with a newline at the end.
+  public static String info(
+      DumpFacts dump,
+      Optional<KernelFacts> kernel,
+      List<KernelEntry> kernels,
+      Optional<MachineState> state,
+      List<String> problems) {
+    StringWriter out = new StringWriter();
+    try (JsonGenerator generator =
+        new JsonFactory().createGenerator(ObjectWriteContext.empty(), out)) {
+      ReportWriter writer = new ReportWriter(generator);
+      generator.writeStartObject();
+      writer.dump(dump);
+      kernel.ifPresent(writer::kernel);
+      writer.kernels(kernels);
+      state.ifPresent(new TaskWriter(generator)::state);
+      writer.strings("problems", problems);
+      generator.writeEndObject();
+    }
+    return out.append('\n').toString();
   }
 
   private static String write(DumpReport report, ObjectWriteContext context) {
