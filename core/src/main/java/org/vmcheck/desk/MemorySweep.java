@@ -13,8 +13,9 @@ import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.PageUses;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.page.PageUses;
 
 /// Reads the stored pages of a dump once, on several threads.
 final class MemorySweep {
@@ -135,7 +136,8 @@ final class MemorySweep {
 
   private void sweep(Visitor visitor, Cancellation cancellation) {
     PageBuffer buffer = PageBuffer.of(memory);
-    PageUses uses = scope == Scope.KERNEL ? kernel.memMap().map(PageUses::new).orElse(null) : null;
+    PageUses uses =
+        scope == Scope.KERNEL ? MemMap.of(kernel).map(PageUses::new).orElse(null) : null;
     long end = memory.endPfn();
     while (true) {
       long first = next.getAndAdd(CHUNK);

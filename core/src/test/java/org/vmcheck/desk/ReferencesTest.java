@@ -24,8 +24,9 @@ import org.vmcheck.finding.RefsAnswer;
 import org.vmcheck.finding.Task;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.kernel.PageState;
-import org.vmcheck.kernel.SlabSurvey;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
+import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.testing.TestData;
 
 /// Who holds an object: held against every word of every page, read one by one.
@@ -43,7 +44,7 @@ class ReferencesTest {
     Map<Long, Long> targets = new TreeMap<>();
     SlabSurvey.eachView(
         kernel,
-        kernel.memMap().orElseThrow(),
+        MemMap.of(kernel).orElseThrow(),
         0,
         kernel.memory().physical().endPfn(),
         _ -> true,
@@ -94,7 +95,7 @@ class ReferencesTest {
     targets.keySet().forEach(start -> found.put(start, new TreeSet<>()));
     for (long pfn = memory.nextStored(0); pfn >= 0; pfn = memory.nextStored(pfn + 1)) {
       if (!(memory.read(pfn) instanceof PageRead.Present(var segment))
-          || PASSED_OVER.contains(kernel.memMap().orElseThrow().state(pfn).kind())) {
+          || PASSED_OVER.contains(MemMap.of(kernel).orElseThrow().state(pfn).kind())) {
         continue;
       }
       ByteView page = ByteView.of("page", segment);

@@ -1,4 +1,4 @@
-package org.vmcheck.kernel;
+package org.vmcheck.page;
 
 import java.util.Arrays;
 import org.vmcheck.dump.PageBuffer;
