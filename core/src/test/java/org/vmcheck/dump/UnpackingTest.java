@@ -18,6 +18,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
 import java.util.zip.ZipEntry;
@@ -166,6 +167,40 @@ class UnpackingTest {
     assertThatThrownBy(() -> open(bomb, "bomb.gz"))
         .isExactlyInstanceOf(IOException.class)
         .hasMessage("bomb.gz: unpacks to more than the limit of 1048576 bytes");
+    assertNoSpoolIsLeft();
+  }
+
+  /// A dump as large as the limit is read, and one byte more is refused.
+  @Test
+  void theLimitIsExact() throws IOException {
+    Path file =
+        Files.write(
+            directory.resolve("vmcore.gz"), new Packing("gz", GZIPOutputStream::new).pack(elf()));
+
+    try (Dump dump = Dumps.open(List.of(file), options(elf().length))) {
+      assertHoldsElf(dump);
+    }
+    assertThatThrownBy(() -> Dumps.open(List.of(file), options(elf().length - 1)))
+        .isExactlyInstanceOf(IOException.class)
+        .hasMessage(
+            "vmcore.gz: unpacks to more than the limit of %d bytes".formatted(elf().length - 1));
+    assertNoSpoolIsLeft();
+  }
+
+  /// All that comes out of one packed file counts together, whichever member it is of.
+  @Test
+  void membersCountTogether() throws IOException {
+    byte[] tar = tar(new TreeMap<>(Map.of("a", elf(), "b", elf())));
+    Path file =
+        Files.write(
+            directory.resolve("two.tgz"), new Packing("gz", GZIPOutputStream::new).pack(tar));
+
+    assertThatThrownBy(() -> Dumps.open(List.of(file), options(3L * elf().length)))
+        .isInstanceOf(UnsupportedFormatException.class)
+        .hasMessageContaining("holds 2 dumps");
+    assertThatThrownBy(() -> Dumps.open(List.of(file), options(elf().length * 3L / 2)))
+        .isExactlyInstanceOf(IOException.class)
+        .hasMessageContaining("more than the limit");
     assertNoSpoolIsLeft();
   }
 
