@@ -1,4 +1,4 @@
-package org.vmcheck.check;
+package org.vmcheck.lowmem;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
