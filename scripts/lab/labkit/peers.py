@@ -60,6 +60,12 @@ class Vmcheck:
     def __init__(self, command, label):
         self.command, self.label = shlex.split(command), label
 
+    compares = True  # not when only kept answers are wanted
+
+    def compared(self, base, new):
+        """The exit code of a comparison of two kernels' dumps; None if it did not end."""
+        return run([*self.command, "compare", "--policy", "kernel-upgrade", base / "dump", new / "dump"], 600)[2]
+
     def version(self):
         said = run([*self.command, "--version"], 60)[1].strip().splitlines()
         return f"{said[-1] if said else '?'}{' ' + self.label if self.label else ''}"
@@ -218,6 +224,7 @@ def tool(name, options):
     kind, _, where = name.partition("-")
     if kind == "vmcheck":
         made = Vmcheck(options.vmcheck, options.label)
+        made.compares = not options.kept
         if not which(made.command[0]):
             raise LabError(f"vmcheck is not here: {made.command[0]}")
         return made
