@@ -66,6 +66,12 @@ public final class Moments {
   /// @param execStart the run queue's clock then, in nanoseconds
   private record Run(long execStart, boolean isOnCpu, int cpu) {}
 
+  /// The run queue of a CPU.
+  ///
+  /// @param clock `clock_task`, in nanoseconds
+  /// @param current address of the task that it names
+  private record Queue(int cpu, long clock, long current) {}
+
   private Moments(Kernel kernel) {
     this.kernel = kernel;
     this.stacks = new Stacks(kernel);
@@ -123,26 +129,28 @@ public final class Moments {
   }
 
   private void runs() {
-    Map<Integer, Long> clocks = new LinkedHashMap<>();
+    List<Queue> queues = new ArrayList<>();
     long latest = 0;
+    List<Integer> online = online();
     for (int i = 0; i < kernel.perCpu().cpus().size(); i++) {
       OptionalLong clock = wordOf(i, "runqueues", "rq", "clock_task");
-      if (clock.isPresent()) {
+      OptionalLong current = wordOf(i, "runqueues", "rq", "curr");
+      if (clock.isPresent() && current.isPresent()) {
         latest = Math.max(latest, clock.getAsLong());
-        if (online().contains(i)) {
-          clocks.put(i, clock.getAsLong());
+        if (online.contains(i)) {
+          queues.add(new Queue(cpu(i), clock.getAsLong(), current.getAsLong()));
         }
       }
     }
     Optional<StructLayout> type = kernel.struct("task_struct", "se", "on_cpu");
-    if (clocks.size() != online().size() || type.isEmpty() || !type.get().has("se.exec_start")) {
+    if (queues.size() != online.size() || type.isEmpty() || !type.get().has("se.exec_start")) {
       return;
     }
     for (Task task : tasks.all()) {
       Optional<Run> run = run(task, type.get());
       if (run.isPresent() && task.pid() != 0) {
         ahead(task, run.get(), latest);
-        onCpu(task, run.get(), clocks);
+        queues.forEach(queue -> onCpu(task, run.get(), queue));
       }
     }
   }
@@ -159,32 +167,28 @@ public final class Moments {
     }
   }
 
-  private void onCpu(Task task, Run run, Map<Integer, Long> clocks) {
-    for (Map.Entry<Integer, Long> queue : clocks.entrySet()) {
-      int cpu = cpu(queue.getKey());
-      boolean isCurrent =
-          wordOf(queue.getKey(), "runqueues", "rq", "curr").orElse(0) == task.address();
-      long apart = queue.getValue() - run.execStart;
-      if (Math.abs(apart) <= SLACK || Math.abs(apart) >= MOST_NANOS) {
-        continue;
-      }
-      if (isCurrent && !run.isOnCpu) {
-        add(
-            Kind.CURRENT_TASK,
-            "current" + cpu,
-            task.address(),
-            "the run queue of cpu %d names %s as current, which by its own word is on no CPU and last ran %s ms %s"
-                .formatted(
-                    cpu, words(task), millis(Math.abs(apart)), apart > 0 ? "before" : "after"));
-      } else if (run.isOnCpu && run.cpu == cpu && !isCurrent) {
-        add(
-            Kind.CURRENT_TASK,
-            "other" + cpu,
-            task.address(),
-            "%s is on cpu %d by its own word, whose run queue names another and is %s ms %s"
-                .formatted(
-                    words(task), cpu, millis(Math.abs(apart)), apart > 0 ? "ahead" : "behind"));
-      }
+  private void onCpu(Task task, Run run, Queue queue) {
+    boolean isCurrent = queue.current == task.address();
+    long apart = queue.clock - run.execStart;
+    if (Math.abs(apart) <= SLACK || Math.abs(apart) >= MOST_NANOS) {
+      return;
+    }
+    if (isCurrent && !run.isOnCpu) {
+      add(
+          Kind.CURRENT_TASK,
+          "current" + queue.cpu,
+          task.address(),
+          "the run queue of cpu %d names %s as current, which by its own word is on no CPU and last ran %s ms %s"
+              .formatted(
+                  queue.cpu, words(task), millis(Math.abs(apart)), apart > 0 ? "before" : "after"));
+    } else if (run.isOnCpu && run.cpu == queue.cpu && !isCurrent) {
+      add(
+          Kind.CURRENT_TASK,
+          "other" + queue.cpu,
+          task.address(),
+          "%s is on cpu %d by its own word, whose run queue names another and is %s ms %s"
+              .formatted(
+                  words(task), queue.cpu, millis(Math.abs(apart)), apart > 0 ? "ahead" : "behind"));
     }
   }
 
