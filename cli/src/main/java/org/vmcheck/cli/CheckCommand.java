@@ -48,6 +48,7 @@ final class CheckCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private DumpOptions dumpOptions;
+  @Mixin private ColourOption colours;
 
   @Parameters(paramLabel = "DUMP", arity = "1..*", description = "Crash dumps.")
   private List<Path> dumps;
@@ -196,7 +197,7 @@ final class CheckCommand implements Callable<Integer> {
   }
 
   private String render(DumpReport report) {
-    boolean colour = Streams.isColourWanted(spec, output);
+    boolean colour = colours.isWanted(spec, output);
     return switch (format) {
       case JSON ->
           dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";

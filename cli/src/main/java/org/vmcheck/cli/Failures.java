@@ -10,6 +10,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.analysis.UnansweredException;
@@ -63,10 +64,27 @@ final class Failures {
             .matcher(String.valueOf(failure.getMessage()))
             .replaceFirst(match -> Matcher.quoteReplacement(match.group(1).toLowerCase(ROOT)));
     line.getErr().println("vmcheck: " + Printable.of(message));
+    meant(failure)
+        .ifPresent(word -> line.getErr().println("Did you mean " + Printable.of(word) + "?"));
     line.getErr()
         .println(
             "Try '" + line.getCommandSpec().qualifiedName() + " --help' for more information.");
     return ExitCode.USAGE;
+  }
+
+  /// The command or option that a wrong one was probably meant to be.
+  private static Optional<String> meant(CommandLine.ParameterException failure) {
+    if (!(failure instanceof CommandLine.UnmatchedArgumentException unmatched)
+        || unmatched.getUnmatched().isEmpty()) {
+      return Optional.empty();
+    }
+    CommandLine line = failure.getCommandLine();
+    String typed = unmatched.getUnmatched().getFirst().replaceFirst("=.*$", "");
+    return Nearest.of(
+        typed,
+        typed.startsWith("-")
+            ? line.getCommandSpec().optionsMap().keySet()
+            : line.getSubcommands().keySet());
   }
 
   static int exitCode(Exception failure) {

@@ -1,5 +1,7 @@
 package org.vmcheck.cli;
 
+import static picocli.CommandLine.Model.UsageMessageSpec.SECTION_KEY_COMMAND_LIST;
+
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -111,6 +113,9 @@ public final class Main {
     line.setErr(err);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpWidth(100);
+    if (commands.size() == COMMANDS.size()) {
+      line.getHelpSectionMap().put(SECTION_KEY_COMMAND_LIST, CommandGroups::render);
+    }
     line.setExecutionExceptionHandler(Failures::handle);
     line.setParameterExceptionHandler(Failures::handleUsage);
     return line;
@@ -145,6 +150,9 @@ public final class Main {
   private static String[] withDefaultCommand(String[] args) {
     if (args.length == 0 || COMMANDS.contains(args[0])) {
       return args;
+    }
+    if (args[0].equals("help") && !Files.exists(Path.of("help"))) {
+      return args.length == 1 ? new String[] {"--help"} : new String[] {args[1], "--help"};
     }
     if (List.of("-h", "--help", "-V", "--version").contains(args[0])) {
       return args;

@@ -29,6 +29,7 @@ final class MapCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
   @Mixin private DumpOptions dumpOptions;
+  @Mixin private ColourOption colours;
 
   @Parameters(paramLabel = "DUMP", description = "A crash dump.")
   private Path dump;
@@ -62,7 +63,7 @@ final class MapCommand implements Callable<Integer> {
           spec,
           output,
           switch (form) {
-            case TEXT -> MapText.render(map, Streams.isColourWanted(spec, output));
+            case TEXT -> MapText.render(map, colours.isWanted(spec, output));
             case SVG -> MapSvg.render(map, (all ? "memory of " : "low 1 MiB of ") + name);
           });
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);

@@ -41,6 +41,11 @@ record NextSteps(String command, String crash, String drgn) {
               "vmcheck object %s 0x%x%s".formatted(dump, subject.object(), unmask),
               "kmem %x".formatted(subject.object()),
               "slab_object_info(prog, 0x%x)".formatted(subject.object())));
+      steps.add(
+          new NextSteps(
+              "vmcheck refs %s 0x%x".formatted(dump, subject.object()),
+              "search -k %x".formatted(subject.object()),
+              "list(search_memory_word(0x%x))".formatted(subject.object())));
     }
     if (subject.slab() != Evidence.UNKNOWN && !subject.cache().isEmpty()) {
       steps.add(

@@ -88,6 +88,7 @@ class NextStepsTest {
         .containsExactly(
             "vmcheck read DUMP 0xffff888000001040 64",
             "vmcheck object DUMP 0xffff888000001000",
+            "vmcheck refs DUMP 0xffff888000001000",
             "vmcheck slabs DUMP kmalloc-64");
     for (NextSteps step : steps) {
       assertThat(text).contains("$ " + step.command(), step.crash(), step.drgn());
