@@ -7,9 +7,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.analysis.StoppedAnalysis;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.CancelledException;
+import org.vmcheck.io.Printable;
 import org.vmcheck.json.ReportWriter;
 import org.vmcheck.report.HtmlReport;
 import org.vmcheck.report.JUnitReport;
@@ -148,6 +151,7 @@ final class CheckCommand implements Callable<Integer> {
     for (List<Path> dump : groups) {
       try {
         DumpReport report;
+        long start = System.nanoTime();
         try (Analyzer analyzer =
             dumpOptions.openForCheck(dump, only, full, Optional.ofNullable(deadline))) {
           report = analyzer.check(Version.text());
@@ -157,6 +161,13 @@ final class CheckCommand implements Callable<Integer> {
           code =
               ExitCode.worse(
                   code, DumpOptions.exitCode(spec, analyzer, exitCode(report.verdict())));
+        } catch (CancelledException over) {
+          spec.commandLine()
+              .getErr()
+              .println("vmcheck: " + Printable.of(dump.getFirst() + ": ") + Failures.message(over));
+          double seconds = (System.nanoTime() - start) / 1e9;
+          report = StoppedAnalysis.report(dump, only, over, Version.text(), seconds);
+          code = ExitCode.worse(code, exitCode(report.verdict()));
         } catch (OutOfMemoryError _) {
           throw new Failures.OutOfMemory(dump.getFirst());
         }

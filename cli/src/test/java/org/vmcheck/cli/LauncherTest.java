@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
-import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -18,12 +17,12 @@ import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.vmcheck.testing.LongUnpacking;
 import org.vmcheck.testing.TestData;
 
 /// The two launchers: what keeps vmcheck from its start is exit code 6 and never a verdict, its own
@@ -321,7 +320,7 @@ class LauncherTest {
     Path vmcheck = make(installation);
     Path spool = Files.createDirectory(dir.resolve("spool"));
     Path incident = Files.createDirectories(dir.resolve("crash/127.0.0.1-2026-11-22-10:00:00"));
-    pack(incident.resolve("vmcore.gz"));
+    LongUnpacking.write(incident.resolve("vmcore.gz"));
     Process process =
         command(
                 List.of("JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=" + spool),
@@ -341,32 +340,6 @@ class LauncherTest {
     assertThat(process.exitValue()).isEqualTo(code);
     program.onExit().get(1, TimeUnit.MINUTES);
     assertThat(spool).isEmptyDirectory();
-  }
-
-  /// Seconds of unpacking in a few megabytes: a member of zeros, again and again.
-  private static void pack(Path file) throws Exception {
-    Path member = file.resolveSibling("member");
-    try (OutputStream out = new GZIPOutputStream(Files.newOutputStream(member))) {
-      for (int i = 0; i < 64; i++) {
-        out.write(new byte[1 << 20]);
-      }
-    }
-    byte[] zeros = Files.readAllBytes(member);
-    Files.delete(member);
-    try (OutputStream out = Files.newOutputStream(file)) {
-      try (GZIPOutputStream start =
-          new GZIPOutputStream(out) {
-            @Override
-            public void close() throws IOException {
-              finish();
-            }
-          }) {
-        start.write(Files.readAllBytes(TestData.named("healthy").dump()));
-      }
-      for (int i = 0; i < 200; i++) {
-        out.write(zeros);
-      }
-    }
   }
 
   private static ProcessHandle programThatUnpacks(Process launcher) throws Exception {
