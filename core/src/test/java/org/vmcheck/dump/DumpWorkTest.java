@@ -7,6 +7,9 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.zip.GZIPOutputStream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.io.MalformedFileException;
@@ -96,6 +99,41 @@ class DumpWorkTest {
           },
           this::open);
     }
+  }
+
+  /// Members that are no dump, empty and full, of a zip and of a packed tar.
+  @Test
+  void membersThatArePassedOver() throws Exception {
+    for (int bytes : new int[] {0, 100, 10_000}) {
+      Work.growsLinearly(
+          50,
+          size -> {
+            ByteArrayOutputStream zip = new ByteArrayOutputStream();
+            try (ZipOutputStream out = new ZipOutputStream(zip)) {
+              for (int i = 0; i < size; i++) {
+                out.putNextEntry(new ZipEntry("case/" + i));
+                out.write(new byte[bytes]);
+              }
+              out.putNextEntry(new ZipEntry("vmcore"));
+              out.write(ElfWriter.of64().load(0, new byte[4096]).bytes());
+            }
+            return Files.write(directory.resolve("m.zip"), zip.toByteArray());
+          },
+          this::open);
+    }
+    Work.growsLinearly(
+        50,
+        size -> {
+          ByteArrayOutputStream packed = new ByteArrayOutputStream();
+          try (GZIPOutputStream tar = new GZIPOutputStream(packed)) {
+            for (int i = 0; i < size; i++) {
+              tar.write(member('0', "no dump"));
+            }
+            tar.write(new byte[1024]);
+          }
+          return Files.write(directory.resolve("m.tar.gz"), packed.toByteArray());
+        },
+        this::open);
   }
 
   private static byte[] member(char kind, String data) {

@@ -205,6 +205,33 @@ class UnpackingTest {
   }
 
   @Test
+  void theLimitIsOfAllThatComesOutOfAFile() throws IOException {
+    // Each is below the limit of 1 MiB.
+    byte[] part = Arrays.copyOf(elf(), 700 << 10);
+    try (Dump one = open(zip(Map.of("one", part)), "one.zip")) {
+      assertThat(one.memory()).isNotNull();
+    }
+    Map<String, byte[]> two = new LinkedHashMap<>();
+    two.put("one", part);
+    two.put("two", part);
+    assertThatThrownBy(() -> open(zip(two), "two.zip"))
+        .isExactlyInstanceOf(IOException.class)
+        .hasMessageContaining("unpacks to more than the limit of 1048576 bytes");
+
+    // Members that are passed over come out of the file too.
+    Map<String, byte[]> log = new LinkedHashMap<>();
+    log.put("log", new byte[2 << 20]);
+    log.put("vmcore", elf());
+    Packing gz = new Packing("gz", GZIPOutputStream::new);
+    for (byte[] packed : List.of(zip(log), gz.pack(tar(log)))) {
+      assertThatThrownBy(() -> open(packed, "log"))
+          .isExactlyInstanceOf(IOException.class)
+          .hasMessageContaining("unpacks to more than the limit of 1048576 bytes");
+    }
+    assertNoSpoolIsLeft();
+  }
+
+  @Test
   void progressIsTold() throws IOException {
     Path file =
         Files.write(
