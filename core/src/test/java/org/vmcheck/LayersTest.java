@@ -105,7 +105,7 @@ class LayersTest {
           Map.entry("json", Set.of("io", "finding")),
           Map.entry("archive", Set.of("io", "dump", "analysis", "json", "finding")),
           Map.entry("report", Set.of("io", "json", "archive", "finding")),
-          Map.entry("evidence", Set.of("dump", "analysis", "json", "report", "finding")));
+          Map.entry("evidence", Set.of("io", "dump", "analysis", "json", "report", "finding")));
 
   /// The library's own classes, without the tests'.
   private static final JavaClasses CLASSES =

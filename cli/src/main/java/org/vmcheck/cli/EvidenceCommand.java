@@ -70,8 +70,9 @@ final class EvidenceCommand implements Callable<Integer> {
   @Option(
       names = "--redact",
       description =
-          "Replace addresses, words, host, path, command line, log lines and text by others, the"
-              + " same by the same, and leave pages out. Names of caches and kernels stay.")
+          "Replace addresses, words, host, names of files, command line, log lines and text by"
+              + " others, the same by the same, and leave pages out. Names of caches and kernels"
+              + " stay.")
   private boolean redact;
 
   @Override

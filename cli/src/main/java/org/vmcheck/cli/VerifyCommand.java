@@ -6,6 +6,7 @@ import java.security.cert.X509Certificate;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.vmcheck.evidence.Bundle;
@@ -52,6 +53,20 @@ final class VerifyCommand implements Callable<Integer> {
       description = "Refuse it if it is of another dump; once for each part of a split one.")
   private List<Path> dump = List.of();
 
+  /// When certificates must be valid.
+  enum At {
+    SIGNING,
+    NOW
+  }
+
+  @Option(
+      names = "--at",
+      paramLabel = "signing|now",
+      description =
+          "When the certificates must be valid: when it was signed, by the signer's clock (the"
+              + " default), or now too.")
+  private At at = At.SIGNING;
+
   @Override
   public Integer call() throws Exception {
     List<X509Certificate> trusted;
@@ -60,11 +75,14 @@ final class VerifyCommand implements Callable<Integer> {
     } catch (BundleException wrong) {
       throw new Failures.UsageException(wrong.getMessage());
     }
+    Instant now = Instant.now();
     // What cannot be read fails before anything is called verified.
     List<String> hashes = new ArrayList<>();
     Bundle.Verified verified;
     try {
-      verified = Bundle.verify(Bundle.read(bundle), trusted);
+      verified =
+          Bundle.verify(
+              Bundle.read(bundle), trusted, at == At.NOW ? Optional.of(now) : Optional.empty());
     } catch (BundleException refused) {
       return refused(refused.getMessage());
     }
@@ -83,16 +101,30 @@ final class VerifyCommand implements Callable<Integer> {
     out.println("verified: " + Printable.of(bundle.toString()) + " is as it was signed");
     out.println("signer   " + Printable.of(verified.signer()));
     out.println("signed   " + verified.signedAt() + " (by the signer's clock)");
-    if (verified.validUntil().isBefore(Instant.now())) {
-      out.println(
-          "expired  %s: that it was signed before is the signer's word only"
-              .formatted(verified.validUntil()));
-    }
+    out.println(judged(verified, now));
     for (String hash : verified.dumpSha256()) {
       out.println("dump     sha256 " + Printable.of(hash) + (dump.isEmpty() ? "" : ", as given"));
     }
     out.println("files    " + verified.files().size() + (verified.redacted() ? ", redacted" : ""));
     return ExitCode.INTACT;
+  }
+
+  /// At what time the certificate was judged, and what follows of it.
+  private String judged(Bundle.Verified verified, Instant now) {
+    if (at == At.NOW) {
+      return "judged   now: the certificate is valid until " + verified.validUntil();
+    }
+    String when = "judged   at the time of signing: the certificate ";
+    if (verified.validUntil().isBefore(now)) {
+      return when
+          + "expired at %s, and that it was signed before is the signer's word only"
+              .formatted(verified.validUntil());
+    }
+    if (verified.signedAt().isAfter(now)) {
+      return when
+          + "is valid until %s, and the signer's clock is ahead".formatted(verified.validUntil());
+    }
+    return when + "is valid until " + verified.validUntil();
   }
 
   private int refused(String why) {

@@ -8,6 +8,7 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.SecureRandom;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import org.bouncycastle.asn1.pkcs.PKCSObjectIdentifiers;
@@ -25,6 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.vmcheck.evidence.SignedBundle;
 import org.vmcheck.testing.Identity;
 import org.vmcheck.testing.TestData;
 
@@ -149,6 +151,35 @@ class EvidenceCommandTest {
       assertThat(result.err()).contains("[" + bad + "]");
       assertThat(result.code()).isEqualTo(ExitCode.USAGE);
     }
+  }
+
+  @Test
+  void theTimeThatCertificatesAreJudgedAtIsSaid() throws Exception {
+    Identity support = Identity.of("EC", "support", Instant.now());
+    Path key = write("key.pem", plain(support));
+    Path cert = write("cert.pem", Identity.chain(List.of(support)));
+    Path zip = dir.resolve("case.zip");
+    run("evidence", dump, "-o", zip, "--key", key, "--cert", cert);
+
+    assertThat(run("verify", zip, "--trust", cert).out())
+        .contains("judged   at the time of signing: the certificate is valid until ");
+    assertThat(run("verify", zip, "--trust", cert, "--at", "now").out())
+        .contains("judged   now: the certificate is valid until ");
+
+    Instant past = Instant.now().minus(Duration.ofDays(1000));
+    Identity gone = Identity.of("EC", "gone", past);
+    Path old = Files.write(dir.resolve("old.zip"), SignedBundle.of(gone, past));
+    Path expired = write("expired.pem", Identity.chain(List.of(gone)));
+    Result byDefault = run("verify", old, "--trust", expired);
+    assertThat(byDefault.out())
+        .startsWith("verified: ")
+        .contains("judged   at the time of signing: the certificate expired at ")
+        .contains("is the signer's word only");
+    Result strict = run("verify", old, "--trust", expired, "--at", "now");
+    assertThat(strict.out())
+        .startsWith("refused: ")
+        .contains("the certificate of CN=gone is valid from", "it must be valid at ");
+    assertThat(strict.code()).isEqualTo(1);
   }
 
   @Test

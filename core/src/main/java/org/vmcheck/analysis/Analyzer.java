@@ -3,6 +3,7 @@ package org.vmcheck.analysis;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -374,6 +375,18 @@ public final class Analyzer implements AutoCloseable {
   /// Why the kernel, or part of it, cannot be read; empty if it can.
   public List<String> kernelProblems() {
     return problems();
+  }
+
+  /// The names of all files that were opened or asked for, as messages may call them: the dump's
+  /// first, then files and directories of debug information.
+  public List<String> fileNames() {
+    Set<String> names = new LinkedHashSet<>(dump.names());
+    options.debug().vmlinux().ifPresent(file -> names.add(file.toString()));
+    options.debug().directories().forEach(directory -> names.add(directory.toString()));
+    if (search instanceof KernelSearch.Found found) {
+      found.kernel().debugFiles().forEach(file -> names.add(file.path().toString()));
+    }
+    return List.copyOf(names);
   }
 
   /// What the container says of itself; not whether all that it promises is there, which takes a

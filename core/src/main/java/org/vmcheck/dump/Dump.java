@@ -17,6 +17,11 @@ public interface Dump extends AutoCloseable {
     return List.of(path());
   }
 
+  /// What messages may call the files, those of an archive's members and of spool files among them.
+  default List<String> names() {
+    return files().stream().map(Path::toString).toList();
+  }
+
   /// Bytes of all its files.
   long fileBytes();
 

@@ -367,6 +367,11 @@ final class ElfDump implements Dump, PhysicalMemory {
   }
 
   @Override
+  public List<String> names() {
+    return file.names().toList();
+  }
+
+  @Override
   public Path path() {
     return file.path();
   }

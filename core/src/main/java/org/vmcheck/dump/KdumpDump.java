@@ -297,6 +297,11 @@ final class KdumpDump implements Dump, PhysicalMemory {
   }
 
   @Override
+  public List<String> names() {
+    return parts.stream().flatMap(part -> part.file.names()).toList();
+  }
+
+  @Override
   public Path path() {
     return parts.getFirst().file.path();
   }

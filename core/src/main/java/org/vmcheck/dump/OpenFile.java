@@ -2,6 +2,7 @@ package org.vmcheck.dump;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.MappedFile;
 
@@ -14,5 +15,10 @@ record OpenFile(
     Path path, MappedFile map, ByteSource source, boolean flattened, List<String> remarks) {
   OpenFile {
     remarks = List.copyOf(remarks);
+  }
+
+  /// What messages may call it.
+  Stream<String> names() {
+    return Stream.of(path.toString(), source.name(), map.name(), map.path().toString()).distinct();
   }
 }

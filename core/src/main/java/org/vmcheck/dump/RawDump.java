@@ -55,6 +55,11 @@ final class RawDump implements Dump, PhysicalMemory {
   }
 
   @Override
+  public List<String> names() {
+    return file.names().toList();
+  }
+
+  @Override
   public Path path() {
     return file.path();
   }

@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
@@ -92,7 +93,7 @@ public final class Bundle {
     DumpReport shown = report;
     String vmcoreinfo = analyzer.vmcoreinfo();
     if (redact) {
-      Redaction redaction = new Redaction();
+      Redaction redaction = new Redaction(analyzer.fileNames());
       shown = redaction.report(report);
       vmcoreinfo = redaction.vmcoreinfo(vmcoreinfo);
       // A page of memory cannot be redacted: what in it is private is not known.
@@ -128,7 +129,7 @@ public final class Bundle {
     for (Signing by : signing) {
       files.put(
           SIGNATURE,
-          Signature.sign(
+          CmsSignature.sign(
               files.get(MANIFEST), by.key(), by.chain(), now.truncatedTo(ChronoUnit.SECONDS)));
     }
     return CanonicalZip.write(files);
@@ -184,7 +185,10 @@ public final class Bundle {
   /// Verifies a bundle, and refuses it if any byte is not as it was signed.
   ///
   /// @param trusted signers, or who certifies them
-  public static Verified verify(byte[] zip, List<X509Certificate> trusted) throws BundleException {
+  /// @param at when their certificates must be valid; empty for the time of signing, by the
+  ///   signer's own word
+  public static Verified verify(byte[] zip, List<X509Certificate> trusted, Optional<Instant> at)
+      throws BundleException {
     SortedMap<String, byte[]> files = CanonicalZip.read(zip);
     byte[] manifest = files.get(MANIFEST);
     byte[] signature = files.get(SIGNATURE);
@@ -194,7 +198,7 @@ public final class Bundle {
     if (signature == null) {
       throw new BundleException("the bundle is not signed");
     }
-    Signature.Signer signer = Signature.verify(manifest, signature, trusted);
+    CmsSignature.Signer signer = CmsSignature.verify(manifest, signature, new Trust(trusted, at));
     List<String> dump = new ArrayList<>();
     boolean redacted = false;
     Map<String, String> listed = new TreeMap<>();

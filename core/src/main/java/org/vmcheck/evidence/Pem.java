@@ -30,8 +30,6 @@ import org.bouncycastle.pkcs.PKCSException;
 
 /// Keys and certificates in PEM files.
 public final class Pem {
-  private static final BouncyCastleProvider PROVIDER = new BouncyCastleProvider();
-
   /// More than any chain of certificates has. A dump given by mistake is not read whole.
   private static final long MAX_BYTES = 1 << 20;
 
@@ -57,7 +55,7 @@ public final class Pem {
             return converter.getPrivateKey(
                 pair.decryptKeyPair(
                         new JcePEMDecryptorProviderBuilder()
-                            .setProvider(PROVIDER)
+                            .setProvider(new BouncyCastleProvider())
                             .build(notEmpty(file, passPhrase.get())))
                     .getPrivateKeyInfo());
           }
@@ -65,7 +63,7 @@ public final class Pem {
             return converter.getPrivateKey(
                 info.decryptPrivateKeyInfo(
                     new JceOpenSSLPKCS8DecryptorProviderBuilder()
-                        .setProvider(PROVIDER)
+                        .setProvider(new BouncyCastleProvider())
                         .build(notEmpty(file, passPhrase.get()))));
           }
           default -> {}

@@ -4,7 +4,6 @@ import java.nio.ByteBuffer;
 import java.security.GeneralSecurityException;
 import java.security.SecureRandom;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -22,22 +21,18 @@ import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.Cancellation;
 
 /// Replaces what tells of the machine and its data: addresses and words, the host, the path, the
 /// command line, log lines, quoted text and bytes of memory.
 ///
 /// The same value becomes the same other one everywhere in a bundle, so that a reader still sees
 /// which words are equal; another bundle has other ones, and the key is kept nowhere. A kernel
-/// address keeps its upper 16 bits and its place in 32 KiB. Names of caches, functions and kernels
-/// stay: without them a finding says nothing.
+/// address keeps its upper 16 bits and its place in 32 KiB. Names of files that were opened are
+/// hidden wherever they stand. Names of caches, functions and kernels stay: without them a finding
+/// says nothing.
 final class Redaction {
   private static final Pattern WORD = Pattern.compile("0x([0-9a-f]{5,16})\\b|\\b([0-9a-f]{16})\\b");
-  private static final Pattern QUOTED = Pattern.compile("\"(?:[^\"\\\\]++|\\\\.)*+\"?+");
-
-  /// The directories of an absolute path; the file's own name stays.
-  private static final Pattern DIRECTORIES =
-      Pattern.compile("(?<![^\\s\"'(\\[=,])/(?:[^/\\s\"']++/(?=[^/\\s\"']))++");
-
   private static final long KERNEL = 0xffff_8000_0000_0000L;
 
   /// A slab of the highest common order: 8 pages.
@@ -46,9 +41,15 @@ final class Redaction {
   private static final long BLOCK_MASK = (1L << BLOCK_SHIFT) - 1;
 
   private final Mac mac;
-  private final Map<Pattern, String> names = new LinkedHashMap<>();
+  private final HiddenNames names = new HiddenNames();
 
-  Redaction() {
+  /// @param fileNames of all files that were opened, the dump first, as messages may call them
+  Redaction(List<String> fileNames) {
+    int count = 0;
+    for (String name : fileNames) {
+      count++;
+      names.file(name, count == 1 ? "dump-1" : "file-" + count);
+    }
     byte[] key = new byte[32];
     new SecureRandom().nextBytes(key);
     try {
@@ -79,18 +80,74 @@ final class Redaction {
 
   /// Any text: its words, its quoted parts and the names that are known to be private.
   String text(String text) {
-    String safe = text;
-    for (Map.Entry<Pattern, String> name : names.entrySet()) {
-      safe = name.getKey().matcher(safe).replaceAll(Matcher.quoteReplacement(name.getValue()));
-    }
-    safe = DIRECTORIES.matcher(safe).replaceAll("(path)/");
-    safe = QUOTED.matcher(safe).replaceAll("\"(text)\"");
+    String safe = quotes(directories(names.in(text)));
     Matcher words = WORD.matcher(safe);
     return words.replaceAll(
         match ->
             match.group(1) == null
                 ? "%016x".formatted(word(Long.parseUnsignedLong(match.group(2), 16)))
                 : "0x%x".formatted(word(Long.parseUnsignedLong(match.group(1), 16))));
+  }
+
+  /// Leaves of an absolute path the name at its end. By hand, as [#quotes]: a regular expression
+  /// calls itself for each directory of a hostile path.
+  private static String directories(String text) {
+    Cancellation token = Cancellation.current();
+    StringBuilder out = new StringBuilder(text.length());
+    int at = 0;
+    while (at < text.length()) {
+      token.step();
+      if (text.charAt(at) != '/' || !beginsPath(text, at)) {
+        out.append(text.charAt(at++));
+        continue;
+      }
+      int end = at;
+      while (end < text.length() && !endsPath(text.charAt(end))) {
+        token.step();
+        end++;
+      }
+      int name = end;
+      while (name > at && text.charAt(name - 1) == '/') {
+        name--;
+      }
+      while (name > at && text.charAt(name - 1) != '/') {
+        name--;
+      }
+      out.append(name > at + 1 ? "(path)/" : text.substring(at, name)).append(text, name, end);
+      at = end;
+    }
+    return out.toString();
+  }
+
+  private static boolean beginsPath(String text, int at) {
+    if (at == 0) {
+      return true;
+    }
+    char before = text.charAt(at - 1);
+    // As in https://host, which names no file.
+    boolean isAddress = before == ':' && text.startsWith("//", at);
+    return !isAddress && (Character.isWhitespace(before) || "\"'([=,:!".indexOf(before) >= 0);
+  }
+
+  private static boolean endsPath(char c) {
+    return Character.isWhitespace(c) || c == '"' || c == '\'';
+  }
+
+  /// Replaces what stands in quotes; one that does not end goes on to the end of the text.
+  private static String quotes(String text) {
+    Cancellation token = Cancellation.current();
+    StringBuilder out = new StringBuilder(text.length());
+    int at = 0;
+    for (int open = text.indexOf('"'); open >= 0; open = text.indexOf('"', at)) {
+      int end = open + 1;
+      while (end < text.length() && text.charAt(end) != '"') {
+        token.step();
+        end += text.charAt(end) == '\\' ? 2 : 1;
+      }
+      out.append(text, at, open).append("\"(text)\"");
+      at = Math.min(end + 1, text.length());
+    }
+    return out.append(text, at, text.length()).toString();
   }
 
   /// The text of VMCOREINFO: where the kernel lay and when it crashed is left out, what types look
@@ -112,9 +169,9 @@ final class Redaction {
   }
 
   DumpReport report(DumpReport report) {
-    hide(report.dump().path(), "dump-1");
-    report.kernel().ifPresent(kernel -> hide(kernel.nodename(), "host-1"));
-    report.kernel().ifPresent(kernel -> hide(kernel.panic().message(), "(panic message)"));
+    names.file(report.dump().path(), "dump-1");
+    report.kernel().ifPresent(kernel -> names.add(kernel.nodename(), "host-1"));
+    report.kernel().ifPresent(kernel -> names.add(kernel.panic().message(), "(panic message)"));
     List<CheckOutcome> checks = new ArrayList<>();
     for (CheckOutcome outcome : report.checks()) {
       checks.add(
@@ -154,14 +211,6 @@ final class Redaction {
         Evidence.UNKNOWN,
         "(redacted)",
         text(kernel.found()));
-  }
-
-  private void hide(String name, String other) {
-    if (!name.isEmpty()) {
-      // A short name would be found inside of words.
-      String whole = name.length() >= 4 ? "" : "\\b";
-      names.put(Pattern.compile(whole + Pattern.quote(name) + whole), other);
-    }
   }
 
   private List<String> texts(List<String> texts) {
@@ -213,14 +262,14 @@ final class Redaction {
 
   private List<Note> notes(String check, List<Note> notes) {
     return notes.stream()
-        .map(note -> new Note(note.topic(), note(check, note), note.lead()))
+        .map(note -> new Note(text(note.topic()), note(check, note), note.lead()))
         .toList();
   }
 
   /// The witness's notes are lines of the log behind their topic, but for the one about the log.
   private String note(String check, Note note) {
     return check.equals("log.witness") && !note.topic().equals("log")
-        ? note.topic() + ": (log line)"
+        ? text(note.topic()) + ": (log line)"
         : text(note.text());
   }
 

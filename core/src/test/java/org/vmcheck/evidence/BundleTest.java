@@ -15,6 +15,7 @@ import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Stream;
@@ -57,7 +58,7 @@ class BundleTest {
     List<X509Certificate> trusted = List.of(support.certificate());
     byte[] bundle = small(List.of(signing(support)));
 
-    Bundle.Verified verified = Bundle.verify(bundle, trusted);
+    Bundle.Verified verified = Bundle.verify(bundle, trusted, Optional.empty());
     assertThat(verified.signer()).isEqualTo("CN=support");
     assertThat(verified.signedAt()).isEqualTo(NOW);
     assertThat(verified.dumpSha256()).containsExactly("00ff");
@@ -69,7 +70,7 @@ class BundleTest {
       for (int flip : new int[] {0x01, 0x80}) {
         byte[] changed = bundle.clone();
         changed[at] ^= (byte) flip;
-        assertThatThrownBy(() -> Bundle.verify(changed, trusted))
+        assertThatThrownBy(() -> Bundle.verify(changed, trusted, Optional.empty()))
             .as("byte %d ^ 0x%x", at, flip)
             .isInstanceOf(BundleException.class);
       }
@@ -84,7 +85,8 @@ class BundleTest {
     byte[] bundle = small(List.of(signing(signer, team, root)));
 
     for (Identity trusted : List.of(root, team, signer)) {
-      Bundle.Verified verified = Bundle.verify(bundle, List.of(trusted.certificate()));
+      Bundle.Verified verified =
+          Bundle.verify(bundle, List.of(trusted.certificate()), Optional.empty());
       assertThat(verified.signer()).isEqualTo("CN=signer");
     }
     // Of the same name, but another key.
@@ -116,12 +118,13 @@ class BundleTest {
     refused(small(List.of(signing(signer))), oldRoot, "the certificate of CN=root is valid from");
     // Signed while it was valid: an archive can be read for longer than a certificate lasts.
     byte[] old = small(List.of(signing(expired)), past);
-    assertThat(Bundle.verify(old, List.of(expired.certificate())).validUntil())
+    assertThat(Bundle.verify(old, List.of(expired.certificate()), Optional.empty()).validUntil())
         .isEqualTo(expired.certificate().getNotAfter().toInstant());
   }
 
   private static void refused(byte[] bundle, Identity trusted, String why) {
-    assertThatThrownBy(() -> Bundle.verify(bundle, List.of(trusted.certificate())))
+    assertThatThrownBy(
+            () -> Bundle.verify(bundle, List.of(trusted.certificate()), Optional.empty()))
         .isInstanceOf(BundleException.class)
         .hasMessageContaining(why);
   }
@@ -145,7 +148,8 @@ class BundleTest {
     }
 
     for (byte[] other : List.of(comment, before.toByteArray(), deflated.toByteArray())) {
-      assertThatThrownBy(() -> Bundle.verify(other, trusted)).isInstanceOf(BundleException.class);
+      assertThatThrownBy(() -> Bundle.verify(other, trusted, Optional.empty()))
+          .isInstanceOf(BundleException.class);
     }
   }
 
@@ -157,9 +161,10 @@ class BundleTest {
 
     for (int length : new int[] {0, 1, bundle.length - 1, bundle.length + 1}) {
       byte[] other = java.util.Arrays.copyOf(bundle, length);
-      assertThatThrownBy(() -> Bundle.verify(other, trusted)).isInstanceOf(BundleException.class);
+      assertThatThrownBy(() -> Bundle.verify(other, trusted, Optional.empty()))
+          .isInstanceOf(BundleException.class);
     }
-    assertThatThrownBy(() -> Bundle.verify(small(List.of()), trusted))
+    assertThatThrownBy(() -> Bundle.verify(small(List.of()), trusted, Optional.empty()))
         .hasMessage("the bundle is not signed");
     refused(bundle, Identity.of("EC", "support", NOW), "neither trusted nor certified");
   }

@@ -9,6 +9,7 @@ import java.security.cert.X509Certificate;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.finding.DumpReport;
@@ -43,7 +44,7 @@ public final class EvidenceTargets {
         new Target(
             "signature",
             () -> List.of(signature(signer)),
-            input -> Bundle.verify(packed(input), certificates(signer))),
+            input -> Bundle.verify(packed(input), certificates(signer), Optional.empty())),
         new Target(
             "pem",
             () -> {
@@ -62,8 +63,8 @@ public final class EvidenceTargets {
             "redacted-text",
             () -> List.of("at 0xffff888100000000 in \"a \\\" b\" of /var/crash/x".getBytes(UTF_8)),
             input -> {
-              new Redaction().text(new String(input, UTF_8));
-              new Redaction().vmcoreinfo(new String(input, UTF_8));
+              new Redaction(List.of("vmcore")).text(new String(input, UTF_8));
+              new Redaction(List.of("vmcore")).vmcoreinfo(new String(input, UTF_8));
             }));
   }
 
@@ -86,7 +87,7 @@ public final class EvidenceTargets {
 
   private static byte[] signature(Path file) throws Exception {
     Identity signer = signer(file);
-    return Signature.sign(SIGNED, signer.key(), List.of(signer.certificate()), NOW);
+    return CmsSignature.sign(SIGNED, signer.key(), List.of(signer.certificate()), NOW);
   }
 
   private static byte[] bundle(Path file, Path kept) throws Exception {
@@ -114,7 +115,7 @@ public final class EvidenceTargets {
 
   private static void onlyAsSigned(byte[] bundle, byte[] input, List<X509Certificate> certificates)
       throws Exception {
-    Bundle.verify(input, certificates);
+    Bundle.verify(input, certificates, Optional.empty());
     if (!Arrays.equals(bundle, input)) {
       throw new IllegalStateException("verified, and not as it was signed");
     }
@@ -130,7 +131,7 @@ public final class EvidenceTargets {
 
   /// What is redacted is a report still.
   private static void redact(DumpReport report) throws Exception {
-    String line = ReportWriter.line(new Redaction().report(report));
+    String line = ReportWriter.line(new Redaction(List.of("vmcore")).report(report));
     try {
       ReportReader.read("redacted", line);
     } catch (IOException own) {

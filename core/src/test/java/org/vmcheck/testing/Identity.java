@@ -14,6 +14,7 @@ import javax.security.auth.x500.X500Principal;
 import org.bouncycastle.asn1.x509.BasicConstraints;
 import org.bouncycastle.asn1.x509.Extension;
 import org.bouncycastle.asn1.x509.KeyUsage;
+import org.bouncycastle.cert.X509v3CertificateBuilder;
 import org.bouncycastle.cert.jcajce.JcaX509CertificateConverter;
 import org.bouncycastle.cert.jcajce.JcaX509v3CertificateBuilder;
 import org.bouncycastle.openssl.jcajce.JcaPEMWriter;
@@ -27,12 +28,35 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
 
   /// A certificate of its own, valid for a year around a time.
   ///
-  /// @param algorithm `RSA` or `EC`
+  /// @param algorithm `RSA` or `EC`, behind a space the bits if they are few
   public static Identity of(String algorithm, String name, Instant around) throws Exception {
+    return of(algorithm, name, around, KeyUsage.digitalSignature | KeyUsage.keyCertSign);
+  }
+
+  /// One whose key is for something else.
+  ///
+  /// @param usage bits of Bouncy Castle's `KeyUsage`; 0 for a certificate that does not say
+  public static Identity of(String algorithm, String name, Instant around, int usage)
+      throws Exception {
     KeyPair pair = pair(algorithm);
     return new Identity(
         pair.getPrivate(),
-        certificate(pair, name, true, pair.getPrivate(), new X500Principal("CN=" + name), around));
+        certificate(
+            pair, name, true, usage, pair.getPrivate(), new X500Principal("CN=" + name), around));
+  }
+
+  /// The same key with another certificate of the same names and number.
+  public Identity again(Instant around) throws Exception {
+    return new Identity(
+        key,
+        certificate(
+            new KeyPair(certificate.getPublicKey(), key),
+            certificate.getSubjectX500Principal().getName().substring(3),
+            true,
+            KeyUsage.digitalSignature,
+            key,
+            certificate.getIssuerX500Principal(),
+            around));
   }
 
   /// One that this one certifies.
@@ -43,7 +67,14 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
     KeyPair pair = pair(algorithm);
     return new Identity(
         pair.getPrivate(),
-        certificate(pair, name, isAuthority, key, certificate.getSubjectX500Principal(), around));
+        certificate(
+            pair,
+            name,
+            isAuthority,
+            KeyUsage.digitalSignature | (isAuthority ? KeyUsage.keyCertSign : 0),
+            key,
+            certificate.getSubjectX500Principal(),
+            around));
   }
 
   /// Keys and certificates as a PEM file.
@@ -63,8 +94,10 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
   }
 
   private static KeyPair pair(String algorithm) throws Exception {
-    KeyPairGenerator generator = KeyPairGenerator.getInstance(algorithm);
-    generator.initialize(algorithm.equals("RSA") ? 2048 : 256);
+    String[] words = algorithm.split(" ");
+    KeyPairGenerator generator = KeyPairGenerator.getInstance(words[0]);
+    generator.initialize(
+        words.length > 1 ? Integer.parseInt(words[1]) : words[0].equals("RSA") ? 2048 : 256);
     return generator.generateKeyPair();
   }
 
@@ -72,28 +105,28 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
       KeyPair pair,
       String name,
       boolean isAuthority,
+      int usage,
       PrivateKey issuerKey,
       X500Principal issuer,
       Instant around)
       throws Exception {
+    X509v3CertificateBuilder builder =
+        new JcaX509v3CertificateBuilder(
+                issuer,
+                BigInteger.valueOf(7),
+                Date.from(around.minus(YEAR.dividedBy(2))),
+                Date.from(around.plus(YEAR.dividedBy(2))),
+                new X500Principal("CN=" + name),
+                pair.getPublic())
+            .addExtension(Extension.basicConstraints, true, new BasicConstraints(isAuthority));
+    if (usage != 0) {
+      builder.addExtension(Extension.keyUsage, true, new KeyUsage(usage));
+    }
     return new JcaX509CertificateConverter()
         .getCertificate(
-            new JcaX509v3CertificateBuilder(
-                    issuer,
-                    BigInteger.valueOf(7),
-                    Date.from(around.minus(YEAR.dividedBy(2))),
-                    Date.from(around.plus(YEAR.dividedBy(2))),
-                    new X500Principal("CN=" + name),
-                    pair.getPublic())
-                .addExtension(Extension.basicConstraints, true, new BasicConstraints(isAuthority))
-                .addExtension(
-                    Extension.keyUsage,
-                    true,
-                    new KeyUsage(
-                        KeyUsage.digitalSignature | (isAuthority ? KeyUsage.keyCertSign : 0)))
-                .build(
-                    new JcaContentSignerBuilder(
-                            "SHA256with" + issuerKey.getAlgorithm().replace("EC", "ECDSA"))
-                        .build(issuerKey)));
+            builder.build(
+                new JcaContentSignerBuilder(
+                        "SHA256with" + issuerKey.getAlgorithm().replace("EC", "ECDSA"))
+                    .build(issuerKey)));
   }
 }
