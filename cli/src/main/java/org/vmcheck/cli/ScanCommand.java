@@ -4,6 +4,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -14,6 +15,7 @@ import java.util.regex.Pattern;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.IncidentKey;
+import org.vmcheck.archive.QueueScanner;
 import org.vmcheck.archive.Shard;
 import org.vmcheck.report.PrometheusReport;
 import picocli.CommandLine.Command;
@@ -48,8 +50,30 @@ final class ScanCommand implements Callable<Integer> {
   @Mixin private CatalogueOption catalogueOption;
   @Mixin private DumpOptions dumpOptions;
 
-  @Parameters(paramLabel = "DIR", arity = "1..*", description = "Directories with dumps.")
-  private List<Path> roots;
+  @Parameters(paramLabel = "DIR", arity = "0..*", description = "Directories with dumps.")
+  private List<Path> roots = List.of();
+
+  @Option(
+      names = "--files-from",
+      paramLabel = "FILE",
+      description =
+          "Check the dumps and directories that this file names too, one a line or parted by NUL;"
+              + " - is standard input.")
+  private String filesFrom;
+
+  @Option(
+      names = "--enqueue",
+      description =
+          "Check nothing, but put what is new or changed into the catalogue's queue, for scans with"
+              + " --claim.")
+  private boolean enqueue;
+
+  @Option(
+      names = "--claim",
+      description =
+          "Check what is in the catalogue's queue until it is empty, beside any number of others that"
+              + " do so, and take over from those that die. The origin is the queue's.")
+  private boolean claim;
 
   @Option(
       names = "--origin",
@@ -147,7 +171,11 @@ final class ScanCommand implements Callable<Integer> {
     if (jobs < 1 || jobs > 1024) {
       throw new Failures.UsageException("--jobs: expected 1 to 1024, got " + jobs);
     }
-    for (Path root : roots) {
+    requireOneSource();
+    NamedFiles named = filesFrom == null ? NamedFiles.NONE : NamedFiles.read(filesFrom);
+    List<Path> directories = new ArrayList<>(roots);
+    directories.addAll(named.directories());
+    for (Path root : directories) {
       if (!Files.exists(root)) {
         throw new java.nio.file.NoSuchFileException(root.toString());
       }
@@ -167,18 +195,24 @@ final class ScanCommand implements Callable<Integer> {
       shown.notify(new Notifier(Notifier.words(notify), Set.copyOf(notifyOn), shown));
     }
     try (Catalogue catalogue = catalogueOption.write()) {
-      BatchScanner.Summary summary =
-          BatchScanner.scan(
-              catalogue,
-              new BatchScanner.Options(
-                  roots,
-                  name,
-                  jobs,
-                  dumpOptions.analysis(List.of(), full, Optional.of(deadline)),
-                  shard,
-                  refresh,
-                  Version.text()),
-              shown);
+      BatchScanner.Options options =
+          new BatchScanner.Options(
+              directories,
+              named.files(),
+              name,
+              jobs,
+              dumpOptions.analysis(List.of(), full, Optional.of(deadline)),
+              shard,
+              refresh,
+              Version.text());
+      BatchScanner.Summary summary;
+      if (claim) {
+        summary = QueueScanner.scan(catalogue, options, shown);
+      } else if (enqueue) {
+        summary = BatchScanner.enqueue(catalogue, options, shown);
+      } else {
+        summary = BatchScanner.scan(catalogue, options, shown);
+      }
       shown.finished(summary);
       if (metrics != null) {
         Streams.replace(
@@ -186,6 +220,19 @@ final class ScanCommand implements Callable<Integer> {
       }
       int code = exitCode(summary);
       return shown.anyUntold() ? ExitCode.worse(code, ExitCode.IO) : code;
+    }
+  }
+
+  private void requireOneSource() throws Failures.UsageException {
+    if (claim && (enqueue || origin != null || filesFrom != null || !roots.isEmpty())) {
+      throw new Failures.UsageException(
+          "--claim: the queue says what to check, so no DIR, --files-from, --origin or --enqueue");
+    }
+    if (claim && !shard.equals(Shard.WHOLE)) {
+      throw new Failures.UsageException("--claim shares the work by itself, without --shard");
+    }
+    if (!claim && roots.isEmpty() && filesFrom == null) {
+      throw new Failures.UsageException("expected DIR, --files-from FILE or --claim");
     }
   }
 

@@ -151,6 +151,100 @@ class FleetTest {
     assertThat(String.join(" ", Files.readAllLines(codes))).isEqualTo(expected + " 0 6");
   }
 
+  /// This program, from the tests' class path.
+  private Path vmcheck() throws Exception {
+    return script(
+        dir.resolve("vmcheck"),
+        "#!/bin/sh\nexec '%s' -Xlog:disable --enable-native-access=ALL-UNNAMED -cp '%s' %s \"$@\"\n"
+            .formatted(
+                Path.of(System.getProperty("java.home"), "bin", "java"),
+                System.getProperty("java.class.path"),
+                Main.class.getName()));
+  }
+
+  @Test
+  void slurmShardsBecomeOneCatalogue() throws Exception {
+    Path tree = dir.resolve("crash");
+    for (String name : List.of("healthy", "use-after-free")) {
+      Files.createDirectories(tree.resolve(name));
+      Files.copy(TestData.named(name).dump(), tree.resolve(name).resolve("vmcore"));
+    }
+    Path bin = Files.createDirectories(dir.resolve("bin"));
+    Path codes = dir.resolve("codes");
+    script(bin.resolve("sbatch"), SBATCH);
+    ProcessBuilder builder =
+        new ProcessBuilder(
+            fleet.resolve("slurm-scan").toString(), "2", tree.toString(), dir + "/out");
+    builder.environment().put("PATH", bin + ":" + System.getenv("PATH"));
+    builder.environment().put("VMCHECK", vmcheck().toString());
+    builder.environment().put("VMCHECK_ORIGIN", "nas");
+    builder.environment().put("CODES", codes.toString());
+    builder.environment().put("TMPDIR", Files.createDirectories(dir.resolve("scratch")).toString());
+    Process process = builder.redirectErrorStream(true).start();
+    String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+
+    assertThat(process.waitFor()).as(said).isEqualTo(0);
+    assertThat(Files.readAllLines(codes)).containsExactly("0 0", "1 0", "0 0");
+    StringWriter out = new StringWriter();
+    Main.run(
+        new PrintWriter(out),
+        new PrintWriter(out),
+        "catalogue",
+        "--catalogue",
+        dir.resolve("out/catalogue.sqlite").toString(),
+        "list");
+    assertThat(out.toString()).hasLineCount(3).contains("  nas:" + tree, "kernel-damaged");
+    try (var left = Files.list(dir.resolve("scratch"))) {
+      assertThat(left).isEmpty();
+    }
+  }
+
+  /// The manifest, and what its container makes of each exit code.
+  @ParameterizedTest
+  @CsvSource({"0, 0", "1, 0", "3, 0", "4, 0", "5, 0", "2, 2", "6, 6", "70, 70", "137, 137"})
+  void kubernetesTriesAgainWhatAnotherTryMayMend(int code, int expected) throws Exception {
+    Map<?, ?> job =
+        (Map<?, ?>)
+            new Load(LoadSettings.builder().build())
+                .loadFromString(Files.readString(fleet.resolve("vmcheck-job.yaml")));
+    Map<?, ?> spec = (Map<?, ?>) job.get("spec");
+    Map<?, ?> pod = (Map<?, ?>) ((Map<?, ?>) spec.get("template")).get("spec");
+    Map<?, ?> container = (Map<?, ?>) ((List<?>) pod.get("containers")).getFirst();
+    List<?> rules = (List<?>) ((Map<?, ?>) spec.get("podFailurePolicy")).get("rules");
+    Map<?, ?> failIndex = (Map<?, ?>) ((Map<?, ?>) rules.get(1)).get("onExitCodes");
+    List<String> command =
+        ((List<?>) container.get("command")).stream().map(Object::toString).toList();
+
+    // The API server demands these together; FailIndex needs a limit per index.
+    assertThat(spec.get("completionMode")).isEqualTo("Indexed");
+    assertThat(pod.get("restartPolicy")).isEqualTo("Never");
+    assertThat(spec.get("backoffLimitPerIndex")).isEqualTo(3);
+    assertThat(failIndex.get("containerName")).isEqualTo(container.get("name"));
+    assertThat(failIndex.get("values")).isEqualTo(List.of(ExitCode.USAGE, ExitCode.BUG));
+    assertThat(command.getLast()).contains("/" + spec.get("completions") + "\"");
+
+    Path said = dir.resolve("said");
+    script(
+        dir.resolve("vmcheck"),
+        "#!/bin/sh\nfor word; do echo \"$word\"; done >'%s'\nexit %d\n".formatted(said, code));
+    ProcessBuilder builder = new ProcessBuilder(command);
+    builder.environment().put("PATH", dir + ":" + System.getenv("PATH"));
+    builder.environment().put("JOB_COMPLETION_INDEX", "7");
+    builder.environment().put("CATALOGUE", dir.resolve("c").toString());
+    assertThat(builder.start().waitFor()).isEqualTo(expected);
+    // Its words are a command line of this program.
+    List<String> words = new ArrayList<>(Files.readAllLines(said));
+    words.set(words.indexOf("/crash"), Files.createDirectories(dir.resolve("crash")).toString());
+    StringWriter err = new StringWriter();
+    assertThat(
+            Main.run(
+                new PrintWriter(new StringWriter()),
+                new PrintWriter(err),
+                words.toArray(String[]::new)))
+        .as(err.toString())
+        .isEqualTo(0);
+  }
+
   private static Path script(Path file, String text) throws Exception {
     Files.writeString(file, text);
     assertThat(file.toFile().setExecutable(true)).isTrue();
@@ -169,15 +263,7 @@ class FleetTest {
             .substring("17 3 * * * root ".length());
     // Cron reads a percent sign as the end of the line.
     assertThat(line).doesNotContain("%");
-    Path vmcheck = dir.resolve("vmcheck");
-    Files.writeString(
-        vmcheck,
-        "#!/bin/sh\nexec '%s' -Xlog:disable --enable-native-access=ALL-UNNAMED -cp '%s' %s \"$@\"\n"
-            .formatted(
-                Path.of(System.getProperty("java.home"), "bin", "java"),
-                System.getProperty("java.class.path"),
-                Main.class.getName()));
-    assertThat(vmcheck.toFile().setExecutable(true)).isTrue();
+    Path vmcheck = vmcheck();
     String command =
         line.replace("/usr/bin/vmcheck", vmcheck.toString())
             // The tests' own class path and collector take more than the program's.

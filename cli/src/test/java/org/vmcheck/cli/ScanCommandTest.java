@@ -164,6 +164,55 @@ class ScanCommandTest {
         "the connection failed");
   }
 
+  @Test
+  void workersShareAQueue() throws Exception {
+    Path tree = tree();
+    Path catalogue = dir.resolve("c.sqlite");
+
+    Result filled = run("scan", tree, "--enqueue", "--origin", "nas", "--catalogue", catalogue);
+    assertThat(filled.code).as(filled.err).isEqualTo(0);
+    assertThat(filled.out).contains("judged        0");
+    Result first = run("scan", "--claim", "--catalogue", catalogue);
+    Result second = run("scan", "--claim", "--catalogue", catalogue);
+
+    assertThat(first.code).as(first.err).isEqualTo(1);
+    assertThat(first.out).contains("judged        2", "kernel-damaged 1", "intact        1");
+    assertThat(second.code).isEqualTo(0);
+    assertThat(run("catalogue", "list", "--catalogue", catalogue).out)
+        .contains("  nas:" + tree)
+        .hasLineCount(3);
+    // What is known is not queued again; what is gone is said.
+    run("scan", tree, "--enqueue", "--origin", "nas", "--catalogue", catalogue, "--refresh");
+    assertThat(run("scan", tree, "--claim", "--catalogue", catalogue).code).isEqualTo(2);
+    Files.setLastModifiedTime(
+        tree.resolve("healthy/vmcore"), java.nio.file.attribute.FileTime.fromMillis(1));
+    run("scan", tree, "--enqueue", "--origin", "nas", "--catalogue", catalogue);
+    Files.delete(tree.resolve("healthy/vmcore"));
+    Result gone = run("scan", "--claim", "--catalogue", catalogue);
+    assertThat(gone.code).isEqualTo(6);
+    assertThat(gone.err).contains("healthy/vmcore: no such file");
+    assertThat(run("scan", "--claim", "--catalogue", catalogue).out).contains("incidents     0");
+  }
+
+  @Test
+  void aListNamesWhatToScan() throws Exception {
+    Path tree = tree();
+    Files.writeString(tree.resolve("healthy/vmcore-dmesg.txt"), "[    1.000000] of another\n");
+    Path list = Files.writeString(dir.resolve("list"), tree.resolve("healthy/vmcore") + "\n");
+    Path catalogue = dir.resolve("c.sqlite");
+
+    Result scan = run("scan", "--files-from", list, "--catalogue", catalogue);
+    assertThat(scan.code).as(scan.err).isEqualTo(0);
+    assertThat(scan.out).contains("incidents     1");
+    // It is the same incident, with what lies beside it, that a scan of the tree finds.
+    assertThat(run("scan", tree, "--catalogue", catalogue).out).contains("judged        1 (1 unch");
+    Files.writeString(list, tree.resolve("none") + "\0" + tree.resolve("use-after-free") + "\0");
+    Result missing = run("scan", "--files-from", list, "--catalogue", catalogue);
+    assertThat(missing.err).contains("none: no such file");
+    assertThat(missing.out).contains("1 unchanged, 0 vanished", "not looked at 1 places");
+    assertThat(run("scan", "--catalogue", catalogue).code).isEqualTo(2);
+  }
+
   private static Object[] words(String command, Object catalogue, String question) {
     List<Object> words = new ArrayList<>(List.of(command.split(" ")));
     words.add(catalogue);

@@ -24,17 +24,22 @@ public final class BatchScanner {
   /// Heap that one analysis is given; more jobs than fit are not started.
   private static final long HEAP_A_JOB = 64L << 20;
 
+  /// After so many scans were killed at an incident, the next does not try.
+  private static final int MAX_ATTEMPTS = 5;
+
   /// How often a scan asks for what others are at, when nothing else is left to do.
   private static final long HELD_MILLIS = 500;
 
   /// What the user asked for.
   ///
+  /// @param files incidents that are meant beside those in the roots, by any of their files
   /// @param origin whose file system this is: the host's name, or one for a tree that hosts share
   /// @param jobs dumps at a time
   /// @param analysis of each dump; its threads count when there is one job, else each has one
   /// @param refresh whether to judge again what another version of the tool judged
   public record Options(
       List<Path> roots,
+      List<Path> files,
       String origin,
       int jobs,
       AnalysisOptions analysis,
@@ -43,6 +48,23 @@ public final class BatchScanner {
       String tool) {
     public Options {
       roots = List.copyOf(roots);
+      files = List.copyOf(files);
+    }
+
+    public Options(
+        List<Path> roots,
+        String origin,
+        int jobs,
+        AnalysisOptions analysis,
+        Shard shard,
+        boolean refresh,
+        String tool) {
+      this(roots, List.of(), origin, jobs, analysis, shard, refresh, tool);
+    }
+
+    /// The same, of incidents of another origin.
+    Options withOrigin(String other) {
+      return new Options(roots, files, other, jobs, analysis, shard, refresh, tool);
     }
   }
 
@@ -101,6 +123,8 @@ public final class BatchScanner {
 
   private final List<List<Incident>> heldElsewhere = new ArrayList<>();
   private Claims claims;
+  private boolean enqueue;
+  private int judgedHere;
   private int judgedElsewhere;
   private int ioTroubles;
   private int bugs;
@@ -131,7 +155,28 @@ public final class BatchScanner {
 
   /// As many as were asked for and the heap has room for.
   private int jobs() {
+    return jobs(options);
+  }
+
+  static int jobs(Options options) {
     return (int) Math.clamp(Runtime.getRuntime().maxMemory() / HEAP_A_JOB, 1L, options.jobs());
+  }
+
+  /// Puts what is new or changed into the catalogue's queue, where [QueueScanner]s find it, and
+  /// judges nothing.
+  public static Summary enqueue(Catalogue catalogue, Options options, Listener listener)
+      throws IOException {
+    BatchScanner scanner = new BatchScanner(catalogue, options, listener);
+    scanner.enqueue = true;
+    return scanner.scan();
+  }
+
+  /// One that judges what a queue gives it.
+  static BatchScanner ofQueue(
+      Catalogue catalogue, Options options, Listener listener, Claims claims) {
+    BatchScanner scanner = new BatchScanner(catalogue, options, listener);
+    scanner.claims = claims;
+    return scanner;
   }
 
   private Summary scan() throws IOException {
@@ -139,28 +184,29 @@ public final class BatchScanner {
     Map<Location, Incident> found = new LinkedHashMap<>();
     List<Location> unseen = new ArrayList<>();
     List<Location> roots = new ArrayList<>();
+    Incidents.Sink sink =
+        new Incidents.Sink() {
+          @Override
+          public void incident(Incident incident) {
+            if (options.shard().has(incident.location())) {
+              found.put(incident.location(), incident);
+            }
+          }
+
+          @Override
+          public void problem(Location where, String what, boolean complete) {
+            if (!complete) {
+              unseen.add(where);
+            }
+            problems++;
+            listener.problem(where, what);
+          }
+        };
     for (Path root : options.roots()) {
       roots.add(Location.of(root.toRealPath()));
-      Incidents.find(
-          root,
-          new Incidents.Sink() {
-            @Override
-            public void incident(Incident incident) {
-              if (options.shard().has(incident.location())) {
-                found.put(incident.location(), incident);
-              }
-            }
-
-            @Override
-            public void problem(Location where, String what, boolean complete) {
-              if (!complete) {
-                unseen.add(where);
-              }
-              problems++;
-              listener.problem(where, what);
-            }
-          });
+      Incidents.find(root, sink);
     }
+    Incidents.ofFiles(options.files(), sink);
     int incidents = found.size();
     adoptUnrecorded(found);
     List<IncidentKey> gone = new ArrayList<>();
@@ -198,6 +244,16 @@ public final class BatchScanner {
         work.stream().mapToLong(links -> links.getFirst().bytes()).sum(),
         incidents - toJudge);
     found.clear();
+    if (enqueue) {
+      Map<IncidentKey, Long> queued = new LinkedHashMap<>();
+      for (List<Incident> links : work) {
+        for (Incident incident : links) {
+          queued.put(new IncidentKey(options.origin(), incident.location()), incident.bytes());
+        }
+      }
+      catalogue.enqueue(queued);
+      return summary(incidents, incidents - toJudge, gone.size(), start);
+    }
     try (Claims taken = new Claims(catalogue)) {
       claims = taken;
       judgeAll(work);
@@ -209,11 +265,15 @@ public final class BatchScanner {
         judgeAll(again);
       }
     }
+    return summary(incidents, incidents - toJudge + judgedElsewhere, gone.size(), start);
+  }
+
+  private Summary summary(int incidents, int unchanged, int vanished, long start) {
     return new Summary(
         incidents,
-        toJudge - judgedElsewhere,
-        incidents - toJudge + judgedElsewhere,
-        gone.size(),
+        enqueue ? 0 : incidents - unchanged,
+        unchanged,
+        vanished,
         problems,
         ioTroubles,
         bugs,
@@ -320,6 +380,10 @@ public final class BatchScanner {
       }
       return;
     }
+    judgeTaken(all);
+  }
+
+  private void judgeTaken(List<Incident> all) throws IOException {
     List<Incident> links = withoutJudged(all);
     if (links.isEmpty()) {
       claims.release(all.getFirst(), options.origin());
@@ -336,6 +400,7 @@ public final class BatchScanner {
       synchronized (this) {
         count(entry.verdict(), entry.problemKind(), entry.state().isWithoutDump());
         bytes += entry.bytes();
+        judgedHere++;
         listener.judged(entry);
       }
       if (!entry.verdict().equals(verdictsBefore.get(entry.location()))) {
@@ -345,6 +410,42 @@ public final class BatchScanner {
     if (links.size() < all.size()) {
       claims.release(all.getFirst(), options.origin());
     }
+  }
+
+  /// Judges an incident that this scan has taken from a queue.
+  ///
+  /// @param attempts how many scans took it before and did not end
+  void judgeQueued(Incident incident, int attempts) throws IOException {
+    IncidentKey key = new IncidentKey(options.origin(), incident.location());
+    catalogue
+        .known(key)
+        .ifPresent(known -> verdictsBefore.put(incident.location(), known.verdict()));
+    if (attempts < MAX_ATTEMPTS) {
+      judgeTaken(List.of(incident));
+      return;
+    }
+    Entry entry = put(incident, judge.deadly(incident, attempts, System.nanoTime()));
+    synchronized (this) {
+      count(entry.verdict(), entry.problemKind(), entry.state().isWithoutDump());
+      judgedHere++;
+      listener.judged(entry);
+    }
+  }
+
+  /// How far this one got.
+  synchronized Summary soFar(long start) {
+    return new Summary(
+        judgedHere + judgedElsewhere,
+        judgedHere,
+        judgedElsewhere,
+        0,
+        problems,
+        ioTroubles,
+        bugs,
+        withoutDump,
+        verdicts,
+        bytes,
+        (System.nanoTime() - start) / 1e9);
   }
 
   /// Leaves out what another scan has judged since this one looked.

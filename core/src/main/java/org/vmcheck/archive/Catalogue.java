@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import org.vmcheck.finding.DumpReport;
@@ -77,6 +78,12 @@ public interface Catalogue extends AutoCloseable {
       boolean vanished,
       String duplicateOf) {}
 
+  /// An incident that waits in the queue.
+  ///
+  /// @param bytes of its dump
+  /// @param attempts how often somebody took it before and did not end
+  record Queued(IncidentKey key, long bytes, int attempts) {}
+
   /// A row as another catalogue takes it over.
   ///
   /// @param report as it is stored; empty if there is none
@@ -86,6 +93,20 @@ public interface Catalogue extends AutoCloseable {
   ///
   /// @param bytes of its dump
   boolean claim(IncidentKey key, long bytes, Claimant claimant) throws IOException;
+
+  /// Puts incidents into the queue, from which scans take their work.
+  ///
+  /// @param incidents with the bytes of their dumps
+  void enqueue(Map<IncidentKey, Long> incidents) throws IOException;
+
+  /// Takes the largest incident of the queue that nobody has; empty if there is none.
+  Optional<Queued> next(Claimant claimant) throws IOException;
+
+  /// How many incidents are in the queue, taken or not.
+  int queued() throws IOException;
+
+  /// Takes an incident out of the queue for good.
+  void dequeue(IncidentKey key) throws IOException;
 
   /// Keeps the claims of a scan alive.
   void renew(Claimant claimant) throws IOException;

@@ -5,6 +5,9 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Predicate;
 
 /// Table `work`: who judges which incident just now. A claim is a lease: it is renewed while its
 /// claimant lives, and runs out if nobody does.
@@ -60,6 +63,79 @@ final class ClaimTable {
         && until > now
         && until <= now + 2 * Claimant.LEASE_MILLIS
         && !claimant.isDead(holder);
+  }
+
+  /// Puts incidents into the queue that are not there yet.
+  ///
+  /// @param incidents with the bytes of their dumps
+  void enqueue(Map<IncidentKey, Long> incidents) throws SQLException {
+    for (Map.Entry<IncidentKey, Long> incident : incidents.entrySet()) {
+      update(
+          "INSERT INTO work (location, origin, bytes, holder, until, attempts, queued)"
+              + " VALUES (?, ?, ?, '', 0, 0, 1) ON CONFLICT (location, origin) DO UPDATE"
+              + " SET queued = 1, bytes = excluded.bytes",
+          List.of(
+              incident.getKey().location().uri(), incident.getKey().origin(), incident.getValue()));
+    }
+  }
+
+  /// Takes the largest incident of the queue that nobody has.
+  ///
+  /// @param lock what the database adds to have other workers pass over a row that is being taken
+  Optional<Catalogue.Queued> next(Claimant claimant, String lock) throws SQLException {
+    String columns = "SELECT location, origin, bytes, attempts, holder FROM work WHERE queued = 1";
+    // Free, or its lease ran out, or is longer than any: the clock jumped.
+    Optional<Catalogue.Queued> free =
+        first(
+            columns
+                + " AND (until <= ? OR until > ?) ORDER BY bytes DESC, location, origin LIMIT 1"
+                + lock,
+            List.of(now, now + 2 * Claimant.LEASE_MILLIS),
+            _ -> true);
+    Optional<Catalogue.Queued> next =
+        free.isPresent()
+            ? free
+            : first(
+                columns + " AND holder <> ? ORDER BY bytes DESC, location, origin LIMIT 100" + lock,
+                List.of(claimant.id()),
+                claimant::isDead);
+    if (next.isPresent()) {
+      IncidentKey key = next.get().key();
+      update(
+          "UPDATE work SET holder = ?, until = ?, attempts = attempts + 1"
+              + " WHERE location = ? AND origin = ?",
+          List.of(claimant.id(), now + Claimant.LEASE_MILLIS, key.location().uri(), key.origin()));
+    }
+    return next;
+  }
+
+  private Optional<Catalogue.Queued> first(String sql, List<?> values, Predicate<String> isWanted)
+      throws SQLException {
+    try (PreparedStatement query = connection.prepareStatement(sql)) {
+      IncidentColumns.bind(query, values);
+      try (ResultSet row = query.executeQuery()) {
+        while (row.next()) {
+          if (isWanted.test(row.getString("holder"))) {
+            return Optional.of(
+                new Catalogue.Queued(
+                    new IncidentKey(
+                        row.getString("origin"), new Location(row.getString("location"))),
+                    row.getLong("bytes"),
+                    row.getInt("attempts")));
+          }
+        }
+      }
+    }
+    return Optional.empty();
+  }
+
+  /// How many incidents are in the queue, taken or not.
+  int queued() throws SQLException {
+    try (PreparedStatement query =
+            connection.prepareStatement("SELECT count(*) FROM work WHERE queued = 1");
+        ResultSet row = query.executeQuery()) {
+      return row.next() ? row.getInt(1) : 0;
+    }
   }
 
   void renew(Claimant claimant) throws SQLException {

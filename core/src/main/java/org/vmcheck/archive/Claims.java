@@ -1,6 +1,7 @@
 package org.vmcheck.archive;
 
 import java.io.IOException;
+import java.util.Optional;
 
 /// The claims of one scan, kept alive while it runs. Several scans of one catalogue share its work
 /// by them: none judges what another is at.
@@ -34,6 +35,10 @@ final class Claims implements AutoCloseable {
   boolean take(Incident incident, String origin) throws IOException {
     return catalogue.claim(
         new IncidentKey(origin, incident.location()), incident.bytes(), claimant);
+  }
+
+  Optional<Catalogue.Queued> next() throws IOException {
+    return catalogue.next(claimant);
   }
 
   void release(Incident incident, String origin) throws IOException {

@@ -24,6 +24,10 @@ abstract class Database implements AutoCloseable {
   /// The time that all its users share, in milliseconds since 1970.
   abstract long now(Connection connection) throws SQLException;
 
+  /// What a query adds to lock the rows that it finds, and to pass over those that others have
+  /// locked; empty where one process at a time writes.
+  abstract String skipLocked();
+
   @Override
   public abstract void close() throws IOException;
 }

@@ -16,14 +16,17 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.Deque;
 import java.util.EnumSet;
+import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -111,8 +114,58 @@ public final class Incidents {
         real, EnumSet.noneOf(java.nio.file.FileVisitOption.class), MAX_DEPTH, finder.new Visitor());
   }
 
+  /// Looks at the incidents that some files belong to, with all that lies beside them.
+  ///
+  /// @param files dumps, their parts or side-cars; one that is not there is a problem
+  static void ofFiles(Collection<Path> files, Sink sink) throws IOException {
+    Map<Path, Set<String>> folders = new LinkedHashMap<>();
+    for (Path file : files) {
+      Path absolute = file.toAbsolutePath();
+      Path directory = absolute.getParent();
+      if (directory == null || !Files.isRegularFile(absolute, LinkOption.NOFOLLOW_LINKS)) {
+        sink.problem(Location.of(absolute), "no such file", false);
+        continue;
+      }
+      folders
+          .computeIfAbsent(directory.toRealPath(), _ -> new HashSet<>())
+          .add(Location.of(directory.toRealPath().resolve(absolute.getFileName())).words());
+    }
+    for (Map.Entry<Path, Set<String>> folder : folders.entrySet()) {
+      Sink wanted =
+          new Sink() {
+            @Override
+            public void incident(Incident incident) {
+              if (incident.files().stream().anyMatch(folder.getValue()::contains)) {
+                sink.incident(incident);
+              }
+            }
+
+            @Override
+            public void problem(Location where, String what, boolean complete) {
+              sink.problem(where, what, complete);
+            }
+          };
+      Incidents finder = new Incidents(wanted);
+      Files.walkFileTree(
+          folder.getKey(),
+          EnumSet.noneOf(java.nio.file.FileVisitOption.class),
+          1,
+          finder.new Flat());
+    }
+  }
+
+  /// Gathers the files of one directory, and leaves those below alone.
+  private final class Flat extends Visitor {
+    @Override
+    public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
+      return attributes.isDirectory()
+          ? FileVisitResult.CONTINUE
+          : super.visitFile(file, attributes);
+    }
+  }
+
   /// Gathers the files of each directory on the way.
-  private final class Visitor implements FileVisitor<Path> {
+  private class Visitor implements FileVisitor<Path> {
     @Override
     public FileVisitResult preVisitDirectory(Path directory, BasicFileAttributes attributes) {
       folders.push(new ArrayList<>());

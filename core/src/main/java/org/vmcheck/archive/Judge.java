@@ -128,6 +128,13 @@ final class Judge {
     return unread(incident, start, Entry.UNREADABLE, problem, kind, problem);
   }
 
+  /// What ended several processes that were at it.
+  Judged deadly(Incident incident, int attempts, long start) {
+    String problem =
+        "%d scans were killed while they were at it: out of memory?".formatted(attempts);
+    return unread(incident, start, Entry.UNREADABLE, problem, Entry.Problem.IO, problem);
+  }
+
   private Judged unread(
       Incident incident,
       long start,

@@ -216,6 +216,11 @@ final class PostgresDatabase extends Database {
   }
 
   @Override
+  String skipLocked() {
+    return " FOR UPDATE SKIP LOCKED";
+  }
+
+  @Override
   public synchronized void close() throws IOException {
     if (connection != null) {
       try {

@@ -10,6 +10,7 @@ import java.sql.SQLException;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
@@ -201,6 +202,34 @@ final class SqlCatalogue implements Catalogue {
   @Override
   public boolean claim(IncidentKey key, long bytes, Claimant claimant) throws IOException {
     return claims(table -> table.take(key, bytes, claimant));
+  }
+
+  @Override
+  public void enqueue(Map<IncidentKey, Long> incidents) throws IOException {
+    claims(
+        table -> {
+          table.enqueue(incidents);
+          return null;
+        });
+  }
+
+  @Override
+  public Optional<Queued> next(Claimant claimant) throws IOException {
+    return claims(table -> table.next(claimant, database.skipLocked()));
+  }
+
+  @Override
+  public int queued() throws IOException {
+    return claims(ClaimTable::queued);
+  }
+
+  @Override
+  public void dequeue(IncidentKey key) throws IOException {
+    database.write(
+        connection -> {
+          ClaimTable.done(connection, key);
+          return null;
+        });
   }
 
   @Override

@@ -336,6 +336,11 @@ final class SqliteDatabase extends Database {
   }
 
   @Override
+  String skipLocked() {
+    return "";
+  }
+
+  @Override
   public synchronized void close() throws IOException {
     try {
       connection.close();

@@ -352,4 +352,33 @@ abstract class CatalogueContract {
           .isCloseTo(0.2222, org.assertj.core.data.Offset.offset(0.2));
     }
   }
+
+  @Test
+  void theQueueGivesTheLargestFirstAndEachToOne() throws Exception {
+    IncidentKey small = damaged("a", "/srv/1/vmcore", "x", 1).key();
+    IncidentKey large = damaged("b", "/srv/1/vmcore", "x", 1).key();
+    Claimant one = Claimant.ofThisScan();
+    Claimant two = Claimant.ofThisScan();
+    Claimant dead = new Claimant(one.id().replaceFirst("/\\d+/\\d+$", "/1/1"));
+    try (Catalogue catalogue = catalogue("one");
+        Catalogue same = catalogue("one")) {
+      catalogue.enqueue(java.util.Map.of(small, 1L, large, 1000L));
+      catalogue.enqueue(java.util.Map.of(small, 1L));
+
+      assertThat(catalogue.next(one).orElseThrow().key()).isEqualTo(large);
+      assertThat(same.next(two).orElseThrow().key()).isEqualTo(small);
+      assertThat(catalogue.next(one)).isEmpty();
+      assertThat(catalogue.queued()).isEqualTo(2);
+
+      // Given back, it waits again; judged or dropped, it is gone.
+      same.releaseAll(two);
+      assertThat(catalogue.next(dead).orElseThrow().attempts()).isEqualTo(1);
+      assertThat(same.next(two).orElseThrow().attempts()).isEqualTo(2);
+      same.put(damaged("a", "/srv/1/vmcore", "x", 1), Optional.empty());
+      endLeases("one");
+      assertThat(same.next(two).orElseThrow().key()).isEqualTo(large);
+      same.dequeue(large);
+      assertThat(same.queued()).isZero();
+    }
+  }
 }
