@@ -82,13 +82,14 @@ public record LogBuffer(List<Line> records, String problem) {
     /// @param lastLength the member before the facility
     static Speaker of(Kernel kernel, String struct, String lastLength) throws Unreadable {
       Vmcoreinfo info = kernel.vmcoreinfo();
-      int next = (int) needed(info, struct + "." + lastLength) + 2;
       Optional<StructLayout> type = kernel.struct(struct, "facility");
       int caller =
           (int) info.offset(struct + ".caller_id").orElse(offset(type, "caller_id").orElse(-1));
-      if (type.isPresent()) {
+      OptionalLong last = info.offset(struct + "." + lastLength);
+      if (type.isPresent() || last.isEmpty()) {
         return new Speaker((int) offset(type, "facility").orElse(-1), caller);
       }
+      int next = (int) last.getAsLong() + 2;
       // With a caller the gap must be that of the two bytes; else the record's own size bounds
       // them.
       boolean fits = caller < 0 ? next + 2 <= size(info, struct) : caller == next + 2;

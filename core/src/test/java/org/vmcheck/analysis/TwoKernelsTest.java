@@ -61,6 +61,7 @@ class TwoKernelsTest {
     assertThat(answer.kernels)
         .extracting(KernelEntry::judged, KernelEntry::capture)
         .containsExactly(tuple(true, false), tuple(false, true));
+    assertThat(answer.report.kernels()).isEqualTo(answer.kernels);
     assertThat(answer.notes())
         .extracting(Note::text)
         .singleElement()

@@ -116,7 +116,6 @@ class LogBufferTest {
         "SIZE(printk_log)",
         "OFFSET(printk_log.len)",
         "OFFSET(printk_log.text_len)",
-        "OFFSET(printk_log.dict_len)",
         "OFFSET(printk_log.ts_nsec)",
         "SYMBOL(log_next_idx)"
       })
@@ -124,6 +123,21 @@ class LogBufferTest {
     LogBuffer log = logWithout(dir, old(Layout.V5_3, dir), line + "=", "");
     assertThat(log.problem()).isEqualTo("VMCOREINFO lacks " + line);
     assertThat(log.records()).isEmpty();
+  }
+
+  /// What stands before the facility is not needed where types tell of it, and what it is needed
+  /// for is all that is lost where they do not.
+  @Test
+  void withoutTheLengthBeforeItTheFacilityComesFromTypesOrIsUnknown(@TempDir Path dir)
+      throws Exception {
+    String line = "OFFSET(printk_log.dict_len)=";
+    LogBuffer typed = logWithout(dir, old(Layout.V5_3, dir), line, "");
+    assertThat(typed.problem()).isEmpty();
+    assertThat(typed.kernelRecords()).hasSize(2);
+    LogBuffer untyped = logWithout(dir, old(Layout.V6_1, dir), line, "");
+    assertThat(untyped.problem()).contains("keeps the facility");
+    assertThat(untyped.records()).hasSize(2);
+    assertThat(untyped.kernelRecords()).isEmpty();
   }
 
   @Test
