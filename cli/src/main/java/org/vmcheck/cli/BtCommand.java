@@ -45,6 +45,13 @@ final class BtCommand implements Callable<Integer> {
   private boolean all;
 
   @Option(
+      names = "--unreliable",
+      description =
+          "Also whatever else on the stack looks like a return address, behind a question mark, as"
+              + " the kernel's own Call Trace has it.")
+  private boolean unreliable;
+
+  @Option(
       names = "--format",
       paramLabel = "text|json",
       description = "Form of the answer (default: text).")
@@ -61,7 +68,8 @@ final class BtCommand implements Callable<Integer> {
         Streams.write(
             spec,
             null,
-            TaskWriter.traces(wanted(analyzer, questions).stream().map(questions::trace).toList()));
+            TaskWriter.traces(
+                wanted(analyzer, questions).stream().map(one -> trace(questions, one)).toList()));
       } else {
         print(analyzer, questions);
       }
@@ -76,7 +84,7 @@ final class BtCommand implements Callable<Integer> {
     boolean isMarked = false;
     boolean isFirst = true;
     for (Task one : wanted(analyzer, questions)) {
-      TaskTrace trace = questions.trace(one);
+      TaskTrace trace = trace(questions, one);
       isMarked |=
           trace.backtrace().frames().stream()
               .anyMatch(frame -> frame.mark() != Backtrace.Mark.UNWOUND);
@@ -86,6 +94,10 @@ final class BtCommand implements Callable<Integer> {
     if (isMarked) {
       Streams.write(spec, null, TraceText.MARKS + "\n");
     }
+  }
+
+  private TaskTrace trace(TaskQuestions questions, Task one) {
+    return unreliable ? questions.traceWithSeen(one) : questions.trace(one);
   }
 
   private List<Task> wanted(Analyzer analyzer, TaskQuestions questions) throws Exception {

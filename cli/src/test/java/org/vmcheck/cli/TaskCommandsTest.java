@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.testing.TestData;
 
@@ -30,6 +31,18 @@ class TaskCommandsTest {
         .contains("\n!#1  [ffffd2920008bd58] panic+0x13d/0x2f4\n")
         .contains("\n #7  [ffffd2920008bf50] ret_from_fork+0x22/0x30\n")
         .contains("? only seen on the stack");
+  }
+
+  @Test
+  void btShowsTheQuestionableToo() throws Exception {
+    assertThat(run("bt", dump())).isEqualTo(ExitCode.INTACT);
+    List<String> proven = out.toString().lines().toList();
+    out.getBuffer().setLength(0);
+    assertThat(run("bt", dump(), "--unreliable")).isEqualTo(ExitCode.INTACT);
+
+    assertThat(out.toString().lines().filter(line -> line.startsWith("?")).count())
+        .isGreaterThan(proven.stream().filter(line -> line.startsWith("?")).count());
+    assertThat(out.toString()).contains("] panic+0x13d/0x2f4\n");
   }
 
   @Test

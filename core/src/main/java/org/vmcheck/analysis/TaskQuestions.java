@@ -62,13 +62,24 @@ public final class TaskQuestions {
     return tasks;
   }
 
+  /// What a task was doing: the frames of its stack.
   public TaskTrace trace(Task task) {
+    return trace(task, CallStacks.Detail.FRAMES);
+  }
+
+  /// The same with every other word of the stack that is an address of code, as the kernel's own
+  /// Call Trace has them behind a question mark.
+  public TaskTrace traceWithSeen(Task task) {
+    return trace(task, CallStacks.Detail.SEEN);
+  }
+
+  private TaskTrace trace(Task task, CallStacks.Detail detail) {
     int index = stacks.cpuIndex(task);
     return new TaskTrace(
         task,
         index < 0 ? -1 : kernel.perCpu().cpus().get(index),
         index < 0 ? Optional.empty() : stacks.registers(index),
-        stacks.unwind(task));
+        stacks.unwind(task, detail));
   }
 
   /// The machine at a glance.

@@ -55,6 +55,34 @@ public final class CallStacks {
   /// Unwinds a task's stack: of one that was on a CPU from the CPU's registers, across its
   /// exception and interrupt stacks; of one that was not from where it gave up the CPU.
   public Backtrace unwind(Task task) {
+    return unwind(task, Detail.FRAMES);
+  }
+
+  /// How much of a stack a trace shows.
+  public enum Detail {
+    /// The frames that were unwound.
+    FRAMES,
+    /// Every other word too that is an address of code, as the kernel's own Call Trace does.
+    SEEN
+  }
+
+  /// The same, with as much as is asked for.
+  public Backtrace unwind(Task task, Detail detail) {
+    Backtrace plain = frames(task);
+    return detail == Detail.FRAMES ? plain : unwinder(ownOf(task)).withSeen(plain);
+  }
+
+  private List<Stack> ownOf(Task task) {
+    List<Stack> own = new ArrayList<>();
+    int cpu = cpuIndex(task);
+    if (cpu >= 0) {
+      own.addAll(stacks.ofCpu(cpu));
+    }
+    stacks.of(task).ifPresent(own::add);
+    return own;
+  }
+
+  private Backtrace frames(Task task) {
     List<Stack> own = new ArrayList<>();
     stacks.of(task).ifPresent(own::add);
     if (own.isEmpty()) {
@@ -79,13 +107,7 @@ public final class CallStacks {
 
   /// Unwinds from registers that were saved earlier, as those of the first oops.
   public Backtrace unwind(Task task, Registers from) {
-    List<Stack> own = new ArrayList<>();
-    int cpu = cpuIndex(task);
-    if (cpu >= 0) {
-      own.addAll(stacks.ofCpu(cpu));
-    }
-    stacks.of(task).ifPresent(own::add);
-    return unwinder(own).from(from);
+    return unwinder(ownOf(task)).from(from);
   }
 
   private Unwinder unwinder(List<Stack> own) {

@@ -21,6 +21,9 @@ import org.vmcheck.memory.MemoryRead;
 ///
 /// Every word that is followed lies on one of the stacks given. One walk is one object.
 final class Unwinder {
+  /// Frames and words that look like some, of one trace.
+  private static final int MAX_WORDS = 2048;
+
   /// Frames of one walk.
   private static final int MAX_FRAMES = 512;
 
@@ -424,6 +427,62 @@ final class Unwinder {
                 stack.get().tag(),
                 Optional.empty()));
         seen++;
+      }
+    }
+  }
+
+  // ---- what else is on the stacks
+
+  /// The same trace with every other word of its stacks that is an address of code, as the kernel's
+  /// own Call Trace has them behind a question mark (Linux `arch/x86/kernel/dumpstack.c`,
+  /// `show_trace_log_lvl`): what is left of earlier calls, or of a frame that the walk missed.
+  Backtrace withSeen(Backtrace plain) {
+    List<Frame> all = new ArrayList<>();
+    List<Frame> proven =
+        plain.frames().stream().filter(frame -> frame.mark() != Mark.SEEN).toList();
+    for (int i = 0; i < proven.size(); i++) {
+      Frame frame = proven.get(i);
+      all.add(frame);
+      Optional<Stack> stack = stackAt(frame.slot());
+      if (stack.isEmpty()) {
+        continue;
+      }
+      // The walk begins at a register's value, and not at a word that was a frame.
+      long from = i == 0 && frame.registers().isPresent() ? frame.slot() : frame.slot() + 8;
+      Optional<Frame> next =
+          i + 1 < proven.size() ? Optional.of(proven.get(i + 1)) : Optional.empty();
+      boolean staysHere = next.isPresent() && stack.get().contains(next.get().slot());
+      seen(all, from, staysHere ? next.get().slot() : stack.get().high());
+      if (next.isPresent() && !staysHere) {
+        seen(all, entry(frame, stack.get(), next.get().slot()), next.get().slot());
+      }
+    }
+    return new Backtrace(all, plain.end(), plain.why());
+  }
+
+  /// Where the walk comes onto the stack of the next frame: where the registers say, or the top
+  /// word of the stack that it leaves.
+  private long entry(Frame last, Stack left, long nextSlot) {
+    long to =
+        last.registers().map(Registers::sp).orElseGet(() -> word(left.high() - 8).orElse(nextSlot));
+    Optional<Stack> stack = stackAt(nextSlot);
+    return stack.isPresent() && stack.get().contains(to) && Long.compareUnsigned(to, nextSlot) <= 0
+        ? to
+        : nextSlot;
+  }
+
+  private void seen(List<Frame> all, long from, long end) {
+    for (long at = (from + 7) & -8L; Long.compareUnsigned(at, end) < 0; at += 8) {
+      OptionalLong word = word(at);
+      if (word.isPresent() && code.isText(word.getAsLong()) && all.size() < MAX_WORDS) {
+        all.add(
+            new Frame(
+                at,
+                word.getAsLong(),
+                code.describe(word.getAsLong(), true),
+                Mark.SEEN,
+                stackAt(at).map(Stack::tag).orElse(""),
+                Optional.empty()));
       }
     }
   }

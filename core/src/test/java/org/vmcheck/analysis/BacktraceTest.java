@@ -31,6 +31,11 @@ class BacktraceTest {
 
   /// The proven lines of the Call Trace of the panic, from the caller of `panic` outwards.
   private static List<String> callTrace(List<LogLine> log) {
+    return wholeCallTrace(log).stream().filter(line -> !line.startsWith("?")).toList();
+  }
+
+  /// The same with the lines behind a question mark.
+  private static List<String> wholeCallTrace(List<LogLine> log) {
     List<String> lines = new ArrayList<>();
     boolean isPanic = false;
     boolean isTrace = false;
@@ -42,13 +47,47 @@ class BacktraceTest {
         isTrace = true;
       } else if (isTrace && (text.startsWith("RIP:") || text.equals("</TASK>"))) {
         break;
-      } else if (isTrace && isBehind && !text.startsWith("?") && !text.startsWith("<")) {
+      } else if (isTrace && isBehind && !text.startsWith("<")) {
         lines.add(text);
       } else if (isTrace && text.startsWith("panic+")) {
         isBehind = true;
       }
     }
     return lines;
+  }
+
+  static List<TestData> allDumps() throws Exception {
+    return TestData.all();
+  }
+
+  @ParameterizedTest
+  @MethodSource("allDumps")
+  void whatElseIsOnTheStackIsWhatTheKernelPrinted(TestData data) throws Exception {
+    try (Analyzer analyzer = open(data.dump())) {
+      List<String> expected = wholeCallTrace(analyzer.log());
+      TaskQuestions questions = analyzer.tasks();
+      Task task = questions.panicking().orElseThrow();
+      List<Backtrace.Frame> frames = questions.traceWithSeen(task).backtrace().frames();
+
+      assertThat(frames.stream().filter(frame -> frame.mark() != Backtrace.Mark.SEEN).toList())
+          .isEqualTo(
+              questions.trace(task).backtrace().frames().stream()
+                  .filter(frame -> frame.mark() != Backtrace.Mark.SEEN)
+                  .toList());
+      if (expected.isEmpty()) {
+        return; // A guest that its host dumped while it ran.
+      }
+      int panic = 0;
+      while (!frames.get(panic).text().startsWith("panic+")
+          || frames.get(panic).mark() == Backtrace.Mark.SEEN) {
+        panic++;
+      }
+      assertThat(
+              frames.subList(panic + 1, frames.size()).stream()
+                  .filter(frame -> frame.registers().isEmpty())
+                  .map(f -> (f.mark() == Backtrace.Mark.SEEN ? "? " : "") + f.text()))
+          .containsExactlyElementsOf(expected);
+    }
   }
 
   @ParameterizedTest
