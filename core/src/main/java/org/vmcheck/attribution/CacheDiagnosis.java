@@ -10,6 +10,7 @@ import org.vmcheck.debuginfo.Member;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
@@ -168,6 +169,6 @@ public record CacheDiagnosis(
             .withWord(raw, Evidence.UNKNOWN),
         evidence,
         List.of(),
-        "%s/%s/%s/kmem_cache.%s".formatted(check, cause.id(), Words.name(cache), member));
+        Fingerprint.of(check, cause, Words.name(cache), "kmem_cache." + member));
   }
 }

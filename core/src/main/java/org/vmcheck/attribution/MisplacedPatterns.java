@@ -7,6 +7,7 @@ import java.util.Map;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
@@ -142,7 +143,7 @@ public record MisplacedPatterns(Map<SlabCache, String> gaps, List<Finding> findi
                         cache.size())),
             HexWindow.around(kernel, address, 4, "the cache's members")),
         List.of(),
-        "%s/%s/%s/kmem_cache.%s"
-            .formatted(check, Cause.METADATA_OVERWRITTEN.id(), Words.name(cache), member));
+        Fingerprint.of(
+            check, Cause.METADATA_OVERWRITTEN, Words.name(cache), "kmem_cache." + member));
   }
 }

@@ -12,6 +12,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
@@ -279,8 +280,7 @@ final class KfenceCanariesCheck implements Check {
             .withWord(raw, Evidence.UNKNOWN),
         evidence,
         List.of(),
-        "%s/%s/%s/%s"
-            .formatted(id(), Cause.REDZONE_OVERWRITTEN.id(), cache.replace('/', ' '), side));
+        Fingerprint.of(id(), Cause.REDZONE_OVERWRITTEN, cache, side));
   }
 
   private Finding metadata(Kernel kernel, KfenceObject object) {
@@ -309,7 +309,7 @@ final class KfenceCanariesCheck implements Check {
             object.metadata(), kernel.memory().physicalAddress(object.metadata())),
         evidence,
         List.of(),
-        "%s/%s".formatted(id(), Cause.METADATA_OVERWRITTEN.id()));
+        Fingerprint.of(id(), Cause.METADATA_OVERWRITTEN));
   }
 
   /// The name of an object's cache.

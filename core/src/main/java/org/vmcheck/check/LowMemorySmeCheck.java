@@ -13,6 +13,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
@@ -192,7 +193,7 @@ final class LowMemorySmeCheck implements Check {
                 "page frame 0x%x has no recovered mask; each mask that leads from the list's first link to an object of slab 0x%x, or ends the list there, was tried, and under none does the list end as it should"
                     .formatted(lost.pfn(), slab.address()))),
         List.of(),
-        "%s/%s/%s/broken under every mask".formatted(id(), Cause.UNKNOWN.id(), cache));
+        Fingerprint.of(id(), Cause.UNKNOWN, cache, "broken under every mask"));
   }
 
   private static Set<String> masks(LowMemoryReading reading) {

@@ -12,6 +12,7 @@ import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Fate;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
@@ -113,12 +114,11 @@ final class ReportFindings {
         evidence,
         against,
         fate,
-        "%s/%s/%s/%s"
-            .formatted(
-                check,
-                cause.id(),
-                report.message().name().toLowerCase(java.util.Locale.ROOT),
-                Printable.of(subject.cache(), 60).replace('/', ' ')));
+        Fingerprint.of(
+            check,
+            cause,
+            report.message().name().toLowerCase(java.util.Locale.ROOT),
+            Printable.of(subject.cache(), 60)));
   }
 
   // ---- the object

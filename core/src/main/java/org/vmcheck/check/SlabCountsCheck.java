@@ -10,6 +10,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
@@ -156,7 +157,7 @@ public final class SlabCountsCheck implements Check {
         subject,
         evidence,
         List.of(),
-        "%s/%s/%s".formatted(id(), Words.name(count.cache()), Words.place(count.counter())));
+        Fingerprint.of(id(), cause, Words.name(count.cache()), Words.place(count.counter())));
   }
 
   /// Whether all of a slab's counters are 0, in one word of 32 bits.

@@ -20,6 +20,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
@@ -327,13 +328,10 @@ public final class SlabFreelistCheck implements Check {
         subject,
         evidence,
         result.against(),
-        "%s/%s/%s/%s"
-            .formatted(
-                id(),
-                result.cause().id(),
-                Words.name(slab.cache()),
-                head
-                    ? Words.place(broken.listName()) + " head"
-                    : "offset " + slab.cache().offset()));
+        Fingerprint.of(
+            id(),
+            result.cause(),
+            Words.name(slab.cache()),
+            head ? Words.place(broken.listName()) + " head" : "offset " + slab.cache().offset()));
   }
 }

@@ -14,6 +14,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
@@ -294,7 +295,8 @@ public final class SlabListsCheck implements Check {
     if (unread.why() instanceof MemoryRead.Missing(long _, long _, PageRead why)) {
       gaps.add(
           "%s of cache %s at 0x%x: its page is %s"
-              .formatted(unread.what(), Words.name(unread.cache()), unread.address(), why.words()));
+              .formatted(
+                  unread.words(), Words.name(unread.cache()), unread.address(), why.words()));
       return;
     }
     findings.add(
@@ -304,7 +306,7 @@ public final class SlabListsCheck implements Check {
             Cause.METADATA_OVERWRITTEN,
             "%s of cache %s at 0x%x is %s"
                 .formatted(
-                    unread.what(),
+                    unread.words(),
                     Words.name(unread.cache()),
                     unread.address(),
                     unread.why().words()),
@@ -441,7 +443,7 @@ public final class SlabListsCheck implements Check {
             .withWord(wrong.value(), Evidence.UNKNOWN),
         evidence,
         List.of(),
-        "%s/%s/%s/kmem_cache.%s".formatted(id(), cause.id(), Words.name(cache), wrong.name()));
+        Fingerprint.of(id(), cause, Words.name(cache), "kmem_cache." + wrong.name()));
   }
 
   private Finding links(Kernel kernel, SlabFault.Links links) {
@@ -532,7 +534,7 @@ public final class SlabListsCheck implements Check {
             .withWord(raw, Evidence.UNKNOWN),
         evidence,
         List.of(),
-        "%s/%s/%s/%s".formatted(id(), cause.id(), Words.name(fault.cache()), place(fault)));
+        Fingerprint.of(id(), cause, Words.name(fault.cache()), place(fault)));
   }
 
   /// The place of a fault by the kernel's names.
@@ -543,8 +545,8 @@ public final class SlabListsCheck implements Check {
               links.list() + links.walk().bad().map(bad -> " " + bad.member()).orElse("");
           case SlabFault.Stray stray -> stray.list();
           case SlabFault.Owner _ -> "slab_cache";
-          case SlabFault.Place contradicting -> contradicting.why();
-          case SlabFault.Insane insane -> insane.why();
+          case SlabFault.Place contradicting -> contradicting.rule().id();
+          case SlabFault.Insane insane -> insane.member();
           case SlabFault.Entry entry -> entry.array();
           case SlabFault.Sheaf sheaf -> sheaf.sheaf() + " " + sheaf.member();
           case SlabFault.Unread unread -> unread.what();

@@ -16,6 +16,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
@@ -312,7 +313,7 @@ public final class SlabPoisonCheck implements Check {
                     .formatted(value, Words.plural(objects, "object", "objects"), first.address())),
             HexWindow.around(kernel, first.address(), 8, "the bytes around the first of them")),
         List.of(),
-        "%s/%s/%s".formatted(id(), Cause.PAGE_WIPED.id(), name));
+        Fingerprint.of(id(), Cause.PAGE_WIPED, name));
   }
 
   // ---- what kernels leave by right
@@ -436,6 +437,6 @@ public final class SlabPoisonCheck implements Check {
             .withWord(raw, Evidence.UNKNOWN),
         evidence,
         List.of(),
-        "%s/%s/%s/%s".formatted(id(), cause.id(), Words.name(slab.cache()), fault.zone().words()));
+        Fingerprint.of(id(), cause, Words.name(slab.cache()), fault.zone().words()));
   }
 }

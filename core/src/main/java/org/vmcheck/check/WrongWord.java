@@ -6,6 +6,7 @@ import org.vmcheck.attribution.FlippedBit;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
@@ -63,6 +64,6 @@ record WrongWord(
         Subject.NONE.withAddress(address, physical).withWord(value, right == 0 ? value : right),
         evidence,
         List.of(),
-        "%s/%s/%s".formatted(check, cause().id(), place));
+        Fingerprint.of(check, cause(), place));
   }
 }

@@ -67,11 +67,8 @@ record CpuCopies(SortedMap<Integer, StructRef> byIndex, List<SlabFault> faults) 
       faults.add(
           new SlabFault.Unread(
               cache,
-              "%s of cpu %d%s"
-                  .formatted(
-                      type.name(),
-                      perCpu.cpus().get(firstMissing),
-                      missing == 1 ? "" : " (and %d more)".formatted(missing - 1)),
+              "%s of cpu %d".formatted(type.name(), perCpu.cpus().get(firstMissing)),
+              missing - 1,
               perCpu.address(pointer, firstMissing),
               missingWhy));
     }

@@ -135,7 +135,7 @@ final class OldSlabSurvey {
         sane.add(cache);
         arrayCaches(cache);
       } else {
-        report(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
+        report(SlabPlaces.insane(cache));
       }
     }
     sortArrays();
@@ -235,7 +235,7 @@ final class OldSlabSurvey {
   private void arrayCache(SlabCache cache, String place, long address) {
     StructRead read = StructRef.read(memory, layout.arrayCache(), address, layout.entryAt());
     if (!(read instanceof StructRef array)) {
-      report(new SlabFault.Unread(cache, place, address, ((StructRead.Unread) read).why()));
+      report(new SlabFault.Unread(cache, place, 0, address, ((StructRead.Unread) read).why()));
       return;
     }
     long avail = array.get("avail");
@@ -259,7 +259,7 @@ final class OldSlabSurvey {
     }
     MemoryRead entries = memory.read(address + layout.entryAt(), (int) avail * 8);
     if (!(entries instanceof MemoryRead.Bytes(ByteView words))) {
-      report(new SlabFault.Unread(cache, place, address, entries));
+      report(new SlabFault.Unread(cache, place, 0, address, entries));
       return;
     }
     long[] pointers = new long[(int) avail];
@@ -662,7 +662,7 @@ final class OldSlabSurvey {
       if (read instanceof MemoryRead.Missing(long _, long _, var why)) {
         unreadable.merge(why.words(), 1L, Long::sum);
       }
-      report(new SlabFault.Unread(cache, FREE_INDICES, from, read));
+      report(new SlabFault.Unread(cache, FREE_INDICES, 0, from, read));
       return null;
     }
     for (int i = 0; i < count; i++) {
@@ -902,7 +902,12 @@ final class OldSlabSurvey {
       Slab slab = read(cache, address, pfn, bytes, at);
       SlabFault.Place lost =
           new SlabFault.Place(
-              slab, List.of(), address + layout.listAt(), slab.next(), "it is on no list");
+              slab,
+              List.of(),
+              SlabFault.PlaceRule.ON_A_LIST,
+              address + layout.listAt(),
+              slab.next(),
+              "it is on no list");
       long link = address + layout.listAt();
       boolean isOnItsWay =
           halfLinked.contains(link)

@@ -185,7 +185,10 @@ final class Sheaves {
     if (main == 0) {
       found(
           new SlabFault.Insane(
-              cache, sheaves.addressOf("main"), "cpu " + cpu + " has no main sheaf"));
+              cache,
+              "slub_percpu_sheaves.main",
+              sheaves.addressOf("main"),
+              "cpu " + cpu + " has no main sheaf"));
     } else {
       sheaf(cache, "main sheaf of cpu " + cpu, main, sheaves.addressOf("main"), Kind.MAIN, keeper);
     }
@@ -215,6 +218,7 @@ final class Sheaves {
           new SlabFault.Unread(
               cache,
               "node_barn of node " + node.id(),
+              0,
               node.barn(),
               ((StructRead.Unread) read).why()));
       return;
@@ -372,7 +376,7 @@ final class Sheaves {
   private void unread(SlabCache cache, String place, long address, long from, MemoryRead why) {
     found(
         why instanceof MemoryRead.Missing
-            ? new SlabFault.Unread(cache, place, address, why)
+            ? new SlabFault.Unread(cache, place, 0, address, why)
             : pointer(cache, place, from, address, "no sheaf is there: " + why.words()));
   }
 
@@ -464,7 +468,7 @@ final class Sheaves {
   private void objects(Sheaf sheaf) {
     MemoryRead read = memory.read(sheaf.address + layout.objectsAt(), 8 * sheaf.size);
     if (!(read instanceof MemoryRead.Bytes(ByteView words))) {
-      found(new SlabFault.Unread(sheaf.cache, sheaf.place, sheaf.address, read));
+      found(new SlabFault.Unread(sheaf.cache, sheaf.place, 0, sheaf.address, read));
       return;
     }
     if (count + sheaf.size > MAX_OBJECTS) {

@@ -1,6 +1,7 @@
 package org.vmcheck.slab;
 
 import java.util.List;
+import java.util.Optional;
 
 /// One `kmem_cache`, read once.
 ///
@@ -146,46 +147,67 @@ public record SlabCache(
   /// Whether the numbers are ones that the allocator can have computed; a cache that fails this
   /// cannot be walked.
   public boolean isSane() {
-    return insanity().isEmpty();
+    return wrongNumber().isEmpty();
   }
 
-  /// The first number that cannot be right, as `member is value`; empty if all can.
+  /// The first number that cannot be right; empty if all can.
   ///
   /// SLUB lays an object out (`calculate_sizes` in Linux mm/slub.c) as left red zone, payload and
   /// right red zone up to `inuse`, then, for some caches, the free pointer and debugging data; all
   /// of that fits in `size`. Aliases of a merged cache raise `object_size` before `inuse`, so their
   /// order is no rule. Neither is the alignment: a driver may ask for any number.
-  public String insanity() {
+  Optional<Insanity> wrongNumber() {
     if (size < 8 || size > 1 << 23 || (size & 7) != 0) {
-      return "size is " + size;
+      return wrong("size", "is " + size);
     }
     if (objectSize < 1 || objectSize > size) {
-      return "object_size is " + objectSize + " with size " + size;
+      return wrong("object_size", "is " + objectSize + " with size " + size);
     }
     if (allocator == Allocator.SLAB) {
       return order < 0 || order > 11 || objects < 1 || (long) objects * size > 4096L << order
-          ? "num is %d with size %d and gfporder %d".formatted(objects, size, order)
-          : "";
+          ? wrong("num", "is %d with size %d and gfporder %d".formatted(objects, size, order))
+          : Optional.empty();
     }
     if (redLeftPad < 0 || redLeftPad > size - 8) {
-      return "red_left_pad is " + redLeftPad + " with size " + size;
+      return wrong("red_left_pad", "is " + redLeftPad + " with size " + size);
     }
     if (objectSize > size - redLeftPad) {
-      return "object_size is " + objectSize + behindPad();
+      return wrong("object_size", "is " + objectSize + behindPad());
     }
     if (offset < 0 || offset > size - redLeftPad - 8) {
-      return "offset is " + offset + behindPad();
+      return wrong("offset", "is " + offset + behindPad());
     }
     if (inuse < 0 || inuse > size - redLeftPad) {
-      return "inuse is " + inuse + behindPad();
+      return wrong("inuse", "is " + inuse + behindPad());
     }
     if (order > 11 || objects != objectsIn(order)) {
-      return "oo is order %d with %d objects of size %d".formatted(order, objects, size);
+      return wrong("oo", "is order %d with %d objects of size %d".formatted(order, objects, size));
     }
     if (minOrder > 11 || minObjects != objectsIn(minOrder)) {
-      return "min is order %d with %d objects of size %d".formatted(minOrder, minObjects, size);
+      return wrong(
+          "min", "is order %d with %d objects of size %d".formatted(minOrder, minObjects, size));
     }
-    return "";
+    return Optional.empty();
+  }
+
+  /// A number of a cache that cannot be right.
+  ///
+  /// @param member of `kmem_cache`
+  /// @param says what it is beside which others
+  record Insanity(String member, String says) {
+    /// As `member is value`.
+    String words() {
+      return member + " " + says;
+    }
+  }
+
+  private static Optional<Insanity> wrong(String member, String says) {
+    return Optional.of(new Insanity(member, says));
+  }
+
+  /// The first number that cannot be right, as `member is value`; empty if all can.
+  public String insanity() {
+    return wrongNumber().map(Insanity::words).orElse("");
   }
 
   private String behindPad() {

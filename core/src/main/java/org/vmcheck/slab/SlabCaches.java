@@ -141,7 +141,7 @@ public record SlabCaches(
               null, "slab_caches", list.blamed(kernel.symbol("slab_caches").orElse(0)), list));
     }
     for (StructRead.Unread one : unread) {
-      report.accept(new SlabFault.Unread(null, "kmem_cache", one.vaddr(), one.why()));
+      report.accept(new SlabFault.Unread(null, "kmem_cache", 0, one.vaddr(), one.why()));
     }
     wildNodes.forEach(report);
   }

@@ -131,8 +131,10 @@ public sealed interface SlabFault {
   /// A slab in a place where it must not be, in two, or in none.
   ///
   /// @param places where it is
+  /// @param rule that is broken
   /// @param address of the word that says otherwise
-  record Place(Slab slab, List<SlabPlace> places, long address, long raw, String why)
+  record Place(
+      Slab slab, List<SlabPlace> places, PlaceRule rule, long address, long raw, String why)
       implements SlabFault {
     public Place {
       places = List.copyOf(places);
@@ -141,6 +143,28 @@ public sealed interface SlabFault {
     @Override
     public SlabCache cache() {
       return slab.cache();
+    }
+  }
+
+  /// Rules of where a slab may be.
+  enum PlaceRule {
+    IN_ONE_PLACE("places"),
+    ON_A_LIST("on no list"),
+    ON_THE_LIST_OF_ITS_NODE("node"),
+    FROZEN_WHERE_A_CPU_HAS_IT("frozen"),
+    NOT_FROZEN_WHERE_NO_CPU_HAS_IT("not frozen"),
+    AS_FROZEN_AS_ITS_NEIGHBOURS("frozen of a cpu's partial list"),
+    NOT_FULL_ON_A_PARTIAL_LIST("not full");
+
+    private final String id;
+
+    PlaceRule(String id) {
+      this.id = id;
+    }
+
+    /// Its name in fingerprints: stays, however sentences are worded.
+    public String id() {
+      return id;
     }
   }
 
@@ -186,7 +210,9 @@ public sealed interface SlabFault {
       implements SlabFault {}
 
   /// A cache, or one of its parts, with numbers that cannot be.
-  record Insane(SlabCache cache, long address, String why) implements SlabFault {}
+  ///
+  /// @param member the number by the kernel's names
+  record Insane(SlabCache cache, String member, long address, String why) implements SlabFault {}
 
   /// A slab of which the dump does not hold all pages, and none of whose freelists ends there.
   ///
@@ -209,5 +235,14 @@ public sealed interface SlabFault {
       implements SlabFault {}
 
   /// A structure of the allocator that cannot be read.
-  record Unread(SlabCache cache, String what, long address, MemoryRead why) implements SlabFault {}
+  ///
+  /// @param what the structure and whose it is, by the kernel's names
+  /// @param others how many more of its kind cannot be read
+  record Unread(SlabCache cache, String what, int others, long address, MemoryRead why)
+      implements SlabFault {
+    /// The structure, and how many more, in words.
+    public String words() {
+      return others == 0 ? what : what + " (and " + others + " more)";
+    }
+  }
 }

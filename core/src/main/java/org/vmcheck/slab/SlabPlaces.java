@@ -105,7 +105,7 @@ final class SlabPlaces {
         return;
       }
       if (!cache.isSane()) {
-        findings.found(new SlabFault.Insane(cache, cache.address(), cache.insanity()));
+        findings.found(insane(cache));
         continue;
       }
       if (layout.cpu().isPresent()) {
@@ -230,7 +230,7 @@ final class SlabPlaces {
         return;
       }
       if (!(memory.read(at, memMap.shape().size()) instanceof MemoryRead.Bytes(ByteView page))) {
-        findings.found(new SlabFault.Unread(cache, name, at, memory.read(at, 8)));
+        findings.found(new SlabFault.Unread(cache, name, 0, at, memory.read(at, 8)));
         return;
       }
       if (memMap.isWiped(page.bytes(), 0)) {
@@ -405,5 +405,12 @@ final class SlabPlaces {
 
   private void place(long slab, SlabPlace place) {
     places.computeIfAbsent(slab, _ -> new ArrayList<>(1)).add(place);
+  }
+
+  /// A cache with a number that cannot be right.
+  static SlabFault insane(SlabCache cache) {
+    SlabCache.Insanity wrong = cache.wrongNumber().orElseThrow();
+    return new SlabFault.Insane(
+        cache, "kmem_cache." + wrong.member(), cache.address(), wrong.words());
   }
 }

@@ -441,7 +441,12 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     if (where.size() > 1) {
       findings.found(
           new SlabFault.Place(
-              slab, where, slab.address(), slab.next(), "it is in more than one place"));
+              slab,
+              where,
+              SlabFault.PlaceRule.IN_ONE_PLACE,
+              slab.address(),
+              slab.next(),
+              "it is in more than one place"));
     }
     for (SlabPlace place : where) {
       if (place.isOfNode()
@@ -452,6 +457,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
             new SlabFault.Place(
                 slab,
                 where,
+                SlabFault.PlaceRule.ON_THE_LIST_OF_ITS_NODE,
                 slab.address() + layout.listAt(),
                 slab.next(),
                 "its page frame 0x%x is not in node %d".formatted(slab.pfn(), place.index())));
@@ -462,12 +468,20 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     if (cpuSlab && !slab.frozen()) {
       findings.found(
           new SlabFault.Place(
-              slab, where, counters, descriptors.word(counters), "a CPU's slab is not frozen"));
+              slab,
+              where,
+              SlabFault.PlaceRule.FROZEN_WHERE_A_CPU_HAS_IT,
+              counters,
+              descriptors.word(counters),
+              "a CPU's slab is not frozen"));
     } else if (onNodeList && (isFull || (slab.frozen() && !cpuSlab))) {
       taken.add(
           new SlabFault.Place(
               slab,
               where,
+              slab.frozen() && !cpuSlab
+                  ? SlabFault.PlaceRule.NOT_FROZEN_WHERE_NO_CPU_HAS_IT
+                  : SlabFault.PlaceRule.NOT_FULL_ON_A_PARTIAL_LIST,
               counters,
               descriptors.word(counters),
               slab.frozen() && !cpuSlab
@@ -483,6 +497,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
           new SlabFault.Place(
               slab,
               where,
+              SlabFault.PlaceRule.AS_FROZEN_AS_ITS_NEIGHBOURS,
               counters,
               descriptors.word(counters),
               "a slab on a CPU's partial list is %s, unlike the others"

@@ -186,7 +186,13 @@ final class UnlistedSlabs {
             new SlabSurvey.Instant(cache, what, "a CPU may take one up or give it back"));
       } else {
         Slab first = counts.firstFrozen;
-        faults.accept(place(first, first.address() + layout.countersAt(), 1, what));
+        faults.accept(
+            place(
+                first,
+                SlabFault.PlaceRule.NOT_FROZEN_WHERE_NO_CPU_HAS_IT,
+                first.address() + layout.countersAt(),
+                1,
+                what));
       }
     }
   }
@@ -203,6 +209,7 @@ final class UnlistedSlabs {
       faults.accept(
           place(
               first,
+              SlabFault.PlaceRule.ON_A_LIST,
               first.address(),
               first.flags(),
               words(counts.marked) + " and marked as being on a node's"));
@@ -216,6 +223,7 @@ final class UnlistedSlabs {
       faults.accept(
           place(
               first,
+              SlabFault.PlaceRule.ON_A_LIST,
               first.address() + layout.listAt(),
               first.next(),
               words(counts.carried + counts.other)));
@@ -239,8 +247,9 @@ final class UnlistedSlabs {
     }
   }
 
-  private static SlabFault place(Slab slab, long address, long raw, String why) {
-    return new SlabFault.Place(slab, List.of(), address, raw, why);
+  private static SlabFault place(
+      Slab slab, SlabFault.PlaceRule rule, long address, long raw, String why) {
+    return new SlabFault.Place(slab, List.of(), rule, address, raw, why);
   }
 
   private static String words(int count) {

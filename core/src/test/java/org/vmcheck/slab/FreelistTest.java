@@ -1,18 +1,14 @@
-package org.vmcheck.kernel;
+package org.vmcheck.slab;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import org.vmcheck.page.MemMap;
-import org.vmcheck.slab.Freelist;
-import org.vmcheck.slab.FreelistDecoder;
-import org.vmcheck.slab.Slab;
-import org.vmcheck.slab.SlabMemory;
-import org.vmcheck.slab.SlabSurvey;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.page.MemMap;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
