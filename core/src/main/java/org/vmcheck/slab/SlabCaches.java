@@ -12,6 +12,7 @@ import java.util.function.LongFunction;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListPoison;
 import org.vmcheck.kernel.ListWalk;
@@ -97,6 +98,7 @@ public record SlabCaches(
     Map<Long, BitSet> wildNodeIds = new HashMap<>();
     int linkAt = layout.member("list").orElseThrow().offset();
     for (long link : walk.nodes()) {
+      Cancellation.check();
       switch (reader.apply(link - linkAt)) {
         case CacheRead.Ok(SlabCache cache, List<NodePointer> wild) -> {
           caches.add(cache);
