@@ -76,6 +76,11 @@ final class CmsSignature {
       Trust.requireValid(own, time);
       List<X509Certificate> path = Trust.path(chain);
       byte[] signature = assemble(content, path, time, SignerKey.signer(key, own.getPublicKey()));
+      if (signature.length > MAX_BYTES) {
+        throw new BundleException(
+            "the certificates are too large: %,d bytes, and %,d are the limit"
+                .formatted(signature.length, MAX_BYTES));
+      }
       CMSSignedData made = new CMSSignedData(new CMSProcessableByteArray(content), signature);
       if (!isValid(own, only(made))) {
         throw SignerKey.notOfTheCertificate();

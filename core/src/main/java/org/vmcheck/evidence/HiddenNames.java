@@ -63,7 +63,8 @@ final class HiddenNames {
       if (form.getFileName() != null) {
         add(form.getFileName().toString(), other);
       }
-      if (form.getParent() != null && form.getParent().getFileName() != null) {
+      // One alone may be any word, and stands before the name, which is hidden with it.
+      if (form.getParent() != null && form.getParent().getNameCount() > 1) {
         add(form.getParent().toString(), "(path)");
       }
     }
