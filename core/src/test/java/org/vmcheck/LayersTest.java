@@ -39,6 +39,8 @@ class LayersTest {
               "slab", Set.of("io", "dump", "memory", "debuginfo", "kernel", "page", "finding")),
           Map.entry(
               "task", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
+          Map.entry("anchors", Set.of("io", "dump", "memory", "debuginfo", "kernel", "finding")),
+          Map.entry("image", Set.of("io", "dump", "memory", "debuginfo", "kernel", "finding")),
           Map.entry(
               "lowmem",
               Set.of("io", "dump", "memory", "debuginfo", "kernel", "page", "slab", "finding")),
@@ -66,6 +68,8 @@ class LayersTest {
                   "search",
                   "page",
                   "slab",
+                  "anchors",
+                  "image",
                   "task",
                   "lowmem",
                   "attribution",

@@ -56,7 +56,8 @@ final class TornSnapshot {
   private static final int MIN_KINDS = 2;
 
   /// Checks that hold words of different pages against each other, besides those of slabs.
-  private static final Set<String> ALSO_TORN = Set.of("kfence.canaries", "task.stacks");
+  private static final Set<String> ALSO_TORN =
+      Set.of("kfence.canaries", "list.known", "task.stacks");
 
   /// What has to be known of the dump's pages.
   interface Pages {

@@ -13,6 +13,7 @@ public final class Checks {
           new ContainerPagesCheck(),
           new ContainerCompleteCheck(),
           new MemoryTranslationCheck(),
+          new MemoryTablesCheck(),
           new DebuginfoMatchCheck(),
           new MemoryEncryptionCheck(),
           new LowMemorySmeCheck(),
@@ -24,6 +25,7 @@ public final class Checks {
           new SlabPoisonCheck(),
           new KfenceCanariesCheck(),
           new TaskStacksCheck(),
+          new KnownListsCheck(),
           new LogWitnessCheck());
 
   private Checks() {}

@@ -17,7 +17,6 @@ import org.vmcheck.task.StackSurvey;
 
 /// Are the guard words of the stacks, and the lists of tasks, as the kernel left them?
 final class TaskStacksCheck implements Check {
-  private static final int MAX_FINDINGS = 32;
   private static final int MAX_NOTES = 5;
 
   @Override
@@ -73,23 +72,8 @@ final class TaskStacksCheck implements Check {
           notes,
           coverage);
     }
-    List<Finding> findings = new ArrayList<>();
-    long spoiled = 0;
-    for (StackFault fault : survey.faults()) {
-      long physical = kernel.memory().physicalAddress(fault.address());
-      if (physical >= 0 && subjects.isSpoiled(physical >>> 12)) {
-        spoiled++;
-      } else if (findings.size() < MAX_FINDINGS) {
-        findings.add(word(kernel, fault).finding(id(), kernel));
-      }
-    }
-    if (spoiled > 0) {
-      notes.add(
-          new Note(
-              "low memory",
-              Words.plural(spoiled, "word lies on a page", "words lie on pages")
-                  + " that the dump does not hold as the kernel left it"));
-    }
+    List<WrongWord> words = survey.faults().stream().map(fault -> word(kernel, fault)).toList();
+    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
     Map<String, String> facts = new LinkedHashMap<>();
     survey.lookedAt().forEach((what, count) -> facts.put(what, count.toString()));
     facts.put("bytes", Long.toString(survey.bytes()));
@@ -145,7 +129,7 @@ final class TaskStacksCheck implements Check {
     return new WrongWord(
         fault.address(),
         fault.value(),
-        fault.expected(),
+        WrongWord.known(fault.expected()),
         claim,
         why,
         cause(fault),

@@ -2,12 +2,14 @@ package org.vmcheck.check;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 import org.vmcheck.attribution.FlippedBit;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Fingerprint;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.HexWindow;
@@ -17,16 +19,54 @@ import org.vmcheck.kernel.Kernel;
 ///
 /// @param address of the word
 /// @param value what it holds
-/// @param right what it must hold; 0 if that cannot be told
+/// @param right what it must hold; empty if that cannot be told
 /// @param claim one sentence
 /// @param why what proves it, a sentence
 /// @param otherwise the cause if it is no flipped bit
 /// @param place what a fingerprint says of it: names, no addresses
 record WrongWord(
-    long address, long value, long right, String claim, String why, Cause otherwise, String place) {
+    long address,
+    long value,
+    OptionalLong right,
+    String claim,
+    String why,
+    Cause otherwise,
+    String place) {
+
+  private static final int MAX_FINDINGS = 32;
+
+  /// A value that is not known where it is 0.
+  static OptionalLong known(long value) {
+    return value == 0 ? OptionalLong.empty() : OptionalLong.of(value);
+  }
+
+  /// The first of the words that lie on pages which the dump holds as the kernel left them, as
+  /// findings; how many do not becomes a note.
+  static List<Finding> findings(
+      List<WrongWord> words, String check, Subjects subjects, List<Note> notes) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    List<Finding> findings = new ArrayList<>();
+    long spoiled = 0;
+    for (WrongWord word : words) {
+      long physical = kernel.memory().physicalAddress(word.address);
+      if (physical >= 0 && subjects.isSpoiled(physical >>> 12)) {
+        spoiled++;
+      } else if (findings.size() < MAX_FINDINGS) {
+        findings.add(word.finding(check, kernel));
+      }
+    }
+    if (spoiled > 0) {
+      notes.add(
+          new Note(
+              "low memory",
+              Words.plural(spoiled, "word lies on a page", "words lie on pages")
+                  + " that the dump does not hold as the kernel left it"));
+    }
+    return findings;
+  }
 
   boolean isFlip() {
-    return right != 0 && FlippedBit.isOne(value, right);
+    return right.isPresent() && FlippedBit.isOne(value, right.getAsLong());
   }
 
   Cause cause() {
@@ -36,15 +76,16 @@ record WrongWord(
   Finding finding(String check, Kernel kernel) {
     long physical = kernel.memory().physicalAddress(address);
     List<Evidence> evidence = new ArrayList<>();
-    if (right != 0) {
+    if (right.isPresent()) {
+      long known = right.getAsLong();
       evidence.add(
           new Evidence.WordAt(
               address,
               physical,
               value,
-              right,
+              known,
               "the word at 0x%x is 0x%x and must be 0x%x: %s"
-                  .formatted(address, value, right, FlippedBit.words(value, right, physical))));
+                  .formatted(address, value, known, FlippedBit.words(value, known, physical))));
     } else {
       evidence.add(
           new Evidence.WordAt(
@@ -61,7 +102,7 @@ record WrongWord(
         Severity.CORRUPT,
         cause(),
         claim,
-        Subject.NONE.withAddress(address, physical).withWord(value, right == 0 ? value : right),
+        Subject.NONE.withAddress(address, physical).withWord(value, right.orElse(value)),
         evidence,
         List.of(),
         Fingerprint.of(check, cause(), place));

@@ -60,6 +60,7 @@ final class TaskRings {
       Walker walker, Task task, StructLayout layout, long at, String struct, String member) {
     layout
         .member(member)
+        .filter(list -> list.struct().filter(of -> of.name().equals("list_head")).isPresent())
         .ifPresent(
             list ->
                 walker.met(

@@ -1,0 +1,242 @@
+package org.vmcheck.image;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import org.vmcheck.dump.PageRead;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.memory.X86_64Paging;
+
+/// The pass of a [TableSurvey].
+///
+/// Source: Linux `arch/x86/include/asm/pgtable_types.h`; Intel SDM volume 3, chapter 4.
+final class TablePass {
+  static final ValueLayout.OfLong ENTRY =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  static final long PRESENT = 1;
+  static final long LARGE = 1 << 7;
+  static final long FRAME = 0x000f_ffff_ffff_f000L;
+
+  /// Accessed and dirty: an erratum of some processors leaves them behind alone.
+  private static final long STRAYS_BY_ERRATUM = 0x60;
+
+  /// Tables that are read; a terabyte in pages of 4 KiB has half a million.
+  private static final int MAX_TABLES = 1 << 18;
+
+  private static final int MAX_FAULTS = 256;
+
+  private final Kernel kernel;
+  private final X86_64Paging paging;
+  private final PhysicalMemory memory;
+  private final Expected expected;
+  private final TableFlags flags;
+  private final Map<String, Long> notRead = new TreeMap<>();
+  private final List<TableFault> faults = new ArrayList<>();
+
+  /// The shadow of KASAN maps the same table many times.
+  private final Set<Long> seen = new HashSet<>();
+
+  private long entries;
+  private long right;
+  private long wrong;
+  private boolean ended;
+
+  TablePass(Kernel kernel) {
+    this.kernel = kernel;
+    this.paging = kernel.memory().paging();
+    this.memory = kernel.memory().physical();
+    this.expected = Expected.of(kernel);
+    this.flags = new TableFlags(kernel);
+  }
+
+  TableSurvey run() {
+    List<String> remarks = new ArrayList<>();
+    visit(paging.root(), paging.levels(), 0);
+    if (ended) {
+      remarks.add("more tables than were looked at");
+    }
+    List<TableFault> all = new ArrayList<>(faults);
+    if (wrong > right) {
+      all.removeIf(fault -> fault.kind() != TableFault.Kind.STRAY_BIT);
+      remarks.add("most entries are not where arithmetic has them: none was judged by it");
+    }
+    all.addAll(flags.faults());
+    Map<String, Long> lookedAt = new TreeMap<>();
+    if (!seen.isEmpty() && entries > 0) {
+      lookedAt.put("tables", (long) seen.size());
+      lookedAt.put("entries", entries);
+      lookedAt.put("entries by arithmetic", right + wrong);
+    }
+    return new TableSurvey(lookedAt, notRead, all, remarks, entries * 8);
+  }
+
+  /// What was met in a table, all below it included.
+  private record Tally(long right, long wrong, boolean isRead) {}
+
+  private Tally visit(long table, int level, long firstVaddr) {
+    if (!seen.add(table)) {
+      return new Tally(0, 0, true);
+    }
+    if (seen.size() > MAX_TABLES) {
+      ended = true;
+      return new Tally(0, 0, true);
+    }
+    Cancellation.check();
+    if (!(memory.read(table >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
+      notRead.merge("page tables", 1L, Long::sum);
+      return new Tally(0, 0, false);
+    }
+    int shift = 12 + 9 * (level - 1);
+    long rightBefore = right;
+    long wrongBefore = wrong;
+    for (int i = level == paging.levels() ? 256 : 0; i < 512 && !ended; i++) {
+      long vaddr = firstVaddr | (long) i << shift;
+      long raw = bytes.get(ENTRY, i * 8L);
+      entries++;
+      if (raw != 0) {
+        Place at =
+            new Place(
+                level, level == paging.levels() ? canonical(vaddr) : vaddr, table + i * 8L, raw);
+        entry(at, raw & ~paging.encryptionMask());
+      }
+    }
+    return new Tally(right - rightBefore, wrong - wrongBefore, true);
+  }
+
+  /// An entry.
+  ///
+  /// @param vaddr the first address that it maps
+  /// @param physical where it lies
+  /// @param raw with the bit that marks encrypted memory
+  record Place(int level, long vaddr, long physical, long raw) {
+    long span() {
+      return 1L << 12 + 9 * (level - 1);
+    }
+  }
+
+  private void entry(Place at, long entry) {
+    if (Long.bitCount(entry) == 1 && (entry & STRAYS_BY_ERRATUM) == 0) {
+      fault(TableFault.Kind.STRAY_BIT, at, at.raw ^ entry);
+      return;
+    }
+    if ((entry & PRESENT) == 0) {
+      return;
+    }
+    if (at.level == 1 || (at.level <= 3 && (entry & LARGE) != 0)) {
+      leaf(at, entry);
+    } else {
+      table(at, entry);
+    }
+  }
+
+  private void leaf(Place at, long entry) {
+    long frameMask = FRAME & -at.span();
+    long known = expected.frame(at.vaddr);
+    if (known < 0) {
+      return;
+    }
+    if ((entry & frameMask) == (known & frameMask)) {
+      right++;
+      flags.leaf(at, entry);
+      return;
+    }
+    wrong++;
+    fault(TableFault.Kind.FRAME, at, at.raw & ~frameMask | known & frameMask);
+  }
+
+  private void table(Place at, long entry) {
+    flags.table(at, entry);
+    int faultsBefore = faults.size();
+    long rightBefore = right;
+    long wrongBefore = wrong;
+    long entriesBefore = entries;
+    TableFlags.Mark mark = flags.mark();
+    boolean isOurs = expected.frame(at.vaddr) >= 0;
+    Tally tally =
+        memory.endPfn() > (entry & FRAME) >>> 12
+            ? visit(entry & FRAME, at.level - 1, at.vaddr)
+            : new Tally(0, 0, false);
+    if (!isOurs || tally.right > 0 || (tally.isRead && tally.wrong == 1)) {
+      return;
+    }
+    // Nothing below is as arithmetic has it: one bit of this entry may lead to the right table.
+    long found = 0;
+    for (int bit = 12; bit < 52; bit++) {
+      long other = (entry ^ 1L << bit) & FRAME;
+      if (other >>> 12 < memory.endPfn() && !seen.contains(other) && fits(other, at)) {
+        found = found == 0 ? at.raw ^ 1L << bit : -1;
+      }
+    }
+    if (found != 0 && found != -1) {
+      faults.subList(Math.min(faultsBefore, faults.size()), faults.size()).clear();
+      flags.back(mark);
+      right = rightBefore;
+      wrong = wrongBefore;
+      entries = entriesBefore;
+      fault(TableFault.Kind.TABLE, at, found);
+      visit(found & FRAME & ~paging.encryptionMask(), at.level - 1, at.vaddr);
+    }
+  }
+
+  /// Whether a page reads as the table of these addresses: entries that are present map the frames
+  /// that arithmetic says, at the next level down or the one below it.
+  private boolean fits(long table, Place parent) {
+    return matches(table, parent.level - 1, parent.vaddr, 2) > 0;
+  }
+
+  /// @return entries that match; -1 if one does not
+  private int matches(long table, int level, long firstVaddr, int depth) {
+    if (!(memory.read(table >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
+      return 0;
+    }
+    int shift = 12 + 9 * (level - 1);
+    int matching = 0;
+    for (int i = 0; i < 512; i++) {
+      long entry = bytes.get(ENTRY, i * 8L) & ~paging.encryptionMask();
+      long vaddr = firstVaddr | (long) i << shift;
+      if ((entry & PRESENT) == 0) {
+        if (entry != 0 && (entry & FRAME) != expected.frame(vaddr)) {
+          return -1;
+        }
+        continue;
+      }
+      if (level == 1 || (level <= 3 && (entry & LARGE) != 0)) {
+        long mask = FRAME & -(1L << shift);
+        long known = expected.frame(vaddr);
+        if (known >= 0 && (entry & mask) != (known & mask)) {
+          return -1;
+        }
+        matching += known >= 0 ? 1 : 0;
+      } else if (depth > 0 && level > 1 && (entry & FRAME) >>> 12 < memory.endPfn()) {
+        int below = matches(entry & FRAME, level - 1, vaddr, depth - 1);
+        if (below < 0) {
+          return -1;
+        }
+        matching += below;
+      } else {
+        return -1;
+      }
+    }
+    return matching;
+  }
+
+  private void fault(TableFault.Kind kind, Place at, long expectedValue) {
+    if (faults.size() < MAX_FAULTS) {
+      faults.add(new TableFault(kind, at.level, at.vaddr, at.physical, at.raw, expectedValue));
+    }
+  }
+
+  /// With the bits above those that are translated.
+  private long canonical(long vaddr) {
+    int shift = 64 - (12 + 9 * paging.levels());
+    return vaddr << shift >> shift;
+  }
+}

@@ -1,0 +1,192 @@
+package org.vmcheck.check;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Dumps;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KernelFinder;
+import org.vmcheck.kernel.KernelSearch;
+import org.vmcheck.kernel.ListWalk;
+import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.FakeKernel;
+import org.vmcheck.testing.Layout;
+import org.vmcheck.testing.TestData;
+
+/// The well-known lists and the links of the data of real kernels: silent as the kernel left them,
+/// and each changed link is named with the value that it must hold.
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class KnownListsCheckTest {
+  private Dump dump;
+  private Kernel kernel;
+  private ChangedMemory memory;
+
+  @BeforeAll
+  void open() throws Exception {
+    dump = Dumps.open(TestData.named("healthy").dump());
+    kernel = found(dump);
+    memory = new ChangedMemory(dump.memory());
+  }
+
+  @AfterAll
+  void close() {
+    dump.close();
+  }
+
+  @BeforeEach
+  void restore() {
+    memory.restore();
+  }
+
+  private static Kernel found(Dump dump) {
+    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
+  }
+
+  private long physical(long vaddr) {
+    return kernel.memory().physicalAddress(vaddr);
+  }
+
+  private static CheckOutcome outcome(Dump dump, Kernel kernel) {
+    return new KnownListsCheck()
+        .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+  }
+
+  private CheckOutcome.Ran run() {
+    return (CheckOutcome.Ran) outcome(memory.of(dump), kernel.over(memory));
+  }
+
+  private Finding only() {
+    List<Finding> findings = run().findings();
+    assertThat(findings).hasSize(1);
+    return findings.getFirst();
+  }
+
+  private long word(long vaddr) {
+    return kernel.word(vaddr).orElseThrow();
+  }
+
+  static Stream<TestData> dumps() throws Exception {
+    return TestData.small().stream();
+  }
+
+  @ParameterizedTest
+  @MethodSource("dumps")
+  void listsThatCloseAreSilent(TestData data) throws IOException {
+    try (Dump one = Dumps.open(data.dump())) {
+      CheckOutcome.Ran ran = (CheckOutcome.Ran) outcome(one, found(one));
+
+      assertThat(ran.findings()).isEmpty();
+      assertThat(ran.notes()).isEmpty();
+      assertThat(ran.coverage().lookedAt().get("lists")).isGreaterThan(50);
+      assertThat(ran.coverage().lookedAt().get("links in data")).isGreaterThan(2000);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 7, 13, 30, 47, 63})
+  void aBitOfANamedListIsNamedWithTheRightValue(int bit) {
+    List<Long> nodes =
+        ListWalk.walk(kernel.memory(), kernel.symbol("super_blocks").orElseThrow(), 1000).nodes();
+    for (int link : new int[] {0, 8}) {
+      long address = nodes.get(nodes.size() / 2) + link;
+      memory.restore().flip(physical(address), bit);
+
+      Finding finding = only();
+
+      assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+      assertThat(finding.claim()).startsWith("super_blocks.");
+      assertThat(finding.subject().address()).isEqualTo(address);
+      assertThat(finding.subject().decoded()).isEqualTo(word(address));
+    }
+  }
+
+  /// Seeded: of the heads in data, any bit of any word.
+  @Test
+  void aBitOfALinkInDataIsNamedWithTheRightValue() {
+    Random random = new Random(11);
+    long start = kernel.symbol("_sdata").orElseThrow();
+    long end = kernel.symbol("_edata").orElseThrow();
+    List<Long> heads =
+        Stream.iterate(start, at -> at + 8 < end, at -> at + 8)
+            .filter(at -> word(at) == at && word(at + 8) == at)
+            .toList();
+    assertThat(heads).hasSizeGreaterThan(300);
+    for (int i = 0; i < 25; i++) {
+      long address = heads.get(random.nextInt(heads.size())) + 8L * random.nextInt(2);
+      memory.restore().flip(physical(address), random.nextInt(64));
+
+      Finding finding = only();
+
+      assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+      assertThat(finding.subject().address()).isEqualTo(address);
+      assertThat(finding.subject().decoded()).isEqualTo(word(address));
+    }
+  }
+
+  @Test
+  void anOverwrittenNodeIsABrokenList() {
+    List<Long> nodes =
+        ListWalk.walk(kernel.memory(), kernel.symbol("super_blocks").orElseThrow(), 1000).nodes();
+    memory.setWord(physical(nodes.get(2)), 0x6161616161616161L);
+
+    Finding finding = only();
+
+    assertThat(finding.cause()).isEqualTo(Cause.LIST_BROKEN);
+    assertThat(finding.subject().decoded()).isEqualTo(word(nodes.get(2)));
+  }
+
+  @Test
+  void aFileSystemWhosePointerIsFlippedIsFound() {
+    long first = kernel.symbol("file_systems").orElseThrow();
+    memory.flip(physical(first), 2);
+
+    assertThat(only().claim()).startsWith("file_systems.next leads to 0x");
+  }
+
+  /// `struct pid` has an array of hash heads, and a task is on several of them with nodes that
+  /// follow each other.
+  @Test
+  void neighbouringHashHeadsAreNoList() {
+    long at = kernel.symbol("init_struct_pid").orElseThrow() + 0x20;
+    memory.setWord(physical(at + 8), word(at) + 16);
+
+    assertThat(run().findings()).isEmpty();
+  }
+
+  @Test
+  void aNodeThatIsNotInTheDumpIsCounted() {
+    List<Long> nodes =
+        ListWalk.walk(kernel.memory(), kernel.symbol("super_blocks").orElseThrow(), 1000).nodes();
+    memory.exclude(physical(nodes.get(2)) >>> 12);
+
+    CheckOutcome.Ran ran = run();
+
+    assertThat(ran.findings()).isEmpty();
+    assertThat(ran.coverage().notRead().get("lists")).isPositive();
+  }
+
+  @Test
+  void aKernelWithoutSuchSymbolsHasNothingToLookAt() {
+    var image = FakeKernel.of(Layout.V6_1).seed(3).build();
+
+    CheckOutcome outcome = outcome(image.dump(), image.kernel());
+
+    assertThat(((CheckOutcome.NothingToLookAt) outcome).why())
+        .isEqualTo("no symbol names a list that is known here");
+  }
+}
