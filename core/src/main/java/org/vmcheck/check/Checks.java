@@ -26,6 +26,7 @@ public final class Checks {
           new KfenceCanariesCheck(),
           new TaskStacksCheck(),
           new KnownListsCheck(),
+          new ImageTextCheck(),
           new LogWitnessCheck());
 
   private Checks() {}

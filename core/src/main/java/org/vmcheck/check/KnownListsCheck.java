@@ -12,6 +12,7 @@ import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.slab.Words;
 
 /// Do the lists that everybody knows close, and are the links in the kernel's own data answered?
 final class KnownListsCheck implements Check {

@@ -15,6 +15,7 @@ import org.vmcheck.image.TableFault;
 import org.vmcheck.image.TableSurvey;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.memory.AddressMap;
+import org.vmcheck.slab.Words;
 
 /// Are the kernel's page tables what arithmetic says, and free of what no entry may be?
 final class MemoryTablesCheck implements Check {

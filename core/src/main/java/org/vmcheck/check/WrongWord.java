@@ -14,6 +14,7 @@ import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.HexWindow;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.slab.Words;
 
 /// A word that other memory proves wrong, as a finding.
 ///
@@ -70,7 +71,7 @@ record WrongWord(
   }
 
   Cause cause() {
-    return isFlip() ? Cause.BIT_FLIP : otherwise;
+    return isFlip() && otherwise != Cause.TEXT_MODIFIED ? Cause.BIT_FLIP : otherwise;
   }
 
   Finding finding(String check, Kernel kernel) {

@@ -60,6 +60,27 @@ public final class Vmlinux {
     return sections;
   }
 
+  /// A section that the kernel has in memory, as the linker left it.
+  ///
+  /// @param vaddr where it is linked to
+  public record Part(String name, long vaddr, ByteView bytes) {
+    /// Whether it has these addresses.
+    public boolean has(long from, long byteCount) {
+      return from >= vaddr && byteCount <= bytes.size() && from - vaddr <= bytes.size() - byteCount;
+    }
+  }
+
+  /// The sections with an address and bytes in this file, in the file's order.
+  public List<Part> parts() throws IOException {
+    List<Part> parts = new ArrayList<>();
+    for (ElfSection section : sections.all()) {
+      if (section.address() != 0 && section.type() != ElfSection.SHT_NOBITS && section.size() > 0) {
+        parts.add(new Part(section.name(), section.address(), sections.file().bytes(section)));
+      }
+    }
+    return parts;
+  }
+
   /// Whose file it is.
   public KernelIdentity identity() throws IOException {
     return new KernelIdentity(buildId(), banner());

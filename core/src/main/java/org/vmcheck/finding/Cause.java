@@ -190,6 +190,16 @@ public enum Cause {
       "Look at the function that the report names and at what it calls: large variables, deep"
           + " recursion, a copy without a bound. What lies behind the stack may be damaged too.",
       "kernel/panic.c, __stack_chk_fail; kernel/sched/core.c, schedule_debug"),
+  TEXT_MODIFIED(
+      "text-modified",
+      Kind.REAL,
+      "The kernel's own code, or data that it never writes, is not what its file holds, and it is no"
+          + " place that the kernel patches itself. One bit that differs is hardware's most likely:"
+          + " nothing can write there through the kernel's own mapping.",
+      "Compare the bytes with a second dump of the same build. A jump to a module is a hook: see"
+          + " whose. A single bit: check EDAC and machine-check logs, run a memory test on the"
+          + " printed physical address.",
+      "arch/x86/kernel/alternative.c; include/linux/jump_label.h, static_call.h, ftrace.h"),
   REPORTED_BY_KERNEL(
       "reported-by-kernel",
       Kind.REAL,
@@ -252,7 +262,7 @@ public enum Cause {
   public int strength() {
     return switch (this) {
       case ENCRYPTED_MEMORY, PAGE_WIPED -> 0;
-      case DUMP_TRUNCATED, BIT_FLIP -> 1;
+      case DUMP_TRUNCATED, BIT_FLIP, TEXT_MODIFIED -> 1;
       case SME_CIPHERTEXT, DOUBLE_FREE -> 2;
       case LOW_MEMORY_OVERWRITTEN, OVERFLOW_FROM_NEIGHBOUR -> 3;
       case DUMPER_EXCLUDED_SLAB, DUMPER_EXCLUDED_KERNEL, OBJECT_ZEROED -> 4;

@@ -1,0 +1,167 @@
+package org.vmcheck.check;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.DebugFile;
+import org.vmcheck.debuginfo.KernelIdentity;
+import org.vmcheck.debuginfo.Vmlinux;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Note;
+import org.vmcheck.image.TextFault;
+import org.vmcheck.image.TextSurvey;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.slab.Words;
+
+/// Are the kernel's text and read-only data what its file holds?
+final class ImageTextCheck implements Check {
+  private static final int JUMP_BYTES = 5;
+
+  @Override
+  public String id() {
+    return "image.text";
+  }
+
+  @Override
+  public String question() {
+    return "Are the kernel's text and read-only data what its file holds?";
+  }
+
+  @Override
+  public String explanation() {
+    return """
+    With the kernel's own file (`--vmlinux`, a vmlinux or a vmlinuz; its build-id or banner must be
+    the dump's) text and read-only data are compared byte by byte, addresses moved as KASLR moved
+    them. Left out is what the kernel patches itself, taken from the tables of that file:
+    alternatives, paravirt calls, retpolines and return thunks, static calls, jump labels, ftrace,
+    runtime constants, the heads of functions that seal ENDBR, and what is read-only only after the
+    start. That is about a twentieth of text.
+
+    One bit that differs is the strongest evidence of bad hardware there is: no kernel writes there.
+    A jump or call that the file does not have is named with where it leads: a hook.
+
+    It can mislead: breakpoints of kprobes are changes too. Where more places differ than damage
+    leaves, something patches this kernel that is not known here; that is said and is no finding.
+    Next: give the vmlinuz of this kernel with --vmlinux where the answer is `nothing to look at`.\
+    """;
+  }
+
+  @Override
+  public Needs needs() {
+    return Needs.SYMBOLS;
+  }
+
+  @Override
+  public CheckOutcome run(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    Optional<DebugFile> file =
+        kernel.debugFiles().stream()
+            .filter(
+                one ->
+                    one.match() == KernelIdentity.Match.SAME_BUILD_ID
+                        || one.match() == KernelIdentity.Match.SAME_BANNER)
+            .findFirst();
+    if (file.isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(
+          id(), "no file of this kernel was given to compare with (--vmlinux)");
+    }
+    try {
+      return outcome(subjects, TextSurvey.of(kernel, Vmlinux.open(file.get().path())));
+    } catch (IOException e) {
+      return new CheckOutcome.NothingToLookAt(
+          id(), "%s cannot be compared with: %s".formatted(file.get().path(), e.getMessage()));
+    }
+  }
+
+  private CheckOutcome outcome(Subjects subjects, TextSurvey survey) {
+    Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
+    List<Note> notes = new ArrayList<>();
+    survey.remarks().forEach(remark -> notes.add(new Note("kernel image", remark)));
+    if (coverage.isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          survey.remarks().isEmpty()
+              ? "no page of the image is in the dump"
+              : survey.remarks().getFirst(),
+          Map.of(),
+          notes,
+          coverage);
+    }
+    Kernel kernel = subjects.kernel().orElseThrow();
+    List<WrongWord> words = survey.faults().stream().map(fault -> word(kernel, fault)).toList();
+    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    Map<String, String> facts = new LinkedHashMap<>();
+    survey.lookedAt().forEach((what, count) -> facts.put(what, count.toString()));
+    facts.put("bytes that the kernel patches", Long.toString(survey.open()));
+    facts.put("places that the kernel patches", Long.toString(survey.sites()));
+    return new CheckOutcome.Ran(
+        id(),
+        findings.isEmpty()
+            ? "%,d bytes of text and %,d of read-only data %s"
+                .formatted(
+                    survey.lookedAt().getOrDefault("bytes of text", 0L),
+                    survey.lookedAt().getOrDefault("bytes of read-only data", 0L),
+                    survey.remarks().isEmpty() ? "are as in the file" : "were compared")
+            : Words.plural(survey.faults().size(), "place differs", "places differ")
+                + " from the file",
+        facts,
+        findings,
+        notes,
+        coverage);
+  }
+
+  private static WrongWord word(Kernel kernel, TextFault fault) {
+    String place = kernel.describe(fault.address());
+    Optional<String> hook = hook(kernel, fault);
+    String claim =
+        hook.isPresent()
+            ? "the code at %s is not the kernel's own: it leads to %s".formatted(place, hook.get())
+            : fault.bits() == 1
+                ? "one bit of %s at %s is not as in the kernel's file".formatted(kind(fault), place)
+                : "%s of %s at %s %s not as in the kernel's file"
+                    .formatted(
+                        Words.plural(fault.byteCount(), "byte", "bytes"),
+                        kind(fault),
+                        place,
+                        fault.byteCount() == 1 ? "is" : "are");
+    String why =
+        fault.bits() == 1
+            ? "nothing writes there, so one bit that differs is hardware's most likely; the file's"
+                + " tables do not name it as a place that the kernel patches"
+            : "the file's tables do not name it as a place that the kernel patches";
+    return new WrongWord(
+        fault.word(),
+        fault.value(),
+        OptionalLong.of(fault.expected()),
+        claim,
+        why,
+        Cause.TEXT_MODIFIED,
+        Words.place(kind(fault) + "/" + place));
+  }
+
+  private static String kind(TextFault fault) {
+    return fault.section().equals(".text") ? "text" : "read-only data";
+  }
+
+  /// Where a call or jump leads that was written over the code.
+  private static Optional<String> hook(Kernel kernel, TextFault fault) {
+    if (fault.bits() == 1
+        || !fault.section().equals(".text")
+        || fault.byteCount() > 2 * JUMP_BYTES
+        || !(kernel.memory().read(fault.address(), JUMP_BYTES)
+            instanceof MemoryRead.Bytes(ByteView code))
+        || (code.u8(0) != 0xe8 && code.u8(0) != 0xe9)) {
+      return Optional.empty();
+    }
+    return Optional.of(kernel.describe(fault.address() + JUMP_BYTES + code.i32(1)));
+  }
+}

@@ -1,0 +1,286 @@
+package org.vmcheck.image;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.TreeMap;
+import org.vmcheck.debuginfo.Vmlinux;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.memory.MemoryRead;
+
+/// The pass of a [TextSurvey].
+///
+/// Where the image was moved (KASLR), words that hold addresses were moved with it: a word is as
+/// the file has it also if it differs by exactly that distance, up or, for per-CPU places, down.
+final class TextPass {
+  private static final int PAGE = 4096;
+
+  /// Sections that nothing writes after the kernel has started, besides text.
+  private static final Set<String> READ_ONLY =
+      Set.of(
+          ".rodata",
+          ".pci_fixup",
+          "__ksymtab",
+          "__ksymtab_gpl",
+          "__ksymtab_strings",
+          "__kcrctab",
+          "__kcrctab_gpl",
+          "__param",
+          "__modver",
+          "__ex_table",
+          ".notes",
+          ".BTF",
+          ".BTF_ids",
+          ".orc_unwind",
+          ".orc_unwind_ip",
+          ".orc_header");
+
+  /// Text that a handler of the kernel's patches, by its symbol; the most bytes of each.
+  private static final List<String> FTRACE =
+      List.of(
+          "ftrace_call",
+          "ftrace_regs_call",
+          "ftrace_graph_call",
+          "ftrace_caller_op_ptr",
+          "ftrace_regs_caller_op_ptr",
+          "ftrace_epilogue",
+          "ftrace_stub");
+
+  /// Bytes between two differences that belong together.
+  private static final int NEAR = 16;
+
+  /// More places than damage leaves: something patches this kernel that is not known here.
+  private static final int MAX_PLACES = 24;
+
+  private final Kernel kernel;
+  private final List<Vmlinux.Part> parts;
+  private final Map<String, Long> lookedAt = new TreeMap<>();
+  private final Map<String, Long> notRead = new TreeMap<>();
+  private final List<TextFault> faults = new ArrayList<>();
+  private final List<String> remarks = new ArrayList<>();
+  private long offset;
+  private PatchSites sites;
+  private long places;
+
+  /// Read-only after the start only: addresses as linked.
+  private long lateStart;
+
+  private long lateEnd;
+
+  TextPass(Kernel kernel, List<Vmlinux.Part> parts) {
+    this.kernel = kernel;
+    this.parts = parts;
+  }
+
+  TextSurvey run() {
+    Vmlinux.Part text =
+        parts.stream().filter(part -> part.name().equals(".text")).findFirst().orElse(null);
+    OptionalLong start = kernel.symbol("_text");
+    if (text == null || start.isEmpty()) {
+      remarks.add("the file has no text, or where it lies in memory is not known");
+      return result();
+    }
+    offset = start.getAsLong() - text.vaddr();
+    sites = new PatchSites(parts, text.vaddr(), text.vaddr() + text.bytes().size());
+    bySymbols();
+    lateStart = linked("__start_ro_after_init");
+    lateEnd = linked("__end_ro_after_init");
+    for (Vmlinux.Part part : parts) {
+      if (part == text || READ_ONLY.contains(part.name())) {
+        compare(part);
+      }
+    }
+    if (places > MAX_PLACES) {
+      faults.clear();
+      remarks.add(
+          "more than %d places differ from the file: something that is not known here changes this"
+                  .formatted(MAX_PLACES)
+              + " kernel");
+    }
+    return result();
+  }
+
+  private TextSurvey result() {
+    return new TextSurvey(
+        lookedAt,
+        notRead,
+        faults,
+        remarks,
+        sites == null ? 0 : sites.bytes(),
+        sites == null ? 0 : sites.sites());
+  }
+
+  /// The tables that have no section of their own in the file.
+  private void bySymbols() {
+    sites.relative(linked("__start___jump_table"), linked("__stop___jump_table"), 16, 0, 5);
+    sites.relative(
+        linked("__start_static_call_sites"), linked("__stop_static_call_sites"), 8, 1, 8);
+    sites.absolute(linked("__start_mcount_loc"), linked("__stop_mcount_loc"), 5);
+    for (String name : FTRACE) {
+      if (kernel.symbol(name).isPresent()) {
+        sites.mark(linked(name), 0, 8);
+      }
+    }
+    long from = linked("__static_call_text_start");
+    long to = linked("__static_call_text_end");
+    if (from != 0 && to > from && to - from < 1 << 20) {
+      sites.mark(from, 0, (int) (to - from));
+    }
+  }
+
+  /// The address that a symbol was linked to; 0 if there is none.
+  private long linked(String name) {
+    OptionalLong address = kernel.symbol(name);
+    return address.isPresent() ? address.getAsLong() - offset : 0;
+  }
+
+  private void compare(Vmlinux.Part part) {
+    long size = part.bytes().size();
+    long compared = 0;
+    for (long at = 0; at < size; ) {
+      Cancellation.check();
+      long vaddr = part.vaddr() + at + offset;
+      int count = (int) Math.min(size - at, PAGE - (vaddr & PAGE - 1));
+      if (kernel.memory().read(vaddr, count) instanceof MemoryRead.Bytes(ByteView memory)) {
+        compared += page(part, at, memory, count);
+      } else {
+        notRead.merge("pages of the image", 1L, Long::sum);
+      }
+      at += count;
+    }
+    if (compared > 0) {
+      lookedAt.merge(
+          part == textPart() ? "bytes of text" : "bytes of read-only data", compared, Long::sum);
+    }
+  }
+
+  private Vmlinux.Part textPart() {
+    return parts.stream().filter(part -> part.name().equals(".text")).findFirst().orElseThrow();
+  }
+
+  /// @return bytes that were held against the file
+  private long page(Vmlinux.Part part, long at, ByteView memory, int count) {
+    if (memory.segment().mismatch(part.bytes().segment().asSlice(at, count)) < 0) {
+      return count;
+    }
+    long compared = 0;
+    long first = 0; // Addresses of the kernel are not 0.
+    long last = 0;
+    for (int i = 0; i < count; i++) {
+      long linked = part.vaddr() + at + i;
+      if (isLate(linked) || sites.isOpen(linked)) {
+        continue;
+      }
+      compared++;
+      if (memory.u8(i) == part.bytes().u8(at + i) || isMoved(part, at + i, memory, i, count)) {
+        continue;
+      }
+      if (first != 0 && linked - last > NEAR) {
+        fault(part, first, last);
+        first = 0;
+      }
+      first = first == 0 ? linked : first;
+      last = linked;
+    }
+    if (first != 0) {
+      fault(part, first, last);
+    }
+    return compared;
+  }
+
+  private boolean isLate(long linked) {
+    return linked >= lateStart && linked < lateEnd;
+  }
+
+  /// Whether a byte belongs to an address that was moved with the image.
+  private boolean isMoved(Vmlinux.Part part, long at, ByteView memory, int inPage, int count) {
+    if (offset == 0) {
+      return false;
+    }
+    for (int back = 0; back < 4; back++) {
+      long from = at - back;
+      if (from < 0 || from + 4 > part.bytes().size()) {
+        continue;
+      }
+      int now;
+      if (inPage - back >= 0 && inPage - back + 4 <= count) {
+        now = memory.i32(inPage - back);
+      } else if (kernel.memory().read(part.vaddr() + from + offset, 4)
+          instanceof MemoryRead.Bytes(ByteView across)) {
+        now = across.i32(0);
+      } else {
+        return true; // Its other half is not in the dump.
+      }
+      int distance = now - part.bytes().i32(from);
+      if (distance == (int) offset || distance == (int) -offset) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private void fault(Vmlinux.Part part, long first, long last) {
+    if (places > MAX_PLACES) {
+      return;
+    }
+    long word = first & -8L;
+    long value = 0;
+    long expected = 0;
+    long bits = 0;
+    for (long linked = Math.min(word, first); linked <= Math.max(last, word + 7); linked++) {
+      long at = linked - part.vaddr();
+      int now =
+          kernel.memory().read(linked + offset, 1) instanceof MemoryRead.Bytes(ByteView one)
+              ? one.u8(0)
+              : 0;
+      boolean isBad = linked >= first && linked <= last && at >= 0 && at < part.bytes().size();
+      int was = isBad ? part.bytes().u8(at) : now;
+      bits += Integer.bitCount(now ^ was);
+      if (linked < word + 8) {
+        value |= (long) now << 8 * (linked - word);
+        expected |= (long) was << 8 * (linked - word);
+      }
+    }
+    if (bits > 1 && sites.isCall(first, last)) {
+      return;
+    }
+    places++;
+    TextFault plain =
+        new TextFault(
+            part.name(), first + offset, last - first + 1, word + offset, value, expected, bits);
+    faults.add(moved(part, first, last, plain));
+  }
+
+  /// An address that was moved with the image and then lost one bit differs from the file in most
+  /// of its bytes: the fault against what it was moved to.
+  private TextFault moved(Vmlinux.Part part, long first, long last, TextFault plain) {
+    for (int back = 0; back < 4 && offset != 0 && plain.bits() > 1; back++) {
+      long from = first - back;
+      long at = from - part.vaddr();
+      if (last - from > 3
+          || at < 0
+          || at + 4 > part.bytes().size()
+          || !(kernel.memory().read(from + offset, 4) instanceof MemoryRead.Bytes(ByteView now))) {
+        continue;
+      }
+      for (int way : new int[] {1, -1}) {
+        int right = part.bytes().i32(at) + way * (int) offset;
+        if (Integer.bitCount(now.i32(0) ^ right) == 1) {
+          return new TextFault(
+              part.name(),
+              from + offset,
+              4,
+              from + offset,
+              now.u32(0),
+              Integer.toUnsignedLong(right),
+              1);
+        }
+      }
+    }
+    return plain;
+  }
+}
