@@ -364,6 +364,8 @@ class TornSnapshotTest {
     assertThat(gather(outcomes, RUNNING, filled).getFirst().findingsIfRan())
         .extracting(Finding::cause)
         .containsExactly(Cause.USE_AFTER_FREE_WRITE, Cause.TORN_SNAPSHOT);
+    assertThat(((CheckOutcome.Ran) gather(outcomes, RUNNING, filled).getFirst()).notes())
+        .containsExactly(new Note("torn snapshot", "8 findings are put down to the torn snapshot"));
   }
 
   @Test
