@@ -121,7 +121,7 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
     private void prev(long at, long next, long prev, long behind) {
       long right = 0;
       for (int bit = 0; bit < 64; bit++) {
-        long other = prev ^ 1L << bit;
+        long other = prev ^ (1L << bit);
         if (other != at && other < 0 && word(other) == at) {
           if (right != 0) {
             return;
@@ -146,7 +146,7 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
     private void next(long at, long next, long prev) {
       long right = 0;
       for (int bit = 2; bit < 64; bit++) {
-        long other = next ^ 1L << bit;
+        long other = next ^ (1L << bit);
         if (other != at && other < 0 && word(other + 8) == at) {
           if (right != 0) {
             return;

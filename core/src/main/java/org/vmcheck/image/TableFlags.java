@@ -14,10 +14,10 @@ final class TableFlags {
 
   /// User, the bits that software may use, protection keys and what the processor ignores or
   /// reserves; not bit 58, in which newer kernels keep the dirty bit of what is read-only.
-  private static final long RARE_IN_LEAF = 1 << 2 | 7 << 9 | 0xfbfL << 52 & ~NO_EXECUTE;
+  private static final long RARE_IN_LEAF = (1 << 2) | (7 << 9) | ((0xfbfL << 52) & ~NO_EXECUTE);
 
   /// Cache control, large at levels that have no such pages, global, software bits, execution.
-  private static final long RARE_IN_TABLE = 3 << 3 | 0x1f << 7 | 0xfffL << 52;
+  private static final long RARE_IN_TABLE = (3 << 3) | (0x1f << 7) | (0xfffL << 52);
 
   private final Group leaves = new Group(TableFault.Kind.FLAG, RARE_IN_LEAF, 32, 2);
   private final Group tables = new Group(TableFault.Kind.FLAG, RARE_IN_TABLE, 32, 2);

@@ -33,7 +33,6 @@ final class TablePass {
 
   private static final int MAX_FAULTS = 256;
 
-  private final Kernel kernel;
   private final X86_64Paging paging;
   private final PhysicalMemory memory;
   private final Expected expected;
@@ -50,7 +49,6 @@ final class TablePass {
   private boolean ended;
 
   TablePass(Kernel kernel) {
-    this.kernel = kernel;
     this.paging = kernel.memory().paging();
     this.memory = kernel.memory().physical();
     this.expected = Expected.of(kernel);
@@ -118,7 +116,7 @@ final class TablePass {
   /// @param raw with the bit that marks encrypted memory
   record Place(int level, long vaddr, long physical, long raw) {
     long span() {
-      return 1L << 12 + 9 * (level - 1);
+      return 1L << (12 + 9 * (level - 1));
     }
   }
 
@@ -149,7 +147,7 @@ final class TablePass {
       return;
     }
     wrong++;
-    fault(TableFault.Kind.FRAME, at, at.raw & ~frameMask | known & frameMask);
+    fault(TableFault.Kind.FRAME, at, (at.raw & ~frameMask) | (known & frameMask));
   }
 
   private void table(Place at, long entry) {
@@ -170,9 +168,9 @@ final class TablePass {
     // Nothing below is as arithmetic has it: one bit of this entry may lead to the right table.
     long found = 0;
     for (int bit = 12; bit < 52; bit++) {
-      long other = (entry ^ 1L << bit) & FRAME;
+      long other = (entry ^ (1L << bit)) & FRAME;
       if (other >>> 12 < memory.endPfn() && !seen.contains(other) && fits(other, at)) {
-        found = found == 0 ? at.raw ^ 1L << bit : -1;
+        found = found == 0 ? at.raw ^ (1L << bit) : -1;
       }
     }
     if (found != 0 && found != -1) {

@@ -90,7 +90,7 @@ final class TextPass {
     lateStart = linked("__start_ro_after_init");
     lateEnd = linked("__end_ro_after_init");
     for (Vmlinux.Part part : parts) {
-      if (part == text || READ_ONLY.contains(part.name())) {
+      if (part.name().equals(".text") || READ_ONLY.contains(part.name())) {
         compare(part);
       }
     }
@@ -144,7 +144,7 @@ final class TextPass {
     for (long at = 0; at < size; ) {
       Cancellation.check();
       long vaddr = part.vaddr() + at + offset;
-      int count = (int) Math.min(size - at, PAGE - (vaddr & PAGE - 1));
+      int count = (int) Math.min(size - at, PAGE - (vaddr & (PAGE - 1)));
       if (kernel.memory().read(vaddr, count) instanceof MemoryRead.Bytes(ByteView memory)) {
         compared += page(part, at, memory, count);
       } else {
@@ -154,12 +154,10 @@ final class TextPass {
     }
     if (compared > 0) {
       lookedAt.merge(
-          part == textPart() ? "bytes of text" : "bytes of read-only data", compared, Long::sum);
+          part.name().equals(".text") ? "bytes of text" : "bytes of read-only data",
+          compared,
+          Long::sum);
     }
-  }
-
-  private Vmlinux.Part textPart() {
-    return parts.stream().filter(part -> part.name().equals(".text")).findFirst().orElseThrow();
   }
 
   /// @return bytes that were held against the file

@@ -123,7 +123,7 @@ public record Ring(List<Long> nodes, State state) {
     long node = isNext ? bad.address() : bad.address() - 8;
     long found = 0;
     for (int bit = 0; bit < 64; bit++) {
-      long value = bad.value() ^ 1L << bit;
+      long value = bad.value() ^ (1L << bit);
       Optional<long[]> target = links(memory, value);
       if (target.isPresent() && target.get()[isNext ? 1 : 0] == node) {
         if (found != 0) {

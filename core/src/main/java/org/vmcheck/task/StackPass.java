@@ -136,7 +136,7 @@ final class StackPass {
     boolean isOther = others.isPresent() && others.getAsLong() == StackSurvey.END_MAGIC;
     if (isOwn) {
       // A bit within the stack's size, or above it, of which only the latter is known.
-      long right = task.stack() | task.savedSp() & size - 1;
+      long right = task.stack() | (task.savedSp() & (size - 1));
       boolean isFlip = (task.savedSp() & 7) == 0 && Long.bitCount(right ^ task.savedSp()) == 1;
       add(
           StackFault.Kind.SAVED_POINTER,
