@@ -367,7 +367,7 @@ final class ReportFindings {
                             found.object.index(), found.object.address(), found.object.cache()))
             .orElse(
                 (report.kfence() < 0 ? "" : "KFENCE object #%d ".formatted(report.kfence()))
-                    + (report.cache().isEmpty() && owner.isPresent() || subject.cache().isEmpty()
+                    + ((report.cache().isEmpty() && owner.isPresent()) || subject.cache().isEmpty()
                         ? ""
                         : "cache " + subject.cache()));
     if (report.message() == KernelMessage.SLUB_BUG && cause == Cause.DOUBLE_FREE) {
