@@ -61,19 +61,25 @@ final class SlabsCommand implements Callable<Integer> {
 
   /// Columns that the table can be sorted by, the largest first.
   enum Sort {
-    MEMORY(Comparator.comparingLong(SlabsCommand::bytes).reversed()),
-    ALLOCATED(Comparator.comparingLong(SlabUsage::allocated).reversed()),
-    TOTAL(Comparator.comparingLong(SlabUsage::total).reversed()),
+    MEMORY,
+    ALLOCATED,
+    TOTAL,
     /// Memory of objects that nobody holds.
-    WASTED(Comparator.comparingLong(SlabsCommand::wasted).reversed()),
-    OBJSIZE(Comparator.comparingLong(SlabUsage::objectSize).reversed()),
-    SLABS(Comparator.comparingLong(SlabUsage::slabs).reversed()),
-    NAME(Comparator.comparing(SlabUsage::name));
+    WASTED,
+    OBJSIZE,
+    SLABS,
+    NAME;
 
-    private final Comparator<SlabUsage> order;
-
-    Sort(Comparator<SlabUsage> order) {
-      this.order = order;
+    Comparator<SlabUsage> order() {
+      return switch (this) {
+        case MEMORY -> Comparator.comparingLong(SlabsCommand::bytes).reversed();
+        case ALLOCATED -> Comparator.comparingLong(SlabUsage::allocated).reversed();
+        case TOTAL -> Comparator.comparingLong(SlabUsage::total).reversed();
+        case WASTED -> Comparator.comparingLong(SlabsCommand::wasted).reversed();
+        case OBJSIZE -> Comparator.comparingLong(SlabUsage::objectSize).reversed();
+        case SLABS -> Comparator.comparingLong(SlabUsage::slabs).reversed();
+        case NAME -> Comparator.comparing(SlabUsage::name);
+      };
     }
   }
 
@@ -112,7 +118,7 @@ final class SlabsCommand implements Callable<Integer> {
       }
       List<SlabUsage> all = rows;
       if (sort != null) {
-        rows = rows.stream().sorted(sort.order).toList();
+        rows = rows.stream().sorted(sort.order()).toList();
       }
       rows = rows.subList(0, Math.min(top, rows.size()));
       List<String> spoiled = analyzer.spoiledCaches();
