@@ -50,12 +50,14 @@ final class IncidentColumns {
   /// The first incident of the same content, if that is another one: equal in size, in the first
   /// and last 64 KiB, and in what the analysis said.
   private static final String FIRST_OF_CONTENT =
+      // Concatenated, a column has no index: the one on the hashes finds a few rows, that on a
+      // signature or on the location may find all.
       "(SELECT same.id FROM incident same WHERE same.head_hash = incident.head_hash"
           + " AND same.tail_hash = incident.tail_hash AND same.bytes = incident.bytes"
           + " AND same.verdict = incident.verdict AND same.summary = incident.summary"
-          + " AND same.damage_signature = incident.damage_signature"
-          + " AND (same.location, same.origin) < (incident.location, incident.origin)"
-          + " ORDER BY same.location, same.origin LIMIT 1)";
+          + " AND same.damage_signature || '' = incident.damage_signature"
+          + " AND (same.location || '', same.origin) < (incident.location, incident.origin)"
+          + " ORDER BY same.location || '', same.origin LIMIT 1)";
 
   /// Of many rows it is asked only where content is there twice: one look at an index tells.
   private static final String IS_TWICE =

@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.ResultSet;
 import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.List;
@@ -91,6 +92,26 @@ class SqliteCatalogueTest extends CatalogueContract {
         + "', 'h', 't', '', 'old', 1, 1.0, '"
         + verdict
         + "', 's', 'NONE', '', '', '', '', '', 0, '', '', '', '', '', '', 0)";
+  }
+
+  /// A signature may be that of half a million rows; equal hashes are of few.
+  @Test
+  void copiesAreLookedForByTheirContent() throws Exception {
+    catalogue("one").close();
+    List<String> plan = new ArrayList<>();
+    try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + dir.resolve("one"));
+        Statement statement = connection.createStatement();
+        ResultSet row =
+            statement.executeQuery(
+                "EXPLAIN QUERY PLAN SELECT " + IncidentColumns.SELECTED + " FROM incident")) {
+      while (row.next()) {
+        plan.add(row.getString("detail"));
+      }
+    }
+    assertThat(plan)
+        .filteredOn(step -> step.contains("SEARCH same"))
+        .isNotEmpty()
+        .allMatch(step -> step.contains("USING INDEX incident_content"));
   }
 
   @Test
