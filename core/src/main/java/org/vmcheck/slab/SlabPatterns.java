@@ -518,7 +518,7 @@ final class SlabPatterns {
               "the %s track names 0x%x, which is no code address".formatted(kind, addr));
           return;
         }
-        if (addr != 0 && (cpu < 0 || cpuCount.isPresent() && cpu >= cpuCount.getAsLong())) {
+        if (addr != 0 && (cpu < 0 || (cpuCount.isPresent() && cpu >= cpuCount.getAsLong()))) {
           fault(
               SlabFault.Zone.TRACKING,
               at + trackCpuAt,
