@@ -230,7 +230,6 @@ final class CmsSignature {
           return new AttributeTable(all);
         };
     CMSSignedDataGenerator generator = new CMSSignedDataGenerator();
-    generator.setDefiniteLengthEncoding(true);
     generator.addSignerInfoGenerator(
         new JcaSignerInfoGeneratorBuilder(new JcaDigestCalculatorProviderBuilder().build())
             .setSignedAttributeGenerator(attributes)

@@ -93,7 +93,6 @@ class ForgedSignatureTest {
 
     byte[] make() throws Exception {
       CMSSignedDataGenerator generator = new CMSSignedDataGenerator();
-      generator.setDefiniteLengthEncoding(isDefinite);
       add(generator, by);
       if (second != null) {
         add(generator, second);
