@@ -17,7 +17,7 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.kernel.Modules;
 import org.vmcheck.kernel.Oops;
-import org.vmcheck.slab.OldSlabLayout;
+import org.vmcheck.slab.ClassicSlabLayout;
 import org.vmcheck.slab.SlabCache;
 import org.vmcheck.slab.SlabCaches;
 import org.vmcheck.slab.SlabFlags;
@@ -64,7 +64,7 @@ final class KernelDescription {
         },
         switch (detection) {
           case SlabLayout.Detection.Known(SlabLayout layout) -> layout.variant();
-          case SlabLayout.Detection.Old(OldSlabLayout layout) -> layout.variant();
+          case SlabLayout.Detection.Old(ClassicSlabLayout layout) -> layout.variant();
           case SlabLayout.Detection.Unknown _ -> "";
         },
         detection instanceof SlabLayout.Detection.Known
@@ -118,7 +118,7 @@ final class KernelDescription {
     Optional<SlabFlags> flags =
         switch (SlabCaches.of(kernel).detection()) {
           case SlabLayout.Detection.Known(SlabLayout layout) -> Optional.of(layout.flags());
-          case SlabLayout.Detection.Old(OldSlabLayout layout) -> Optional.of(layout.flags());
+          case SlabLayout.Detection.Old(ClassicSlabLayout layout) -> Optional.of(layout.flags());
           case SlabLayout.Detection.Unknown _ -> Optional.empty();
         };
     List<CacheUse> caches = new ArrayList<>();

@@ -68,13 +68,13 @@ public record SlabCaches(
     return switch (detection) {
       case SlabLayout.Detection.Known(SlabLayout layout) ->
           read(kernel, detection, "SLUB", layout.cache(), new Reader(kernel, layout)::read);
-      case SlabLayout.Detection.Old(OldSlabLayout layout) ->
+      case SlabLayout.Detection.Old(ClassicSlabLayout layout) ->
           read(
               kernel,
               detection,
               "SLAB",
               layout.cache(),
-              address -> OldSlabCaches.read(kernel, layout, address));
+              address -> ClassicSlabCaches.read(kernel, layout, address));
       case SlabLayout.Detection.Unknown _ -> none(detection);
     };
   }

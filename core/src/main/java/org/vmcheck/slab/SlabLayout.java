@@ -37,7 +37,7 @@ public record SlabLayout(
     record Known(SlabLayout layout) implements Detection {}
 
     /// The allocator is SLAB (to 6.7) and its shape is known.
-    record Old(OldSlabLayout layout) implements Detection {}
+    record Old(ClassicSlabLayout layout) implements Detection {}
 
     /// @param allocator the allocator as far as it can be told
     /// @param missing what is not there, one structure or member each
@@ -61,7 +61,7 @@ public record SlabLayout(
     }
     StructLayout cache = anyCache.get();
     if (cache.has("cpu_cache") || cache.has("num")) {
-      return OldSlabLayout.detect(kernel, cache);
+      return ClassicSlabLayout.detect(kernel, cache);
     }
     if (!cache.has("offset") || !cache.has("oo")) {
       return new Detection.Unknown("SLOB", List.of("kmem_cache.offset and kmem_cache.oo"));

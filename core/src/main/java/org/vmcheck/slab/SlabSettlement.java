@@ -23,7 +23,7 @@ final class SlabSettlement {
   private final MemMap memMap;
   private final SlabCaches caches;
   private final SlabLayout layout;
-  private final SlabPlaces slabPlaces;
+  private final PartialLists slabPlaces;
   private final Map<Long, List<SlabPlace>> places;
   private final SlabFindings findings;
   private final List<SlabFault> faults;
@@ -34,7 +34,7 @@ final class SlabSettlement {
   /// @param findings those of the places; all others are added
   SlabSettlement(
       SlabDescriptors descriptors,
-      SlabPlaces slabPlaces,
+      PartialLists slabPlaces,
       SlabFindings findings,
       Optional<Sheaves> sheaves,
       FreelistDecoder.Vote vote) {
@@ -248,7 +248,7 @@ final class SlabSettlement {
 
   /// Slabs that no list keeps, unless a broken list of the cache explains them.
   private void unlisted(UnlistedSlabs unlisted) {
-    for (SlabPlaces.LockedCount count : slabPlaces.lockedCounts()) {
+    for (PartialLists.LockedCount count : slabPlaces.lockedCounts()) {
       SlabCache cache = count.fault().cache();
       if (unlisted.notFull(cache) >= count.missing()) {
         instants.add(
@@ -261,7 +261,7 @@ final class SlabSettlement {
         faults.add(count.fault());
       }
     }
-    for (SlabPlaces.CutChain cut : slabPlaces.cutChains()) {
+    for (PartialLists.CutChain cut : slabPlaces.cutChains()) {
       SlabCache cache = cut.fault().cache();
       faults.add(
           unlisted.notFull(cache) >= cut.missing()

@@ -84,8 +84,9 @@ public record SlabSurvey(
   /// @param threads how many threads walk
   /// @param isOver asked between pieces of work; true ends the pass early
   public static SlabSurvey run(Kernel kernel, MemMap memMap, int threads, BooleanSupplier isOver) {
-    return SlabCaches.of(kernel).detection() instanceof SlabLayout.Detection.Old(OldSlabLayout old)
-        ? new OldSlabSurvey(kernel, memMap, old, isOver).survey()
+    return SlabCaches.of(kernel).detection()
+            instanceof SlabLayout.Detection.Old(ClassicSlabLayout old)
+        ? new ClassicSlabSurvey(kernel, memMap, old, isOver).survey()
         : new SlubPass(kernel, memMap, isOver).survey(Math.max(1, threads));
   }
 
@@ -123,8 +124,10 @@ public record SlabSurvey(
       long endPfn,
       Predicate<SlabCache> wanted,
       Predicate<SlabView> sink) {
-    if (SlabCaches.of(kernel).detection() instanceof SlabLayout.Detection.Old(OldSlabLayout old)) {
-      new OldSlabSurvey(kernel, memMap, old, () -> false).eachView(firstPfn, endPfn, wanted, sink);
+    if (SlabCaches.of(kernel).detection()
+        instanceof SlabLayout.Detection.Old(ClassicSlabLayout old)) {
+      new ClassicSlabSurvey(kernel, memMap, old, () -> false)
+          .eachView(firstPfn, endPfn, wanted, sink);
       return;
     }
     SlubPass pass = new SlubPass(kernel, memMap, () -> false);

@@ -41,9 +41,9 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
   private final KfencePool kfence;
   private final Optional<NodeSpans> nodeSpans;
   private final Map<Long, List<SlabPlace>> places;
-  private final SlabVotes.Frozen onCpuPartial;
+  private final EncodingVote.Frozen onCpuPartial;
   private final UnlistedSlabs.Marks marks;
-  private final SlabPatterns patterns;
+  private final DebugPatterns patterns;
   private final Optional<Sheaves> sheaves;
   private final Map<Long, Optional<SlabCache>> unlistedCaches;
   private final BooleanSupplier isOver;
@@ -95,9 +95,9 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
       SlabDescriptors descriptors,
       Map<Long, List<SlabPlace>> places,
       FreelistDecoder decoder,
-      SlabVotes.Frozen onCpuPartial,
+      EncodingVote.Frozen onCpuPartial,
       UnlistedSlabs.Marks marks,
-      SlabPatterns patterns,
+      DebugPatterns patterns,
       Optional<Sheaves> sheaves,
       Map<Long, Optional<SlabCache>> unlistedCaches,
       BooleanSupplier isOver,
@@ -491,8 +491,8 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
     boolean onCpuList = isOn(where, SlabPlace.Kind.CPU_PARTIAL);
     if (onCpuList
         && where.size() == 1
-        && onCpuPartial != SlabVotes.Frozen.UNKNOWN
-        && slab.frozen() != (onCpuPartial == SlabVotes.Frozen.ALL)) {
+        && onCpuPartial != EncodingVote.Frozen.UNKNOWN
+        && slab.frozen() != (onCpuPartial == EncodingVote.Frozen.ALL)) {
       findings.found(
           new SlabFault.Place(
               slab,

@@ -31,9 +31,9 @@ final class SlubPass {
   private final BooleanSupplier isOver;
   private final SlabDescriptors descriptors;
   private final SlabFindings findings = new SlabFindings();
-  private final SlabPlaces slabPlaces;
+  private final PartialLists slabPlaces;
   private final Map<Long, List<SlabPlace>> places;
-  private final SlabPatterns patterns;
+  private final DebugPatterns patterns;
   private final Optional<Sheaves> sheaves;
   private FreelistDecoder.Vote vote;
 
@@ -41,7 +41,7 @@ final class SlubPass {
     this.memory = kernel.memory();
     this.memMap = memMap;
     this.isOver = isOver;
-    this.patterns = SlabPatterns.of(kernel);
+    this.patterns = DebugPatterns.of(kernel);
     this.descriptors = SlabDescriptors.of(kernel, memMap);
     this.layout = descriptors.layout();
     this.sheaves =
@@ -49,18 +49,18 @@ final class SlubPass {
             .sheaves()
             .map(shape -> Sheaves.gather(kernel, shape, descriptors.caches().caches(), isOver));
     sheaves.ifPresent(all -> all.faults().forEach(findings::found));
-    this.slabPlaces = new SlabPlaces(descriptors, findings, isOver);
+    this.slabPlaces = new PartialLists(descriptors, findings, isOver);
     this.places = slabPlaces.bySlab();
   }
 
   SlabSurvey survey(int threads) {
     slabPlaces.gather();
-    SlabVotes votes = new SlabVotes(descriptors, places);
+    EncodingVote votes = new EncodingVote(descriptors, places);
     vote = votes.vote();
-    SlabVotes.Frozen onCpuPartial = votes.frozenOnCpuPartial();
+    EncodingVote.Frozen onCpuPartial = votes.frozenOnCpuPartial();
     UnlistedSlabs.Marks marks =
         new UnlistedSlabs.Marks(
-            onCpuPartial != SlabVotes.Frozen.NONE && layout.cpu().isPresent(),
+            onCpuPartial != EncodingVote.Frozen.NONE && layout.cpu().isPresent(),
             votes.markOfPartial());
     List<SlabWalk> walks = new ArrayList<>();
     long share = Math.max(1, memMap.endPfn() / threads / CHUNKS_PER_THREAD);
@@ -134,7 +134,7 @@ final class SlubPass {
 
   void prepareViews() {
     slabPlaces.gather();
-    vote = new SlabVotes(descriptors, places).vote();
+    vote = new EncodingVote(descriptors, places).vote();
   }
 
   void eachView(long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {

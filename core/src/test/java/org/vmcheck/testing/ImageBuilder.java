@@ -92,7 +92,8 @@ final class ImageBuilder {
     lowMemory();
     frames.makeDescriptors();
     text();
-    AllocatorBuilder slabs = layout.isOldSlab() ? new OldSlabBuilder(this) : new SlabBuilder(this);
+    AllocatorBuilder slabs =
+        layout.isOldSlab() ? new ClassicSlabBuilder(this) : new SlabBuilder(this);
     slabs.plan();
     crashNotes = config.crashEnd() == 0 ? 0 : perCpu(512, 8);
     perCpuAreas();

@@ -19,7 +19,7 @@ import org.vmcheck.testing.SlabImage;
 
 /// The bytes that debugging options fix: what kernels leave there by right is no fault, and damage
 /// is found beside it.
-class SlabPatternsTest {
+class DebugPatternsTest {
   static Stream<Layout> layouts() {
     return Layout.ALL.stream();
   }

@@ -17,7 +17,7 @@ import org.vmcheck.testing.SheafImage;
 import org.vmcheck.testing.SlabImage;
 
 /// The SLAB allocator: healthy kernels stay silent, each planted fault is found alone.
-class OldSlabTest {
+class ClassicSlabTest {
   static Stream<Layout> layouts() {
     return Layout.OLD_SLAB.stream();
   }

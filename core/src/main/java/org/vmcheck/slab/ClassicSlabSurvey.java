@@ -32,7 +32,7 @@ import org.vmcheck.page.MemMap;
 /// A CPU may be stopped while it moves objects between a slab and an array cache, with list_lock
 /// held (`cache_alloc_refill`, `free_block`, `cache_grow_end`, `drain_freelist`): what is then
 /// behind for one step is an instant and no fault. It works on one slab of the node at a time.
-final class OldSlabSurvey {
+final class ClassicSlabSurvey {
   private static final int CHUNK = 1 << 15;
   private static final int MAX_FAULTS = 20_000;
   private static final int MAX_LIST = 1 << 24;
@@ -48,7 +48,7 @@ final class OldSlabSurvey {
   private final Kernel kernel;
   private final VirtualMemory memory;
   private final MemMap memMap;
-  private final OldSlabLayout layout;
+  private final ClassicSlabLayout layout;
   private final BooleanSupplier isOver;
   private final List<SlabFault> faults = new ArrayList<>();
   private final Map<Long, Counts> counts = new HashMap<>();
@@ -118,7 +118,8 @@ final class OldSlabSurvey {
     }
   }
 
-  OldSlabSurvey(Kernel kernel, MemMap memMap, OldSlabLayout layout, BooleanSupplier isOver) {
+  ClassicSlabSurvey(
+      Kernel kernel, MemMap memMap, ClassicSlabLayout layout, BooleanSupplier isOver) {
     this.kernel = kernel;
     this.memory = kernel.memory();
     this.memMap = memMap;
@@ -135,7 +136,7 @@ final class OldSlabSurvey {
         sane.add(cache);
         arrayCaches(cache);
       } else {
-        report(SlabPlaces.insane(cache));
+        report(PartialLists.insane(cache));
       }
     }
     sortArrays();

@@ -15,7 +15,7 @@ import org.vmcheck.testing.SlabImage;
 
 /// What a CPU leaves behind that is stopped while it moves objects of the SLAB allocator is a note
 /// as long as the lock is held, and damage otherwise.
-class OldSlabInstantsTest {
+class ClassicSlabInstantsTest {
   private static final long POISON_NEXT = 0xdead_0000_0000_0100L;
   private static final long POISON_PREV = 0xdead_0000_0000_0122L;
 

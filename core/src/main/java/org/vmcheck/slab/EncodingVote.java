@@ -8,7 +8,7 @@ import java.util.OptionalLong;
 /// whether slabs on CPUs' partial lists are frozen, and which flag those on nodes' lists carry.
 ///
 /// @param places by the address of the slab's descriptor
-record SlabVotes(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places) {
+record EncodingVote(SlabDescriptors descriptors, Map<Long, List<SlabPlace>> places) {
   /// Slabs on nodes' lists that must be there before the flag that all of them carry means
   /// something.
   private static final int MIN_MARKED = 4;

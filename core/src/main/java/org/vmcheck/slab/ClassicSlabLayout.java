@@ -17,7 +17,7 @@ import org.vmcheck.kernel.Kernel;
 /// @param arrayCache `array_cache`; its entries start at `entryAt`
 /// @param alienArrayAt offset of the array cache in `alien_cache`; -1 where there is none
 /// @param indexSize bytes of an index: 1 or 2
-public record OldSlabLayout(
+public record ClassicSlabLayout(
     StructLayout cache,
     StructLayout node,
     StructLayout descriptor,
@@ -69,7 +69,7 @@ public record OldSlabLayout(
     }
     StructLayout slab = descriptor.orElseThrow();
     return new SlabLayout.Detection.Old(
-        new OldSlabLayout(
+        new ClassicSlabLayout(
             cache,
             node.orElseThrow(),
             slab,

@@ -10,7 +10,7 @@ import java.util.stream.IntStream;
 
 /// Builds the SLAB allocator of an image: lists of full, partial and free slabs, index arrays at
 /// the end of the slab, in an object of another cache or in a free object, and array caches.
-final class OldSlabBuilder implements AllocatorBuilder {
+final class ClassicSlabBuilder implements AllocatorBuilder {
   private static final long OFF_SLAB = 0x8000_0000L;
   private static final long OBJECT_FREELIST = 0x4000_0000L;
 
@@ -35,7 +35,7 @@ final class OldSlabBuilder implements AllocatorBuilder {
   private final Map<CacheImage, SlabImage> ownSlabs = new HashMap<>();
   private final Map<SlabImage, Integer> ownTaken = new HashMap<>();
 
-  OldSlabBuilder(ImageBuilder image) {
+  ClassicSlabBuilder(ImageBuilder image) {
     this.image = image;
     this.config = image.config();
     this.layout = config.layout();

@@ -8,12 +8,12 @@ import org.vmcheck.kernel.StructRead;
 import org.vmcheck.kernel.StructRef;
 
 /// Reads the caches of the SLAB allocator.
-final class OldSlabCaches {
+final class ClassicSlabCaches {
   private static final int MAX_NODES = 1024;
 
-  private OldSlabCaches() {}
+  private ClassicSlabCaches() {}
 
-  static SlabCaches.CacheRead read(Kernel kernel, OldSlabLayout layout, long address) {
+  static SlabCaches.CacheRead read(Kernel kernel, ClassicSlabLayout layout, long address) {
     int nodeCount = Math.clamp(kernel.variable32("nr_node_ids").orElse(1), 1, MAX_NODES);
     Member nodes = layout.cache().member("node").orElseThrow();
     // What is allocated ends with the nodes that there are.
@@ -55,7 +55,7 @@ final class OldSlabCaches {
 
   private static List<SlabCache.Node> nodes(
       Kernel kernel,
-      OldSlabLayout layout,
+      ClassicSlabLayout layout,
       StructRef cache,
       int nodeCount,
       List<SlabCaches.NodePointer> wild) {

@@ -19,7 +19,7 @@ import org.vmcheck.memory.AddressMap;
 /// Layout of an object in a debug cache (Linux `mm/slub.c`, calculate_sizes): left red zone,
 /// payload, right red zone up to `inuse`, free pointer if it lies outside, two `struct track`, for
 /// kmalloc caches the requested size, padding up to `size`.
-final class SlabPatterns {
+final class DebugPatterns {
   private static final int RED_INACTIVE = 0xbb;
   private static final int RED_ACTIVE = 0xcc;
   private static final int POISON_FREE = 0x6b;
@@ -43,7 +43,7 @@ final class SlabPatterns {
   /// Bytes of a `struct slabobj_ext`; 0 where the types do not tell.
   private final int extensionSize;
 
-  private SlabPatterns(Kernel kernel) {
+  private DebugPatterns(Kernel kernel) {
     this.kernel = kernel;
     SlabLayout layout = SlabCaches.of(kernel).layout().orElseThrow();
     flags = layout.flags();
@@ -56,8 +56,8 @@ final class SlabPatterns {
     cpuCount = kernel.variable32("nr_cpu_ids");
   }
 
-  static SlabPatterns of(Kernel kernel) {
-    return new SlabPatterns(kernel);
+  static DebugPatterns of(Kernel kernel) {
+    return new DebugPatterns(kernel);
   }
 
   /// Whether some bytes of this cache's objects are fixed.

@@ -22,7 +22,7 @@ import org.vmcheck.page.MemMap;
 ///
 /// Lists are followed and held against their own counts here. What can be told only when all slabs
 /// were seen, as whether slabs that a count misses are on no list, waits for [SlabSettlement].
-final class SlabPlaces {
+final class PartialLists {
   private static final int MAX_PARTIAL_CHAIN = 1 << 16;
   private static final int MAX_NODE_LIST = 1 << 24;
 
@@ -64,7 +64,7 @@ final class SlabPlaces {
 
   /// @param findings take what is found
   /// @param isOver true ends the search early
-  SlabPlaces(SlabDescriptors descriptors, SlabFindings findings, BooleanSupplier isOver) {
+  PartialLists(SlabDescriptors descriptors, SlabFindings findings, BooleanSupplier isOver) {
     this.descriptors = descriptors;
     this.kernel = descriptors.kernel();
     this.memory = descriptors.memory();
