@@ -87,6 +87,7 @@ public interface Catalogue extends AutoCloseable {
   /// A row as another catalogue takes it over.
   ///
   /// @param report as it is stored; empty if there is none
+  @SuppressWarnings("ArrayRecordComponent") // handed on at once, never compared
   record Stored(Entry entry, byte[] report) {}
 
   /// Takes an incident to judge it, unless another scan has it.

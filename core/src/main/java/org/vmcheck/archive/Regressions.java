@@ -148,7 +148,7 @@ public record Regressions(
       }
       return sum;
     }
-    double x = n;
+    double x = (double) n;
     return x * Math.log(x)
         - x
         + 0.5 * Math.log(2 * Math.PI * x)

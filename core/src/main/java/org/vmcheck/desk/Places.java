@@ -2,6 +2,7 @@ package org.vmcheck.desk;
 
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeMap;
@@ -38,7 +39,7 @@ public final class Places {
   private Optional<SlabViews> views;
   private VmallocAreas areas;
   private CallStacks callStacks;
-  private TreeMap<Long, StackSpan> stacks;
+  private NavigableMap<Long, StackSpan> stacks;
   private long[] text;
 
   public Places(Kernel kernel) {
@@ -138,7 +139,7 @@ public final class Places {
 
   // ---- stacks
 
-  private TreeMap<Long, StackSpan> stacks() {
+  private NavigableMap<Long, StackSpan> stacks() {
     if (stacks == null) {
       stacks = new TreeMap<>();
       for (StackSpan span : callStacks().spans()) {

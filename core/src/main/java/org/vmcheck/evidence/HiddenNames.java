@@ -85,7 +85,9 @@ final class HiddenNames {
     if (!form.isBlank() && !form.equals(".") && !form.equals("..") && !form.equals("/")) {
       others.putIfAbsent(form, other);
       ordered =
-          others.keySet().stream().sorted(Comparator.comparing(String::length).reversed()).toList();
+          others.keySet().stream()
+              .sorted(Comparator.comparingInt(String::length).reversed())
+              .toList();
     }
   }
 

@@ -30,9 +30,8 @@ final class SignerKey {
     PublicKey key = certificate.getPublicKey();
     int bits =
         switch (key) {
-          case RSAPublicKey rsa when key.getAlgorithm().equals("RSA") -> {
-            yield rsa.getModulus().bitLength() < LEAST_RSA_BITS ? rsa.getModulus().bitLength() : 0;
-          }
+          case RSAPublicKey rsa when key.getAlgorithm().equals("RSA") ->
+              rsa.getModulus().bitLength() < LEAST_RSA_BITS ? rsa.getModulus().bitLength() : 0;
           case ECPublicKey ec -> order(ec).bitLength() < LEAST_EC_BITS ? order(ec).bitLength() : 0;
           default -> throw new BundleException("keys are RSA or EC, not " + key.getAlgorithm());
         };

@@ -239,8 +239,8 @@ final class TextPass {
       int was = isBad ? part.bytes().u8(at) : now;
       bits += Integer.bitCount(now ^ was);
       if (linked < word + 8) {
-        value |= (long) now << 8 * (linked - word);
-        expected |= (long) was << 8 * (linked - word);
+        value |= (long) now << (8 * (linked - word));
+        expected |= (long) was << (8 * (linked - word));
       }
     }
     if (bits > 1 && sites.isCall(first, last)) {

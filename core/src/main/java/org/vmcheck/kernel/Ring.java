@@ -67,13 +67,12 @@ public record Ring(List<Long> nodes, State state) {
       case ListWalk.End.TooLong(long from, int _) -> new State.HalfLinked(from);
       default ->
           walk.bad()
-              .map(bad -> judged(memory, walk, head, bad, isStill))
+              .map(bad -> judged(memory, bad, isStill))
               .orElseGet(() -> new State.Unread(memory.read(head, 16)));
     };
   }
 
-  private static State judged(
-      VirtualMemory memory, ListWalk walk, long head, ListWalk.BadLink bad, boolean isStill) {
+  private static State judged(VirtualMemory memory, ListWalk.BadLink bad, boolean isStill) {
     long expected = bad.expected() != 0 ? bad.expected() : oneBitAway(memory, bad);
     State.Wrong wrong =
         new State.Wrong(bad.address(), bad.member(), bad.value(), expected, bad.step());

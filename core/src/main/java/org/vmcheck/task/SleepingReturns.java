@@ -83,7 +83,7 @@ record SleepingReturns(int looked, List<Odd> odd) {
       Map<Task, Long> values = values(kernel, asleep, word * 8);
       long inText = values.values().stream().filter(text::contains).count();
       int most = votes(values).values().stream().mapToInt(Integer::intValue).max().orElse(0);
-      if (values.size() >= LEAST_VOTES && inText * 10 >= values.size() * 9L && most * 2 > inText) {
+      if (values.size() >= LEAST_VOTES && inText * 10 >= values.size() * 9L && most * 2L > inText) {
         return word * 8;
       }
     }
