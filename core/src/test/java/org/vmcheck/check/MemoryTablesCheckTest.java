@@ -78,7 +78,7 @@ class MemoryTablesCheckTest {
   private long entry(long vaddr, int level) {
     long table = kernel.memory().paging().root();
     for (int at = kernel.memory().paging().levels(); ; at--) {
-      long slot = table + (vaddr >>> 12 + 9 * (at - 1) & 511) * 8;
+      long slot = table + ((vaddr >>> (12 + 9 * (at - 1))) & 511) * 8;
       if (at == level) {
         return slot;
       }

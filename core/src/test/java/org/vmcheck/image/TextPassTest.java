@@ -71,7 +71,7 @@ class TextPassTest {
   private static Vmlinux.Part table(String name, long vaddr, int... places) {
     ByteBuffer bytes = ByteBuffer.allocate(4 * places.length).order(ByteOrder.LITTLE_ENDIAN);
     for (int i = 0; i < places.length; i++) {
-      bytes.putInt(4 * i, (int) (LINKED + places[i] - (vaddr + 4 * i)));
+      bytes.putInt(4 * i, (int) (LINKED + places[i] - (vaddr + 4L * i)));
     }
     return new Vmlinux.Part(name, vaddr, ByteView.of(name, bytes.array()));
   }

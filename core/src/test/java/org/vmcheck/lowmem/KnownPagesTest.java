@@ -23,6 +23,10 @@ class KnownPagesTest {
     return PageStatistics.of(MemorySegment.ofArray(page));
   }
 
+  private static PageStatistics of(ByteBuffer page) {
+    return PageStatistics.of(MemorySegment.ofBuffer(page));
+  }
+
   private static byte[] filled(int value) {
     byte[] page = new byte[SIZE];
     Arrays.fill(page, (byte) value);
@@ -97,7 +101,7 @@ class KnownPagesTest {
     page.putLong(32, 6).putLong(40, 9);
     page.putLong(48, 7).putLong(56, 9);
 
-    PageStatistics found = of(page.array());
+    PageStatistics found = of(page);
 
     assertThat(found.distinctBlocks()).isEqualTo(255);
     assertThat(found.commonest()).isEqualTo(new PageMask(7, 9));
@@ -110,7 +114,7 @@ class KnownPagesTest {
   void whatAPageHadIsForgottenWithTheNext() {
     of(filled('x'));
 
-    PageStatistics found = of(binary().array());
+    PageStatistics found = of(binary());
 
     assertThat(found.distinctBlocks()).isEqualTo(256);
     assertThat(found.commonestCount()).isEqualTo(1);
@@ -126,8 +130,8 @@ class KnownPagesTest {
       page.putLong(8 * (i * 7 % 512), ADDRESS + 0x100L * i);
     }
 
-    assertThat(of(page.array()).addresses()).isEqualTo(addresses);
-    assertThat(of(page.array()).looks()).isEqualTo(looks);
+    assertThat(of(page).addresses()).isEqualTo(addresses);
+    assertThat(of(page).looks()).isEqualTo(looks);
   }
 
   /// Nine of ten bytes are text or zero, and more than half are text.
