@@ -40,9 +40,12 @@ final class MemoryTablesCheck implements Check {
     kernels differ there: a bit that at most two have of many is wrong.
 
     Legal, and passed over: entries that are not present (KFENCE, debug_pagealloc, hwpoison, guard
-    pages), accessed and dirty bits, cache control, and what vmalloc and ioremap map.
+    pages), accessed and dirty bits, cache control, the bit that marks memory which a confidential
+    guest shares with its host, and what vmalloc and ioremap map. A page with several odd words is no
+    table, or of another moment of a live dump: it is counted, not judged.
 
-    It can mislead: an entry whose present bit alone was lost looks unmapped on purpose.
+    It can mislead: an entry whose present bit alone was lost looks unmapped on purpose. A module that
+    patches the system call table may make its page writable, which looks like a flipped bit.
     Next: a single flipped bit here is hardware's, or a write through a wild pointer of one bit; run a
     memory test on the printed physical address.\
     """;
@@ -100,7 +103,10 @@ final class MemoryTablesCheck implements Check {
           case STRAY_BIT -> "an entry that is not in use is zero";
           case FRAME -> "the direct map and the image are mapped one to one";
           case TABLE -> "the page that one flipped bit leads to maps these addresses as it must";
-          case FLAG, WRITABLE, NO_EXECUTE -> "the entries around it do not have the bit";
+          case FLAG, NO_EXECUTE -> "the entries around it do not have the bit";
+          case WRITABLE ->
+              "the entries around it do not have the bit; a module that patches the kernel may have"
+                  + " set it";
         };
     return new WrongWord(
         map.knowsDirectMap() ? map.directMapAddress(fault.physical()) : fault.vaddr(),

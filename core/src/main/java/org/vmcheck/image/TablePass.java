@@ -33,6 +33,13 @@ final class TablePass {
 
   private static final int MAX_FAULTS = 256;
 
+  /// Pages that are read in search of a table that one bit hides.
+  private static final int MAX_SEARCHED = 1 << 16;
+
+  /// More entries of a table than damage of single words leaves: the page is no table, or is of
+  /// another moment than what leads to it.
+  private static final int MOST_ODD = 2;
+
   private final X86_64Paging paging;
   private final PhysicalMemory memory;
   private final Expected expected;
@@ -40,12 +47,23 @@ final class TablePass {
   private final Map<String, Long> notRead = new TreeMap<>();
   private final List<TableFault> faults = new ArrayList<>();
 
+  /// Entries whose frame is right but for one bit above all memory. In guests of TDX, and of
+  /// SEV-SNP below a paravisor, that bit marks what is shared with the host; VMCOREINFO does not
+  /// name it.
+  private final List<TableFault> maybeShared = new ArrayList<>();
+
+  private final int[] sharedBy = new int[64];
+
+  /// Pages that do not read as tables.
+  private final List<Long> doubtful = new ArrayList<>();
+
   /// The shadow of KASAN maps the same table many times.
   private final Set<Long> seen = new HashSet<>();
 
   private long entries;
   private long right;
   private long wrong;
+  private int searched;
   private boolean ended;
 
   TablePass(Kernel kernel) {
@@ -61,12 +79,23 @@ final class TablePass {
     if (ended) {
       remarks.add("more tables than were looked at");
     }
+    if (!doubtful.isEmpty()) {
+      remarks.add(
+          "page tables that hold more odd words than damage of single words leaves: %d, not judged"
+              .formatted(doubtful.size()));
+    }
     List<TableFault> all = new ArrayList<>(faults);
     if (wrong > right) {
-      all.removeIf(fault -> fault.kind() != TableFault.Kind.STRAY_BIT);
-      remarks.add("most entries are not where arithmetic has them: none was judged by it");
+      // Then these pages may be no tables at all, and any word may have a single bit.
+      all.clear();
+      remarks.add("most entries are not where arithmetic has them: none was judged");
+    } else {
+      maybeShared.stream().filter(fault -> sharedBy[bit(fault)] <= MOST_ODD).forEach(all::add);
+      Set<Long> noTables = new HashSet<>(doubtful);
+      flags.faults().stream()
+          .filter(fault -> !noTables.contains(fault.physical() >>> 12))
+          .forEach(all::add);
     }
-    all.addAll(flags.faults());
     Map<String, Long> lookedAt = new TreeMap<>();
     if (!seen.isEmpty() && entries > 0) {
       lookedAt.put("tables", (long) seen.size());
@@ -95,6 +124,8 @@ final class TablePass {
     int shift = 12 + 9 * (level - 1);
     long rightBefore = right;
     long wrongBefore = wrong;
+    int faultsBefore = faults.size();
+    long odd = 0;
     for (int i = level == paging.levels() ? 256 : 0; i < 512 && !ended; i++) {
       long vaddr = firstVaddr | (long) i << shift;
       long raw = bytes.get(ENTRY, i * 8L);
@@ -103,8 +134,14 @@ final class TablePass {
         Place at =
             new Place(
                 level, level == paging.levels() ? canonical(vaddr) : vaddr, table + i * 8L, raw);
-        entry(at, raw & ~paging.encryptionMask());
+        odd += entry(at, raw & ~paging.encryptionMask()) ? 0 : 1;
       }
+    }
+    if (odd > MOST_ODD) {
+      doubtful.add(table >>> 12);
+      faults
+          .subList(Math.min(faultsBefore, faults.size()), faults.size())
+          .removeIf(fault -> fault.physical() >>> 12 == table >>> 12);
     }
     return new Tally(right - rightBefore, wrong - wrongBefore, true);
   }
@@ -120,41 +157,59 @@ final class TablePass {
     }
   }
 
-  private void entry(Place at, long entry) {
+  /// @return whether it can be, as far as it tells by itself
+  private boolean entry(Place at, long entry) {
     if (Long.bitCount(entry) == 1 && (entry & STRAYS_BY_ERRATUM) == 0) {
-      fault(TableFault.Kind.STRAY_BIT, at, at.raw ^ entry);
-      return;
+      add(fault(TableFault.Kind.STRAY_BIT, at, at.raw ^ entry));
+      return false;
     }
     if ((entry & PRESENT) == 0) {
-      return;
+      return true;
     }
     if (at.level == 1 || (at.level <= 3 && (entry & LARGE) != 0)) {
-      leaf(at, entry);
-    } else {
-      table(at, entry);
+      return leaf(at, entry);
     }
+    table(at, entry);
+    return true;
   }
 
-  private void leaf(Place at, long entry) {
+  private boolean leaf(Place at, long entry) {
     long frameMask = FRAME & -at.span();
     long known = expected.frame(at.vaddr);
     if (known < 0) {
-      return;
+      return true;
     }
-    if ((entry & frameMask) == (known & frameMask)) {
+    long differs = (entry ^ known) & frameMask;
+    if (differs == 0) {
       right++;
       flags.leaf(at, entry);
-      return;
+      return true;
+    }
+    long above = Math.max(1L << 32, Long.highestOneBit(memory.endPfn() << 12) << 1);
+    if (Long.bitCount(differs) == 1 && (entry & differs) != 0 && differs >= above) {
+      TableFault fault = fault(TableFault.Kind.FRAME, at, at.raw ^ differs);
+      sharedBy[bit(fault)]++;
+      if (maybeShared.size() < MAX_FAULTS) {
+        maybeShared.add(fault);
+      }
+      return true;
     }
     wrong++;
-    fault(TableFault.Kind.FRAME, at, (at.raw & ~frameMask) | (known & frameMask));
+    add(fault(TableFault.Kind.FRAME, at, (at.raw & ~frameMask) | (known & frameMask)));
+    return false;
+  }
+
+  private static int bit(TableFault fault) {
+    return Long.numberOfTrailingZeros(fault.value() ^ fault.expected());
   }
 
   private void table(Place at, long entry) {
     flags.table(at, entry);
     int faultsBefore = faults.size();
+    int sharedBefore = maybeShared.size();
     long rightBefore = right;
     long wrongBefore = wrong;
+    int doubtfulBefore = doubtful.size();
     long entriesBefore = entries;
     TableFlags.Mark mark = flags.mark();
     boolean isOurs = expected.frame(at.vaddr) >= 0;
@@ -175,11 +230,15 @@ final class TablePass {
     }
     if (found != 0 && found != -1) {
       faults.subList(Math.min(faultsBefore, faults.size()), faults.size()).clear();
+      List<TableFault> shared = maybeShared.subList(sharedBefore, maybeShared.size());
+      shared.forEach(fault -> sharedBy[bit(fault)]--);
+      shared.clear();
       flags.back(mark);
+      doubtful.subList(doubtfulBefore, doubtful.size()).clear();
       right = rightBefore;
       wrong = wrongBefore;
       entries = entriesBefore;
-      fault(TableFault.Kind.TABLE, at, found);
+      add(fault(TableFault.Kind.TABLE, at, found));
       visit(found & FRAME & ~paging.encryptionMask(), at.level - 1, at.vaddr);
     }
   }
@@ -192,6 +251,10 @@ final class TablePass {
 
   /// @return entries that match; -1 if one does not
   private int matches(long table, int level, long firstVaddr, int depth) {
+    Cancellation.check();
+    if (++searched > MAX_SEARCHED) {
+      return -1; // Tables that lead to each other would be read without end.
+    }
     if (!(memory.read(table >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
       return 0;
     }
@@ -226,9 +289,13 @@ final class TablePass {
     return matching;
   }
 
-  private void fault(TableFault.Kind kind, Place at, long expectedValue) {
+  private static TableFault fault(TableFault.Kind kind, Place at, long expectedValue) {
+    return new TableFault(kind, at.level, at.vaddr, at.physical, at.raw, expectedValue);
+  }
+
+  private void add(TableFault fault) {
     if (faults.size() < MAX_FAULTS) {
-      faults.add(new TableFault(kind, at.level, at.vaddr, at.physical, at.raw, expectedValue));
+      faults.add(fault);
     }
   }
 

@@ -197,6 +197,38 @@ class MemoryTablesCheckTest {
     assertThat(run().findings()).isEmpty();
   }
 
+  /// Guests of TDX, and of SEV-SNP on Hyper-V: a bit above all memory marks what the host may read.
+  @Test
+  void pagesSharedWithTheHostAreNoFinding() {
+    for (int bit : new int[] {46, 47, 51}) {
+      memory.restore();
+      for (int page = 7; page < 15; page++) {
+        memory.flip(entry(map.directMapAddress(page << 12), 1), bit);
+      }
+
+      assertThat(run().findings()).isEmpty();
+      assertThat(run().notes()).isEmpty();
+    }
+  }
+
+  /// A live dump may hold the entry of now and the page of then.
+  @Test
+  void aPageThatIsNoTableIsCountedAndNotJudged() {
+    long split = memory.word(entry(map.directMapAddress(0x7000), 2)) & FRAME;
+    long ofVmalloc = memory.word(entry(map.vmallocStart(), 3)) & FRAME;
+    for (long table : new long[] {split, ofVmalloc}) {
+      memory.restore();
+      for (int i = 0; i < 512; i++) {
+        memory.setWord(table + 8L * i, i % 8 == 0 ? 1L << i / 8 : 2L * i << 32);
+      }
+
+      CheckOutcome.Ran ran = run();
+
+      assertThat(ran.findings()).isEmpty();
+      assertThat(ran.notes()).hasSize(1);
+    }
+  }
+
   @Test
   void aTableThatIsNotInTheDumpIsCounted() {
     memory.exclude(memory.word(entry(map.directMapAddress(0x7000), 2)) >>> 12 & FRAME >>> 12);
