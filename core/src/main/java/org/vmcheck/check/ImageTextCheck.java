@@ -44,13 +44,15 @@ final class ImageTextCheck implements Check {
     them. Left out is what the kernel patches itself, taken from the tables of that file:
     alternatives, paravirt calls, retpolines and return thunks, static calls, jump labels, ftrace,
     runtime constants, the heads of functions that seal ENDBR, and what is read-only only after the
-    start. That is about a twentieth of text.
+    start. That is about a twentieth of text. So are the places of kprobes, which the dump names, the
+    hypercall page of Xen, and a lone breakpoint, as a debugger sets it; those are counted.
 
     One bit that differs is the strongest evidence of bad hardware there is: no kernel writes there.
     A jump or call that the file does not have is named with where it leads: a hook.
 
-    It can mislead: breakpoints of kprobes are changes too. Where more places differ than damage
-    leaves, something patches this kernel that is not known here; that is said and is no finding.
+    It can mislead: Ksplice, KernelCare and some security agents write jumps of their own into text;
+    these are named as any hook is, with where they lead. Where more places differ than damage leaves,
+    something patches this kernel that is not known here; that is said and is no finding.
     Next: give the vmlinuz of this kernel with --vmlinux where the answer is `nothing to look at`.\
     """;
   }

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import org.vmcheck.debuginfo.Vmlinux;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
 
 /// The bytes of text that the kernel changes itself, told from the tables that its file carries for
 /// that; most of these are gone from memory once the kernel has started.
@@ -100,6 +101,21 @@ final class PatchSites {
             });
   }
 
+  /// `struct jump_entry`: places relative to themselves, 16 bytes; before 4.20 addresses, 24 bytes.
+  void jumpLabels(long start, long end) {
+    bytes(start, end)
+        .ifPresent(
+            table -> {
+              if (table.size() < 24 || table.i32(4) != -1) {
+                relative(start, end, 16, 0, 5);
+                return;
+              }
+              for (long at = 0; at + 24 <= table.size() && at / 24 < MAX_ENTRIES; at += 24) {
+                mark(table.u64(at), 0, 5);
+              }
+            });
+  }
+
   /// A table of addresses, as linked.
   void absolute(long start, long end, int byteCount) {
     bytes(start, end)
@@ -151,6 +167,7 @@ final class PatchSites {
 
   private boolean areSane(Vmlinux.Part table, int stride, int lengthAt) {
     for (long at = 0; at < table.bytes().size(); at += stride) {
+      Cancellation.check();
       long place = table.vaddr() + at + table.bytes().i32(at);
       long other = table.vaddr() + at + 4 + table.bytes().i32(at + 4);
       int length = table.bytes().u8(at + lengthAt);

@@ -159,7 +159,9 @@ final class TablePass {
 
   /// @return whether it can be, as far as it tells by itself
   private boolean entry(Place at, long entry) {
-    if (Long.bitCount(entry) == 1 && (entry & STRAYS_BY_ERRATUM) == 0) {
+    if (Long.bitCount(entry) == 1
+        && (entry & STRAYS_BY_ERRATUM) == 0
+        && entry != expected.frame(at.vaddr)) { // Else it is unmapped, all its flags gone.
       add(fault(TableFault.Kind.STRAY_BIT, at, at.raw ^ entry));
       return false;
     }

@@ -50,6 +50,18 @@ final class TextPass {
           "ftrace_epilogue",
           "ftrace_stub");
 
+  /// Filled by a Xen hypervisor.
+  private static final String XEN_PAGE = "hypercall_page";
+
+  /// Patched by BPF where it is no static call (5.19 and 6.0), past an ENDBR.
+  private static final String BPF_DISPATCHER = "bpf_dispatcher_xdp_func";
+
+  private static final int INT3 = 0xcc;
+  private static final int JUMP = 0xe9;
+
+  /// Larger than any kernel's text.
+  private static final int MAX_TEXT = 1 << 30;
+
   /// Bytes between two differences that belong together.
   private static final int NEAR = 16;
 
@@ -64,6 +76,10 @@ final class TextPass {
   private final List<String> remarks = new ArrayList<>();
   private long offset;
   private PatchSites sites;
+  private Kprobes probes;
+  private long breakpoints;
+
+  /// Of the section that is compared.
   private long places;
 
   /// Read-only after the start only: addresses as linked.
@@ -80,7 +96,7 @@ final class TextPass {
     Vmlinux.Part text =
         parts.stream().filter(part -> part.name().equals(".text")).findFirst().orElse(null);
     OptionalLong start = kernel.symbol("_text");
-    if (text == null || start.isEmpty()) {
+    if (text == null || start.isEmpty() || text.bytes().size() > MAX_TEXT) {
       remarks.add("the file has no text, or where it lies in memory is not known");
       return result();
     }
@@ -89,19 +105,55 @@ final class TextPass {
     bySymbols();
     lateStart = linked("__start_ro_after_init");
     lateEnd = linked("__end_ro_after_init");
+    if (!judge(text)) {
+      return result(); // Nor is it sure that the rest is of this file.
+    }
     for (Vmlinux.Part part : parts) {
-      if (part.name().equals(".text") || READ_ONLY.contains(part.name())) {
-        compare(part);
+      if (READ_ONLY.contains(part.name()) && !isSortedByTheKernel(part)) {
+        judge(part);
       }
     }
-    if (places > MAX_PLACES) {
-      faults.clear();
+    if (breakpoints > 0) {
       remarks.add(
-          "more than %d places differ from the file: something that is not known here changes this"
-                  .formatted(MAX_PLACES)
-              + " kernel");
+          "breakpoints or jumps in text that are a debugger's or a probe's most likely: %d, not"
+                  .formatted(breakpoints)
+              + " judged");
     }
     return result();
+  }
+
+  /// @return false if it differs in too many places
+  private boolean judge(Vmlinux.Part part) {
+    places = 0;
+    int before = faults.size();
+    compare(part);
+    if (places <= MAX_PLACES) {
+      return true;
+    }
+    faults.subList(before, faults.size()).clear();
+    remarks.add(
+        "more than %d places of %s differ from the file: something that is not known here changes"
+                .formatted(MAX_PLACES, part.name())
+            + " this kernel");
+    return false;
+  }
+
+  /// Before 5.6 the kernel sorted the tables of its unwinder when it started.
+  private boolean isSortedByTheKernel(Vmlinux.Part part) {
+    if (!part.name().equals(".orc_unwind") && !part.name().equals(".orc_unwind_ip")) {
+      return false;
+    }
+    Vmlinux.Part places =
+        parts.stream().filter(one -> one.name().equals(".orc_unwind_ip")).findFirst().orElse(null);
+    long last = Long.MIN_VALUE;
+    for (long at = 0; places != null && at + 4 <= places.bytes().size(); at += 4) {
+      long place = at + places.bytes().i32(at);
+      if (place < last) {
+        return true;
+      }
+      last = place;
+    }
+    return places == null;
   }
 
   private TextSurvey result() {
@@ -116,7 +168,7 @@ final class TextPass {
 
   /// The tables that have no section of their own in the file.
   private void bySymbols() {
-    sites.relative(linked("__start___jump_table"), linked("__stop___jump_table"), 16, 0, 5);
+    sites.jumpLabels(linked("__start___jump_table"), linked("__stop___jump_table"));
     sites.relative(
         linked("__start_static_call_sites"), linked("__stop_static_call_sites"), 8, 1, 8);
     sites.absolute(linked("__start_mcount_loc"), linked("__stop_mcount_loc"), 5);
@@ -125,6 +177,10 @@ final class TextPass {
         sites.mark(linked(name), 0, 8);
       }
     }
+    sites.mark(linked(XEN_PAGE), 0, PAGE);
+    sites.mark(linked(BPF_DISPATCHER), 0, 16);
+    probes = Kprobes.of(kernel);
+    probes.places().forEach(place -> sites.mark(place - offset, 0, Kprobes.BYTES));
     long from = linked("__static_call_text_start");
     long to = linked("__static_call_text_end");
     if (from != 0 && to > from && to - from < 1 << 20) {
@@ -177,6 +233,10 @@ final class TextPass {
       if (memory.u8(i) == part.bytes().u8(at + i) || isMoved(part, at + i, memory, i, count)) {
         continue;
       }
+      if (isBreakpoint(part, at + i, memory, i, count)) {
+        breakpoints++;
+        continue;
+      }
       if (first != 0 && linked - last > NEAR) {
         fault(part, first, last);
         first = 0;
@@ -188,6 +248,21 @@ final class TextPass {
       fault(part, first, last);
     }
     return compared;
+  }
+
+  /// Whether one byte alone was made a breakpoint: by kgdb, or by a debugger outside a virtual
+  /// machine. Half of an instruction's first bytes are a bit from it, so one bit is judged only
+  /// where all probes are known.
+  private boolean isBreakpoint(Vmlinux.Part part, long at, ByteView memory, int inPage, int count) {
+    return part.name().equals(".text")
+        && memory.u8(inPage) == INT3
+        && (!probes.isComplete() || Integer.bitCount(INT3 ^ part.bytes().u8(at)) > 1)
+        && (inPage == 0
+            || memory.u8(inPage - 1) == part.bytes().u8(at - 1)
+            || isMoved(part, at - 1, memory, inPage - 1, count))
+        && (inPage + 1 == count
+            || memory.u8(inPage + 1) == part.bytes().u8(at + 1)
+            || isMoved(part, at + 1, memory, inPage + 1, count));
   }
 
   private boolean isLate(long linked) {
@@ -246,11 +321,24 @@ final class TextPass {
     if (bits > 1 && sites.isCall(first, last)) {
       return;
     }
+    if (!probes.isComplete() && isJump(part, first, last)) {
+      breakpoints++;
+      return;
+    }
     places++;
     TextFault plain =
         new TextFault(
             part.name(), first + offset, last - first + 1, word + offset, value, expected, bits);
     faults.add(moved(part, first, last, plain));
+  }
+
+  /// Whether the bytes are one jump that was written as a whole, as an optimised probe is.
+  private boolean isJump(Vmlinux.Part part, long first, long last) {
+    return part.name().equals(".text")
+        && last - first < Kprobes.BYTES
+        && last > first
+        && kernel.memory().read(first + offset, 1) instanceof MemoryRead.Bytes(ByteView one)
+        && one.u8(0) == JUMP;
   }
 
   /// An address that was moved with the image and then lost one bit differs from the file in most

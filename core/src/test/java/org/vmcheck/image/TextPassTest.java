@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
@@ -87,16 +88,14 @@ class TextPassTest {
     return new Vmlinux.Part(".altinstructions", vaddr, ByteView.of("alternatives", bytes.array()));
   }
 
-  private TextSurvey survey(int stride) {
-    return new TextPass(
-            kernel.over(memory),
-            List.of(
-                new Vmlinux.Part(".text", LINKED, ByteView.of("text", code)),
-                table(".return_sites", LINKED + (16 << 20), 0x40000),
-                table(".retpoline_sites", LINKED + (17 << 20), 0x40100),
-                table(".call_sites", LINKED + (18 << 20), 0x50000, 0x50100),
-                alternatives(stride, LINKED + (19 << 20), 0x40200, 6)))
-        .run();
+  private TextSurvey survey(int stride, Vmlinux.Part... more) {
+    List<Vmlinux.Part> parts = new ArrayList<>(List.of(more));
+    parts.add(new Vmlinux.Part(".text", LINKED, ByteView.of("text", code)));
+    parts.add(table(".return_sites", LINKED + (16 << 20), 0x40000));
+    parts.add(table(".retpoline_sites", LINKED + (17 << 20), 0x40100));
+    parts.add(table(".call_sites", LINKED + (18 << 20), 0x50000, 0x50100));
+    parts.add(alternatives(stride, LINKED + (19 << 20), 0x40200, 6));
+    return new TextPass(kernel.over(memory), parts).run();
   }
 
   private TextFault only() {
@@ -161,6 +160,67 @@ class TextPassTest {
     assertThat(survey(14).faults()).isEmpty();
   }
 
+  /// The first list of `kprobe_table` leads to a `struct kprobe` in memory that nothing uses here.
+  private void probe(int at, long value) {
+    long probe = kernel.symbol("init_task").orElseThrow();
+    memory.setWord(kernel.memory().physicalAddress(probe), 0);
+    memory.setWord(kernel.memory().physicalAddress(probe + 40), text + at);
+    memory.setWord(
+        kernel.memory().physicalAddress(kernel.symbol("kprobe_table").orElseThrow()), probe);
+    memory.setWord(physical(at), value);
+  }
+
+  @Test
+  void aProbeIsNoFault() {
+    long code = memory.word(physical(0x60100));
+    for (long patched : new long[] {code & -1L << 40 | 0x78_5634_12e9L, code & ~0xffL | 0xcc}) {
+      memory.restore();
+      probe(0x60100, patched);
+      assertThat(survey(14).faults()).isEmpty();
+      assertThat(survey(14).remarks()).isEmpty();
+    }
+  }
+
+  @Test
+  void aJumpThatNoProbeExplainsIsNamed() {
+    long code = memory.word(physical(0x60100));
+    memory.setWord(physical(0x60100), code & -1L << 40 | 0x78_5634_12e9L);
+
+    assertThat(only().address()).isEqualTo(text + 0x60100);
+  }
+
+  /// A debugger's, in a virtual machine: no table of the kernel tells of it.
+  @Test
+  void aLoneBreakpointIsCountedAndNotJudged() {
+    int at = 0x60100;
+    while (Integer.bitCount(code[at] & 0xff ^ 0xcc) < 2) {
+      at++;
+    }
+    long word = memory.word(physical(at));
+    memory.setWord(physical(at), word & ~0xffL | 0xcc);
+
+    TextSurvey survey = survey(14);
+
+    assertThat(survey.faults()).isEmpty();
+    assertThat(survey.remarks()).hasSize(1);
+  }
+
+  @Test
+  void withoutTheTableOfProbesABreakpointThatIsOneBitAwayIsNotJudged() {
+    int at = 0x60000;
+    while (Integer.bitCount(code[at] & 0xff ^ 0xcc) != 1) {
+      at++;
+    }
+    long table = kernel.symbol("kprobe_table").orElseThrow();
+    memory.flip(physical(at), Integer.numberOfTrailingZeros(code[at] & 0xff ^ 0xcc));
+    assertThat(survey(14).faults()).hasSize(1);
+
+    memory.exclude(kernel.memory().physicalAddress(table) >>> 12);
+    TextSurvey survey = survey(14);
+    assertThat(survey.faults()).isEmpty();
+    assertThat(survey.remarks()).hasSize(1);
+  }
+
   @Test
   void writtenOverCodeIsOnePlace() {
     memory.setWord(physical(0x70008), 0x6161616161616161L);
@@ -183,6 +243,34 @@ class TextPassTest {
 
     assertThat(survey.faults()).isEmpty();
     assertThat(survey.remarks()).hasSize(1);
+  }
+
+  /// Kernels before 4.20: addresses, of the place, of where it leads, and of the key.
+  @Test
+  void jumpLabelsOfOldKernelsAreTheKernelsOwn() {
+    long start = LINKED + (20 << 20);
+    ByteBuffer labels = ByteBuffer.allocate(48).order(ByteOrder.LITTLE_ENDIAN);
+    for (int at : new int[] {0, 24}) {
+      labels.putLong(at, LINKED + 0x60100 + at).putLong(at + 8, LINKED + 0x60200);
+    }
+    Vmlinux.Part table =
+        new Vmlinux.Part("__jump_table", start, ByteView.of("labels", labels.array()));
+    PatchSites sites = new PatchSites(List.of(table), LINKED, LINKED + TEXT);
+    sites.jumpLabels(start, start + 48);
+
+    assertThat(sites.sites()).isEqualTo(2);
+    assertThat(sites.bytes()).isEqualTo(10);
+    assertThat(sites.isOpen(LINKED + 0x60118)).isTrue();
+  }
+
+  /// Kernels before 5.6 sorted them when they started.
+  @Test
+  void tablesThatTheKernelSortsAreNotCompared() {
+    Vmlinux.Part sorted = table(".orc_unwind_ip", LINKED + 0x100000, 0x200, 0x300, 0x400);
+    Vmlinux.Part unsorted = table(".orc_unwind_ip", LINKED + 0x100000, 0x200, 0x400, 0x300);
+
+    assertThat(survey(14, sorted).faults()).isNotEmpty();
+    assertThat(survey(14, unsorted).faults()).isEmpty();
   }
 
   @Test
