@@ -15,8 +15,9 @@ import org.vmcheck.memory.VirtualMemory;
 /// to a word that is followed by the way back, or the second to the way back itself. List heads and
 /// hash heads, empty ones too, are of that kind.
 ///
-/// A link is wrong only where the other link of the pair is whole and one bit makes this one whole
-/// too: nothing else lets a stranger's pointer be told from a link.
+/// A link is wrong only where one bit makes it whole and all other links of the same circle are
+/// whole: trees, hash chains and pointers to a word's own struct look like links here and there,
+/// but close no circle.
 ///
 /// @param links words that are whole
 /// @param faults of one bit each
@@ -29,6 +30,9 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
   private static final long MAX_BYTES = 256L << 20;
 
   private static final int MAX_FAULTS = 64;
+
+  /// Nodes that are followed in all, from words that may be wrong links.
+  private static final int MAX_STEPS = 1 << 22;
 
   DataLinks {
     faults = List.copyOf(faults);
@@ -49,6 +53,7 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
     private final List<LinkFault> faults = new ArrayList<>();
     private final Map<String, Long> notRead = new TreeMap<>();
     private long links;
+    private int steps;
 
     Pass(Kernel kernel, boolean isStill) {
       this.kernel = kernel;
@@ -93,7 +98,7 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
         return; // Of a link one may have lost its top bit.
       }
       if (next == at || prev == at) {
-        empty(at, next, prev);
+        empty(at, next, prev, behind);
         return;
       }
       boolean isForward = word(next + 8) == at;
@@ -107,13 +112,17 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
       }
     }
 
-    /// A head without nodes leads to itself, twice.
-    private void empty(long at, long next, long prev) {
+    /// A head without nodes leads to itself, twice. A pointer to the struct that it begins, as of a
+    /// tree's node that is in no tree, may stand before such a head, or before a child.
+    private void empty(long at, long next, long prev, long behind) {
       if (next == at && prev == at) {
         links += 2;
       } else if (prev == at && Long.bitCount(next ^ at) == 1) {
         fault(at, "next", at, next, at);
-      } else if (next == at && Long.bitCount(prev ^ at) == 1 && word(prev) != at) {
+      } else if (next == at
+          && Long.bitCount(prev ^ at) == 1
+          && word(prev) != at
+          && !(prev == at + 8 && behind == prev)) {
         fault(at, "prev", at + 8, prev, at);
       }
     }
@@ -130,15 +139,15 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
         }
       }
       // What follows a hash head is no link of it, and the node behind the head leads back to it
-      // with
-      // its second word. The children of a tree's node lead to it too; and a node that is being
-      // taken
-      // off its list.
+      // with its second word. The children of a tree's node lead to it too; and a node that is
+      // being
+      // taken off its list.
       if (right != 0
           && right != behind
           && right != next
           && right != next + 8
-          && word(right + 8) != prev) {
+          && word(right + 8) != prev
+          && reaches(next, right, 0)) {
         fault(at, "prev", at + 8, prev, right);
       }
     }
@@ -154,14 +163,29 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
           right = other;
         }
       }
-      if (right != 0 && right != prev && word(right) != next) {
+      if (right != 0 && right != prev && word(right) != next && reaches(prev, right, 8)) {
         fault(at, "next", at, next, right);
       }
     }
 
+    /// Whether the links of one direction, each answered by the other, lead from a node to another.
+    private boolean reaches(long from, long to, int link) {
+      long node = from;
+      while (node != to) {
+        Cancellation.current().step();
+        long beside = word(node + link);
+        if (++steps > MAX_STEPS || beside == from || word(beside + 8 - link) != node) {
+          return false;
+        }
+        node = beside;
+      }
+      return true;
+    }
+
     private void fault(long at, String what, long address, long value, long right) {
       if (faults.size() < MAX_FAULTS) {
-        faults.add(new LinkFault(kernel.describe(at), what, address, value, right));
+        faults.add(
+            new LinkFault(LinkFault.Kind.CIRCLE, kernel.describe(at), what, address, value, right));
       }
     }
 

@@ -48,7 +48,7 @@ final class ListPass {
           "acpi_bus_id_list",
           "irq_domain_list",
           "elv_list",
-          "rtnl_link_ops");
+          "link_ops");
 
   /// Heads within a variable that has a symbol.
   private static final List<Inner> INNER =
@@ -150,15 +150,22 @@ final class ListPass {
         bytes += 2L * WORD * (ring.nodes().size() + 1);
       }
       case Ring.State.Unread _ -> notRead.merge("lists", 1L, Long::sum);
+      case Ring.State.TooLong _ -> notRead.merge("lists of more nodes", 1L, Long::sum);
       case Ring.State.HalfLinked(long address) ->
           transients.add("%s was being changed at 0x%x".formatted(name, address));
       case Ring.State.Wrong wrong -> {
-        if (wrong.expected() == 0 && wrong.value() == 0) {
-          return List.of(); // A list of another kind, that ends.
+        if ((wrong.expected() == 0 && wrong.value() == 0) || !isAnswered(head)) {
+          return List.of(); // A list of another kind, or something else of that name.
         }
         lookedAt.merge("lists", 1L, Long::sum);
         LinkFault fault =
-            new LinkFault(name, wrong.member(), wrong.address(), wrong.value(), wrong.expected());
+            new LinkFault(
+                LinkFault.Kind.CIRCLE,
+                name,
+                wrong.member(),
+                wrong.address(),
+                wrong.value(),
+                wrong.expected());
         if (isStill || fault.isFlip()) {
           faults.add(fault);
         } else {
@@ -167,6 +174,13 @@ final class ListPass {
       }
     }
     return ring.nodes();
+  }
+
+  /// Whether one of a head's links leads to a node that leads back to it: one wrong word leaves the
+  /// other.
+  private boolean isAnswered(long head) {
+    return kernel.word(kernel.word(head).orElse(0) + WORD).orElse(0) == head
+        || kernel.word(kernel.word(head + WORD).orElse(0)).orElse(0) == head;
   }
 
   /// `file_systems` is singly linked: each node lies in the image or a module, and has a name that
@@ -192,13 +206,13 @@ final class ListPass {
         return;
       }
       long node = at.getAsLong();
-      if (isMissing(node)) {
+      if (isMissing(node) || isMissing(node + nameAt)) {
         notRead.merge("lists", 1L, Long::sum);
         return;
       }
       if ((node & 7) != 0 || !isNamed(node + nameAt) || !met.add(node)) {
         if (isStill) {
-          faults.add(new LinkFault("file_systems", "next", slot, node, 0));
+          faults.add(new LinkFault(LinkFault.Kind.CHAIN, "file_systems", "next", slot, node, 0));
         }
         return;
       }

@@ -91,11 +91,17 @@ final class KnownListsCheck implements Check {
         fault.address(),
         fault.value(),
         WrongWord.known(fault.expected()),
-        "%s.%s leads to %s, which does not lead back"
-            .formatted(fault.list(), fault.what(), Words.hex(fault.value())),
+        switch (fault.kind()) {
+          case CIRCLE ->
+              "%s.%s leads to %s, which does not lead back"
+                  .formatted(fault.list(), fault.what(), Words.hex(fault.value()));
+          case CHAIN ->
+              "%s.%s leads to %s, which is no node of that list"
+                  .formatted(fault.list(), fault.what(), Words.hex(fault.value()));
+        },
         fault.expected() == 0
             ? "what it leads to is no node of the list"
-            : "the other links lead to %s here".formatted(Words.hex(fault.expected())),
+            : "the link at %s leads back to it".formatted(Words.hex(fault.expected())),
         Cause.LIST_BROKEN,
         Words.place(fault.list() + "." + fault.what()));
   }

@@ -20,6 +20,9 @@ public record Ring(List<Long> nodes, State state) {
     /// Nothing is known of the rest: a page is not in the dump.
     record Unread(MemoryRead why) implements State {}
 
+    /// It has more nodes than were to be followed.
+    record TooLong(int bound) implements State {}
+
     /// As a CPU that was stopped within `list_add` or `list_del` leaves it, or one that was copied
     /// while it ran: the link leads to a node of another moment.
     record HalfLinked(long address) implements State {}
@@ -64,7 +67,7 @@ public record Ring(List<Long> nodes, State state) {
     return switch (walk.end()) {
       case ListWalk.End.Closed _ -> new State.Whole();
       case ListWalk.End.Unreadable(long _, long _, MemoryRead.Missing why) -> new State.Unread(why);
-      case ListWalk.End.TooLong(long from, int _) -> new State.HalfLinked(from);
+      case ListWalk.End.TooLong(long _, int most) -> new State.TooLong(most);
       default ->
           walk.bad()
               .map(bad -> judged(memory, bad, isStill))
@@ -102,11 +105,18 @@ public record Ring(List<Long> nodes, State state) {
             .filter(beside -> beside[isNext ? 0 : 1] == wrong.value)
             .isPresent();
     boolean isOther = isLink(memory, target[0]) && isLink(memory, target[1]);
-    return isNew || isSkip || (isOther && !isStill) || (isOther && !isNext && !wrong.isFlip());
+    // A new node may come from cleared memory.
+    boolean isFresh =
+        isOrWillBeLink(memory, target[0]) && isOrWillBeLink(memory, target[1]) && !isNext;
+    return isNew || isSkip || (isOther && !isStill) || (isFresh && !wrong.isFlip());
   }
 
   private static boolean isLink(VirtualMemory memory, long value) {
     return (value & -0x1000L) == (ListPoison.NEXT & -0x1000L) || links(memory, value).isPresent();
+  }
+
+  private static boolean isOrWillBeLink(VirtualMemory memory, long value) {
+    return value == 0 || isLink(memory, value);
   }
 
   private static Optional<long[]> links(VirtualMemory memory, long at) {

@@ -303,6 +303,7 @@ final class StackPass {
           switch (ring.state()) {
             case Ring.State.Whole _ -> count("lists", 2L * WORD * (ring.nodes().size() + 1));
             case Ring.State.Unread _ -> count(notRead, "lists");
+            case Ring.State.TooLong _ -> count(notRead, "lists of more nodes");
             case Ring.State.HalfLinked(long address) ->
                 transients.add("%s was being changed at 0x%x".formatted(name, address));
             case Ring.State.Wrong wrong ->

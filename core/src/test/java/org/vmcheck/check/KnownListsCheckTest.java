@@ -115,16 +115,19 @@ class KnownListsCheckTest {
     }
   }
 
+  private List<Long> emptyHeads() {
+    long start = kernel.symbol("_sdata").orElseThrow();
+    long end = kernel.symbol("_edata").orElseThrow();
+    return Stream.iterate(start, at -> at + 8 < end, at -> at + 8)
+        .filter(at -> word(at) == at && word(at + 8) == at)
+        .toList();
+  }
+
   /// Seeded: of the heads in data, any bit of any word.
   @Test
   void aBitOfALinkInDataIsNamedWithTheRightValue() {
     Random random = new Random(11);
-    long start = kernel.symbol("_sdata").orElseThrow();
-    long end = kernel.symbol("_edata").orElseThrow();
-    List<Long> heads =
-        Stream.iterate(start, at -> at + 8 < end, at -> at + 8)
-            .filter(at -> word(at) == at && word(at + 8) == at)
-            .toList();
+    List<Long> heads = emptyHeads();
     assertThat(heads).hasSizeGreaterThan(300);
     for (int i = 0; i < 25; i++) {
       long address = heads.get(random.nextInt(heads.size())) + 8L * random.nextInt(2);
@@ -164,6 +167,60 @@ class KnownListsCheckTest {
   void neighbouringHashHeadsAreNoList() {
     long at = kernel.symbol("init_struct_pid").orElseThrow() + 0x20;
     memory.setWord(physical(at + 8), word(at) + 16);
+
+    assertThat(run().findings()).isEmpty();
+  }
+
+  /// A word that leads to its own struct, before an empty head, is no damaged head.
+  @Test
+  void aPointerToItselfBeforeAnEmptyHeadIsNoLink() {
+    long at =
+        emptyHeads().stream()
+            .map(head -> head - 8)
+            .filter(own -> (own & 8) == 0 && word(own) == 0)
+            .findFirst()
+            .orElseThrow();
+    memory.setWord(physical(at), at);
+
+    assertThat(run().findings()).isEmpty();
+  }
+
+  /// A struct with its first and its last child, which lead to their parent with their second word.
+  @Test
+  void aTreesNodeWithItsChildrenIsNoLink() {
+    List<Long> heads = emptyHeads();
+    long parent = heads.get(0);
+    List<Long> children =
+        heads.subList(1, heads.size()).stream().filter(head -> (head & 15) == 0).limit(2).toList();
+    memory
+        .setWord(physical(parent), children.get(0))
+        .setWord(physical(parent + 8), children.get(1));
+    for (long child : children) {
+      memory.setWord(physical(child), 7).setWord(physical(child + 8), parent);
+    }
+
+    assertThat(run().findings()).isEmpty();
+  }
+
+  /// `list_add`, stopped after its first store: the new node is still clear.
+  @Test
+  void aNewNodeOfClearedMemoryIsNoFinding() {
+    List<Long> nodes =
+        ListWalk.walk(kernel.memory(), kernel.symbol("super_blocks").orElseThrow(), 1000).nodes();
+    long fresh = nodes.get(1) & -0x1000L;
+    while (word(fresh) != 0 || word(fresh + 8) != 0 || Long.bitCount(fresh ^ nodes.get(1)) < 2) {
+      fresh += 8;
+    }
+    memory.setWord(physical(nodes.get(2) + 8), fresh);
+
+    assertThat(run().findings()).isEmpty();
+    assertThat(run().notes()).hasSize(1);
+  }
+
+  @Test
+  void aSymbolOfThatNameThatIsNoHeadIsNotLookedAt() {
+    long head = kernel.symbol("super_blocks").orElseThrow();
+    memory.setWord(physical(head), 0x3231564e).setWord(physical(head + 8), 0x32315559);
 
     assertThat(run().findings()).isEmpty();
   }
