@@ -75,10 +75,11 @@ final class MemoryTablesCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? "%s of %s can be"
+            ? "%s of %s %s"
                 .formatted(
                     Words.plural(survey.lookedAt().get("entries"), "entry", "entries"),
-                    Words.plural(survey.lookedAt().get("tables"), "page table", "page tables"))
+                    Words.plural(survey.lookedAt().get("tables"), "page table", "page tables"),
+                    survey.remarks().isEmpty() ? "can be" : "were looked at, not all judged")
             : Words.plural(survey.faults().size(), "entry is wrong", "entries are wrong"),
         facts,
         findings,

@@ -19,7 +19,8 @@ import org.vmcheck.memory.MemoryRead;
 final class TextPass {
   private static final int PAGE = 4096;
 
-  /// Sections that nothing writes after the kernel has started, besides text.
+  /// Sections that nothing writes after the kernel has started, besides text. Not the notes: what
+  /// packs debug information may give the file another build id.
   private static final Set<String> READ_ONLY =
       Set.of(
           ".rodata",
@@ -32,7 +33,6 @@ final class TextPass {
           "__param",
           "__modver",
           "__ex_table",
-          ".notes",
           ".BTF",
           ".BTF_ids",
           ".orc_unwind",

@@ -226,6 +226,7 @@ class MemoryTablesCheckTest {
 
       assertThat(ran.findings()).isEmpty();
       assertThat(ran.notes()).hasSize(1);
+      assertThat(ran.answer()).endsWith("not all judged");
     }
   }
 
