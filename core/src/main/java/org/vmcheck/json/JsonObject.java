@@ -145,20 +145,22 @@ record JsonObject(String file, String at, Map<?, ?> members) {
     return integers;
   }
 
+  /// Names come escaped: they are printed as headings and counts are, where a value is escaped.
   Map<String, String> stringMap(String name) throws MalformedFileException {
     JsonObject object = object(name);
     Map<String, String> map = new TreeMap<>();
     for (Object key : object.members.keySet()) {
-      map.put((String) key, object.string((String) key));
+      map.put(Printable.of((String) key), object.string((String) key));
     }
     return map;
   }
 
+  /// Names come escaped, as those of [#stringMap].
   Map<String, Long> numberMap(String name) throws MalformedFileException {
     JsonObject object = object(name);
     Map<String, Long> map = new TreeMap<>();
     for (Object key : object.members.keySet()) {
-      map.put((String) key, object.number((String) key));
+      map.put(Printable.of((String) key), object.number((String) key));
     }
     return map;
   }

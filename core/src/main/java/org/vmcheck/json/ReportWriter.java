@@ -5,6 +5,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -227,9 +229,10 @@ public final class ReportWriter {
 
   private void facts(Map<String, String> facts) {
     json.writeObjectPropertyStart("facts");
-    for (Map.Entry<String, String> fact : facts.entrySet()) {
-      text(Printable.of(fact.getKey()), fact.getValue());
-    }
+    // In the order of the names as they are written, each once: so it is read back the same.
+    SortedMap<String, String> written = new TreeMap<>();
+    facts.forEach((name, value) -> written.putIfAbsent(Printable.of(name), value));
+    written.forEach(this::text);
     json.writeEndObject();
   }
 

@@ -14,6 +14,7 @@ import org.vmcheck.finding.Registers;
 import org.vmcheck.finding.Task;
 import org.vmcheck.finding.TaskTrace;
 import org.vmcheck.io.MalformedFileException;
+import org.vmcheck.io.Printable;
 
 /// Reads back what [TaskWriter] writes into a report.
 final class TaskReader {
@@ -38,7 +39,7 @@ final class TaskReader {
   private static SortedMap<String, Integer> counts(JsonObject json) throws MalformedFileException {
     SortedMap<String, Integer> counts = new TreeMap<>();
     for (String name : json.names()) {
-      counts.put(name, json.integer(name));
+      counts.put(Printable.of(name), json.integer(name));
     }
     return counts;
   }

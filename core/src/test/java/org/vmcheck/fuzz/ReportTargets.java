@@ -53,8 +53,13 @@ final class ReportTargets {
     List<DumpReport> reports = List.of(report);
     String text = TextReport.render(report, false, true);
     // A dump's text must not move the cursor or ring the bell.
-    if (text.chars().anyMatch(c -> (c < ' ' && c != '\n') || (c >= 0x7f && c < 0xa0))) {
-      throw new IllegalStateException("a control character in the text");
+    for (int at = 0; at < text.length(); at++) {
+      char c = text.charAt(at);
+      if ((c < ' ' && c != '\n') || (c >= 0x7f && c < 0xa0)) {
+        int start = Math.max(0, at - 40);
+        throw new IllegalStateException(
+            "a control character in the text after \"" + text.substring(start, at) + '"');
+      }
     }
     if (HtmlReport.render(report).contains("<script>alert")) {
       throw new IllegalStateException("a script of the dump's own in the HTML");

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -22,6 +24,12 @@ class TargetsTest {
   private static final int SMALL = 16 << 10;
 
   private static final int MUCH_TO_COPY = 128 << 20;
+
+  /// For one target.
+  private static final long CPU_NANOS = 3_000_000_000L;
+
+  /// A prime beyond every small seed's length: the places come in no order, each once.
+  private static final int SPREAD = 16_411;
 
   @TempDir private static Path directory;
 
@@ -43,7 +51,8 @@ class TargetsTest {
   }
 
   /// Every prefix of small seeds, and every byte of them changed once; of larger ones, seeded
-  /// places. (The formats' own tests go through every prefix of their fixtures.)
+  /// places; of slow targets as many as their time allows, spread over the seed. (The formats' own
+  /// tests go through every prefix of their fixtures.)
   @ParameterizedTest
   @MethodSource("targets")
   @Tag("slow")
@@ -53,10 +62,16 @@ class TargetsTest {
     long bytes = seeds.stream().mapToLong(seed -> seed.length).sum();
     boolean isHeavy = target.name().endsWith("-check");
     boolean every = bytes <= SMALL && !isHeavy;
+    ThreadMXBean threads = ManagementFactory.getThreadMXBean();
+    long share = CPU_NANOS / seeds.size();
     for (byte[] seed : seeds) {
       int most = Math.min(isHeavy ? 20 : 2000, MUCH_TO_COPY / seed.length) / seeds.size();
+      long end = threads.getCurrentThreadCpuTime() + share;
       for (int i = 0; i < (every ? seed.length : most); i++) {
-        int at = every ? i : random.nextInt(seed.length);
+        if (threads.getCurrentThreadCpuTime() > end) {
+          break;
+        }
+        int at = every ? (int) ((long) i * SPREAD % seed.length) : random.nextInt(seed.length);
         Feeder.feed(target, Arrays.copyOf(seed, at));
         byte[] changed = seed.clone();
         changed[at] ^= (byte) (1 + random.nextInt(255));

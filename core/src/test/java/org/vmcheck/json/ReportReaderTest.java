@@ -181,4 +181,15 @@ class ReportReaderTest {
       assertThat(refused).hasMessageStartingWith("[r] ");
     }
   }
+
+  /// A report is a file that anybody may have written: the names of its counts reach a terminal.
+  @Test
+  void namesOfCountsAreEscapedWhenRead() throws MalformedFileException {
+    String hostile =
+        ReportWriter.line(SampleReports.damaged("web"))
+            .replace("\"objects\":", "\"\\u001b[2Jobjects\":")
+            .replace("\"slabs\":", "\"sl\u009babs\":");
+    DumpReport report = ReportReader.read("report", hostile);
+    assertThat(report.toString()).contains("\\x1b[2Jobjects").doesNotContain("\u001b", "\u009b");
+  }
 }
