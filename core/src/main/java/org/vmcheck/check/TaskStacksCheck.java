@@ -43,7 +43,8 @@ final class TaskStacksCheck implements Check {
     findings, since a stack may be of another moment than its task.
 
     It can mislead: a task that was damaged so that it is on no list is not met. Of the words between
-    the canaries nothing is known.
+    the canaries nothing is known. A canary of which one byte became a small number is passed over: a
+    variable may lie where a function that had returned left it.
     Next: `vmcheck bt` shows the stack; what lies below an overrun stack may be damaged too.\
     """;
   }
@@ -124,7 +125,7 @@ final class TaskStacksCheck implements Check {
           case LINK ->
               fault.expected() == 0
                   ? "the node that it leads to does not lead back"
-                  : "both neighbours lead to 0x%x".formatted(fault.expected());
+                  : "the link at 0x%x leads back to it".formatted(fault.expected());
         };
     return new WrongWord(
         fault.address(),

@@ -2,12 +2,15 @@ package org.vmcheck.task;
 
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
-import org.vmcheck.debuginfo.Member;
 import org.vmcheck.finding.Task;
+import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.memory.MemoryRead;
 
 /// Where sleeping tasks go on: each gave up its CPU in one of a few places of the scheduler, or was
 /// never run and goes on at `ret_from_fork`.
@@ -20,6 +23,11 @@ record SleepingReturns(int looked, List<Odd> odd) {
 
   /// Words that `__switch_to_asm` saves at most below the return address.
   private static final int MAX_SAVED = 12;
+
+  /// `call rel32`.
+  private static final int CALL = 0xe8;
+
+  private static final int CALL_BYTES = 5;
 
   /// A return address that is none.
   ///
@@ -38,12 +46,13 @@ record SleepingReturns(int looked, List<Odd> odd) {
       return new SleepingReturns(0, List.of());
     }
     Text range = new Text(text.getAsLong(), end.getAsLong());
-    int at =
+    OptionalInt known =
         kernel
             .struct("inactive_task_frame", "ret_addr")
             .flatMap(type -> type.member("ret_addr"))
-            .map(Member::offset)
-            .orElseGet(() -> fromData(kernel, asleep, range));
+            .map(member -> OptionalInt.of(member.offset()))
+            .orElseGet(OptionalInt::empty);
+    int at = known.orElseGet(() -> fromData(kernel, asleep, range));
     if (at < 0) {
       return new SleepingReturns(0, List.of());
     }
@@ -55,18 +64,34 @@ record SleepingReturns(int looked, List<Odd> odd) {
           if (votes.get(value) >= LEAST_VOTES) {
             return;
           }
-          long right =
-              votes.entrySet().stream()
-                  .filter(vote -> vote.getValue() >= LEAST_VOTES)
-                  .map(Map.Entry::getKey)
-                  .filter(to -> Long.bitCount(to ^ value) == 1)
-                  .findFirst()
-                  .orElse(0L);
-          if (right != 0 || !range.contains(value)) {
+          long right = isBehindCall(kernel, value) ? 0 : oneBitAway(votes, value);
+          // A place that was found by its values may be another word in a few tasks.
+          if (right != 0 || (known.isPresent() && !range.contains(value))) {
             odd.add(new Odd(task, task.savedSp() + at, value, right));
           }
         });
     return new SleepingReturns(values.size(), odd);
+  }
+
+  /// The value one bit away that most tasks have; 0 if there is none.
+  private static long oneBitAway(Map<Long, Integer> votes, long value) {
+    long right = 0;
+    int most = LEAST_VOTES - 1;
+    for (int bit = 0; bit < Long.SIZE; bit++) {
+      int count = votes.getOrDefault(value ^ (1L << bit), 0);
+      if (count > most) {
+        most = count;
+        right = value ^ (1L << bit);
+      }
+    }
+    return right;
+  }
+
+  /// Whether an instruction that calls ends there: the compiler may have made two of the one call
+  /// that switches tasks.
+  private static boolean isBehindCall(Kernel kernel, long at) {
+    return kernel.memory().read(at - CALL_BYTES, 1) instanceof MemoryRead.Bytes(ByteView view)
+        && view.u8(0) == CALL;
   }
 
   private record Text(long start, long end) {
@@ -91,7 +116,7 @@ record SleepingReturns(int looked, List<Odd> odd) {
   }
 
   private static Map<Task, Long> values(Kernel kernel, List<Task> asleep, int at) {
-    Map<Task, Long> values = new HashMap<>();
+    Map<Task, Long> values = new LinkedHashMap<>();
     for (Task task : asleep) {
       kernel.word(task.savedSp() + at).ifPresent(value -> values.put(task, value));
     }

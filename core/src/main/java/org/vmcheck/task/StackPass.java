@@ -29,6 +29,14 @@ final class StackPass {
   /// canary was may look like a flipped bit of it.
   private static final long CANARY_BITS = -256L;
 
+  /// Bits that a random canary has at least; one that was not set yet has none.
+  private static final int LEAST_BITS = 8;
+
+  private static final int MOST_ASTRAY = 4;
+
+  /// Bytes below this, and 0xff, are what variables of one byte mostly hold.
+  private static final int LEAST_RARE_BYTE = 0x10;
+
   private final Kernel kernel;
   private final boolean isStill;
   private final Stacks stacks;
@@ -45,6 +53,12 @@ final class StackPass {
   /// Tasks that a CPU has, whose stacks change while they are looked at.
   private final Set<Long> onCpu = new HashSet<>();
 
+  /// Addresses of all stacks.
+  private final Set<Long> owned = new HashSet<>();
+
+  /// Tasks whose saved stack pointer is not on their stack.
+  private final List<Task> astray = new ArrayList<>();
+
   private long bytes;
 
   StackPass(Kernel kernel, boolean isStill) {
@@ -59,6 +73,7 @@ final class StackPass {
     if (layout.isPresent()) {
       findRunning();
       findCanaries();
+      tasks.all().forEach(task -> owned.add(task.stack()));
       List<Task> asleep = new ArrayList<>();
       for (Task task : tasks.all()) {
         Cancellation.current().step();
@@ -66,6 +81,7 @@ final class StackPass {
           look(task, asleep);
         }
       }
+      astray();
       returns(asleep);
       cpus();
       rings();
@@ -112,7 +128,7 @@ final class StackPass {
             && Long.compareUnsigned(task.savedSp(), task.stack()) > 0
             && Long.compareUnsigned(task.savedSp(), high) <= 0;
     if (!isInside) {
-      astray(task);
+      astray.add(task);
       return;
     }
     count("saved stack pointers", 2 * WORD);
@@ -121,6 +137,15 @@ final class StackPass {
       asleep.add(task);
     }
     canary(task, high);
+  }
+
+  /// Where many are, the size of the stacks is not what it is thought to be.
+  private void astray() {
+    if (astray.size() > Math.max(MOST_ASTRAY, tasks.all().size() / 8)) {
+      notRead.merge("stacks of another size", (long) astray.size(), Long::sum);
+    } else {
+      astray.forEach(this::astray);
+    }
   }
 
   /// `thread.sp` is not on the stack: one of both pointers is wrong. The magic at the end of the
@@ -145,7 +170,7 @@ final class StackPass {
           task.address() + sp.offset(),
           task.savedSp(),
           isFlip ? right : 0);
-    } else if (isOther && tasks.all().stream().noneMatch(one -> one.stack() == other)) {
+    } else if (isOther && !owned.contains(other)) {
       add(
           StackFault.Kind.STACK,
           task,
@@ -177,7 +202,7 @@ final class StackPass {
   /// and where it returns to.
   private void canary(Task task, long high) {
     Long canary = canaries.get(task.address());
-    if (canary == null) {
+    if (canary == null || Long.bitCount(canary) < LEAST_BITS) {
       return;
     }
     boolean isRunning = onCpu.contains(task.address());
@@ -204,7 +229,8 @@ final class StackPass {
     if (copies == 0 && member("stack_canary").isPresent()) {
       // The stack's own copies agree with each other and not with the task.
       long right = kernel.word(offByOne.getFirst()).orElse(0);
-      if (offByOne.stream().allMatch(at -> kernel.word(at).orElse(0) == right)) {
+      boolean isVariable = offByOne.size() == 1 && mayBeVariable(right, canary);
+      if (!isVariable && offByOne.stream().allMatch(at -> kernel.word(at).orElse(0) == right)) {
         add(
             StackFault.Kind.CANARY,
             task,
@@ -216,6 +242,9 @@ final class StackPass {
       return;
     }
     for (long at : offByOne) {
+      if (mayBeVariable(kernel.word(at).orElse(0), canary)) {
+        continue;
+      }
       add(
           StackFault.Kind.FRAME,
           task,
@@ -224,6 +253,14 @@ final class StackPass {
           kernel.word(at).orElse(0),
           canary);
     }
+  }
+
+  /// Whether the byte that differs may be a variable of a function that did not clear its frame,
+  /// where one that had returned left its canary.
+  private static boolean mayBeVariable(long word, long canary) {
+    int shift = Long.numberOfTrailingZeros(word ^ canary) & -8;
+    int value = (int) (word >>> shift) & 0xff;
+    return value < LEAST_RARE_BYTE || value == 0xff;
   }
 
   /// The copies of the CPUs.
@@ -246,7 +283,10 @@ final class StackPass {
         continue;
       }
       Optional<Task> task = tasks.at(tasks.current().get(i));
-      if (canaries.containsValue(copy.getAsLong())) {
+      // One that is no task's may be of a task that has left the lists and is about to end.
+      boolean isCanary = (copy.getAsLong() & ~CANARY_BITS) == 0;
+      boolean isFlip = Long.bitCount(copy.getAsLong() ^ canary) == 1;
+      if (canaries.containsValue(copy.getAsLong()) || (isCanary && !isFlip)) {
         transients.add("CPU %d was switching tasks".formatted(kernel.perCpu().cpus().get(i)));
       } else if (task.isPresent() && faults.stream().noneMatch(f -> isCanaryOf(f, task.get()))) {
         add(
@@ -306,6 +346,8 @@ final class StackPass {
             case Ring.State.TooLong _ -> count(notRead, "lists of more nodes");
             case Ring.State.HalfLinked(long address) ->
                 transients.add("%s was being changed at 0x%x".formatted(name, address));
+            case Ring.State.Wrong wrong when rings.isSpliced(task, name, wrong) ->
+                transients.add("%s was being changed at 0x%x".formatted(name, wrong.address()));
             case Ring.State.Wrong wrong ->
                 add(
                     StackFault.Kind.LINK,
@@ -324,7 +366,7 @@ final class StackPass {
     if (isStill || fault.isFlip()) {
       faults.add(fault);
     } else {
-      transients.add("%s at 0x%x is of another moment".formatted(what, address));
+      transients.add("%s at 0x%x may be of another moment".formatted(what, address));
     }
   }
 

@@ -13,6 +13,8 @@ import org.vmcheck.kernel.Ring;
 final class TaskRings {
   private static final int MAX_NODES = 1 << 22;
 
+  private static final String CHILDREN = "children";
+
   private final Kernel kernel;
   private final boolean isStill;
   private final Tasks tasks;
@@ -42,7 +44,7 @@ final class TaskRings {
     first.ifPresent(one -> walk(walker, one, task.get(), one.address(), "task_struct", "tasks"));
     for (Task one : tasks.all()) {
       Cancellation.check();
-      walk(walker, one, task.get(), one.address(), "task_struct", "children");
+      walk(walker, one, task.get(), one.address(), "task_struct", CHILDREN);
       walk(walker, one, task.get(), one.address(), "task_struct", "pending.list");
       Optional<Member> shared = task.get().member("signal");
       if (one.pid() != one.tgid() || shared.isEmpty() || signal.isEmpty()) {
@@ -54,6 +56,26 @@ final class TaskRings {
         walk(walker, one, signal.get(), at, "signal_struct", "shared_pending.list");
       }
     }
+  }
+
+  /// Whether a list of children is as a CPU leaves it that was stopped while it gave the children
+  /// of a task that ends to another (Linux `kernel/exit.c`, forget_original_parent): then the first
+  /// child's neighbour is on the other list already, or the other list runs through this one's
+  /// head.
+  boolean isSpliced(Task task, String name, Ring.State.Wrong wrong) {
+    Optional<Member> children =
+        kernel.struct("task_struct", CHILDREN).flatMap(type -> type.member(CHILDREN));
+    if (children.isEmpty() || !name.equals("task_struct." + CHILDREN) || wrong.isFlip()) {
+      return false;
+    }
+    long head = task.address() + children.get().offset();
+    long first = kernel.word(head).orElse(0);
+    long beside = first == 0 ? 0 : kernel.word(first + 8).orElse(0);
+    boolean isElsewhere = beside != 0 && beside != head && kernel.word(beside).orElse(0) == first;
+    return isElsewhere
+        || (wrong.expected() == 0
+            && wrong.address() != head
+            && tasks.at(wrong.address() - children.get().offset()).isPresent());
   }
 
   private void walk(

@@ -156,6 +156,56 @@ class TaskStacksCheckTest {
     assertThat(only().subject().address()).isEqualTo(copy);
   }
 
+  /// A function that had returned left its canary where another has a variable of one byte.
+  @Test
+  void aVariableWhereACanaryWasIsNoFinding() {
+    long sp = kernel.word(process + at("thread.sp")).orElseThrow();
+    long canary = 0x01fa_0493_8619_fd00L;
+    long was = kernel.word(process + at("stack_canary")).orElseThrow();
+    long end = kernel.word(process + at("stack")).orElseThrow() + (16 << 10);
+    memory.setWord(physical(process + at("stack_canary")), canary);
+    long unused = 0;
+    for (long at = sp; at < end; at += 8) {
+      long word = kernel.word(at).orElseThrow();
+      if (word == was) {
+        memory.setWord(physical(at), canary);
+      } else if (word == 0) {
+        unused = at;
+      }
+    }
+    memory.setWord(physical(unused), canary ^ 1L << 56);
+    assertThat(run().findings()).isEmpty();
+
+    memory.setWord(physical(unused), canary ^ 1L << 44);
+    assertThat(only().subject().address()).isEqualTo(unused);
+  }
+
+  /// A canary that is not set yet is 0, which is one bit from many a word.
+  @Test
+  void aCanaryThatIsNotSetIsHeldAgainstNothing() {
+    long at = kernel.word(process + at("thread.sp")).orElseThrow();
+    while (kernel.word(at).orElseThrow() != 0) {
+      at += 8;
+    }
+    memory.setWord(physical(process + at("stack_canary")), 0).setWord(physical(at), 1L << 20);
+
+    assertThat(run().findings()).isEmpty();
+  }
+
+  @Test
+  void stacksOfAnotherSizeAreCounted() {
+    List<Long> nodes = ListWalk.walk(kernel.memory(), init + at("tasks"), 1 << 16).nodes();
+    for (long node : nodes.subList(0, nodes.size() / 2)) {
+      long at = node - at("tasks") + at("thread.sp");
+      memory.setWord(physical(at), kernel.word(at).orElseThrow() + (16 << 10));
+    }
+
+    CheckOutcome.Ran ran = run();
+
+    assertThat(ran.findings()).isEmpty();
+    assertThat(ran.coverage().notRead().get("stacks of another size")).isGreaterThan(20L);
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {0, 12, 13, 33, 47, 60})
   void aBitOfALinkIsNamedWithTheRightValue(int bit) {
@@ -245,6 +295,43 @@ class TaskStacksCheckTest {
     memory.setWord(physical(next + 8), kernel.word(process + at("tasks") + 8).orElseThrow());
     assertThat(run().findings()).isEmpty();
     assertThat(run().notes()).hasSize(1);
+  }
+
+  /// `list_splice_tail_init`, stopped after each of its stores: a task that ends gives its children
+  /// to another.
+  @Test
+  void childrenThatWereBeingGivenToAnotherTaskAreNoFinding() {
+    long to = init + at("children");
+    long list = // Of the other kernel threads, in the list of the first task's children.
+        kernel.word(to + 8).orElseThrow() - at("sibling") + at("children");
+    long first = kernel.word(list).orElseThrow();
+    long last = kernel.word(list + 8).orElseThrow();
+    assertThat(first).isNotEqualTo(last);
+    long before = kernel.word(to + 8).orElseThrow();
+    long[][] stores = {
+      {first + 8, before}, {before, first}, {last, to}, {to + 8, last}, {list, list}
+    };
+    for (long[] store : stores) {
+      memory.setWord(physical(store[0]), store[1]);
+
+      assertThat(run().findings()).isEmpty();
+      assertThat(run().notes()).isNotEmpty();
+    }
+  }
+
+  /// A task that has left the lists goes on to run, and has a canary of its own.
+  @Test
+  void aCpuThatWasSwitchingToATaskThatEndsIsNoFinding() {
+    var type = kernel.struct("fixed_percpu_data").orElseThrow();
+    long at =
+        kernel.perCpu().address(kernel.symbol("fixed_percpu_data").orElseThrow(), 0)
+            + type.member("stack_canary").orElseThrow().offset();
+    long right = kernel.word(at).orElseThrow();
+    memory.setWord(physical(at), 0x5ac3_1277_80e4_9b00L);
+    assertThat(run().findings()).isEmpty();
+
+    memory.setWord(physical(at), right ^ 1L << 40);
+    assertThat(only().subject().address()).isEqualTo(at);
   }
 
   @Test
