@@ -15,9 +15,10 @@ final class CatalogueOption {
       paramLabel = "FILE|URL",
       scope = picocli.CommandLine.ScopeType.INHERIT,
       description =
-          "The catalogue: a file on a local disk (default: vmcheck/catalogue.sqlite in the XDG state"
-              + " directory), or postgresql://USER@HOST:PORT/DATABASE with ?sslmode=... as psql has"
-              + " it; the password is in ~/.pgpass, or a file that PGPASSFILE names, or PGPASSWORD.")
+          "The catalogue: a file on a local disk (default: vmcheck/catalogue.sqlite in the XDG"
+              + " state directory), or postgresql://USER@HOST:PORT/DATABASE with ?sslmode=... as"
+              + " psql has it; the password is in ~/.pgpass, or a file that PGPASSFILE names, or"
+              + " PGPASSWORD.")
   private String place;
 
   Catalogue read() throws IOException {

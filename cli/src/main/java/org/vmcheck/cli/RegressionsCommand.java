@@ -19,9 +19,10 @@ import picocli.CommandLine.Spec;
     description = {
       "Say which panics, damage and causes are new, more frequent or gone between two kernels.",
       "",
-      "More frequent is what has a larger part of the second kernel's incidents than chance explains"
-          + " (Fisher's exact test, 1 in 100). Exit code 1 if anything is new or more frequent, else"
-          + " 0. How many hosts run a kernel, and for how long, the catalogue does not know."
+      "More frequent is what has a larger part of the second kernel's incidents than chance"
+          + " explains (Fisher's exact test, 1 in 100). Exit code 1 if anything is new or more"
+          + " frequent, else 0. How many hosts run a kernel, and for how long, the catalogue does"
+          + " not know."
     },
     mixinStandardHelpOptions = true)
 final class RegressionsCommand implements Callable<Integer> {

@@ -71,8 +71,8 @@ final class ScanCommand implements Callable<Integer> {
   @Option(
       names = "--claim",
       description =
-          "Check what is in the catalogue's queue until it is empty, beside any number of others that"
-              + " do so, and take over from those that die. The origin is the queue's.")
+          "Check what is in the catalogue's queue until it is empty, beside any number of others"
+              + " that do so, and take over from those that die. The origin is the queue's.")
   private boolean claim;
 
   @Option(
@@ -135,9 +135,9 @@ final class ScanCommand implements Callable<Integer> {
       paramLabel = "COMMAND",
       description =
           "Run this for each new verdict that --notify-on names, with the incident as JSON on its"
-              + " standard input; it has 30 s. Words are parted by blanks, quotes keep them together;"
-              + " no shell reads them unless it is the command: \"sh -c '...'\". What it prints goes"
-              + " to standard error.")
+              + " standard input; it has 30 s. Words are parted by blanks, quotes keep them"
+              + " together; no shell reads them unless it is the command: \"sh -c '...'\". What it"
+              + " prints goes to standard error.")
   private String notify;
 
   @Option(

@@ -60,7 +60,8 @@ public final class WordReader {
                         Kind.POISON,
                         Grade.LIKELY,
                         what,
-                        "healthy dumps have thousands of these: only the place makes one evidence")));
+                        "healthy dumps have thousands of these: only the place makes one"
+                            + " evidence")));
     if (Errors.is(word)) {
       readings.add(
           reading(Kind.ERROR, Grade.LIKELY, Errors.words(word), "as an error pointer or a result"));

@@ -193,9 +193,9 @@ public enum Cause {
   TEXT_MODIFIED(
       "text-modified",
       Kind.REAL,
-      "The kernel's own code, or data that it never writes, is not what its file holds, and it is no"
-          + " place that the kernel patches itself. One bit that differs is hardware's most likely:"
-          + " nothing can write there through the kernel's own mapping.",
+      "The kernel's own code, or data that it never writes, is not what its file holds, and it is"
+          + " no place that the kernel patches itself. One bit that differs is hardware's most"
+          + " likely: nothing can write there through the kernel's own mapping.",
       "Compare the bytes with a second dump of the same build. A jump to a module is a hook: see"
           + " whose. A single bit: check EDAC and machine-check logs, run a memory test on the"
           + " printed physical address.",

@@ -204,8 +204,8 @@ class CasesTest {
 
   static Stream<Arguments> reports() {
     String usercopy =
-        "usercopy: Kernel memory exposure attempt detected from SLUB object 'kmalloc-64' (offset 48,"
-            + " size 32)!";
+        "usercopy: Kernel memory exposure attempt detected from SLUB object 'kmalloc-64' (offset"
+            + " 48, size 32)!";
     String wrong = "cache_from_obj: Wrong slab cache. kmalloc-128 but object is from kmalloc-64";
     String refcount = "refcount_t: underflow; use-after-free.";
     return Stream.of(

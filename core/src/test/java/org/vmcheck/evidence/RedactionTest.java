@@ -35,13 +35,16 @@ class RedactionTest {
 
   @ParameterizedTest
   @CsvSource({
-    "dump, the dump is at fault: [dump] dumped by makedumpfile, the dump-1 is at fault: [dump-1] dumped by makedumpfile",
-    "slab, 'slab.freelist of slab: xslab, slabs, slab-1, mm.slab and slab.', 'slab.freelist of dump-1: xslab, slabs, slab-1, mm.slab and dump-1.'",
+    "dump, the dump is at fault: [dump] dumped by makedumpfile, the dump-1 is at fault: [dump-1]"
+        + " dumped by makedumpfile",
+    "slab, 'slab.freelist of slab: xslab, slabs, slab-1, mm.slab and slab.', 'slab.freelist of"
+        + " dump-1: xslab, slabs, slab-1, mm.slab and dump-1.'",
     "kern, kernel kern kern_x, kernel dump-1 kern_x",
     "ü, über ü, über dump-1",
     "日本, 日本語 is no 日本, 日本語 is no dump-1",
     "a/vmcore, [a/vmcore] a slab of a cache: a/vmcore, [dump-1] a slab of a cache: dump-1",
-    "x.tar.gz!in/secret.core, [x.tar.gz!in/secret.core] in/secret.core secret.core x.tar.gz, [dump-1] dump-1 dump-1 dump-1",
+    "x.tar.gz!in/secret.core, [x.tar.gz!in/secret.core] in/secret.core secret.core x.tar.gz,"
+        + " [dump-1] dump-1 dump-1 dump-1",
     "host7/crash/vmcore, host7/crash/vmcore host7/crash vmcore, dump-1 (path) dump-1",
     "customer-4711-host.vmcore, xcustomer-4711-host.vmcorex, xdump-1x",
   })
