@@ -144,7 +144,7 @@ public record Regressions(
     if (n < 32) {
       double sum = 0;
       for (long i = 2; i <= n; i++) {
-        sum += Math.log(i);
+        sum += Math.log((double) i);
       }
       return sum;
     }
