@@ -351,7 +351,7 @@ class LauncherTest {
             return child;
           }
         } catch (IOException | UncheckedIOException _) {
-          continue; // It has ended, or has not begun.
+          // It has ended, or has not begun.
         }
       }
       Thread.sleep(10);

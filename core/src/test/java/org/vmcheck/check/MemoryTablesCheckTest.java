@@ -219,7 +219,7 @@ class MemoryTablesCheckTest {
     for (long table : new long[] {split, ofVmalloc}) {
       memory.restore();
       for (int i = 0; i < 512; i++) {
-        memory.setWord(table + 8L * i, i % 8 == 0 ? 1L << i / 8 : 2L * i << 32);
+        memory.setWord(table + 8L * i, i % 8 == 0 ? 1L << (i / 8) : (2L * i) << 32);
       }
 
       CheckOutcome.Ran ran = run();

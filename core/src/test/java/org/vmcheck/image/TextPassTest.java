@@ -173,7 +173,8 @@ class TextPassTest {
   @Test
   void aProbeIsNoFault() {
     long code = memory.word(physical(0x60100));
-    for (long patched : new long[] {code & -1L << 40 | 0x78_5634_12e9L, code & ~0xffL | 0xcc}) {
+    for (long patched :
+        new long[] {(code & (-1L << 40)) | 0x78_5634_12e9L, (code & ~0xffL) | 0xcc}) {
       memory.restore();
       probe(0x60100, patched);
       assertThat(survey(14).faults()).isEmpty();
@@ -184,7 +185,7 @@ class TextPassTest {
   @Test
   void aJumpThatNoProbeExplainsIsNamed() {
     long code = memory.word(physical(0x60100));
-    memory.setWord(physical(0x60100), code & -1L << 40 | 0x78_5634_12e9L);
+    memory.setWord(physical(0x60100), (code & (-1L << 40)) | 0x78_5634_12e9L);
 
     assertThat(only().address()).isEqualTo(text + 0x60100);
   }
@@ -193,11 +194,11 @@ class TextPassTest {
   @Test
   void aLoneBreakpointIsCountedAndNotJudged() {
     int at = 0x60100;
-    while (Integer.bitCount(code[at] & 0xff ^ 0xcc) < 2) {
+    while (Integer.bitCount((code[at] & 0xff) ^ 0xcc) < 2) {
       at++;
     }
     long word = memory.word(physical(at));
-    memory.setWord(physical(at), word & ~0xffL | 0xcc);
+    memory.setWord(physical(at), (word & ~0xffL) | 0xcc);
 
     TextSurvey survey = survey(14);
 
@@ -208,11 +209,11 @@ class TextPassTest {
   @Test
   void withoutTheTableOfProbesABreakpointThatIsOneBitAwayIsNotJudged() {
     int at = 0x60000;
-    while (Integer.bitCount(code[at] & 0xff ^ 0xcc) != 1) {
+    while (Integer.bitCount((code[at] & 0xff) ^ 0xcc) != 1) {
       at++;
     }
     long table = kernel.symbol("kprobe_table").orElseThrow();
-    memory.flip(physical(at), Integer.numberOfTrailingZeros(code[at] & 0xff ^ 0xcc));
+    memory.flip(physical(at), Integer.numberOfTrailingZeros((code[at] & 0xff) ^ 0xcc));
     assertThat(survey(14).faults()).hasSize(1);
 
     memory.exclude(kernel.memory().physicalAddress(table) >>> 12);
