@@ -37,6 +37,7 @@ class PatternWorkTest {
           "Signature.COMMON",
           "Signature.FRAME",
           "PanicRelation.ALLOCATOR",
+          "Claimant.ID",
           "KernelReports.REPORTER",
           "ReportFindings.FREEING");
 

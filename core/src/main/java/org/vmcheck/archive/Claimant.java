@@ -18,7 +18,8 @@ record Claimant(String id) {
   static final long LEASE_MILLIS = 120_000;
 
   private static final Path PROC = Path.of("/proc");
-  private static final Pattern ID = Pattern.compile("([^/]+)/([^/]+)/(\\d{1,10})/(\\d{1,20})/\\d+");
+  private static final Pattern ID =
+      Pattern.compile("([^/]++)/([^/]++)/(\\d{1,10}+)/(\\d{1,20}+)/\\d++");
   private static final int START_FIELD = 22;
   private static final AtomicInteger SCANS = new AtomicInteger();
 

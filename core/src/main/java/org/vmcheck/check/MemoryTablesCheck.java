@@ -75,11 +75,12 @@ final class MemoryTablesCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? "%s of %s %s"
+            ? (survey.remarks().isEmpty()
+                    ? "no entry is wrong: %s of %s"
+                    : "%s of %s were looked at, not all judged")
                 .formatted(
                     Words.plural(survey.lookedAt().get("entries"), "entry", "entries"),
-                    Words.plural(survey.lookedAt().get("tables"), "page table", "page tables"),
-                    survey.remarks().isEmpty() ? "can be" : "were looked at, not all judged")
+                    Words.plural(survey.lookedAt().get("tables"), "page table", "page tables"))
             : Words.plural(survey.faults().size(), "entry is wrong", "entries are wrong"),
         facts,
         findings,
