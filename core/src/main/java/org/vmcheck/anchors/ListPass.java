@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
@@ -76,8 +77,8 @@ final class ListPass {
 
   private final Kernel kernel;
   private final boolean isStill;
-  private final Map<String, Long> lookedAt = new TreeMap<>();
-  private final Map<String, Long> notRead = new TreeMap<>();
+  private final SortedMap<String, Long> lookedAt = new TreeMap<>();
+  private final SortedMap<String, Long> notRead = new TreeMap<>();
   private final List<LinkFault> faults = new ArrayList<>();
   private final List<String> transients = new ArrayList<>();
   private final Set<Long> walked = new HashSet<>();

@@ -1,7 +1,6 @@
 package org.vmcheck.anchors;
 
 import java.util.List;
-import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.kernel.Kernel;
@@ -24,15 +23,6 @@ public record ListSurvey(
     notRead = new TreeMap<>(notRead);
     faults = List.copyOf(faults);
     transients = List.copyOf(transients);
-  }
-
-  ListSurvey(
-      Map<String, Long> lookedAt,
-      Map<String, Long> notRead,
-      List<LinkFault> faults,
-      List<String> transients,
-      long bytes) {
-    this(new TreeMap<>(lookedAt), new TreeMap<>(notRead), faults, transients, bytes);
   }
 
   /// @param isStill whether all memory is of one moment, as it is after a panic

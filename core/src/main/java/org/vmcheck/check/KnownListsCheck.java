@@ -1,7 +1,5 @@
 package org.vmcheck.check;
 
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.vmcheck.anchors.LinkFault;
@@ -16,8 +14,6 @@ import org.vmcheck.slab.Words;
 
 /// Do the lists that everybody knows close, and are the links in the kernel's own data answered?
 final class KnownListsCheck implements Check {
-  private static final int MAX_NOTES = 5;
-
   @Override
   public String id() {
     return "list.known";
@@ -55,10 +51,7 @@ final class KnownListsCheck implements Check {
   public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     ListSurvey survey = ListSurvey.of(kernel, kernel.isStopped());
-    List<Note> notes = new ArrayList<>();
-    survey.transients().stream()
-        .limit(MAX_NOTES)
-        .forEach(text -> notes.add(new Note("half way", text)));
+    List<Note> notes = WrongWord.halfWay(survey.transients());
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
     if (coverage.isEmpty()) {
       return new CheckOutcome.NothingToLookAt(
@@ -72,9 +65,7 @@ final class KnownListsCheck implements Check {
     }
     List<WrongWord> words = survey.faults().stream().map(KnownListsCheck::word).toList();
     List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
-    Map<String, String> facts = new LinkedHashMap<>();
-    survey.lookedAt().forEach((what, count) -> facts.put(what, count.toString()));
-    facts.put("bytes", Long.toString(survey.bytes()));
+    Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     String answer =
         findings.isEmpty()
             ? "%s and %s in data are whole"

@@ -1,7 +1,6 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -69,9 +68,7 @@ final class MemoryTablesCheck implements Check {
     survey.remarks().forEach(remark -> notes.add(new Note("page tables", remark)));
     List<WrongWord> words = survey.faults().stream().map(fault -> word(kernel, fault)).toList();
     List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
-    Map<String, String> facts = new LinkedHashMap<>();
-    survey.lookedAt().forEach((what, count) -> facts.put(what, count.toString()));
-    facts.put("bytes", Long.toString(survey.bytes()));
+    Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()

@@ -1,7 +1,5 @@
 package org.vmcheck.check;
 
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.vmcheck.finding.Cause;
@@ -17,8 +15,6 @@ import org.vmcheck.task.StackSurvey;
 
 /// Are the guard words of the stacks, and the lists of tasks, as the kernel left them?
 final class TaskStacksCheck implements Check {
-  private static final int MAX_NOTES = 5;
-
   @Override
   public String id() {
     return "task.stacks";
@@ -58,10 +54,7 @@ final class TaskStacksCheck implements Check {
   public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
     StackSurvey survey = StackSurvey.of(kernel, kernel.isStopped());
-    List<Note> notes = new ArrayList<>();
-    survey.transients().stream()
-        .limit(MAX_NOTES)
-        .forEach(text -> notes.add(new Note("half way", text)));
+    List<Note> notes = WrongWord.halfWay(survey.transients());
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
     if (coverage.isEmpty()) {
       return new CheckOutcome.NothingToLookAt(
@@ -75,9 +68,7 @@ final class TaskStacksCheck implements Check {
     }
     List<WrongWord> words = survey.faults().stream().map(fault -> word(kernel, fault)).toList();
     List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
-    Map<String, String> facts = new LinkedHashMap<>();
-    survey.lookedAt().forEach((what, count) -> facts.put(what, count.toString()));
-    facts.put("bytes", Long.toString(survey.bytes()));
+    Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     return new CheckOutcome.Ran(
         id(), answer(survey, findings.size()), facts, findings, notes, coverage);
   }

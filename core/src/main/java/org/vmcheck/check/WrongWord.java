@@ -1,7 +1,9 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalLong;
 import org.vmcheck.attribution.FlippedBit;
 import org.vmcheck.finding.Cause;
@@ -35,6 +37,7 @@ record WrongWord(
     String place) {
 
   private static final int MAX_FINDINGS = 32;
+  private static final int MAX_NOTES = 5;
 
   /// A value that is not known where it is 0.
   static OptionalLong known(long value) {
@@ -64,6 +67,21 @@ record WrongWord(
                   + " that the dump does not hold as the kernel left it"));
     }
     return findings;
+  }
+
+  /// What a pass over words looked at, and how much memory that was.
+  static Map<String, String> facts(Map<String, Long> lookedAt, long bytes) {
+    Map<String, String> facts = new LinkedHashMap<>();
+    lookedAt.forEach((what, count) -> facts.put(what, count.toString()));
+    facts.put("bytes", Long.toString(bytes));
+    return facts;
+  }
+
+  /// The first of what CPUs were about to change, as notes; more can be added.
+  static List<Note> halfWay(List<String> transients) {
+    List<Note> notes = new ArrayList<>();
+    transients.stream().limit(MAX_NOTES).forEach(text -> notes.add(new Note("half way", text)));
+    return notes;
   }
 
   boolean isFlip() {

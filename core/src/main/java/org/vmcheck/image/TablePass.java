@@ -6,8 +6,8 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
@@ -44,7 +44,7 @@ final class TablePass {
   private final PhysicalMemory memory;
   private final Expected expected;
   private final TableFlags flags;
-  private final Map<String, Long> notRead = new TreeMap<>();
+  private final SortedMap<String, Long> notRead = new TreeMap<>();
   private final List<TableFault> faults = new ArrayList<>();
 
   /// Entries whose frame is right but for one bit above all memory. In guests of TDX, and of
@@ -96,7 +96,7 @@ final class TablePass {
           .filter(fault -> !noTables.contains(fault.physical() >>> 12))
           .forEach(all::add);
     }
-    Map<String, Long> lookedAt = new TreeMap<>();
+    SortedMap<String, Long> lookedAt = new TreeMap<>();
     if (!seen.isEmpty() && entries > 0) {
       lookedAt.put("tables", (long) seen.size());
       lookedAt.put("entries", entries);

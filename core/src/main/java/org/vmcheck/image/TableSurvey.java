@@ -1,7 +1,6 @@
 package org.vmcheck.image;
 
 import java.util.List;
-import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.kernel.Kernel;
@@ -25,15 +24,6 @@ public record TableSurvey(
     notRead = new TreeMap<>(notRead);
     faults = List.copyOf(faults);
     remarks = List.copyOf(remarks);
-  }
-
-  TableSurvey(
-      Map<String, Long> lookedAt,
-      Map<String, Long> notRead,
-      List<TableFault> faults,
-      List<String> remarks,
-      long bytes) {
-    this(new TreeMap<>(lookedAt), new TreeMap<>(notRead), faults, remarks, bytes);
   }
 
   public static TableSurvey of(Kernel kernel) {

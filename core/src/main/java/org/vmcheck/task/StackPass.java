@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
@@ -42,8 +43,8 @@ final class StackPass {
   private final Stacks stacks;
   private final Tasks tasks;
   private final Optional<StructLayout> layout;
-  private final Map<String, Long> lookedAt = new TreeMap<>();
-  private final Map<String, Long> notRead = new TreeMap<>();
+  private final SortedMap<String, Long> lookedAt = new TreeMap<>();
+  private final SortedMap<String, Long> notRead = new TreeMap<>();
   private final List<StackFault> faults = new ArrayList<>();
   private final List<String> transients = new ArrayList<>();
 

@@ -1,7 +1,6 @@
 package org.vmcheck.task;
 
 import java.util.List;
-import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.kernel.Kernel;
@@ -31,16 +30,6 @@ public record StackSurvey(
     faults = List.copyOf(faults);
     transients = List.copyOf(transients);
     problems = List.copyOf(problems);
-  }
-
-  StackSurvey(
-      Map<String, Long> lookedAt,
-      Map<String, Long> notRead,
-      List<StackFault> faults,
-      List<String> transients,
-      List<String> problems,
-      long bytes) {
-    this(new TreeMap<>(lookedAt), new TreeMap<>(notRead), faults, transients, problems, bytes);
   }
 
   /// @param isStill whether all memory is of one moment, as it is after a panic: what is copied
