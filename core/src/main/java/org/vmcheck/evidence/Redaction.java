@@ -80,7 +80,7 @@ final class Redaction {
 
   /// Any text: its words, its quoted parts and the names that are known to be private.
   String text(String text) {
-    String safe = quotes(directories(names.in(text)));
+    String safe = quotes(directories(names.in(VmcoreinfoLines.withoutQuotes(text))));
     Matcher words = WORD.matcher(safe);
     return words.replaceAll(
         match ->
@@ -156,12 +156,7 @@ final class Redaction {
     StringBuilder out = new StringBuilder();
     for (String line : text.split("\n", -1)) {
       int sign = line.indexOf('=');
-      boolean isPlace =
-          line.startsWith("SYMBOL(")
-              || line.startsWith("KERNELOFFSET")
-              || line.startsWith("NUMBER(phys_base)")
-              || line.startsWith("NUMBER(sme_mask)")
-              || line.startsWith("CRASHTIME");
+      boolean isPlace = VmcoreinfoLines.isPlace(line);
       out.append(isPlace && sign > 0 ? line.substring(0, sign + 1) + "(redacted)" : text(line));
       out.append('\n');
     }

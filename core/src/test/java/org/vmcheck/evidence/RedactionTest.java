@@ -126,6 +126,7 @@ class RedactionTest {
         "KERNELOFFSET=1ce00000",
         "NUMBER(phys_base)=484442112",
         "NUMBER(sme_mask)=140737488355328",
+        "NUMBER(VMALLOC_START)=-58274397650944",
         "SYMBOL(init_uts_ns)=ffffffff9f011ce0",
         "CRASHTIME=1763818401"
       })
