@@ -236,7 +236,7 @@ public final class Analyzer implements AutoCloseable {
     List<UnaryOperator<List<CheckOutcome>>> steps =
         List.of(
             all -> TornSnapshot.gather(all, facts, found),
-            all -> ErasedData.attribute(all, dump),
+            all -> ErasedData.attribute(all, found),
             all -> KernelsReports.join(all, new Extents(found), this::object),
             all -> LowMemoryEvidence.attach(all, subjects),
             all -> ObjectHistory.attach(all, found),
@@ -537,7 +537,7 @@ public final class Analyzer implements AutoCloseable {
               tally.allocated(),
               tally.objects(),
               tally.slabs(),
-              4096L << cache.order()));
+              cache.slabBytes(cache.order())));
     }
     return rows;
   }
@@ -632,7 +632,7 @@ public final class Analyzer implements AutoCloseable {
   /// Whether the byte at a physical address is a guess where it is read through a mask: no free
   /// pointer lies over that half of the mask.
   public boolean isGuessed(long paddr) {
-    return unmasked.contains(paddr >>> 12) && subjects.isGuessed(paddr);
+    return unmasked.contains(LowMemory.pfn(paddr)) && subjects.isGuessed(paddr);
   }
 
   /// Bytes at an address.

@@ -50,7 +50,8 @@ final class DumpedWords implements TornSnapshot.Words {
         || subject.decoded() == Evidence.UNKNOWN) {
       return false;
     }
-    PageState page = memMap.get().state(kernel.memory().physicalAddress(subject.object()) >>> 12);
+    PageState page =
+        memMap.get().state(kernel.memory().pfn(kernel.memory().physicalAddress(subject.object())));
     if (page.kind() != PageState.Kind.SLAB) {
       return false;
     }

@@ -4,7 +4,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
-import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.Cause;
@@ -12,6 +11,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Layer;
+import org.vmcheck.kernel.Kernel;
 
 /// Tells data that makedumpfile's `--config` filter overwrote from corruption.
 ///
@@ -26,8 +26,8 @@ final class ErasedData {
 
   /// The outcomes with the findings on erased words put down to the filter; unchanged for a dump
   /// without the note.
-  static List<CheckOutcome> attribute(List<CheckOutcome> outcomes, Dump dump) {
-    String note = dump.eraseinfo();
+  static List<CheckOutcome> attribute(List<CheckOutcome> outcomes, Kernel kernel) {
+    String note = kernel.dump().eraseinfo();
     if (note.isBlank()) {
       return outcomes;
     }
@@ -42,8 +42,8 @@ final class ErasedData {
       for (Finding finding : ran.findings()) {
         boolean own =
             !finding.cause().isArtefact()
-                && isErased(dump.memory(), finding.subject().physical(), nullified);
-        findings.add(own ? erased(finding) : finding);
+                && isErased(kernel.memory().physical(), finding.subject().physical(), nullified);
+        findings.add(own ? erased(finding, kernel) : finding);
       }
       attributed.add(ran.withFindings(findings));
     }
@@ -71,12 +71,12 @@ final class ErasedData {
     return true;
   }
 
-  private static Finding erased(Finding finding) {
+  private static Finding erased(Finding finding, Kernel kernel) {
     Finding made =
         finding.withCause(
             Cause.ERASED_BY_FILTER,
             new Evidence.PageLooksLike(
-                finding.subject().physical() >>> 12,
+                kernel.memory().pfn(finding.subject().physical()),
                 "erased",
                 "the word is what makedumpfile's filter writes, and the dump's ERASEINFO says that"
                     + " it ran"));

@@ -70,7 +70,7 @@ final class Extents {
       long pfn = MemMap.of(kernel).get().pfn(subject.slab());
       descriptor = range(subject.slab(), descriptorBytes);
       if (pfn >= 0 && cache != null) {
-        slab = range(kernel.memory().map().directMapAddress(pfn << 12), 4096L << cache.order());
+        slab = range(kernel.memory().directMapPage(pfn), cache.slabBytes(cache.order()));
       }
     }
     return new Of(

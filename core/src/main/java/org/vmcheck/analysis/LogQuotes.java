@@ -31,6 +31,7 @@ final class LogQuotes {
   private static final int MAX_REPORTS = 2;
   private static final int MAX_CHARS = 200;
 
+  private final Kernel kernel;
   private final Extents extents;
   private final List<Report> reports;
   private final TreeMap<Long, Set<Report>> byAddress = new TreeMap<>(Long::compareUnsigned);
@@ -42,6 +43,7 @@ final class LogQuotes {
 
   private LogQuotes(Kernel kernel, LogTestimony testimony) {
     this.isWhole = kernel.log().problem().isEmpty();
+    this.kernel = kernel;
     this.extents = new Extents(kernel);
     this.reports = testimony.reports();
     for (Report report : reports) {
@@ -62,7 +64,7 @@ final class LogQuotes {
     if (outcomes.stream().allMatch(outcome -> outcome.findingsIfRan().isEmpty())) {
       return outcomes;
     }
-    LogQuotes quotes = new LogQuotes(kernel, LogTestimony.of(log));
+    LogQuotes quotes = new LogQuotes(kernel, LogTestimony.of(log, kernel.memory().pageShift()));
     if (quotes.reports.isEmpty()) {
       return outcomes;
     }
@@ -164,7 +166,9 @@ final class LogQuotes {
       Finding finding, Set<Report> told, List<Evidence> support, List<Evidence> against) {
     long physical = finding.subject().physical();
     List<Report> here =
-        physical == Evidence.UNKNOWN ? List.of() : byFrame.getOrDefault(physical >>> 12, List.of());
+        physical == Evidence.UNKNOWN
+            ? List.of()
+            : byFrame.getOrDefault(kernel.memory().pfn(physical), List.of());
     boolean isFlip = finding.cause() == Cause.BIT_FLIP;
     int shown = 0;
     for (Report report : here) {

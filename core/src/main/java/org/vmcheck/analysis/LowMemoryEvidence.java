@@ -34,7 +34,7 @@ final class LowMemoryEvidence {
     long physical = finding.subject().physical();
     if (finding.layer() != Layer.KERNEL
         || physical < 0
-        || physical >>> 12 >= LowMemory.BACKUP_END_PFN) {
+        || LowMemory.pfn(physical) >= LowMemory.BACKUP_END_PFN) {
       return finding;
     }
     List<Evidence> reasons = evidence(subjects, physical);
@@ -49,7 +49,7 @@ final class LowMemoryEvidence {
   /// How a page of the low 640 KiB was read that a fault of the kernel's own lies on, and what says
   /// that the fault is none of memory encryption; empty if nothing does.
   private static List<Evidence> evidence(Subjects subjects, long physical) {
-    long pfn = physical >>> 12;
+    long pfn = LowMemory.pfn(physical);
     LowMemoryReading reading = subjects.lowMemory();
     List<Evidence> evidence = new ArrayList<>();
     PageMask mask = reading.masks().get(pfn);

@@ -74,7 +74,7 @@ final class MemoryPicture {
                       .orElse(PageMap.Looks.NOT_STORED),
               marks.getOrDefault(pfn, List.of())));
     }
-    return new PageMap(0, framesPerCell, cells);
+    return new PageMap(0, framesPerCell, memory.pageSize(), cells);
   }
 
   /// What was found, by the first frame of the cell that holds it.
@@ -108,7 +108,7 @@ final class MemoryPicture {
       if (paddr >= 0) {
         mark(
             marks,
-            (paddr >>> 12) / framesPerCell * framesPerCell,
+            subjects.kernel().get().memory().pfn(paddr) / framesPerCell * framesPerCell,
             fault instanceof SlabFault.Broken
                 ? "a freelist of cache %s breaks here".formatted(Words.name(fault.cache()))
                 : "a fault of cache " + Words.name(fault.cache()));

@@ -293,7 +293,7 @@ final class PanicRelation {
     String why = "";
     int read = 0;
     for (long page = stack; page != end; ) {
-      long next = Math.min(end, (page | 4095) + 1);
+      long next = Math.min(end, (page | (kernel.memory().pageSize() - 1)) + 1);
       switch (kernel.memory().read(page, (int) (next - page))) {
         case MemoryRead.Bytes(ByteView view) -> {
           read++;
@@ -409,7 +409,7 @@ final class PanicRelation {
     }
     for (Place fault : faults) {
       for (long value : values) {
-        if (fault.word - value > 0 && fault.word - value < 4096) {
+        if (fault.word - value > 0 && fault.word - value < kernel.memory().pageSize()) {
           found.add(
               new Relation(
                   2,

@@ -97,8 +97,8 @@ final class Questions {
         address,
         paddr,
         bytes,
-        paddr == -1 ? "" : LowMemory.role(kernel, paddr >>> 12),
-        paddr == -1 ? "" : caution.apply(paddr >>> 12),
+        paddr == -1 ? "" : LowMemory.role(kernel, paddr / pageSize),
+        paddr == -1 ? "" : caution.apply(paddr / pageSize),
         symbol,
         end);
   }
@@ -180,7 +180,7 @@ final class Questions {
       throw new UnansweredException(
           "0x%x is not in the direct map: no slab object is there".formatted(address));
     }
-    long pfn = kernel.memory().physicalAddress(address) >>> 12;
+    long pfn = kernel.memory().directMapPfn(address);
     PageState state = memMap.state(pfn);
     if (state.kind() != PageState.Kind.SLAB) {
       throw new UnansweredException(
@@ -262,7 +262,7 @@ final class Questions {
   /// pages, or a list that cannot be followed to its end. Empty if it is allocated.
   private static String caution(SlabView view, LongFunction<String> caution) {
     Slab slab = view.slab();
-    for (long i = 0; i < slab.byteCount() >>> 12; i++) {
+    for (long i = 0; i < slab.pageCount(); i++) {
       String words = caution.apply(slab.pfn() + i);
       if (!words.isEmpty()) {
         return words;

@@ -64,6 +64,9 @@ final class TornSnapshot {
     /// The first frame of the block of pages that a frame is part of; itself if of none.
     long head(long pfn);
 
+    /// The frame that holds a physical address.
+    long pfn(long physical);
+
     /// Whether the page at a physical address holds one byte, and what byte; -1 if several.
     int onlyByte(long physical);
   }
@@ -95,7 +98,7 @@ final class TornSnapshot {
     return new TornSnapshot(
         pages(kernel),
         new DumpedWords(kernel),
-        Moments.prove(moments) ? moments : List.of(),
+        Moments.prove(moments, kernel.memory().pageSize()) ? moments : List.of(),
         KernelDescription.notPanicked(kernel));
   }
 
@@ -219,7 +222,7 @@ final class TornSnapshot {
     SortedSet<Long> frames = new TreeSet<>();
     for (Finding finding : findings) {
       if (finding.subject().physical() != Evidence.UNKNOWN) {
-        frames.add(finding.subject().physical() >>> 12);
+        frames.add(pages.pfn(finding.subject().physical()));
       }
     }
     Map<Long, Integer> runs = new HashMap<>();
@@ -235,7 +238,7 @@ final class TornSnapshot {
       if (finding.subject().physical() != Evidence.UNKNOWN) {
         places
             .computeIfAbsent(finding.subject().cache(), _ -> new LinkedHashSet<>())
-            .add(runs.get(finding.subject().physical() >>> 12));
+            .add(runs.get(pages.pfn(finding.subject().physical())));
       }
     }
     Map<Integer, String> taken = new HashMap<>();
@@ -277,8 +280,13 @@ final class TornSnapshot {
       }
 
       @Override
+      public long pfn(long physical) {
+        return kernel.memory().pfn(physical);
+      }
+
+      @Override
       public int onlyByte(long physical) {
-        return kernel.memory().physical().read(physical >>> 12)
+        return kernel.memory().physical().read(pfn(physical))
                 instanceof PageRead.Present(MemorySegment page)
             ? ByteView.onlyByte(page)
             : -1;

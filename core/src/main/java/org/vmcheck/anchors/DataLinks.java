@@ -23,9 +23,6 @@ import org.vmcheck.memory.VirtualMemory;
 /// @param faults of one bit each
 /// @param notRead pages, by reason
 record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) {
-  private static final int PAGE = 4096;
-  private static final int WORDS = PAGE / 8;
-
   /// The data of the largest kernels has 40 MiB.
   private static final long MAX_BYTES = 256L << 20;
 
@@ -49,6 +46,7 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
   private static final class Pass {
     private final Kernel kernel;
     private final VirtualMemory memory;
+    private final int pageSize;
     private final boolean isStill;
     private final List<LinkFault> faults = new ArrayList<>();
     private final Map<String, Long> notRead = new TreeMap<>();
@@ -58,6 +56,7 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
     Pass(Kernel kernel, boolean isStill) {
       this.kernel = kernel;
       this.memory = kernel.memory();
+      this.pageSize = memory.pageSize();
       this.isStill = isStill;
     }
 
@@ -71,12 +70,12 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
         return;
       }
       long carried = 0;
-      for (long at = start.getAsLong() & -PAGE; at < end.getAsLong(); at += PAGE) {
+      for (long at = memory.pageStart(start.getAsLong()); at < end.getAsLong(); at += pageSize) {
         Cancellation.check();
         if (memory.page(at) instanceof MemoryRead.Bytes(ByteView page)) {
           pair(at - 8, carried, page.u64(0), page.u64(8)); // Across the border.
           page(at, page);
-          carried = page.u64(PAGE - 8);
+          carried = page.u64(pageSize - 8L);
         } else {
           carried = 0;
           notRead.merge("pages of data", 1L, Long::sum);
@@ -86,9 +85,10 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
 
     private void page(long start, ByteView page) {
       long first = page.u64(0);
-      for (int i = 0; i + 1 < WORDS; i++) {
+      int words = pageSize / 8;
+      for (int i = 0; i + 1 < words; i++) {
         long second = page.u64((i + 1) * 8L);
-        pair(start + i * 8L, first, second, i + 2 < WORDS ? page.u64((i + 2) * 8L) : 0);
+        pair(start + i * 8L, first, second, i + 2 < words ? page.u64((i + 2) * 8L) : 0);
         first = second;
       }
     }

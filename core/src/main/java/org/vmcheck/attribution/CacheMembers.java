@@ -467,19 +467,19 @@ public final class CacheMembers {
     return roundUp(8, v.getOrDefault("align", 8L));
   }
 
-  private static int leastOrder(long size) {
+  private int leastOrder(long size) {
     int order = 0;
-    while ((4096L << order) < size && order <= MAX_ORDER) {
+    while (cache.slabBytes(order) < size && order <= MAX_ORDER) {
       order++;
     }
     return order;
   }
 
-  private static long orderAndCount(long order, long size) {
-    return order << 16 | Math.min((4096L << order) / size, 32767);
+  private long orderAndCount(long order, long size) {
+    return order << 16 | Math.min(cache.slabBytes((int) order) / size, 32767);
   }
 
-  private static boolean isOrderAndCount(long value, long size) {
+  private boolean isOrderAndCount(long value, long size) {
     return isSize(size)
         && value >>> 16 <= MAX_ORDER
         && (value & 0xffff) != 0

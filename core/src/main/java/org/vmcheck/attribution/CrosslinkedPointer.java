@@ -69,13 +69,13 @@ final class CrosslinkedPointer implements ListHypothesis {
     if (!kernel.memory().map().isDirectMap(pointer) || (pointer & 7) != 0) {
       return Optional.empty();
     }
-    long pfn = (pointer - kernel.memory().map().directMapStart()) >>> 12;
+    long pfn = kernel.memory().directMapPfn(pointer);
     PageState state = MemMap.of(kernel).orElseThrow().state(pfn);
     SlabCache owner = SlabCaches.of(kernel).byAddress().get(state.slabCache());
     if (state.kind() != PageState.Kind.SLAB || owner == null || !owner.isSane()) {
       return Optional.empty();
     }
-    long base = kernel.memory().map().directMapAddress(state.headPfn() << 12);
+    long base = kernel.memory().directMapPage(state.headPfn());
     long distance = pointer - base - owner.redLeftPad();
     return distance < 0 || distance % owner.size() != 0 || state.headPfn() == list.slab().pfn()
         ? Optional.empty()

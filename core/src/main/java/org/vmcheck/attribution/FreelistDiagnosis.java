@@ -120,7 +120,7 @@ public final class FreelistDiagnosis {
               MissingSlabs.cause(why),
               new BadWord(holder, slot, Evidence.UNKNOWN, Evidence.UNKNOWN),
               new Evidence.PageLooksLike(
-                  list.physical(slot) >>> 12,
+                  list.kernel().memory().pfn(list.physical(slot)),
                   why.words(),
                   "the slab page that holds the object is " + why.words()));
       case Freelist.End.Closed() -> throw new IllegalArgumentException("the list is whole");

@@ -59,10 +59,13 @@ public final class MissingSlabs {
             .withAddress(absent.address(), physical),
         List.of(
             new Evidence.PageLooksLike(
-                physical >>> 12,
+                kernel.memory().pfn(physical),
                 absent.why().words(),
                 "page frame 0x%x, a slab of cache %s, is %s"
-                    .formatted(physical >>> 12, Words.name(slab.cache()), absent.why().words()))),
+                    .formatted(
+                        kernel.memory().pfn(physical),
+                        Words.name(slab.cache()),
+                        absent.why().words()))),
         List.of(),
         check + "/" + cause(absent.why()).id());
   }

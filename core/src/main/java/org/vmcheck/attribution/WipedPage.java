@@ -9,14 +9,12 @@ import org.vmcheck.io.ByteView;
 
 /// The whole page around the word holds one value: more than an object of it was overwritten.
 final class WipedPage implements ListHypothesis {
-  private static final int PAGE = 4096;
-
   @Override
   public Optional<Diagnosis> ask(BrokenList list, BadWord word) {
-    if (word.isHead() || list.cache().objectSize() >= PAGE) {
+    if (word.isHead() || list.cache().objectSize() >= list.kernel().memory().pageSize()) {
       return Optional.empty();
     }
-    long page = word.slot() & -PAGE;
+    long page = list.kernel().memory().pageStart(word.slot());
     int value =
         list.memory().page(page) instanceof PageRead.Present(MemorySegment bytes)
             ? ByteView.onlyByte(bytes)
@@ -28,7 +26,7 @@ final class WipedPage implements ListHypothesis {
                 Cause.PAGE_WIPED,
                 word,
                 new Evidence.PageLooksLike(
-                    list.physical(page) >>> 12,
+                    list.kernel().memory().pfn(list.physical(page)),
                     value == 0 ? "zero" : "one byte",
                     "the whole page at 0x%x holds the byte 0x%02x and nothing else"
                         .formatted(page, value))));

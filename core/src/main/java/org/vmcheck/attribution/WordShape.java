@@ -55,7 +55,7 @@ public record WordShape(String words, boolean known) {
   }
 
   private static String target(Kernel kernel, long word) {
-    long pfn = (word - kernel.memory().map().directMapStart()) >>> 12;
+    long pfn = kernel.memory().directMapPfn(word);
     String role = LowMemory.role(Optional.of(kernel), pfn);
     return role.isEmpty() ? "page frame 0x%x".formatted(pfn) : role;
   }

@@ -195,7 +195,9 @@ final class KernelPages {
       long end,
       boolean firstMayBeZero,
       boolean othersMayBeZero) {
-    long count = ((end + 4095 & -4096) - (start & -4096)) >>> 12;
+    VirtualMemory memory = found.memory();
+    long first = memory.pageStart(start);
+    long count = memory.pfn(memory.pageStart(end - 1) - first) + 1;
     if (Long.compareUnsigned(start, end) >= 0 || count > MAX_RANGE_PAGES) {
       return;
     }
@@ -203,7 +205,7 @@ final class KernelPages {
       if (i % 1024 == 0 && isOver()) {
         return;
       }
-      long vaddr = i == 0 ? start : (start & -4096) + (i << 12);
+      long vaddr = i == 0 ? start : first + memory.paddr(i);
       page(found, role, vaddr, "", i == 0 ? firstMayBeZero : othersMayBeZero);
     }
   }
@@ -217,7 +219,7 @@ final class KernelPages {
       role(tableRole(table.level())).looked++;
       missed(
           role(tableRole(table.level())),
-          table.paddr() >>> 12,
+          memory.pfn(table.paddr()),
           "of 0x%x and up%s"
               .formatted(table.firstVaddr(), region(memory.map(), table.firstVaddr())),
           table.why());
@@ -269,15 +271,16 @@ final class KernelPages {
 
   /// The descriptors of the frames that are in the dump.
   private void descriptors(Kernel found) {
+    int pageSize = found.memory().pageSize();
     MemMap map = MemMap.of(found).orElse(null);
     if (map == null || map.endPfn() <= 0) {
       return;
     }
     long bytes = map.descriptor(1) - map.descriptor(0);
-    if (bytes <= 0 || bytes > 4096) {
+    if (bytes <= 0 || bytes > pageSize) {
       return;
     }
-    long frames = 4096 / bytes;
+    long frames = pageSize / bytes;
     long step = frames * Math.max(1, map.endPfn() / frames / MAX_DESCRIPTOR_PAGES);
     long rounds = 0;
     for (long pfn = physical.nextStored(0);
@@ -322,6 +325,7 @@ final class KernelPages {
     CallStacks stacks = CallStacks.of(found);
     PerCpu perCpu = found.perCpu();
     long bytes = stacks.stackBytes();
+    int pageSize = found.memory().pageSize();
     for (int i = 0; i < perCpu.cpus().size() && !isOver(); i++) {
       int cpu = perCpu.cpus().get(i);
       Optional<Task> task = stacks.onCpu(i);
@@ -329,10 +333,10 @@ final class KernelPages {
         long low = task.get().stack();
         String of = "of the task on cpu " + cpu;
         page(found, "stacks", low, of + ", its end", false);
-        for (long at = low + 4096; at < low + bytes - 4096; at += 4096) {
+        for (long at = low + pageSize; at < low + bytes - pageSize; at += pageSize) {
           page(found, "stacks", at, of, true);
         }
-        page(found, "stacks", low + bytes - 4096, of + ", its top", false);
+        page(found, "stacks", low + bytes - pageSize, of + ", its top", false);
       }
       Optional<Registers> registers = stacks.registers(i);
       if (registers.isPresent() && !registers.get().isUser() && registers.get().sp() < 0) {
@@ -351,10 +355,10 @@ final class KernelPages {
       Kernel found, String role, long vaddr, String name, long value, boolean mayBeZero) {
     if (found.memory().translate(vaddr) instanceof Translated.At(long paddr)) {
       // The name is made only where it is needed.
-      if (isStored(paddr >>> 12) && !isCut) {
+      if (isStored(found.memory().pfn(paddr)) && !isCut) {
         role(role).looked++;
       } else {
-        page(role, paddr >>> 12, vaddr, name.formatted(value), mayBeZero);
+        page(role, found.memory().pfn(paddr), vaddr, name.formatted(value), mayBeZero);
       }
     }
   }
@@ -362,7 +366,7 @@ final class KernelPages {
   private void page(Kernel found, String role, long vaddr, String name, boolean mayBeZero) {
     // Where nothing is mapped the kernel had nothing; a table that is missing is named as one.
     if (found.memory().translate(vaddr) instanceof Translated.At(long paddr)) {
-      page(role, paddr >>> 12, vaddr, name, mayBeZero);
+      page(role, found.memory().pfn(paddr), vaddr, name, mayBeZero);
     }
   }
 

@@ -33,7 +33,6 @@ import org.vmcheck.slab.Words;
 
 /// Are the bytes around KFENCE's objects as it left them, and does its metadata make sense?
 final class KfenceCanariesCheck implements Check {
-  private static final int PAGE = 4096;
   private static final int MAX_FINDINGS = 32;
   private static final int MAX_FRAMES = 5;
 
@@ -129,7 +128,7 @@ final class KfenceCanariesCheck implements Check {
         return;
       }
       boolean isNewest = object.state() == State.ALLOCATED && object.allocated().nanos() == newest;
-      if (object.state() == State.UNKNOWN || !object.isInPage()) {
+      if (object.state() == State.UNKNOWN || !object.isInPage(kernel.memory().pageSize())) {
         if (isNewest) {
           notes.add(setUp(object));
         } else {
@@ -137,7 +136,7 @@ final class KfenceCanariesCheck implements Check {
         }
         return;
       }
-      MemoryRead page = kernel.memory().read(object.page(), PAGE);
+      MemoryRead page = kernel.memory().read(object.page(), kernel.memory().pageSize());
       if (!(page instanceof MemoryRead.Bytes(ByteView bytes))) {
         notRead.merge("KFENCE pages " + page.words(), 1L, Long::sum);
         return;
@@ -214,10 +213,10 @@ final class KfenceCanariesCheck implements Check {
     int wrong = 0;
     boolean isUnset = true;
     int rightInARow = 0;
-    for (int at = 0; at < PAGE; at++) {
+    for (int at = 0; at < page.size(); at++) {
       if (at == start) {
         at = end;
-        if (at == PAGE) {
+        if (at == page.size()) {
           break;
         }
       }

@@ -64,7 +64,7 @@ final class LogWitnessCheck implements Check {
     Kernel kernel = subjects.kernel().orElseThrow();
     LogBuffer log = kernel.log();
     KernelReports reports = KernelReports.of(log.records());
-    LogTestimony testimony = LogTestimony.of(log.kernelRecords());
+    LogTestimony testimony = LogTestimony.of(log.kernelRecords(), kernel.memory().pageShift());
     List<Finding> findings = new ArrayList<>();
     Set<LogBuffer.Line> told = new HashSet<>();
     List<Note> notes = new ArrayList<>();

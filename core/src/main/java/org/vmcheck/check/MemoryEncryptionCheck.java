@@ -194,7 +194,7 @@ final class MemoryEncryptionCheck implements Check {
     int zero = 0;
     int random = 0;
     for (int i = 0; base.isPresent() && i < IMAGE_SAMPLES; i++) {
-      long pfn = (base.getAsLong() >>> 12) + i * 8L;
+      long pfn = base.getAsLong() / memory.pageSize() + i * 8L;
       if (pfn >= 0 && memory.read(pfn) instanceof PageRead.Present(MemorySegment page)) {
         PageStatistics bytes = PageStatistics.of(page);
         pages++;

@@ -96,7 +96,7 @@ final class MemoryTranslationCheck implements Check {
       kernel.vmcoreinfo().symbol("_stext").ifPresent(image::add);
       kernel.vmcoreinfo().symbol("init_uts_ns").ifPresent(image::add);
       image.forEach(vaddr -> compare(vaddr, false));
-      frames().forEach(pfn -> compare(map.directMapAddress(pfn << 12), true));
+      frames().forEach(pfn -> compare(memory.directMapPage(pfn), true));
       long translated = agreeing + wrong.size();
       OptionalLong physBase = kernel.variable64("phys_base");
       if (physBase.isPresent()) {
@@ -120,7 +120,7 @@ final class MemoryTranslationCheck implements Check {
     /// Frames of RAM, spread over all memory.
     private Set<Long> frames() {
       TreeSet<Long> frames = new TreeSet<>();
-      long end = (map.directMapEnd() - map.directMapStart()) >>> 12;
+      long end = memory.pfn(map.directMapEnd() - map.directMapStart());
       for (int steps = DIRECT_MAP_SAMPLES;
           steps <= MAX_STEPS && end > 0 && frames.size() < DIRECT_MAP_SAMPLES;
           steps *= 4) {
@@ -164,7 +164,9 @@ final class MemoryTranslationCheck implements Check {
                     "0x%x is at physical 0x%x by arithmetic and 0x%x through the page tables"
                         .formatted(vaddr, expected, paddr)));
         case Translated.NotMapped(long span, String _) -> {
-          if (!isDirectMap || span > 4096 || !isUnmappedByDesign(expected >>> 12)) {
+          if (!isDirectMap
+              || span > memory.pageSize()
+              || !isUnmappedByDesign(memory.pfn(expected))) {
             unmapped++;
           }
         }

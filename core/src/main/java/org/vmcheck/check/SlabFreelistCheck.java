@@ -120,7 +120,8 @@ public final class SlabFreelistCheck implements Check {
         for (SlabFault.Broken one : broken) {
           for (Diagnosis result : FreelistDiagnosis.of(kernel, survey.vote().decoder(), one)) {
             // A slab has two lists, and one page of it that was wiped breaks both.
-            if (result.cause() != Cause.PAGE_WIPED || wipedPages.add(result.word().slot() >>> 12)) {
+            if (result.cause() != Cause.PAGE_WIPED
+                || wipedPages.add(kernel.memory().pageStart(result.word().slot()))) {
               found.add(finding(kernel, drawing, one, result));
             }
           }

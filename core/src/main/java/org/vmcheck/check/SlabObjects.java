@@ -38,7 +38,7 @@ final class SlabObjects {
       return Optional.empty();
     }
     long physical = kernel.memory().physicalAddress(address);
-    PageState state = memMap.get().state(physical >>> 12);
+    PageState state = memMap.get().state(kernel.memory().pfn(physical));
     if (physical < 0 || state.kind() != PageState.Kind.SLAB) {
       return Optional.empty();
     }

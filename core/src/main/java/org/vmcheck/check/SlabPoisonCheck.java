@@ -37,8 +37,6 @@ public final class SlabPoisonCheck implements Check {
   /// Damage this close to the damage before it is the same write.
   private static final long SAME_WRITE = 16;
 
-  private static final int PAGE = 4096;
-
   @Override
   public String id() {
     return "slab.poison";
@@ -132,7 +130,8 @@ public final class SlabPoisonCheck implements Check {
         List<SlabFault.Pattern> wiped = faults.subList(from, end);
         if (wiped.stream().allMatch(one -> mayBeLeftUncleared(kernel, one))) {
           uncleared.addAll(wiped); // A big object may hold a page of one value.
-        } else if (wiped.stream().anyMatch(one -> toldByLists.contains(page(one.address())))) {
+        } else if (wiped.stream()
+            .anyMatch(one -> toldByLists.contains(pages.page(one.address())))) {
           toldElsewhere++;
         } else {
           findings.add(wiped(kernel, pages, wiped));
@@ -213,10 +212,6 @@ public final class SlabPoisonCheck implements Check {
 
   // ---- pages that hold one value
 
-  private static long page(long address) {
-    return address & -PAGE;
-  }
-
   /// Which pages hold a single byte value: each is read once.
   private static final class Pages {
     private final Kernel kernel;
@@ -226,13 +221,19 @@ public final class SlabPoisonCheck implements Check {
       this.kernel = kernel;
     }
 
+    /// The start of the page that holds an address.
+    long page(long address) {
+      return kernel.memory().pageStart(address);
+    }
+
     /// The value of every byte of the page that holds an address; -1 if there are several.
     int value(long address) {
       return values.computeIfAbsent(page(address), this::read);
     }
 
     private int read(long page) {
-      return kernel.memory().read(page, PAGE) instanceof MemoryRead.Bytes(ByteView bytes)
+      return kernel.memory().read(page, kernel.memory().pageSize())
+              instanceof MemoryRead.Bytes(ByteView bytes)
           ? ByteView.onlyByte(bytes.segment())
           : -1;
     }
@@ -247,7 +248,7 @@ public final class SlabPoisonCheck implements Check {
       for (; end < faults.size() && value >= 0; end++) {
         SlabFault.Pattern fault = faults.get(end);
         if (fault.slab().address() != first.slab().address()
-            || page(fault.address()) > last + PAGE
+            || page(fault.address()) > last + kernel.memory().pageSize()
             || !areAll(value, fault.address(), fault.end())) {
           break;
         }
@@ -257,7 +258,7 @@ public final class SlabPoisonCheck implements Check {
     }
 
     private boolean areAll(int value, long from, long end) {
-      for (long page = page(from); page < end; page += PAGE) {
+      for (long page = page(from); page < end; page += kernel.memory().pageSize()) {
         if (value(page) != value) {
           return false;
         }
@@ -273,7 +274,7 @@ public final class SlabPoisonCheck implements Check {
       if (fault instanceof SlabFault.Broken broken
           && broken.list().end() instanceof Freelist.End.BadPointer bad
           && bad.holder() != Freelist.HEAD) {
-        pages.add(page(bad.slot()));
+        pages.add(subjects.kernel().orElseThrow().memory().pageStart(bad.slot()));
       }
     }
     return pages;
@@ -284,8 +285,8 @@ public final class SlabPoisonCheck implements Check {
     SlabFault.Pattern first = faults.getFirst();
     Slab slab = first.slab();
     String name = Words.name(slab.cache());
-    long start = page(first.address());
-    long count = (page(faults.getLast().end() - 1) - start) / PAGE + 1;
+    long start = pages.page(first.address());
+    long count = (pages.page(faults.getLast().end() - 1) - start) / kernel.memory().pageSize() + 1;
     long physical = kernel.memory().physicalAddress(start);
     int value = pages.value(start);
     long objects = faults.stream().mapToInt(SlabFault.Pattern::index).distinct().count();
@@ -307,7 +308,7 @@ public final class SlabPoisonCheck implements Check {
             .withWord(value * 0x0101_0101_0101_0101L, Evidence.UNKNOWN),
         List.of(
             new Evidence.PageLooksLike(
-                physical >>> 12,
+                kernel.memory().pfn(physical),
                 "one value",
                 "every byte of it is 0x%02x; fixed bytes in or around %s are lost, the first at 0x%x"
                     .formatted(value, Words.plural(objects, "object", "objects"), first.address())),

@@ -140,7 +140,7 @@ public final class Subjects {
   /// Whether the byte at a physical address lies under a part of a mask that rests on no free
   /// pointer: what is read through it is a guess.
   public boolean isGuessed(long paddr) {
-    return lowMemory().isGuessed(paddr >>> 12, paddr);
+    return lowMemory().isGuessed(LowMemory.pfn(paddr), paddr);
   }
 
   /// The same dump with the pages of the low 640 KiB read through their masks, if any were
@@ -204,7 +204,9 @@ public final class Subjects {
       for (SlabCache cache : SlabCaches.of(kernel).caches()) {
         long paddr = kernel.memory().physicalAddress(cache.address());
         List<CacheMembers.Wrong> wrong =
-            paddr < 0 || isSpoiled(paddr >>> 12) ? List.of() : CacheMembers.wrong(kernel, cache);
+            paddr < 0 || isSpoiled(kernel.memory().pfn(paddr))
+                ? List.of()
+                : CacheMembers.wrong(kernel, cache);
         if (!wrong.isEmpty()) {
           wrongMembers.put(cache, wrong);
         }
@@ -325,8 +327,9 @@ public final class Subjects {
     long paddr = kernel().orElseThrow().memory().physicalAddress(address(fault));
     return paddr >= 0
         && (fault instanceof SlabFault.Broken
-            ? reading.isGuessed(paddr >>> 12, paddr)
-            : reading.isGuessed(paddr >>> 12, 0) || reading.isGuessed(paddr >>> 12, 8));
+            ? reading.isGuessed(LowMemory.pfn(paddr), paddr)
+            : reading.isGuessed(LowMemory.pfn(paddr), 0)
+                || reading.isGuessed(LowMemory.pfn(paddr), 8));
   }
 
   /// What seems wrong with slabs because the capture kernel wrote over pages of them.
@@ -367,7 +370,7 @@ public final class Subjects {
       return false;
     }
     long paddr = kernel().orElseThrow().memory().physicalAddress(address(fault));
-    return paddr >= 0 && frames.contains(paddr >>> 12);
+    return paddr >= 0 && frames.contains(kernel().orElseThrow().memory().pfn(paddr));
   }
 
   /// Where the bytes lie that a fault rests on.

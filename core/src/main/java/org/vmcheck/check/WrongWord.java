@@ -53,7 +53,7 @@ record WrongWord(
     long spoiled = 0;
     for (WrongWord word : words) {
       long physical = kernel.memory().physicalAddress(word.address);
-      if (physical >= 0 && subjects.isSpoiled(physical >>> 12)) {
+      if (physical >= 0 && subjects.isSpoiled(kernel.memory().pfn(physical))) {
         spoiled++;
       } else if (findings.size() < MAX_FINDINGS) {
         findings.add(word.finding(check, kernel));

@@ -177,7 +177,7 @@ public final class HashedPointers {
               for (long pfn = 0; pfn < memMap.endPfn() && tried < MAX_TRIED; pfn++) {
                 cancellation.step();
                 sink.accept(memMap.descriptor(pfn));
-                sink.accept(kernel.memory().map().directMapAddress(pfn << 12));
+                sink.accept(kernel.memory().directMapPage(pfn));
               }
               objects(memMap, cancellation, sink);
             });

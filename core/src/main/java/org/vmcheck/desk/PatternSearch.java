@@ -35,7 +35,7 @@ public final class PatternSearch {
             threads,
             progress,
             () -> {
-              Search search = new Search(pattern, most);
+              Search search = new Search(pattern, most, places.kernel().memory().pageShift());
               searches.add(search);
               return search;
             });
@@ -55,7 +55,7 @@ public final class PatternSearch {
     }
     List<Long> listed = found.stream().limit(most).toList();
     TreeSet<Long> frames = new TreeSet<>();
-    listed.forEach(at -> frames.add(at >>> 12));
+    listed.forEach(at -> frames.add(places.kernel().memory().pfn(at)));
     Locator locator = new Locator(places.kernel(), frames);
     return new FindAnswer(
         listed.stream()
@@ -69,7 +69,7 @@ public final class PatternSearch {
   /// Physical addresses where the pattern lies across the start of a frame.
   private List<Long> acrossBorder(MemoryPattern pattern, long pfn) {
     int reach = pattern.length() - 1;
-    long border = pfn << 12;
+    long border = places.kernel().memory().paddr(pfn);
     List<Long> found = new ArrayList<>();
     byte[] before = page(pfn - 1);
     byte[] behind = page(pfn);
@@ -99,13 +99,15 @@ public final class PatternSearch {
   private static final class Search implements MemorySweep.Visitor {
     private final MemoryPattern pattern;
     private final int most;
+    private final int pageShift;
     private final List<Long> found = new ArrayList<>();
     private final List<Long> borders = new ArrayList<>();
     private long total;
 
-    Search(MemoryPattern pattern, int most) {
+    Search(MemoryPattern pattern, int most, int pageShift) {
       this.pattern = pattern;
       this.most = most;
+      this.pageShift = pageShift;
     }
 
     @Override
@@ -115,7 +117,7 @@ public final class PatternSearch {
         if (pattern.isAt(bytes, at)) {
           total++;
           if (found.size() < most) {
-            found.add((pfn << 12) + at);
+            found.add((pfn << pageShift) + at);
           }
         }
       }

@@ -16,6 +16,7 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.Modules;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
+import org.vmcheck.memory.VirtualMemory;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.page.PageState;
 import org.vmcheck.slab.FreelistDecoder;
@@ -29,9 +30,8 @@ import org.vmcheck.task.StackSpan;
 /// What lies at the addresses of one kernel. What takes a walk (tasks, areas) is read when it is
 /// first needed. Not safe for use by several threads at once.
 public final class Places {
-  private static final int PAGE = 4096;
-
   private final Kernel kernel;
+  private final VirtualMemory memory;
   private final AddressMap map;
   private final Optional<MemMap> memMap;
   private final StructNames structs;
@@ -44,7 +44,8 @@ public final class Places {
 
   public Places(Kernel kernel) {
     this.kernel = kernel;
-    this.map = kernel.memory().map();
+    this.memory = kernel.memory();
+    this.map = memory.map();
     this.memMap = MemMap.of(kernel);
     this.structs = new StructNames(kernel);
     this.perCpu = new PerCpuPlaces(kernel);
@@ -86,8 +87,16 @@ public final class Places {
   }
 
   private Place mapped(long address) {
-    return kernel.memory().translate(address) instanceof Translated.At(long paddr)
-        ? new Place(address, Kind.MAPPED, "", address & -PAGE, PAGE, paddr >>> 12, "", "")
+    return memory.translate(address) instanceof Translated.At(long paddr)
+        ? new Place(
+            address,
+            Kind.MAPPED,
+            "",
+            memory.pageStart(address),
+            memory.pageSize(),
+            memory.pfn(paddr),
+            "",
+            "")
         : nothing(address);
   }
 
@@ -206,7 +215,7 @@ public final class Places {
   // ---- the direct map
 
   private Place inDirectMap(long address) {
-    long pfn = kernel.memory().physicalAddress(address) >>> 12;
+    long pfn = memory.directMapPfn(address);
     PageState state =
         memMap.map(m -> m.state(pfn)).orElse(new PageState(PageState.Kind.UNKNOWN, pfn, 0));
     if (state.kind() == PageState.Kind.SLAB) {
@@ -215,14 +224,17 @@ public final class Places {
         return inSlab(address, view.get());
       }
     }
-    long offset = (pfn << 12) - map.imagePhysical(map.imageStart());
+    long offset = memory.paddr(pfn) - map.imagePhysical(map.imageStart());
     boolean isAlias = offset >= 0 && offset < map.imageEnd() - map.imageStart();
     String words =
         isAlias
             ? "the image, %s, seen through the direct map"
-                .formatted(kernel.describe(map.imageStart() + offset + (address & (PAGE - 1))))
+                .formatted(
+                    kernel.describe(
+                        map.imageStart() + offset + (address & (memory.pageSize() - 1))))
             : state.kind().words();
-    return new Place(address, Kind.PAGE, "", address & -PAGE, PAGE, pfn, "", words);
+    return new Place(
+        address, Kind.PAGE, "", memory.pageStart(address), memory.pageSize(), pfn, "", words);
   }
 
   private Optional<SlabViews> views() {
@@ -242,7 +254,7 @@ public final class Places {
     if (!map.isDirectMap(address) || memMap.isEmpty()) {
       return Optional.empty();
     }
-    PageState state = memMap.get().state(kernel.memory().physicalAddress(address) >>> 12);
+    PageState state = memMap.get().state(memory.directMapPfn(address));
     return state.kind() == PageState.Kind.SLAB
         ? views().flatMap(v -> v.at(state.headPfn()))
         : Optional.empty();
@@ -313,7 +325,7 @@ public final class Places {
       return Optional.empty();
     }
     long pfn = distance / size;
-    if (!(kernel.memory().translate(address) instanceof Translated.At)) {
+    if (!(memory.translate(address) instanceof Translated.At)) {
       return Optional.empty();
     }
     PageState state = descriptors.state(pfn);

@@ -56,7 +56,7 @@ public final class References {
             threads,
             progress,
             () -> {
-              Search search = new Search(start, size);
+              Search search = new Search(start, size, places.kernel().memory().pageShift());
               searches.add(search);
               return search;
             });
@@ -83,7 +83,7 @@ public final class References {
 
   private List<Holder> holders(List<Hit> hits, long start, long size) {
     TreeSet<Long> frames = new TreeSet<>();
-    hits.forEach(hit -> frames.add(hit.paddr() >>> 12));
+    hits.forEach(hit -> frames.add(places.kernel().memory().pfn(hit.paddr())));
     Locator locator = new Locator(places.kernel(), frames);
     List<Holder> holders = new ArrayList<>();
     for (Hit hit : hits) {
@@ -114,12 +114,14 @@ public final class References {
   private static final class Search implements MemorySweep.Visitor {
     private final long start;
     private final long size;
+    private final int pageShift;
     private final List<Hit> hits = new ArrayList<>();
     private long total;
 
-    Search(long start, long size) {
+    Search(long start, long size, int pageShift) {
       this.start = start;
       this.size = size;
+      this.pageShift = pageShift;
     }
 
     @Override
@@ -138,7 +140,7 @@ public final class References {
     private void found(long pfn, int at, long word) {
       total++;
       if (hits.size() < MAX_LISTED) {
-        hits.add(new Hit((pfn << 12) + at, word));
+        hits.add(new Hit((pfn << pageShift) + at, word));
       }
     }
   }

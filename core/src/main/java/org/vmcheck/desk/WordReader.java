@@ -104,7 +104,7 @@ public final class WordReader {
       odds =
           Odds.measure(
               kernel.memory().map().directMapStart(),
-              kernel.memory().physical().endPfn() << 12,
+              kernel.memory().paddr(kernel.memory().physical().endPfn()),
               this::isObjectStart);
     }
     return odds;
@@ -194,8 +194,7 @@ public final class WordReader {
     if (!kernel.memory().map().isDirectMap(address) || MemMap.of(kernel).isEmpty()) {
       return false;
     }
-    PageState state =
-        MemMap.of(kernel).get().state(kernel.memory().physicalAddress(address) >>> 12);
+    PageState state = MemMap.of(kernel).get().state(kernel.memory().directMapPfn(address));
     SlabCache cache =
         state.kind() == PageState.Kind.SLAB
             ? SlabCaches.of(kernel).byAddress().get(state.slabCache())
@@ -203,7 +202,7 @@ public final class WordReader {
     if (cache == null || !cache.isSane()) {
       return false;
     }
-    long base = kernel.memory().map().directMapAddress(state.headPfn() << 12);
+    long base = kernel.memory().directMapPage(state.headPfn());
     long distance = address - base - cache.redLeftPad();
     return distance >= 0 && distance % cache.size() == 0;
   }
@@ -299,7 +298,7 @@ public final class WordReader {
     }
     long end = kernel.memory().physical().endPfn();
     StringBuilder what = new StringBuilder("the number ").append(word);
-    if (word >= 4096 && word < end << 12) {
+    if (word >= kernel.memory().pageSize() && word < kernel.memory().paddr(end)) {
       what.append("; as a physical address: ")
           .append(places.at(kernel.memory().map().directMapAddress(word)).words());
     } else if (word > 0 && word < end) {

@@ -6,7 +6,8 @@ import java.util.List;
 ///
 /// @param firstPfn of the first cell
 /// @param framesPerCell page frames that one cell stands for, a power of two
-public record PageMap(long firstPfn, long framesPerCell, List<Cell> cells) {
+/// @param pageSize bytes of a page frame
+public record PageMap(long firstPfn, long framesPerCell, int pageSize, List<Cell> cells) {
   public PageMap {
     cells = List.copyOf(cells);
   }

@@ -17,8 +17,6 @@ import org.vmcheck.memory.MemoryRead;
 /// Where the image was moved (KASLR), words that hold addresses were moved with it: a word is as
 /// the file has it also if it differs by exactly that distance, up or, for per-CPU places, down.
 final class TextPass {
-  private static final int PAGE = 4096;
-
   /// Sections that nothing writes after the kernel has started, besides text. Not the notes: what
   /// packs debug information may give the file another build id.
   private static final Set<String> READ_ONLY =
@@ -177,7 +175,7 @@ final class TextPass {
         sites.mark(linked(name), 0, 8);
       }
     }
-    sites.mark(linked(XEN_PAGE), 0, PAGE);
+    sites.mark(linked(XEN_PAGE), 0, kernel.memory().pageSize());
     sites.mark(linked(BPF_DISPATCHER), 0, 16);
     probes = Kprobes.of(kernel);
     probes.places().forEach(place -> sites.mark(place - offset, 0, Kprobes.BYTES));
@@ -200,7 +198,8 @@ final class TextPass {
     for (long at = 0; at < size; ) {
       Cancellation.check();
       long vaddr = part.vaddr() + at + offset;
-      int count = (int) Math.min(size - at, PAGE - (vaddr & (PAGE - 1)));
+      int pageSize = kernel.memory().pageSize();
+      int count = (int) Math.min(size - at, pageSize - (vaddr & (pageSize - 1)));
       if (kernel.memory().read(vaddr, count) instanceof MemoryRead.Bytes(ByteView memory)) {
         compared += page(part, at, memory, count);
       } else {

@@ -305,7 +305,7 @@ public final class Kernel {
     long at = vaddr;
     int left = maxBytes;
     while (left > 0) {
-      int count = (int) Math.min(left, 4096 - (at & 4095));
+      int count = (int) Math.min(left, memory.pageSize() - (at & (memory.pageSize() - 1)));
       if (!(memory.read(at, count) instanceof MemoryRead.Bytes(ByteView view))) {
         break;
       }

@@ -149,7 +149,8 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
     counts = Collections.unmodifiableMap(new LinkedHashMap<>(counts));
   }
 
-  public static LogTestimony of(List<LogBuffer.Line> log) {
+  /// @param pageShift of the kernel: some lines name a physical address, some a frame
+  public static LogTestimony of(List<LogBuffer.Line> log, int pageShift) {
     Map<Topic, Integer> counts = new LinkedHashMap<>();
     List<Report> reports = new ArrayList<>();
     // Before 5.5 the line of a general protection fault has no address: the registers tell.
@@ -163,7 +164,7 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
     for (int i = 0; i < log.size(); i++) {
       Cancellation.check();
       LogBuffer.Line line = log.get(i);
-      Report report = report(log, i);
+      Report report = report(log, i, pageShift);
       if (report == null && poisoned.contains(line)) {
         report = new Report(Topic.POISON_FAULT, "", List.of(line), List.of(), -1);
       }
@@ -178,7 +179,7 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
     return POISON.matcher("%016x".formatted(word)).find();
   }
 
-  private static Report report(List<LogBuffer.Line> log, int at) {
+  private static Report report(List<LogBuffer.Line> log, int at, int pageShift) {
     LogBuffer.Line first = log.get(at);
     for (Kind kind : KINDS) {
       Matcher matcher = kind.pattern.matcher(first.text());
@@ -200,7 +201,7 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
             addresses.add(Long.parseUnsignedLong(address.group(1), 16));
           }
         }
-        return new Report(kind.topic, cache, lines, addresses, pageFrame(first.text()));
+        return new Report(kind.topic, cache, lines, addresses, pageFrame(first.text(), pageShift));
       }
     }
     return null;
@@ -222,7 +223,7 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
     }
   }
 
-  private static long pageFrame(String text) {
+  private static long pageFrame(String text, int pageShift) {
     for (Pattern pattern : PAGE_FRAMES) {
       Matcher matcher = pattern.matcher(text);
       if (matcher.find()) {
@@ -233,7 +234,7 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
     for (Pattern pattern : PHYSICAL) {
       Matcher matcher = pattern.matcher(text);
       if (matcher.find()) {
-        long pfn = Long.parseUnsignedLong(matcher.group(1), 16) >>> 12;
+        long pfn = Long.parseUnsignedLong(matcher.group(1), 16) >>> pageShift;
         return pfn == 0 ? -1 : pfn;
       }
     }

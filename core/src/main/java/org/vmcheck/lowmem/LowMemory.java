@@ -18,6 +18,11 @@ public final class LowMemory {
 
   private LowMemory() {}
 
+  /// The frame that holds a physical address, in the frames that low memory is counted in.
+  public static long pfn(long paddr) {
+    return paddr >>> 12;
+  }
+
   /// What the kernel used a frame for, in words; empty if it cannot be told.
   public static String role(Optional<Kernel> kernel, long pfn) {
     if (kernel.isEmpty() || MemMap.of(kernel.get()).isEmpty()) {

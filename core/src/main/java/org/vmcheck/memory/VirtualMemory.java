@@ -17,12 +17,14 @@ public final class VirtualMemory {
   private final X86_64Paging paging;
   private final AddressMap map;
   private final int pageSize;
+  private final int pageShift;
 
   public VirtualMemory(PhysicalMemory physical, X86_64Paging paging, AddressMap map) {
     this.physical = physical;
     this.paging = paging;
     this.map = map;
     this.pageSize = physical.pageSize();
+    this.pageShift = Integer.numberOfTrailingZeros(pageSize);
   }
 
   public PhysicalMemory physical() {
@@ -31,6 +33,41 @@ public final class VirtualMemory {
 
   public X86_64Paging paging() {
     return paging;
+  }
+
+  /// Bytes of a page of the kernel (`PAGE_SIZE`).
+  public int pageSize() {
+    return pageSize;
+  }
+
+  /// `PAGE_SHIFT`.
+  public int pageShift() {
+    return pageShift;
+  }
+
+  /// The frame that holds a physical address (`PHYS_PFN`).
+  public long pfn(long paddr) {
+    return paddr >>> pageShift;
+  }
+
+  /// Physical address of the first byte of a frame (`PFN_PHYS`).
+  public long paddr(long pfn) {
+    return pfn << pageShift;
+  }
+
+  /// The frame that holds an address of the direct map.
+  public long directMapPfn(long vaddr) {
+    return (vaddr - map.directMapStart()) >>> pageShift;
+  }
+
+  /// Address in the direct map of the first byte of a frame.
+  public long directMapPage(long pfn) {
+    return map.directMapAddress(pfn << pageShift);
+  }
+
+  /// The start of the page that holds an address (`PAGE_MASK`).
+  public long pageStart(long vaddr) {
+    return vaddr & -pageSize;
   }
 
   public AddressMap map() {
@@ -115,12 +152,12 @@ public final class VirtualMemory {
       case Translated.At(long paddr) -> physicalPage(vaddr, paddr);
       case Translated.NotMapped(long _, String reason) -> new MemoryRead.NotMapped(vaddr, reason);
       case Translated.TableMissing(long table, PageRead why) ->
-          new MemoryRead.Missing(vaddr, table >>> 12, why);
+          new MemoryRead.Missing(vaddr, pfn(table), why);
     };
   }
 
   private MemoryRead physicalPage(long vaddr, long paddr) {
-    long pfn = paddr >>> Integer.numberOfTrailingZeros(pageSize);
+    long pfn = paddr >>> pageShift;
     PageRead read = physical.read(pfn);
     return read instanceof PageRead.Present(MemorySegment bytes)
         ? new MemoryRead.Bytes(ByteView.of("page", bytes))
@@ -139,7 +176,6 @@ public final class VirtualMemory {
         return false;
       }
     }
-    return physical.readInto(paddr >>> Integer.numberOfTrailingZeros(pageSize), into)
-        instanceof PageRead.Present;
+    return physical.readInto(paddr >>> pageShift, into) instanceof PageRead.Present;
   }
 }

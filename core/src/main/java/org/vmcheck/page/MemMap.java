@@ -8,7 +8,6 @@ import java.util.OptionalLong;
 import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListPoison;
-import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
@@ -158,7 +157,7 @@ public final class MemMap {
 
   private void stream(
       long firstPfn, long endOfRange, Visitor visitor, PageBuffer page, boolean onlySlabs) {
-    int pageSize = memory.physical().pageSize();
+    int pageSize = memory.pageSize();
     byte[] bytes = page.bytes();
     long pfn = firstPfn;
     while (pfn < endOfRange) {
@@ -393,9 +392,9 @@ public final class MemMap {
   }
 
   /// Whether the address lies in a page of the direct map that is marked as a slab.
-  public boolean isSlab(AddressMap map, long vaddr) {
-    return map.isDirectMap(vaddr)
-        && state((vaddr - map.directMapStart()) >>> 12).kind() == PageState.Kind.SLAB;
+  public boolean isSlab(long vaddr) {
+    return memory.map().isDirectMap(vaddr)
+        && state(memory.directMapPfn(vaddr)).kind() == PageState.Kind.SLAB;
   }
 
   /// What the kernel's descriptor says of a page.

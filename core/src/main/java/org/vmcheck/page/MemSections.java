@@ -26,7 +26,6 @@ final class MemSections {
 
   private static final long HAS_MEM_MAP = 2;
   private static final long FLAGS = 63;
-  private static final int PAGE_SHIFT = 12;
 
   /// 2^19 sections of 128 MiB are 64 TiB; 5-level kernels have 2^25 in theory.
   private static final int MAX_ROOTS = 1 << 18;
@@ -79,17 +78,17 @@ final class MemSections {
                             .mapToLong(member -> member.offset())
                             .findFirst()
                             .orElse(-1));
-    int shift = (int) info.number("SECTION_SIZE_BITS").orElse(SECTION_SHIFT) - PAGE_SHIFT;
+    int shift = (int) info.number("SECTION_SIZE_BITS").orElse(SECTION_SHIFT) - memory.pageShift();
     if (root.isEmpty()
         || entrySize < 8
-        || entrySize > 4096
+        || entrySize > memory.pageSize()
         || mapAt < 0
         || mapAt > entrySize - 8
         || shift < 6
         || shift > 24) {
       return Optional.empty();
     }
-    long perRoot = 4096 / entrySize;
+    long perRoot = memory.pageSize() / entrySize;
     long sections = Math.min(MAX_SECTIONS, ((endPfn - 1) >>> shift) + 1);
     long roots =
         Math.min((sections + perRoot - 1) / perRoot, info.length("mem_section").orElse(MAX_ROOTS));

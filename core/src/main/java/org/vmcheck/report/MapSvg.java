@@ -79,7 +79,7 @@ public final class MapSvg {
       if (i % columns == 0 && (small || i / columns % 4 == 0)) {
         out.append(
             "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" font-family=\"monospace\">0x%x</text>\n"
-                .formatted(LEFT - 8, y + size / 2 + 4, cell.pfn() << 12));
+                .formatted(LEFT - 8, y + size / 2 + 4, cell.pfn() * map.pageSize()));
       }
       out.append("<g><title>").append(escaped(hover(map, cell))).append("</title>");
       square(out, x, y, size, cell.use(), cell.looks());
@@ -107,7 +107,7 @@ public final class MapSvg {
   }
 
   private static String hover(PageMap map, PageMap.Cell cell) {
-    StringBuilder text = new StringBuilder("physical 0x%x".formatted(cell.pfn() << 12));
+    StringBuilder text = new StringBuilder("physical 0x%x".formatted(cell.pfn() * map.pageSize()));
     if (map.framesPerCell() > 1) {
       text.append(" and %d more page frames".formatted(map.framesPerCell() - 1));
     }

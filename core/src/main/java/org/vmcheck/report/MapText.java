@@ -22,7 +22,7 @@ public final class MapText {
     StringBuilder out = new StringBuilder();
     Map<PageMap.Use, Integer> uses = new EnumMap<>(PageMap.Use.class);
     for (int i = 0; i < map.cells().size(); i += width) {
-      out.append("%012x ".formatted(map.cells().get(i).pfn() << 12));
+      out.append("%012x ".formatted(map.cells().get(i).pfn() * map.pageSize()));
       for (int j = i; j < Math.min(i + width, map.cells().size()); j++) {
         PageMap.Cell cell = map.cells().get(j);
         uses.merge(cell.use(), 1, Integer::sum);
@@ -57,12 +57,14 @@ public final class MapText {
         out.append(
             "! physical 0x%x%s (%s): %s%n"
                 .formatted(
-                    cell.pfn() << 12,
+                    cell.pfn() * map.pageSize(),
                     end == i + 1
                         ? ""
                         : " to 0x%x"
                             .formatted(
-                                ((map.cells().get(end - 1).pfn() + map.framesPerCell()) << 12) - 1),
+                                (map.cells().get(end - 1).pfn() + map.framesPerCell())
+                                        * map.pageSize()
+                                    - 1),
                     cell.role().isEmpty() ? "use not known" : Printable.of(cell.role()),
                     Printable.of(String.join("; ", cell.marks()))));
       }

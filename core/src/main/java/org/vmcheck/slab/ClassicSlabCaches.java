@@ -42,6 +42,7 @@ final class ClassicSlabCaches {
             count,
             order,
             count,
+            kernel.memory().pageShift(),
             order,
             cache.has("refcount") ? cache.signed32("refcount") : 1,
             cache.has("ctor") && cache.get("ctor") != 0,

@@ -316,7 +316,7 @@ final class ClassicSlabSurvey {
   private void strayEntries() {
     for (int i = 0; i < cached.length; i++) {
       // Of a slab that could not be walked something else was said.
-      if (!seen[i] && !memMap.isSlab(memory.map(), cached[i])) {
+      if (!seen[i] && !memMap.isSlab(cached[i])) {
         entry(i, null, -1, false, "no slab of a known cache is there");
       }
     }
@@ -551,7 +551,7 @@ final class ClassicSlabSurvey {
               owner,
               "the slab is on " + listName));
     }
-    long start = memory.map().directMapAddress(pfn << 12);
+    long start = memory.directMapPage(pfn);
     Slab slab = read(cache, address, pfn, bytes, 0);
     long firstObject = slab.base();
     int active = slab.inuse();

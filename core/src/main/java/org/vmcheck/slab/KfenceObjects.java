@@ -21,7 +21,6 @@ import org.vmcheck.memory.MemoryRead;
 ///   well
 public record KfenceObjects(long pool, List<KfenceObject> objects, int unread, String problem) {
   private static final Kernel.Part<KfenceObjects> PART = new Kernel.Part<>(KfenceObjects::read);
-  private static final int PAGE = 4096;
 
   /// `CONFIG_KFENCE_NUM_OBJECTS` is at most 65535.
   private static final int MAX_OBJECTS = 65535;
@@ -56,8 +55,8 @@ public record KfenceObjects(long pool, List<KfenceObject> objects, int unread, S
       KfenceTrack allocated,
       KfenceTrack freed) {
     /// Whether the object lies in its page.
-    public boolean isInPage() {
-      return address >= page && size > 0 && size <= PAGE && address + size <= page + PAGE;
+    public boolean isInPage(int pageSize) {
+      return address >= page && size > 0 && size <= pageSize && address + size <= page + pageSize;
     }
 
     /// For example `KFENCE object #5`.
@@ -166,7 +165,7 @@ public record KfenceObjects(long pool, List<KfenceObject> objects, int unread, S
     }
 
     private long page(int index) {
-      return pool + 2L * PAGE * (index + 1);
+      return pool + 2L * kernel.memory().pageSize() * (index + 1);
     }
 
     /// Whether some of the first objects have the pages that they must have: their addresses never
@@ -182,7 +181,7 @@ public record KfenceObjects(long pool, List<KfenceObject> objects, int unread, S
 
     private boolean isOfItsPage(long start, int index) {
       OptionalLong address = kernel.word(start + index * layout.size() + addrAt);
-      return address.isPresent() && (address.getAsLong() & -PAGE) == page(index);
+      return address.isPresent() && kernel.memory().pageStart(address.getAsLong()) == page(index);
     }
 
     KfenceObjects read(long start) {

@@ -44,7 +44,7 @@ record KfencePool(long start, long end) {
     if (pool == 0 || !kernel.memory().map().isDirectMap(pool)) {
       return new KfencePool(0, 0);
     }
-    long start = kernel.memory().physicalAddress(pool) >>> 12;
+    long start = kernel.memory().directMapPfn(pool);
     long most = Math.min(start + MAX_FRAMES, memMap.endPfn() - 1);
     long seen = start + 2;
     for (long pair = start + 2; pair < most && pair - seen <= MAX_GAP; pair += 2) {

@@ -214,7 +214,7 @@ final class LostSlabs {
     Set<Long> all = new TreeSet<>(inStream);
     all.addAll(wipedOnLists.keySet());
     for (long address : all) {
-      byPage.computeIfAbsent(address >>> 12, _ -> new ArrayList<>()).add(address);
+      byPage.computeIfAbsent(memory.pageStart(address), _ -> new ArrayList<>()).add(address);
     }
     long lost = missing.values().stream().mapToLong(Long::longValue).sum();
     Set<Long> covered = new HashSet<>();

@@ -153,7 +153,7 @@ final class PartialLists {
 
   private boolean isInPagesOf(long slab, SlabCache cache, long object) {
     long distance = object - descriptors.base(Math.max(0, memMap.pfn(slab)));
-    return memMap.pfn(slab) >= 0 && distance >= 0 && distance < 4096L << cache.maxOrder();
+    return memMap.pfn(slab) >= 0 && distance >= 0 && distance < cache.slabBytes(cache.maxOrder());
   }
 
   /// Where a CPU's freelist lies outside the slab that the CPU names, and in one that is frozen, of

@@ -420,12 +420,12 @@ final class Sheaves {
     if (memMap.isEmpty() || !memory.map().isDirectMap(address)) {
       return memMap.isEmpty();
     }
-    PageState page = memMap.get().state((address - memory.map().directMapStart()) >>> 12);
+    PageState page = memMap.get().state(memory.directMapPfn(address));
     SlabCache home = byAddress.get(page.slabCache());
     if (page.kind() != PageState.Kind.SLAB || home == null || !home.isSane()) {
       return false;
     }
-    long inSlab = address - memory.map().directMapAddress(page.headPfn() << 12) - home.redLeftPad();
+    long inSlab = address - memory.directMapPage(page.headPfn()) - home.redLeftPad();
     return home.name().startsWith("kmalloc-")
         && home.objectSize() >= layout.objectsAt() + 8L * cache.sheafCapacity()
         && inSlab >= 0
@@ -444,8 +444,7 @@ final class Sheaves {
     for (int i = 0; i < size; i++) {
       long object = words.u64(8L * i);
       if (!memory.map().isDirectMap(object)
-          || memMap.get().state((object - memory.map().directMapStart()) >>> 12).slabCache()
-              != cache.address()) {
+          || memMap.get().state(memory.directMapPfn(object)).slabCache() != cache.address()) {
         return false;
       }
     }
@@ -633,7 +632,7 @@ final class Sheaves {
   void strays(MemMap memMap, BitSet marks, Consumer<SlabFault> report) {
     for (int i = marks.nextClearBit(0); i < count; i = marks.nextClearBit(i + 1)) {
       // Of a slab that could not be walked something else was said.
-      if (memMap.isSlab(memory.map(), objects[i])) {
+      if (memMap.isSlab(objects[i])) {
         continue;
       }
       judge(i, fault(i, null, -1, false, "no slab of a known cache is there"), report);

@@ -75,7 +75,17 @@ public record Slab(
   }
 
   public long byteCount() {
-    return 4096L << order;
+    return cache.slabBytes(order);
+  }
+
+  /// How many pages of the slab lie before the one that holds an address of it.
+  public long pageOf(long vaddr) {
+    return (vaddr - base) >>> cache.pageShift();
+  }
+
+  /// Its pages.
+  public long pageCount() {
+    return 1L << order;
   }
 
   /// Number of slots that fit: what a walk may touch, whatever the descriptor's count says.

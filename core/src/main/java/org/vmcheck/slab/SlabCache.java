@@ -15,6 +15,7 @@ import java.util.Optional;
 /// @param order of a slab, in pages as a power of two
 /// @param objects in a slab of that order
 /// @param minOrder fallback order; `minObjects` in a slab of that order
+/// @param pageShift bits of an address within a page of the kernel
 /// @param maxOrder the highest order that a slab can have: kernels with a member `max` let the
 ///   order be changed at run time, and older slabs keep theirs
 /// @param random secret of the free-pointer encoding; 0 where there is none
@@ -36,6 +37,7 @@ public record SlabCache(
     int objects,
     int minOrder,
     int minObjects,
+    int pageShift,
     int maxOrder,
     int refcount,
     boolean hasConstructor,
@@ -127,6 +129,7 @@ public record SlabCache(
         objects,
         minOrder,
         minObjects,
+        pageShift,
         maxOrder,
         refcount,
         hasConstructor,
@@ -164,7 +167,7 @@ public record SlabCache(
       return wrong("object_size", "is " + objectSize + " with size " + size);
     }
     if (allocator == Allocator.SLAB) {
-      return order < 0 || order > 11 || objects < 1 || (long) objects * size > 4096L << order
+      return order < 0 || order > 11 || objects < 1 || (long) objects * size > slabBytes(order)
           ? wrong("num", "is %d with size %d and gfporder %d".formatted(objects, size, order))
           : Optional.empty();
     }
@@ -220,8 +223,14 @@ public record SlabCache(
       return objects;
     }
     // No order above 11 counts as sane; up to there the quotient is one of ints.
-    return slabOrder <= 18
-        ? Math.min((4096 << slabOrder) / size, 32767)
-        : (int) Math.min((4096L << slabOrder) / size, 32767);
+    int shift = pageShift + slabOrder;
+    return shift <= 30
+        ? Math.min((1 << shift) / size, 32767)
+        : (int) Math.min(slabBytes(slabOrder) / size, 32767);
+  }
+
+  /// Bytes of a slab of an order.
+  public long slabBytes(int slabOrder) {
+    return 1L << (pageShift + slabOrder);
   }
 }

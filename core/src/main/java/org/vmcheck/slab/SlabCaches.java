@@ -159,7 +159,7 @@ public record SlabCaches(
     return unread.stream().anyMatch(cache -> cache.vaddr() == address)
         || (list.end() instanceof ListWalk.End.Unreadable(_, _, MemoryRead.Missing _)
             && memory.read(address, 8) instanceof MemoryRead.Missing
-            && mayHoldCaches(memMap.state(memory.physicalAddress(address) >>> 12)));
+            && mayHoldCaches(memMap.state(memory.pfn(memory.physicalAddress(address)))));
   }
 
   private boolean mayHoldCaches(PageState page) {
@@ -189,11 +189,8 @@ public record SlabCaches(
         || !kernel.memory().map().isDirectMap(address)) {
       return Optional.empty();
     }
-    PageState page = memMap.state(kernel.memory().physicalAddress(address) >>> 12);
-    long inSlab =
-        address
-            - kernel.memory().map().directMapAddress(page.headPfn() << 12)
-            - home.get().redLeftPad();
+    PageState page = memMap.state(kernel.memory().directMapPfn(address));
+    long inSlab = address - kernel.memory().directMapPage(page.headPfn()) - home.get().redLeftPad();
     if (page.kind() != PageState.Kind.SLAB
         || page.slabCache() != home.get().address()
         || inSlab < 0
@@ -335,6 +332,7 @@ public record SlabCaches(
               (int) (oo & 0xffff),
               (int) (min >>> 16),
               (int) (min & 0xffff),
+              memory.pageShift(),
               (int) Math.max(Math.max(oo >>> 16, min >>> 16), Math.min(max >>> 16, 11)),
               cache.has("refcount") ? cache.signed32("refcount") : 1,
               cache.has("ctor") && cache.get("ctor") != 0,

@@ -45,7 +45,7 @@ record SlabDescriptors(
     if (!memory().map().isDirectMap(vaddr)) {
       return null;
     }
-    PageState page = memMap.state(memory().physicalAddress(vaddr) >>> 12);
+    PageState page = memMap.state(memory().directMapPfn(vaddr));
     return page.kind() == PageState.Kind.SLAB ? readSlab(memMap.descriptor(page.headPfn())) : null;
   }
 
@@ -83,7 +83,7 @@ record SlabDescriptors(
 
   /// Where a frame lies in the direct map.
   long base(long pfn) {
-    return memory().map().directMapAddress(pfn << 12);
+    return memory().directMapPage(pfn);
   }
 
   /// The node of a frame, 0 where frames do not tell it, and -1 for one of none.

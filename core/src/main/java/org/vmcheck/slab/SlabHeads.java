@@ -51,7 +51,7 @@ public record SlabHeads(List<Slab> slabs, List<Head> heads) {
           public void page(long pfn, byte[] bytes, int at) {
             SlabCache cache = caches.byAddress().get(MemMap.word(bytes, at + layout.slabCacheAt()));
             if (cache != null && cache.isSane() && memMap.isSlabHead(pfn, bytes, at)) {
-              long base = memory.map().directMapAddress(pfn << 12);
+              long base = memory.directMapPage(pfn);
               Slab slab = Slab.of(layout, cache, memMap.descriptor(pfn), pfn, base, bytes, at);
               slabs.add(slab);
               byAddress.put(slab.address(), slab);

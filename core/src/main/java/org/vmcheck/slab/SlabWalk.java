@@ -391,7 +391,7 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
 
   /// A page that the hardware gave up is left out of every dump by design.
   private boolean isHwPoison(Slab slab, long vaddr) {
-    return memMap.isHwPoison(slab.pfn() + ((vaddr - slab.base()) >>> 12));
+    return memMap.isHwPoison(slab.pfn() + slab.pageOf(vaddr));
   }
 
   /// Whether it is an empty slab of a TYPESAFE_BY_RCU cache whose pages are given back after a

@@ -89,9 +89,9 @@ public final class Moments {
 
   /// Whether what disagrees proves two moments: in two pages, and not only between registers and
   /// memory.
-  public static boolean prove(List<Disagreement> disagreements) {
+  public static boolean prove(List<Disagreement> disagreements, int pageSize) {
     return disagreements.stream().anyMatch(one -> one.kind != Kind.REGISTERS)
-        && disagreements.stream().map(one -> one.address >>> 12).distinct().count() >= 2;
+        && disagreements.stream().map(one -> one.address & -pageSize).distinct().count() >= 2;
   }
 
   private void add(Kind kind, String key, long address, String sentence) {

@@ -43,6 +43,11 @@ class TornSnapshotTest {
       }
 
       @Override
+      public long pfn(long physical) {
+        return physical >>> 12;
+      }
+
+      @Override
       public int onlyByte(long physical) {
         return onlyByte;
       }
@@ -401,6 +406,11 @@ class TornSnapshotTest {
       @Override
       public long head(long pfn) {
         return pfn;
+      }
+
+      @Override
+      public long pfn(long physical) {
+        return physical >>> 12;
       }
 
       @Override

@@ -18,7 +18,7 @@ class LogTestimonyTest {
   }
 
   private static List<LogTestimony.Report> reports(String... lines) {
-    return LogTestimony.of(log(lines)).reports();
+    return LogTestimony.of(log(lines), 12).reports();
   }
 
   @ParameterizedTest
@@ -129,7 +129,7 @@ class LogTestimonyTest {
     }
     lines.add("BUG kmalloc-64 (Not tainted): Poison overwritten");
 
-    LogTestimony testimony = LogTestimony.of(log(lines.toArray(String[]::new)));
+    LogTestimony testimony = LogTestimony.of(log(lines.toArray(String[]::new)), 12);
 
     assertThat(testimony.counts()).containsEntry(Topic.MACHINE_CHECK, 10_000);
     assertThat(testimony.reports()).hasSize(LogTestimony.MAX_REPORTS + 1);

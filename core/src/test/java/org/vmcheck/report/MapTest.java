@@ -33,7 +33,7 @@ class MapTest {
                   PageMap.Looks.NOT_STORED,
                   List.of()));
     }
-    return new PageMap(0, 1, cells);
+    return new PageMap(0, 1, 4096, cells);
   }
 
   private static Document parsed(String svg) throws Exception {

@@ -63,12 +63,12 @@ class MomentsTest {
     copy.setWord(jiffies, copy.word(jiffies) - 250);
     Path ticks = copy.write(dir, Packer.ZLIB);
     assertThat(disagreements(ticks)).extracting(Disagreement::kind).containsExactly(Kind.TICKS);
-    assertThat(Moments.prove(disagreements(ticks))).isFalse();
+    assertThat(Moments.prove(disagreements(ticks), 4096)).isFalse();
 
     copy.setWord(started, copy.word(started) + 600 * SECOND);
     List<Disagreement> both = disagreements(copy.write(dir, Packer.ZLIB));
     assertThat(both).extracting(Disagreement::kind).containsExactly(Kind.TICKS, Kind.CLOCK);
-    assertThat(Moments.prove(both)).isTrue();
+    assertThat(Moments.prove(both, 4096)).isTrue();
   }
 
   @Test
@@ -78,9 +78,9 @@ class MomentsTest {
     Disagreement stack = new Disagreement(Kind.REGISTERS, "a stack", 0x5000);
     Disagreement other = new Disagreement(Kind.REGISTERS, "a stack", 0x9000);
 
-    assertThat(Moments.prove(List.of(ticks, near))).isFalse();
-    assertThat(Moments.prove(List.of(stack, other))).isFalse();
-    assertThat(Moments.prove(List.of(ticks, stack))).isTrue();
+    assertThat(Moments.prove(List.of(ticks, near), 4096)).isFalse();
+    assertThat(Moments.prove(List.of(stack, other), 4096)).isFalse();
+    assertThat(Moments.prove(List.of(ticks, stack), 4096)).isTrue();
   }
 
   private static long physical(Kernel kernel, long address) {
