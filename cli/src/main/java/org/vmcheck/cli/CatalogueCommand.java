@@ -39,6 +39,7 @@ import picocli.CommandLine.Spec;
       CatalogueCommand.GroupsCommand.class,
       TrendCommand.class,
       RegressionsCommand.class,
+      HardwareCommand.class,
       CatalogueCommand.ExportCommand.class,
       CatalogueCommand.MergeCommand.class,
       CatalogueCommand.PruneCommand.class
@@ -56,7 +57,8 @@ final class CatalogueCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "list, show, groups, trend, regressions, export, merge or prune?");
+        spec.commandLine(),
+        "list, show, groups, trend, regressions, hardware, export, merge or prune?");
   }
 
   /// Forms of an answer.

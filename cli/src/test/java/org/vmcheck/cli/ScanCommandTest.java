@@ -91,6 +91,15 @@ class ScanCommandTest {
                 .code)
         .isEqualTo(0);
 
+    Result hardware = run("catalogue", "--catalogue", catalogue, "hardware");
+    assertThat(hardware.code).as(hardware.err).isEqualTo(0);
+    assertThat(hardware.out)
+        .contains(": not decided\n", "from one finding alone nothing is claimed")
+        .endsWith("2 dumps weighed; 0 hosts without damage and without such lines in the log\n");
+    assertThat(run("catalogue", "--catalogue", catalogue, "hardware", "--format", "json").out)
+        .startsWith("{\"host\":")
+        .contains("\"side\":\"not decided\"");
+
     Path html = dir.resolve("c.html");
     assertThat(
             run("catalogue", "--catalogue", catalogue, "export", "--format", "html", "-o", html)

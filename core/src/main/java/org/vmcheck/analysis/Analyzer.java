@@ -34,6 +34,7 @@ import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.ObjectAnswer;
+import org.vmcheck.finding.Origin;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
@@ -197,6 +198,13 @@ public final class Analyzer implements AutoCloseable {
     }
     Optional<MachineState> state =
         inTime("what the machine was doing", doubts, this::machineState, Optional.empty());
+    List<CheckOutcome> judged = outcomes;
+    Optional<Origin> origin =
+        inTime(
+            "whether hardware or software is to blame",
+            doubts,
+            () -> subjects.kernel().flatMap(found -> HardwareEvidence.origin(judged, found)),
+            Optional.empty());
     doubts.addAll(0, problems);
     doubts.addAll(0, readFailures());
     return new DumpReport(
@@ -210,7 +218,8 @@ public final class Analyzer implements AutoCloseable {
         outcomes,
         VerdictRule.judge(outcomes, doubts, !options.only().isEmpty()),
         (System.nanoTime() - startNanos) / 1e9,
-        state);
+        state,
+        origin);
   }
 
   /// The machine at a glance; empty if no tasks can be found.

@@ -179,7 +179,8 @@ final class Judge {
                         r.checks(),
                         r.verdict(),
                         r.seconds(),
-                        r.state()));
+                        r.state(),
+                        r.origin()));
     List<Note> remarks = new ArrayList<>(entry.remarks());
     remarks.add(new Note("file", "a hard link to " + entry.path()));
     return new Judged(

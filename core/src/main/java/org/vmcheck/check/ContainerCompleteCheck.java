@@ -119,6 +119,10 @@ final class ContainerCompleteCheck implements Check {
           notes.addAll(DumpLevel.notes(container.dumpLevel(), taken));
           excludedSlabs(subjects, taken, byBitmap).ifPresent(findings::add);
           HardwarePages.note(subjects.kernel().orElseThrow(), taken).ifPresent(notes::add);
+          long givenUp = HardwarePages.sure(subjects.kernel().orElseThrow(), taken);
+          if (givenUp > 0) {
+            facts.put(HardwarePages.FACT, Long.toString(givenUp));
+          }
           if (!byBitmap && taken.excludedSlabsInAll() > 0) {
             facts.put("slab pages left out", Long.toString(taken.excludedSlabsInAll()));
           }

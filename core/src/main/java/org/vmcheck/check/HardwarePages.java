@@ -16,7 +16,10 @@ import org.vmcheck.slab.Words;
 /// What the page descriptors say of memory that the hardware gave up: pages marked PG_hwpoison, and
 /// whose they were (Linux `mm/memory-failure.c`; a fatal machine check marks the page of its
 /// address in mce_panic, and counts nothing).
-final class HardwarePages {
+public final class HardwarePages {
+  /// The fact of container.complete that says how many there are, where there are any.
+  public static final String FACT = "pages given up";
+
   private static final int MAX_NAMED = 4;
 
   /// Marks that the kernel's counter does not know: more are no work of mce_panic.
@@ -24,10 +27,26 @@ final class HardwarePages {
 
   private HardwarePages() {}
 
+  /// How many were met, without doubt that they are no damage of the descriptors.
+  static long sure(Kernel kernel, PageCensus census) {
+    long marked = count(census);
+    return isDoubtful(kernel.variable64("num_poisoned_pages"), marked) ? 0 : marked;
+  }
+
+  private static boolean isDoubtful(OptionalLong counted, long marked) {
+    return counted.isPresent() && counted.getAsLong() == 0 && marked > MOST_UNCOUNTED;
+  }
+
+  /// How many were met.
+  private static long count(PageCensus census) {
+    PageCensus.Count count = census.count(PageState.Kind.HWPOISON);
+    return count.stored() + count.excluded() + count.notInDump();
+  }
+
   /// A note of the first rank; empty if no page was given up.
   static Optional<Note> note(Kernel kernel, PageCensus census) {
     PageCensus.Count count = census.count(PageState.Kind.HWPOISON);
-    long marked = count.stored() + count.excluded() + count.notInDump();
+    long marked = count(census);
     OptionalLong counted = kernel.variable64("num_poisoned_pages");
     if (marked == 0) {
       return census.sampled() && counted.orElse(0) > 0
@@ -51,7 +70,7 @@ final class HardwarePages {
                         ? "; not in the dump"
                         : "; %d of them not in the dump".formatted(marked - count.stored()));
     return Optional.of(
-        counted.isPresent() && counted.getAsLong() == 0 && marked > MOST_UNCOUNTED
+        isDoubtful(counted, marked)
             ? new Note(
                 "hardware",
                 "page descriptors mark %s, but num_poisoned_pages is 0: the marks may be damage"

@@ -13,7 +13,6 @@ import org.vmcheck.attribution.CacheMembers;
 import org.vmcheck.attribution.Diagnosis;
 import org.vmcheck.attribution.FreelistDiagnosis;
 import org.vmcheck.attribution.MissingSlabs;
-import org.vmcheck.attribution.RepeatedBit;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -252,7 +251,7 @@ public final class SlabFreelistCheck implements Check {
             : answer(findings),
         facts,
         findings,
-        notes(findings, leftOut),
+        notes(leftOut),
         new Coverage(looked, notRead, gaps));
   }
 
@@ -268,8 +267,8 @@ public final class SlabFreelistCheck implements Check {
     return String.join("; ", parts);
   }
 
-  private static List<Note> notes(List<Finding> findings, long leftOut) {
-    List<Note> notes = new ArrayList<>(RepeatedBit.notes(findings));
+  private static List<Note> notes(long leftOut) {
+    List<Note> notes = new ArrayList<>();
     if (leftOut > 0) {
       notes.add(
           new Note(

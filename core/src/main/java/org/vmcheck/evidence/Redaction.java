@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 import org.vmcheck.finding.CheckOutcome;
@@ -19,6 +20,7 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Origin;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.io.Cancellation;
@@ -193,7 +195,51 @@ final class Redaction {
         checks,
         verdict(report.verdict()),
         report.seconds(),
-        Optional.empty());
+        Optional.empty(),
+        report.origin().map(this::origin));
+  }
+
+  private Origin origin(Origin origin) {
+    Origin.Signs signs = origin.signs();
+    return new Origin(
+        origin.side(),
+        origin.damages(),
+        origin.flips().stream()
+            .map(
+                flip ->
+                    new Origin.Flip(
+                        flip.dump(),
+                        flip.check(),
+                        flip.owner(),
+                        flip.offset(),
+                        word(flip.physical()),
+                        flip.bit(),
+                        flip.isSet()))
+            .toList(),
+        new Origin.Signs(
+            signs.edac(),
+            signs.machineChecks(),
+            signs.firmware(),
+            signs.injected(),
+            signs.pagesGivenUp(),
+            signs.frames().stream()
+                .map(pfn -> word(pfn << signs.pageShift()) >>> signs.pageShift())
+                .collect(Collectors.toSet()),
+            signs.pageShift(),
+            signs.isWatched(),
+            signs.isGuest()),
+        origin.claims().stream()
+            .map(
+                claim ->
+                    new Origin.Claim(
+                        claim.about(),
+                        text(claim.sentence()),
+                        claim.count(),
+                        claim.of(),
+                        claim.chance(),
+                        claim.earned()))
+            .toList(),
+        texts(origin.refutations()));
   }
 
   /// Without its place and its command line, as [#kernel].

@@ -17,6 +17,8 @@ import java.util.SequencedMap;
 /// @param seconds wall time of the analysis
 /// @param state the machine at a glance; empty where no tasks could be found, and in a redacted
 ///   report
+/// @param origin whether hardware or software is to blame; empty where nothing was found and
+///   nothing recorded
 public record DumpReport(
     String tool,
     DumpFacts dump,
@@ -25,7 +27,8 @@ public record DumpReport(
     List<CheckOutcome> checks,
     Verdict verdict,
     double seconds,
-    Optional<MachineState> state) {
+    Optional<MachineState> state,
+    Optional<Origin> origin) {
   private static final Map<String, String> DOMAINS =
       Map.ofEntries(
           Map.entry("container", "file"),
@@ -45,7 +48,7 @@ public record DumpReport(
     checks = List.copyOf(checks);
   }
 
-  /// Without the machine's state and the list of kernels.
+  /// Without the machine's state, the list of kernels and what is to blame.
   public DumpReport(
       String tool,
       DumpFacts dump,
@@ -53,7 +56,16 @@ public record DumpReport(
       List<CheckOutcome> checks,
       Verdict verdict,
       double seconds) {
-    this(tool, dump, kernel, List.of(), checks, verdict, seconds, Optional.empty());
+    this(
+        tool,
+        dump,
+        kernel,
+        List.of(),
+        checks,
+        verdict,
+        seconds,
+        Optional.empty(),
+        Optional.empty());
   }
 
   /// What the checks looked at, by what it is of: the checks of one domain share the first word of

@@ -50,7 +50,10 @@ public final class ReportReader {
         checks,
         verdict(json.object("verdict"), checks),
         json.decimal("seconds"),
-        json.has("state") ? Optional.of(TaskReader.state(json.object("state"))) : Optional.empty());
+        json.has("state") ? Optional.of(TaskReader.state(json.object("state"))) : Optional.empty(),
+        json.has("origin")
+            ? Optional.of(OriginReader.origin(json.object("origin")))
+            : Optional.empty());
   }
 
   private static DumpFacts dump(JsonObject json) throws MalformedFileException {

@@ -97,6 +97,7 @@ public final class ReportWriter {
     report.checks().forEach(this::check);
     json.writeEndArray();
     verdict(report);
+    report.origin().ifPresent(new OriginWriter(json)::origin);
     json.writeNumberProperty("seconds", Math.round(report.seconds() * 1000) / 1000.0);
     json.writeEndObject();
   }

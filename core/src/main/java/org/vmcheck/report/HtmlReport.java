@@ -15,6 +15,7 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Origin;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Subject;
 
@@ -55,6 +56,7 @@ public final class HtmlReport {
     Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
     HtmlReport html = new HtmlReport(page, report, options);
     html.verdict(report);
+    report.origin().ifPresent(html::origin);
     html.findings(report.findings());
     html.facts(report);
     report.state().ifPresent(html::state);
@@ -85,6 +87,17 @@ public final class HtmlReport {
       page.close("ul").newline();
     }
     page.close("header").newline();
+  }
+
+  private void origin(Origin origin) {
+    page.open("section", "class", "panel").newline();
+    page.open("h2").text("Hardware or software: ").element("span", origin.side().words());
+    page.close("h2").newline().open("ul").newline();
+    for (Origin.Claim claim : origin.claims()) {
+      page.element("li", claim.sentence(), "class", claim.earned() ? "earned" : "faint").newline();
+    }
+    origin.refutations().forEach(text -> page.element("li", text, "class", "faint").newline());
+    page.close("ul").close("section").newline();
   }
 
   private void findings(List<Finding> findings) {

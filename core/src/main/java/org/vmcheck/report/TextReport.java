@@ -51,6 +51,7 @@ public final class TextReport {
     text.dump(report.dump());
     report.kernel().ifPresent(text::kernel);
     report.state().ifPresent(text::state);
+    report.origin().ifPresent(origin -> text.field("origin", origin.paragraph()));
     text.descriptor = NextSteps.descriptor(report);
     text.findings(report.findings());
     text.checks(report.checks(), new SaidOnce(report.verdict().summary()));

@@ -3,6 +3,7 @@ package org.vmcheck.testing;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -15,6 +16,7 @@ import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.Layer;
 import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Origin;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
@@ -100,7 +102,18 @@ public final class SampleReports {
         new Verdict.KernelDamaged(
             "the kernel's memory is corrupt", List.of(HOSTILE), coverage.plus(searched)),
         1.5,
-        Optional.empty());
+        Optional.empty(),
+        Optional.of(origin()));
+  }
+
+  private static Origin origin() {
+    return new Origin(
+        Origin.Side.HARDWARE,
+        2,
+        List.of(new Origin.Flip(0, "slab.freelist", HOSTILE, 64, 0x1045, 3, true)),
+        new Origin.Signs(1, 2, 3, 0, 1, Set.of(1L, 0x8000L), 12, true, false),
+        List.of(new Origin.Claim("same page", "1 page: " + HOSTILE, 1, 2, 0.25, true)),
+        List.of("a memory test: " + HOSTILE));
   }
 
   public static DumpReport intact(String path) {
