@@ -7,6 +7,7 @@ import java.security.cert.CertPathValidator;
 import java.security.cert.CertPathValidatorException;
 import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
+import java.security.cert.CertificateParsingException;
 import java.security.cert.PKIXCertPathValidatorResult;
 import java.security.cert.PKIXParameters;
 import java.security.cert.TrustAnchor;
@@ -33,15 +34,28 @@ record Trust(List<X509Certificate> certificates, Optional<Instant> at) {
   private static final int NON_REPUDIATION = 1;
   private static final int CERTIFICATES = 5;
 
+  /// Purposes of a key (ExtKeyUsageSyntax) that cover a signed report: code (RFC 5280, 4.2.1.12),
+  /// mail, which is what signs in CMS (same), documents (RFC 9336), and any.
+  private static final Set<String> SIGNING =
+      Set.of("1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "2.5.29.37.0");
+
   Trust {
     certificates = List.copyOf(certificates);
   }
 
-  /// Refuses a certificate that says what its key is for, and does not say signing.
-  static void requireSigning(X509Certificate certificate) throws BundleException {
+  /// Refuses a certificate that says what its key is for, and does not say signing. Where both
+  /// extensions are there, both must allow it (RFC 5280, 4.2.1.12).
+  static void requireSigning(X509Certificate certificate)
+      throws BundleException, CertificateParsingException {
     if (!mayBeUsed(certificate, DIGITAL_SIGNATURE) && !mayBeUsed(certificate, NON_REPUDIATION)) {
       throw new BundleException(
           "the certificate of %s is not for signing: its key usage names neither digitalSignature nor nonRepudiation"
+              .formatted(certificate.getSubjectX500Principal()));
+    }
+    List<String> purposes = certificate.getExtendedKeyUsage();
+    if (purposes != null && purposes.stream().noneMatch(SIGNING::contains)) {
+      throw new BundleException(
+          "the certificate of %s is not for signing: its extended key usage names none of codeSigning, emailProtection, documentSigning and any"
               .formatted(certificate.getSubjectX500Principal()));
     }
   }

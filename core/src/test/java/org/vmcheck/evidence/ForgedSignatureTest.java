@@ -35,6 +35,7 @@ import org.bouncycastle.asn1.cms.CMSObjectIdentifiers;
 import org.bouncycastle.asn1.cms.Time;
 import org.bouncycastle.asn1.pkcs.PKCSObjectIdentifiers;
 import org.bouncycastle.asn1.x509.AlgorithmIdentifier;
+import org.bouncycastle.asn1.x509.KeyPurposeId;
 import org.bouncycastle.asn1.x509.KeyUsage;
 import org.bouncycastle.cert.jcajce.JcaCertStore;
 import org.bouncycastle.cms.CMSAttributeTableGenerator;
@@ -344,6 +345,44 @@ class ForgedSignatureTest {
     Identity root = Identity.of("EC", "root", NOW, KeyUsage.digitalSignature);
     Identity signer = root.certifies("EC", "signer", false, NOW);
     assertRefused(new Forgery(signer).make(), "neither trusted nor certified", root);
+  }
+
+  @Test
+  void aCertificateForOtherPurposesDoesNotSign() throws Exception {
+    Identity root = Identity.of("EC", "root", NOW);
+    for (boolean isCritical : new boolean[] {false, true}) {
+      Identity server =
+          root.certifies(
+              "server",
+              isCritical,
+              NOW,
+              KeyPurposeId.id_kp_serverAuth,
+              KeyPurposeId.id_kp_clientAuth,
+              KeyPurposeId.id_kp_timeStamping);
+      for (Identity trusted : List.of(server, root)) {
+        assertRefused(new Forgery(server).make(), "its extended key usage names none", trusted);
+      }
+      assertThatThrownBy(
+              () -> CmsSignature.sign(CONTENT, server.key(), List.of(server.certificate()), NOW))
+          .hasMessageContaining("its extended key usage names none");
+      for (KeyPurposeId purpose :
+          List.of(
+              KeyPurposeId.id_kp_codeSigning,
+              KeyPurposeId.id_kp_emailProtection,
+              KeyPurposeId.getInstance(new ASN1ObjectIdentifier("1.3.6.1.5.5.7.3.36")),
+              KeyPurposeId.anyExtendedKeyUsage)) {
+        Identity signer =
+            root.certifies("signer", isCritical, NOW, KeyPurposeId.id_kp_clientAuth, purpose);
+        byte[] signature = new Forgery(signer).make();
+        assertThat(verify(signature, signer).time()).isEqualTo(NOW);
+        assertThat(verify(signature, root).time()).isEqualTo(NOW);
+        assertThat(verify(sign(signer), root).certificate()).isEqualTo(signer.certificate());
+      }
+    }
+  }
+
+  private static byte[] sign(Identity by) throws Exception {
+    return CmsSignature.sign(CONTENT, by.key(), List.of(by.certificate()), NOW);
   }
 
   @Test

@@ -12,12 +12,15 @@ import java.util.Date;
 import java.util.List;
 import javax.security.auth.x500.X500Principal;
 import org.bouncycastle.asn1.x509.BasicConstraints;
+import org.bouncycastle.asn1.x509.ExtendedKeyUsage;
 import org.bouncycastle.asn1.x509.Extension;
+import org.bouncycastle.asn1.x509.KeyPurposeId;
 import org.bouncycastle.asn1.x509.KeyUsage;
 import org.bouncycastle.cert.X509v3CertificateBuilder;
 import org.bouncycastle.cert.jcajce.JcaX509CertificateConverter;
 import org.bouncycastle.cert.jcajce.JcaX509v3CertificateBuilder;
 import org.bouncycastle.openssl.jcajce.JcaPEMWriter;
+import org.bouncycastle.openssl.jcajce.JcaPKCS8Generator;
 import org.bouncycastle.operator.jcajce.JcaContentSignerBuilder;
 
 /// A key and its certificate, made for a test.
@@ -42,7 +45,14 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
     return new Identity(
         pair.getPrivate(),
         certificate(
-            pair, name, true, usage, pair.getPrivate(), new X500Principal("CN=" + name), around));
+            pair,
+            name,
+            true,
+            usage,
+            List.of(),
+            pair.getPrivate(),
+            new X500Principal("CN=" + name),
+            around));
   }
 
   /// The same key with another certificate of the same names and number.
@@ -54,6 +64,7 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
             certificate.getSubjectX500Principal().getName().substring(3),
             true,
             KeyUsage.digitalSignature,
+            List.of(),
             key,
             certificate.getIssuerX500Principal(),
             around));
@@ -64,6 +75,22 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
   /// @param isAuthority whether it may certify others
   public Identity certifies(String algorithm, String name, boolean isAuthority, Instant around)
       throws Exception {
+    return certifies(algorithm, name, isAuthority, List.of(), around);
+  }
+
+  /// One that this one certifies for some purposes only.
+  ///
+  /// @param isCritical whether who does not know the extension must refuse the certificate
+  public Identity certifies(
+      String name, boolean isCritical, Instant around, KeyPurposeId... purposes) throws Exception {
+    Extension extension =
+        Extension.create(Extension.extendedKeyUsage, isCritical, new ExtendedKeyUsage(purposes));
+    return certifies("EC", name, false, List.of(extension), around);
+  }
+
+  private Identity certifies(
+      String algorithm, String name, boolean isAuthority, List<Extension> more, Instant around)
+      throws Exception {
     KeyPair pair = pair(algorithm);
     return new Identity(
         pair.getPrivate(),
@@ -72,17 +99,18 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
             name,
             isAuthority,
             KeyUsage.digitalSignature | (isAuthority ? KeyUsage.keyCertSign : 0),
+            more,
             key,
             certificate.getSubjectX500Principal(),
             around));
   }
 
-  /// Keys and certificates as a PEM file.
+  /// Keys (in PKCS#8, which names an EC key's curve) and certificates as a PEM file.
   public static String pem(Object... items) throws Exception {
     StringWriter text = new StringWriter();
     try (JcaPEMWriter pem = new JcaPEMWriter(text)) {
       for (Object item : items) {
-        pem.writeObject(item);
+        pem.writeObject(item instanceof PrivateKey key ? new JcaPKCS8Generator(key, null) : item);
       }
     }
     return text.toString();
@@ -106,6 +134,7 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
       String name,
       boolean isAuthority,
       int usage,
+      List<Extension> more,
       PrivateKey issuerKey,
       X500Principal issuer,
       Instant around)
@@ -121,6 +150,9 @@ public record Identity(PrivateKey key, X509Certificate certificate) {
             .addExtension(Extension.basicConstraints, true, new BasicConstraints(isAuthority));
     if (usage != 0) {
       builder.addExtension(Extension.keyUsage, true, new KeyUsage(usage));
+    }
+    for (Extension extension : more) {
+      builder.addExtension(extension);
     }
     return new JcaX509CertificateConverter()
         .getCertificate(
