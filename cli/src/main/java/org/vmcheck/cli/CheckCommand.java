@@ -11,10 +11,12 @@ import org.vmcheck.analysis.StoppedAnalysis;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.Printable;
 import org.vmcheck.json.ReportWriter;
 import org.vmcheck.report.HtmlReport;
+import org.vmcheck.report.InTime;
 import org.vmcheck.report.JUnitReport;
 import org.vmcheck.report.SarifReport;
 import org.vmcheck.report.TextReport;
@@ -151,12 +153,19 @@ final class CheckCommand implements Callable<Integer> {
     for (List<Path> dump : groups) {
       try {
         DumpReport report;
+        String written = "";
         long start = System.nanoTime();
+        Cancellation token = Cancellation.after(Optional.ofNullable(deadline));
         try (Analyzer analyzer =
-            dumpOptions.openForCheck(dump, only, full, Optional.ofNullable(deadline))) {
+            token.run(
+                () -> dumpOptions.openForCheck(dump, only, full, Optional.ofNullable(deadline)))) {
           report = analyzer.check(Version.text());
           if (format == Format.HTML) {
             map = analyzer.lowMapInTime().orElse(null);
+          }
+          if (!inOneDocument) {
+            DumpReport whole = report;
+            written = token.run(() -> InTime.render(whole, this::render));
           }
           code =
               ExitCode.worse(
@@ -167,14 +176,14 @@ final class CheckCommand implements Callable<Integer> {
               .println("vmcheck: " + Printable.of(dump.getFirst() + ": ") + Failures.message(over));
           double seconds = (System.nanoTime() - start) / 1e9;
           report = StoppedAnalysis.report(dump, only, over, Version.text(), seconds);
+          written = inOneDocument ? "" : render(report);
           code = ExitCode.worse(code, exitCode(report.verdict()));
         } catch (OutOfMemoryError _) {
           throw new Failures.OutOfMemory(dump.getFirst());
         }
+        text.append(written);
         if (inOneDocument) {
           together.add(report);
-        } else {
-          text.append(render(report));
         }
       } catch (Exception failure) {
         if ((groups.size() == 1 && !inOneDocument) || failure instanceof Failures.UsageException) {
@@ -193,10 +202,10 @@ final class CheckCommand implements Callable<Integer> {
       }
     }
     if (inOneDocument) {
+      // Written at the end, with as much time as each dump had.
       text.append(
-          format == Format.SARIF
-              ? SarifReport.render(together, unopened)
-              : JUnitReport.render(together, unopened));
+          Cancellation.after(Optional.ofNullable(deadline))
+              .run(() -> InTime.render(together, all -> document(all, unopened))));
       if (output == null) {
         Streams.write(spec, null, text.toString());
       }
@@ -205,6 +214,12 @@ final class CheckCommand implements Callable<Integer> {
       Streams.write(spec, output, text.toString());
     }
     return code;
+  }
+
+  private String document(List<DumpReport> reports, List<Unopened> unopened) {
+    return format == Format.SARIF
+        ? SarifReport.render(reports, unopened)
+        : JUnitReport.render(reports, unopened);
   }
 
   private String render(DumpReport report) {

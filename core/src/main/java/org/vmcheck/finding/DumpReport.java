@@ -89,6 +89,13 @@ public record DumpReport(
         .reduce(Long::sum);
   }
 
+  /// The report as it is written where there is no time for all of it.
+  ///
+  /// @param why the time is over, as in `the deadline of 5 s`
+  public DumpReport shortened(String why) {
+    return ShortReport.of(this, why);
+  }
+
   /// The findings of all checks, the most important first; where nothing tells two apart, in the
   /// order of the checks.
   public List<Finding> findings() {

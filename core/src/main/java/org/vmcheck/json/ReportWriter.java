@@ -20,6 +20,7 @@ import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.Printable;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
@@ -240,6 +241,7 @@ public final class ReportWriter {
   private void notes(List<Note> notes) {
     json.writeArrayPropertyStart("notes");
     for (Note note : notes) {
+      Cancellation.check();
       json.writeStartObject();
       text("topic", note.topic());
       text("text", note.text());
@@ -293,6 +295,7 @@ public final class ReportWriter {
   private void evidence(String name, List<Evidence> list) {
     json.writeArrayPropertyStart(name);
     for (Evidence evidence : list) {
+      Cancellation.check();
       json.writeStartObject();
       text("sentence", evidence.sentence());
       switch (evidence) {

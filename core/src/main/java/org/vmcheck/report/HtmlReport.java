@@ -18,6 +18,7 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Origin;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Subject;
+import org.vmcheck.io.Cancellation;
 
 /// The report of one dump as one HTML file.
 public final class HtmlReport {
@@ -172,6 +173,7 @@ public final class HtmlReport {
   }
 
   private void evidence(String prefix, Evidence evidence) {
+    Cancellation.check();
     page.open("div").element("span", prefix, "class", "faint").text(evidence.sentence());
     page.close("div").newline();
     switch (evidence) {
@@ -325,6 +327,7 @@ public final class HtmlReport {
 
   private void behind(Map<String, String> facts, List<Note> notes) {
     for (Note note : notes) {
+      Cancellation.check();
       page.element("div", "note: " + note.text(), "class", "faint");
     }
     if (!facts.isEmpty()) {

@@ -9,7 +9,9 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.Printable;
 
 /// JUnit XML as CI systems read it: a suite a dump, a case a check, and one for the verdict. A
@@ -101,6 +103,7 @@ public final class JUnitReport {
   private static Case failure(String suite, CheckOutcome.Ran ran) {
     StringBuilder text = new StringBuilder();
     for (Finding finding : ran.findings()) {
+      Cancellation.check();
       text.append(finding.cause().id())
           .append(": ")
           .append(Printable.of(finding.claim()))
@@ -110,6 +113,11 @@ public final class JUnitReport {
       }
       for (Evidence evidence : finding.against()) {
         text.append("  - ").append(Printable.of(evidence.sentence())).append('\n');
+      }
+    }
+    for (Note note : ran.notes()) {
+      if (note.topic().equals(Note.NOT_SHOWN)) {
+        text.append(Printable.of(note.text())).append('\n');
       }
     }
     return Case.failure(

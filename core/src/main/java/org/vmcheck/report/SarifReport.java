@@ -11,7 +11,9 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.Printable;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
@@ -149,6 +151,11 @@ public final class SarifReport {
         case CheckOutcome.Failed broken ->
             notification("error", broken.id() + " failed: " + broken.reason());
       }
+      for (Note note : outcome.notesIfRan()) {
+        if (note.topic().equals(Note.NOT_SHOWN)) {
+          notification("warning", outcome.id() + ": " + note.text());
+        }
+      }
     }
     json.writeEndArray();
     json.writeObjectPropertyStart("properties");
@@ -179,6 +186,7 @@ public final class SarifReport {
   }
 
   private void result(Result result) {
+    Cancellation.check();
     Finding finding = result.finding();
     json.writeStartObject();
     text("ruleId", finding.cause().id());

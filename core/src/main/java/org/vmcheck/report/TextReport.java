@@ -14,6 +14,7 @@ import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Verdict;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.Printable;
 
 /// The report for a person at a terminal. The first line is the verdict.
@@ -179,6 +180,7 @@ public final class TextReport {
         line("... and %d more findings (-v shows all)".formatted(findings.size() - shown));
         break;
       }
+      Cancellation.check();
       shown++;
       line("");
       line(
@@ -201,6 +203,7 @@ public final class TextReport {
   }
 
   private void evidence(String prefix, Evidence evidence) {
+    Cancellation.check();
     if (!evidence.sentence().isEmpty()) {
       line(prefix + Printable.of(evidence.sentence()));
     }
@@ -272,6 +275,7 @@ public final class TextReport {
               line("  %-20s   %s: %s".formatted("", Printable.of(name), Printable.of(value))));
     }
     for (Note note : notes) {
+      Cancellation.check();
       line("  %-20s note: %s".formatted("", Printable.of(note.text())));
     }
   }

@@ -128,8 +128,7 @@ class PemTest {
         .isInstanceOf(FileSystemException.class)
         .isNotInstanceOf(FileNotFoundException.class)
         .hasMessageContaining(directory.toString());
-    Files.writeString(
-        file, pem("CERTIFICATE", Arrays.copyOf(ec.certificate().getEncoded(), 100)));
+    Files.writeString(file, pem("CERTIFICATE", Arrays.copyOf(ec.certificate().getEncoded(), 100)));
     assertThatThrownBy(() -> Pem.certificates(file))
         .isInstanceOf(BundleException.class)
         .hasMessageContaining("] the certificate cannot be read: ");
