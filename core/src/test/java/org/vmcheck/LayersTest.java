@@ -29,21 +29,37 @@ class LayersTest {
           // `codec` for the LZO blocks of a vmlinuz.
           Map.entry("debuginfo", Set.of("io", "codec", "elf")),
           Map.entry("memory", Set.of("io", "dump")),
+          Map.entry("arch", Set.of("io", "elf", "dump", "memory", "debuginfo")),
           // `elf` for the segments and notes that a Dump hands out, `finding` for the records that
           // a view of the kernel fills (log lines, slab usage).
-          Map.entry("kernel", Set.of("io", "elf", "dump", "memory", "debuginfo", "finding")),
           Map.entry(
-              "search", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
-          Map.entry("page", Set.of("io", "dump", "memory", "debuginfo", "kernel")),
+              "kernel", Set.of("io", "elf", "dump", "memory", "debuginfo", "arch", "finding")),
           Map.entry(
-              "slab", Set.of("io", "dump", "memory", "debuginfo", "kernel", "page", "finding")),
+              "search",
+              Set.of("io", "elf", "dump", "memory", "debuginfo", "arch", "kernel", "finding")),
+          Map.entry("page", Set.of("io", "dump", "memory", "debuginfo", "arch", "kernel")),
           Map.entry(
-              "task", Set.of("io", "elf", "dump", "memory", "debuginfo", "kernel", "finding")),
-          Map.entry("anchors", Set.of("io", "dump", "memory", "debuginfo", "kernel", "finding")),
-          Map.entry("image", Set.of("io", "dump", "memory", "debuginfo", "kernel", "finding")),
+              "slab",
+              Set.of("io", "dump", "memory", "debuginfo", "arch", "kernel", "page", "finding")),
+          Map.entry(
+              "task",
+              Set.of("io", "elf", "dump", "memory", "debuginfo", "arch", "kernel", "finding")),
+          Map.entry(
+              "anchors", Set.of("io", "dump", "memory", "debuginfo", "arch", "kernel", "finding")),
+          Map.entry(
+              "image", Set.of("io", "dump", "memory", "debuginfo", "arch", "kernel", "finding")),
           Map.entry(
               "lowmem",
-              Set.of("io", "dump", "memory", "debuginfo", "kernel", "page", "slab", "finding")),
+              Set.of(
+                  "io",
+                  "dump",
+                  "memory",
+                  "debuginfo",
+                  "arch",
+                  "kernel",
+                  "page",
+                  "slab",
+                  "finding")),
           Map.entry(
               "attribution",
               Set.of(
@@ -51,6 +67,7 @@ class LayersTest {
                   "dump",
                   "memory",
                   "debuginfo",
+                  "arch",
                   "kernel",
                   "page",
                   "slab",
@@ -64,6 +81,7 @@ class LayersTest {
                   "dump",
                   "memory",
                   "debuginfo",
+                  "arch",
                   "kernel",
                   "search",
                   "page",
@@ -81,6 +99,7 @@ class LayersTest {
                   "dump",
                   "memory",
                   "debuginfo",
+                  "arch",
                   "kernel",
                   "page",
                   "slab",
@@ -96,6 +115,7 @@ class LayersTest {
                   "dump",
                   "memory",
                   "debuginfo",
+                  "arch",
                   "kernel",
                   "search",
                   "page",

@@ -15,7 +15,6 @@ import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.slab.SlabCache;
 import org.vmcheck.slab.SlabCaches;
@@ -569,7 +568,7 @@ public final class CacheMembers {
 
   /// Code of the kernel lies between two symbols, code of modules above the image.
   private boolean mayBeText(long address) {
-    if (Long.compareUnsigned(address, AddressMap.IMAGE_BASE) < 0) {
+    if (!kernel.memory().map().mayBeCode(address)) {
       return false;
     }
     OptionalLong start = kernel.symbol("_text");

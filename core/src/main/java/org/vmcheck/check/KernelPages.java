@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.arch.Architectures;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
@@ -108,7 +109,7 @@ final class KernelPages {
   }
 
   private KernelPages(Dump dump, Optional<Kernel> kernel, boolean storesZeros, boolean isCut) {
-    this.physical = dump.memory();
+    this.physical = kernel.map(found -> found.memory().physical()).orElse(dump.memory());
     this.kernel = kernel;
     this.storesZeros = storesZeros;
     this.isCut = isCut;
@@ -120,10 +121,8 @@ final class KernelPages {
   /// @param isCut whether stored pages may lie beyond the end of the file
   static KernelPages of(Dump dump, Optional<Kernel> kernel, boolean storesZeros, boolean isCut) {
     KernelPages pages = new KernelPages(dump, kernel, storesZeros, isCut);
-    if (dump.memory().pageSize() == 4096) {
-      kernel.map(Kernel::vmcoreinfo).or(dump::vmcoreinfo).ifPresent(pages::named);
-      kernel.ifPresent(pages::all);
-    }
+    kernel.map(Kernel::vmcoreinfo).or(dump::vmcoreinfo).ifPresent(info -> pages.named(dump, info));
+    kernel.ifPresent(pages::all);
     return pages;
   }
 
@@ -145,9 +144,12 @@ final class KernelPages {
   }
 
   /// What can be found without a kernel that is understood: the image lies where `phys_base` says.
-  private void named(Vmcoreinfo info) {
-    OptionalLong base = info.number("phys_base");
-    if (base.isEmpty()) {
+  private void named(Dump dump, Vmcoreinfo info) {
+    OptionalLong offset =
+        Architectures.of(dump.container(), info)
+            .map(architecture -> architecture.imageOffset(info, List.of()))
+            .orElse(OptionalLong.empty());
+    if (offset.isEmpty()) {
       return;
     }
     NAMED.forEach(
@@ -155,9 +157,9 @@ final class KernelPages {
             info.symbol(symbol)
                 .ifPresent(
                     vaddr -> {
-                      if (Long.compareUnsigned(vaddr, AddressMap.IMAGE_BASE) >= 0) {
-                        long paddr = vaddr - AddressMap.IMAGE_BASE + base.getAsLong();
-                        page(role, paddr >>> 12, vaddr, symbol, false);
+                      long pfn = (vaddr - offset.getAsLong()) / physical.pageSize();
+                      if (pfn >= 0 && pfn < physical.endPfn()) {
+                        page(role, pfn, vaddr, symbol, false);
                       }
                     }));
   }

@@ -7,9 +7,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.arch.Architectures;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -183,11 +185,13 @@ final class MemoryEncryptionCheck implements Check {
               kernel.get().memory().map().imagePhysical(kernel.get().memory().map().imageStart()));
     } else if (subjects.dump().vmcoreinfo().isPresent()) {
       OptionalLong text = subjects.dump().vmcoreinfo().get().symbol("_stext");
-      OptionalLong phys = subjects.dump().vmcoreinfo().get().number("phys_base");
-      if (text.isPresent() && phys.isPresent()) {
-        base =
-            OptionalLong.of(
-                text.getAsLong() - org.vmcheck.memory.AddressMap.IMAGE_BASE + phys.getAsLong());
+      Vmcoreinfo info = subjects.dump().vmcoreinfo().get();
+      OptionalLong offset =
+          Architectures.of(subjects.dump().container(), info)
+              .map(architecture -> architecture.imageOffset(info, List.of()))
+              .orElse(OptionalLong.empty());
+      if (text.isPresent() && offset.isPresent()) {
+        base = OptionalLong.of(text.getAsLong() - offset.getAsLong());
       }
     }
     int pages = 0;

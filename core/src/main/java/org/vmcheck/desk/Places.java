@@ -75,7 +75,7 @@ public final class Places {
       return descriptor.get();
     }
     Optional<Modules.Module> module =
-        address >= AddressMap.IMAGE_BASE ? kernel.modules().at(address) : Optional.empty();
+        map.mayBeCode(address) ? kernel.modules().at(address) : Optional.empty();
     if (module.isPresent()) {
       return inModule(address, module.get());
     }

@@ -13,7 +13,7 @@ import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.memory.X86_64Paging;
+import org.vmcheck.memory.Paging;
 
 /// The pass of a [TableSurvey].
 ///
@@ -40,7 +40,7 @@ final class TablePass {
   /// another moment than what leads to it.
   private static final int MOST_ODD = 2;
 
-  private final X86_64Paging paging;
+  private final Paging paging;
   private final PhysicalMemory memory;
   private final Expected expected;
   private final TableFlags flags;

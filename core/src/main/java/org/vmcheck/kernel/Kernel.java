@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.stream.Stream;
+import org.vmcheck.arch.Architecture;
 import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbols;
@@ -21,7 +22,6 @@ import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.io.ByteView;
-import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -36,6 +36,7 @@ public final class Kernel {
 
   private static final int CRASH_NOTE_BYTES = 20 + PRSTATUS_BYTES;
 
+  private final Architecture architecture;
   private final Dump dump;
   private final Vmcoreinfo vmcoreinfo;
   private final VirtualMemory memory;
@@ -56,6 +57,7 @@ public final class Kernel {
   /// @param debugFiles the files of debug information that were looked at
   /// @param remarks what VMCOREINFO or the kernel's variables say that cannot be
   public Kernel(
+      Architecture architecture,
       Dump dump,
       Vmcoreinfo vmcoreinfo,
       VirtualMemory memory,
@@ -65,6 +67,7 @@ public final class Kernel {
       List<DebugFile> debugFiles,
       List<String> remarks) {
     this(
+        architecture,
         dump,
         vmcoreinfo,
         memory,
@@ -78,6 +81,7 @@ public final class Kernel {
   }
 
   private Kernel(
+      Architecture architecture,
       Dump dump,
       Vmcoreinfo vmcoreinfo,
       VirtualMemory memory,
@@ -88,6 +92,7 @@ public final class Kernel {
       List<String> remarks,
       List<KernelEntry> kernels,
       List<Kernel> others) {
+    this.architecture = architecture;
     this.dump = dump;
     this.vmcoreinfo = vmcoreinfo;
     this.memory = memory;
@@ -103,6 +108,7 @@ public final class Kernel {
   /// The same kernel in memory that is read another way: everything is read anew.
   public Kernel over(PhysicalMemory physical) {
     return new Kernel(
+        architecture,
         dump,
         vmcoreinfo,
         new VirtualMemory(physical, memory.paging(), memory.map()),
@@ -118,7 +124,17 @@ public final class Kernel {
   /// The same kernel as one of several in a memory.
   public Kernel among(List<KernelEntry> all, List<Kernel> allOthers) {
     return new Kernel(
-        dump, vmcoreinfo, memory, symbols, types, missing, debugFiles, remarks, all, allOthers);
+        architecture,
+        dump,
+        vmcoreinfo,
+        memory,
+        symbols,
+        types,
+        missing,
+        debugFiles,
+        remarks,
+        all,
+        allOthers);
   }
 
   /// The kernels of this memory that were found, this one among them.
@@ -131,15 +147,14 @@ public final class Kernel {
   /// state of each CPU besides the registers, in the same order.
   public List<ElfNote> notes() {
     List<ElfNote> all = dump.notes();
-    List<ElfNote> states = all.stream().filter(CpuState::isState).toList();
+    List<ElfNote> states = all.stream().filter(architecture::isCpuState).toList();
     List<ElfNote> registers = all.stream().filter(Kernel::isRegisters).toList();
     if (others.isEmpty() || states.size() != registers.size()) {
       return all;
     }
-    List<CpuState> cpus = CpuState.of(states);
     Set<ElfNote> foreign = Collections.newSetFromMap(new IdentityHashMap<>());
-    for (int i = 0; i < cpus.size(); i++) {
-      CpuState cpu = cpus.get(i);
+    for (int i = 0; i < states.size(); i++) {
+      ElfNote cpu = states.get(i);
       if (!has(cpu) && others.stream().anyMatch(other -> other.has(cpu))) {
         foreign.add(states.get(i));
         foreign.add(registers.get(i));
@@ -152,7 +167,8 @@ public final class Kernel {
     return Stream.concat(
             all.stream()
                 .filter(note -> !foreign.contains(note))
-                .filter(note -> own.isEmpty() || !(isRegisters(note) || CpuState.isState(note))),
+                .filter(
+                    note -> own.isEmpty() || !(isRegisters(note) || architecture.isCpuState(note))),
             own.stream())
         .toList();
   }
@@ -181,8 +197,12 @@ public final class Kernel {
     return note.name().equals("CORE") && note.type() == ElfNote.NT_PRSTATUS;
   }
 
-  private boolean has(CpuState cpu) {
-    return cpu.isIn(dump.memory(), vmcoreinfo, memory.map().physBase());
+  private boolean has(ElfNote cpu) {
+    return architecture.isCpuIn(cpu, memory.physical(), vmcoreinfo, memory.map().imageOffset());
+  }
+
+  public Architecture architecture() {
+    return architecture;
   }
 
   public Dump dump() {
@@ -328,9 +348,7 @@ public final class Kernel {
             s ->
                 memory.map().isImage(vaddr)
                     ? s.describe(vaddr)
-                    : vaddr >>> 31 == AddressMap.IMAGE_BASE >>> 31
-                        ? modules().describe(vaddr)
-                        : Optional.empty())
+                    : memory.map().mayBeCode(vaddr) ? modules().describe(vaddr) : Optional.empty())
         .orElseGet(() -> "0x" + Long.toHexString(vaddr));
   }
 }

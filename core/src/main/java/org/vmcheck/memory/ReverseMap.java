@@ -14,9 +14,6 @@ import org.vmcheck.io.Cancellation;
 public final class ReverseMap {
   private static final ValueLayout.OfLong ENTRY =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-  private static final long PRESENT = 1;
-  private static final long LARGE = 1 << 7;
-  private static final long FRAME = 0x000f_ffff_ffff_f000L;
 
   /// Half a terabyte of vmalloc in pages of 4 KiB.
   private static final int MAX_TABLES = 1 << 18;
@@ -46,32 +43,33 @@ public final class ReverseMap {
   private void visit(long table, int level, long firstVaddr) {
     Cancellation.check();
     if (tables++ > MAX_TABLES
-        || !(memory.physical().read(table >>> 12)
+        || !(memory.physical().read(memory.pfn(table))
             instanceof PageRead.Present(MemorySegment bytes))) {
       return;
     }
-    int shift = 12 + 9 * (level - 1);
-    boolean isTop = level == memory.paging().levels();
-    for (int i = isTop ? 256 : 0; i < 512; i++) {
-      long entry = bytes.get(ENTRY, i * 8L) & ~memory.paging().encryptionMask();
-      if ((entry & PRESENT) == 0) {
+    Paging paging = memory.paging();
+    int shift = paging.shift(level);
+    boolean isTop = level == paging.levels();
+    int end = paging.endSlot(level);
+    for (int i = paging.firstSlot(level); i < end; i++) {
+      long entry = bytes.get(ENTRY, i * 8L);
+      if (!paging.isPresent(entry, level)) {
         continue;
       }
       long vaddr = firstVaddr | (long) i << shift;
       if (isTop) {
-        int unused = 64 - (12 + 9 * level);
-        vaddr = vaddr << unused >> unused;
+        vaddr = paging.canonical(vaddr);
       }
       if (isElsewhere(vaddr, shift)) {
         continue;
       }
-      if (level == 1 || (level <= 3 && (entry & LARGE) != 0)) {
-        long first = (entry & FRAME & -(1L << shift)) >>> 12;
-        for (long pfn : wanted.subSet(first, true, first + (1L << (shift - 12)), false)) {
-          found.putIfAbsent(pfn, vaddr + ((pfn - first) << 12));
+      if (paging.isLeaf(entry, level)) {
+        long first = memory.pfn(paging.target(entry, level));
+        for (long pfn : wanted.subSet(first, true, first + memory.pfn(1L << shift), false)) {
+          found.putIfAbsent(pfn, vaddr + memory.paddr(pfn - first));
         }
       } else {
-        visit(entry & FRAME, level - 1, vaddr);
+        visit(paging.target(entry, level), level - 1, vaddr);
       }
     }
   }

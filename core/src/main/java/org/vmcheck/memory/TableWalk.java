@@ -25,9 +25,6 @@ public record TableWalk(
     SortedMap<Integer, Long> byLevel, List<Missing> missing, long missingInAll, boolean isWhole) {
   private static final ValueLayout.OfLong ENTRY =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-  private static final long PRESENT = 1;
-  private static final long LARGE = 1 << 7;
-  private static final long FRAME = 0x000f_ffff_ffff_f000L;
 
   /// A terabyte that is mapped by pages of 4 KiB has half a million of the last level.
   private static final int MAX_TABLES = 1 << 20;
@@ -40,7 +37,7 @@ public record TableWalk(
   /// A table that is not in the dump.
   ///
   /// @param paddr its physical address
-  /// @param level 1 is the last, 4 or 5 the top
+  /// @param level 1 is the last
   /// @param firstVaddr the first address that it maps
   public record Missing(long paddr, int level, long firstVaddr, PageRead why) {}
 
@@ -52,15 +49,16 @@ public record TableWalk(
   /// Walks from the top table.
   ///
   /// @param isOver asked now and then; true ends the walk early
-  public static TableWalk of(X86_64Paging paging, PhysicalMemory memory, BooleanSupplier isOver) {
+  public static TableWalk of(Paging paging, PhysicalMemory memory, BooleanSupplier isOver) {
     Walker walker = new Walker(paging, memory, isOver);
     walker.visit(paging.root(), paging.levels(), 0);
     return new TableWalk(walker.byLevel, walker.missing, walker.missingInAll, !walker.ended);
   }
 
   private static final class Walker {
-    private final X86_64Paging paging;
+    private final Paging paging;
     private final PhysicalMemory memory;
+    private final int pageShift;
     private final BooleanSupplier isOver;
 
     /// The shadow of KASAN maps the same table many times.
@@ -72,9 +70,10 @@ public record TableWalk(
     private int read;
     private boolean ended;
 
-    Walker(X86_64Paging paging, PhysicalMemory memory, BooleanSupplier isOver) {
+    Walker(Paging paging, PhysicalMemory memory, BooleanSupplier isOver) {
       this.paging = paging;
       this.memory = memory;
+      this.pageShift = Integer.numberOfTrailingZeros(memory.pageSize());
       this.isOver = isOver;
     }
 
@@ -86,7 +85,7 @@ public record TableWalk(
         ended = true;
         return;
       }
-      long pfn = table >>> 12;
+      long pfn = table >>> pageShift;
       Optional<PageRead> why =
           memory.nextStored(pfn) == pfn ? memory.defect(pfn) : Optional.of(memory.read(pfn));
       if (why.isPresent()) {
@@ -102,13 +101,16 @@ public record TableWalk(
         // It is stored and does not decode: the matter of who met it.
         return;
       }
-      int shift = 12 + 9 * (level - 1);
-      for (int i = level == paging.levels() ? 256 : 0; i < 512 && !ended; i++) {
-        long entry = bytes.get(ENTRY, i * 8L) & ~paging.encryptionMask();
-        boolean isLeaf = level <= 3 && (entry & LARGE) != 0;
-        if ((entry & PRESENT) != 0 && !isLeaf) {
+      int shift = paging.shift(level);
+      int end = paging.endSlot(level);
+      for (int i = paging.firstSlot(level); i < end && !ended; i++) {
+        long entry = bytes.get(ENTRY, i * 8L);
+        if (paging.isPresent(entry, level) && !paging.isLeaf(entry, level)) {
           long vaddr = firstVaddr | (long) i << shift;
-          visit(entry & FRAME, level - 1, level == paging.levels() ? canonical(vaddr) : vaddr);
+          visit(
+              paging.target(entry, level),
+              level - 1,
+              level == paging.levels() ? paging.canonical(vaddr) : vaddr);
         }
       }
     }
@@ -118,12 +120,6 @@ public record TableWalk(
       if (missing.size() < MAX_MISSING) {
         missing.add(new Missing(table, level, firstVaddr, why));
       }
-    }
-
-    /// With the bits above those that are translated.
-    private long canonical(long vaddr) {
-      int shift = 64 - (12 + 9 * paging.levels());
-      return vaddr << shift >> shift;
     }
   }
 }

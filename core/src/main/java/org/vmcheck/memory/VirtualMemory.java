@@ -14,12 +14,12 @@ public final class VirtualMemory {
   private static final int MAX_READ = 64 << 20;
 
   private final PhysicalMemory physical;
-  private final X86_64Paging paging;
+  private final Paging paging;
   private final AddressMap map;
   private final int pageSize;
   private final int pageShift;
 
-  public VirtualMemory(PhysicalMemory physical, X86_64Paging paging, AddressMap map) {
+  public VirtualMemory(PhysicalMemory physical, Paging paging, AddressMap map) {
     this.physical = physical;
     this.paging = paging;
     this.map = map;
@@ -31,7 +31,7 @@ public final class VirtualMemory {
     return physical;
   }
 
-  public X86_64Paging paging() {
+  public Paging paging() {
     return paging;
   }
 

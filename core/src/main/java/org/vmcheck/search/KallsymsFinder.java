@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeSet;
+import org.vmcheck.arch.Architecture;
 import org.vmcheck.debuginfo.KallsymsSearch;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.dump.PageBuffer;
@@ -18,7 +19,6 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MalformedFileException;
-import org.vmcheck.memory.AddressMap;
 
 /// Finds kallsyms in physical memory by its signature, and from it where the kernel image lies: the
 /// image is contiguous there, so no page table is needed.
@@ -44,30 +44,33 @@ final class KallsymsFinder {
   private static final byte[] BANNER = {'L', 'i', 'n', 'u', 'x', ' '};
 
   private final PhysicalMemory memory;
+  private final Architecture architecture;
   private final int pageShift;
 
-  KallsymsFinder(PhysicalMemory memory) {
+  KallsymsFinder(PhysicalMemory memory, Architecture architecture) {
     this.memory = memory;
+    this.architecture = architecture;
     this.pageShift = Integer.numberOfTrailingZeros(memory.pageSize());
   }
 
   /// A kernel's symbols with where its image lies.
   ///
-  /// @param physBase physical address that [AddressMap#IMAGE_BASE] would map to
-  record Found(Symbols symbols, long physBase) {}
+  /// @param imageOffset what an address in the image is more than its physical address
+  record Found(Symbols symbols, long imageOffset) {}
 
   /// Looks for the kernel whose image lies at a known place.
   ///
-  /// @param stext address of `_stext`; if it is not known, the image may start anywhere
+  /// @param imageOffset what an address in the image is more than its physical address
+  /// @param imageStart the first that the image can have, where `stext` is not known
+  /// @param stext address of `_stext`
   /// @param imageEnd address that the image ends before
-  Optional<Symbols> find(long physBase, OptionalLong stext, long imageEnd) {
-    long toPhysical = physBase - AddressMap.IMAGE_BASE;
-    long start = Math.max(0, stext.orElse(AddressMap.IMAGE_BASE) + toPhysical);
-    for (long from = start; from < imageEnd + toPhysical; from += WINDOW) {
+  Optional<Symbols> find(long imageOffset, long imageStart, OptionalLong stext, long imageEnd) {
+    long start = Math.max(0, stext.orElse(imageStart) - imageOffset);
+    for (long from = start; from < imageEnd - imageOffset; from += WINDOW) {
       for (KallsymsSearch.Located located : tables(from, WINDOW)) {
         try {
-          Symbols symbols = located.symbols(-toPhysical, stext);
-          if (isRunning(symbols, physBase)) {
+          Symbols symbols = located.symbols(imageOffset, stext);
+          if (isRunning(symbols, imageOffset)) {
             return Optional.of(symbols);
           }
         } catch (MalformedFileException _) {
@@ -115,17 +118,16 @@ final class KallsymsFinder {
     return Optional.empty();
   }
 
-  /// The one place of the image at which its variable `phys_base` tells that very place.
+  /// The one place of the image at which its own variable tells that very place.
   private Optional<Found> place(KallsymsSearch.Located located) throws MalformedFileException {
     if (located.isPlaceRelative()) {
-      OptionalLong variable = located.positions().address("phys_base");
-      OptionalLong physBase = variable.isPresent() ? word(variable.getAsLong()) : variable;
-      if (physBase.isEmpty()) {
+      OptionalLong variable = located.positions().address(architecture.placeVariable());
+      OptionalLong value = variable.isPresent() ? word(variable.getAsLong()) : variable;
+      if (value.isEmpty()) {
         return Optional.empty();
       }
-      Symbols symbols =
-          located.symbols(AddressMap.IMAGE_BASE - physBase.getAsLong(), OptionalLong.empty());
-      return proven(symbols, physBase.getAsLong());
+      long offset = architecture.imageOffset(value.getAsLong());
+      return proven(located.symbols(offset, OptionalLong.empty()), offset);
     }
     Symbols symbols = located.symbols(0, OptionalLong.empty());
     OptionalLong rodataStart = symbols.address("__start_rodata");
@@ -134,13 +136,16 @@ final class KallsymsFinder {
       // Without data symbols: somewhere behind the start of the image, which has at most a
       // gigabyte.
       rodataStart = symbols.address("_text");
-      rodataEnd = OptionalLong.of(rodataStart.orElse(AddressMap.IMAGE_BASE) + (1L << 30));
+      if (rodataStart.isEmpty()) {
+        return Optional.empty();
+      }
+      rodataEnd = OptionalLong.of(rodataStart.getAsLong() + (1L << 30));
     }
     long table = located.position("kallsyms_token_table").orElseThrow();
-    long last = table - rodataStart.orElse(AddressMap.IMAGE_BASE);
+    long last = table - rodataStart.getAsLong();
     long first = table - rodataEnd.getAsLong() + ALIGNMENT - 1 & -ALIGNMENT;
     for (long delta = first; delta - last <= 0; delta += ALIGNMENT) {
-      Optional<Found> found = proven(symbols, delta + AddressMap.IMAGE_BASE);
+      Optional<Found> found = proven(symbols, -delta);
       if (found.isPresent()) {
         return found;
       }
@@ -148,25 +153,26 @@ final class KallsymsFinder {
     return Optional.empty();
   }
 
-  private Optional<Found> proven(Symbols symbols, long physBase) {
-    return isRunning(symbols, physBase)
-        ? Optional.of(new Found(symbols, physBase))
+  private Optional<Found> proven(Symbols symbols, long imageOffset) {
+    return isRunning(symbols, imageOffset)
+        ? Optional.of(new Found(symbols, imageOffset))
         : Optional.empty();
   }
 
-  /// Whether the variable `phys_base` holds what was used to read it and the banner reads as one; a
-  /// kernel without data symbols has neither, there nothing speaks against it.
-  private boolean isRunning(Symbols symbols, long physBase) {
-    OptionalLong variable = symbols.address("phys_base");
+  /// Whether the variable that says where the image lies holds what was used to read it and the
+  /// banner reads as one; a kernel without data symbols has neither, there nothing speaks against
+  /// it.
+  private boolean isRunning(Symbols symbols, long imageOffset) {
+    OptionalLong variable = symbols.address(architecture.placeVariable());
     if (variable.isPresent()) {
-      OptionalLong value = word(variable.getAsLong() - AddressMap.IMAGE_BASE + physBase);
-      if (value.isEmpty() || value.getAsLong() != physBase) {
+      OptionalLong value = word(variable.getAsLong() - imageOffset);
+      if (value.isEmpty() || architecture.imageOffset(value.getAsLong()) != imageOffset) {
         return false;
       }
     }
     OptionalLong banner = symbols.address("linux_banner");
     if (banner.isPresent()) {
-      ByteView text = read(banner.getAsLong() - AddressMap.IMAGE_BASE + physBase, BANNER.length);
+      ByteView text = read(banner.getAsLong() - imageOffset, BANNER.length);
       return text != null && Arrays.equals(text.bytes(0, BANNER.length), BANNER);
     }
     return variable.isPresent();
@@ -176,37 +182,25 @@ final class KallsymsFinder {
   /// read its memory. Empty if it has no page tables or no name.
   Optional<Vmcoreinfo> vmcoreinfo(Found found) {
     Symbols symbols = found.symbols;
-    OptionalLong root = symbols.address("init_top_pgt");
-    root = root.isPresent() ? root : symbols.address("init_level4_pgt");
     OptionalLong uts = symbols.address("init_uts_ns");
     OptionalLong stext = symbols.address("_stext");
-    if (root.isEmpty() || uts.isEmpty() || stext.isEmpty()) {
+    Optional<String> own = architecture.describe(symbols, found.imageOffset, this::read);
+    if (own.isEmpty() || uts.isEmpty() || stext.isEmpty()) {
       return Optional.empty();
     }
-    long toPhysical = found.physBase - AddressMap.IMAGE_BASE;
     // Before 5.11 a reference count of 4 bytes stands before the names, the first of which is
     // fixed.
     for (int nameAt = 0; nameAt <= 4; nameAt += 4) {
-      ByteView names = read(uts.getAsLong() + toPhysical + nameAt, 390);
+      ByteView names = read(uts.getAsLong() - found.imageOffset + nameAt, 390);
       if (names == null || !names.string(0, 65).equals("Linux")) {
         continue;
       }
       StringBuilder text = new StringBuilder();
       text.append("OSRELEASE=").append(names.string(130, 65).replace('\n', ' ')).append('\n');
-      text.append("PAGESIZE=4096\n");
       text.append("SYMBOL(init_uts_ns)=%x\n".formatted(uts.getAsLong()));
       text.append("OFFSET(uts_namespace.name)=%d\n".formatted(nameAt));
       text.append("SYMBOL(_stext)=%x\n".formatted(stext.getAsLong()));
-      text.append("SYMBOL(swapper_pg_dir)=%x\n".formatted(root.getAsLong()));
-      text.append("NUMBER(phys_base)=%d\n".formatted(found.physBase));
-      OptionalLong five = symbols.address("__pgtable_l5_enabled");
-      ByteView enabled = five.isPresent() ? read(five.getAsLong() + toPhysical, 4) : null;
-      text.append(
-          "NUMBER(pgtable_l5_enabled)=%d\n".formatted(enabled == null ? 0 : enabled.u32(0)));
-      OptionalLong mask = symbols.address("sme_me_mask");
-      OptionalLong value = mask.isPresent() ? word(mask.getAsLong() + toPhysical) : mask;
-      // Without the variable nothing is known: the page tables are asked then.
-      value.ifPresent(known -> text.append("NUMBER(sme_mask)=%d\n".formatted(known)));
+      text.append(own.get());
       return Optional.of(Vmcoreinfo.parse(text.toString()));
     }
     return Optional.empty();

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Function;
+import org.vmcheck.arch.Architecture;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.finding.KernelEntry;
@@ -27,9 +28,12 @@ final class KernelChoice {
 
     boolean isSame(Vmcoreinfo info) {
       Vmcoreinfo own = kernel.vmcoreinfo();
+      Architecture architecture = kernel.architecture();
       return own.symbol("init_uts_ns").equals(info.symbol("init_uts_ns"))
           && own.symbol("swapper_pg_dir").equals(info.symbol("swapper_pg_dir"))
-          && own.number("phys_base").equals(info.number("phys_base"));
+          && architecture
+              .imageOffset(own, List.of())
+              .equals(architecture.imageOffset(info, List.of()));
     }
   }
 

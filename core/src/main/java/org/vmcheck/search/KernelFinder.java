@@ -7,6 +7,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import org.vmcheck.arch.Architecture;
+import org.vmcheck.arch.Architectures;
 import org.vmcheck.debuginfo.BtfTypes;
 import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.debuginfo.Kallsyms;
@@ -14,26 +16,18 @@ import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
 import org.vmcheck.debuginfo.Vmlinux;
 import org.vmcheck.dump.Dump;
-import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
-import org.vmcheck.elf.ElfSegment;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.UtsName;
-import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
-import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
-import org.vmcheck.memory.X86_64Paging;
 
 /// Finds the kernel in a dump: VMCOREINFO gives the page tables, these give memory, memory gives
 /// the kernel's own symbol table and types. Each step is proven before the next relies on it.
 public final class KernelFinder {
-  /// Fallback when VMCOREINFO names no image size: the larger of the two that exist.
-  private static final long DEFAULT_IMAGE_SIZE = 1L << 30;
-
   /// Names of kallsyms take 1 to 6 MiB.
   private static final int MAX_NAMES_BYTES = 64 << 20;
 
@@ -43,13 +37,16 @@ public final class KernelFinder {
       "no symbols of data: the kernel was built without CONFIG_KALLSYMS_ALL and names functions"
           + " only (give its vmlinux or vmlinuz)";
 
+  private final Architecture architecture;
   private final Dump dump;
   private final Vmcoreinfo info;
   private final DebugSources sources;
   private final List<String> missing = new ArrayList<>();
   private final Set<String> remarks = new LinkedHashSet<>();
 
-  private KernelFinder(Dump dump, Vmcoreinfo info, DebugSources sources) {
+  private KernelFinder(
+      Architecture architecture, Dump dump, Vmcoreinfo info, DebugSources sources) {
+    this.architecture = architecture;
     this.dump = dump;
     this.info = info;
     this.sources = sources;
@@ -80,14 +77,9 @@ public final class KernelFinder {
         sources.vmlinux().isPresent()
             ? Optional.of(Vmlinux.open(sources.vmlinux().get()))
             : Optional.empty();
-    String machine = dump.container().machine();
-    if (!machine.isEmpty() && !machine.equals("x86_64")) {
-      return new KernelSearch.NotFound(
-          List.of(
-              "architecture not supported: "
-                  + Printable.of(machine)
-                  + " (kernel checks read x86_64 only)"),
-          true);
+    Optional<String> refusal = Architectures.refusal(dump.container());
+    if (refusal.isPresent()) {
+      return new KernelSearch.NotFound(List.of(refusal.get()), true);
     }
     List<KernelChoice.Candidate> candidates = candidates(dump, sources);
     if (candidates.isEmpty()) {
@@ -97,8 +89,17 @@ public final class KernelFinder {
                   + " found in its memory"),
           false);
     }
-    return KernelChoice.choose(
-        dump, candidates, info -> new KernelFinder(dump, info, sources).find(named), number);
+    return KernelChoice.choose(dump, candidates, info -> read(dump, info, sources, named), number);
+  }
+
+  private static KernelSearch read(
+      Dump dump, Vmcoreinfo info, DebugSources sources, Optional<Vmlinux> named) {
+    return Architectures.of(dump.container(), info)
+        .map(found -> new KernelFinder(found, dump, info, sources).find(named))
+        .orElseGet(
+            () ->
+                new KernelSearch.NotFound(
+                    List.of("VMCOREINFO is of no architecture that is read here"), true));
   }
 
   /// Descriptions of kernels: the dump's own, else those in its memory, else what a symbol table in
@@ -112,37 +113,26 @@ public final class KernelFinder {
       found.add(new KernelChoice.Candidate(note.info(), "a note in memory"));
     }
     if (found.isEmpty() && !sources.ignores(DebugSources.Kind.KALLSYMS)) {
-      KallsymsFinder kallsyms = new KallsymsFinder(dump.memory());
-      kallsyms
-          .findAnywhere()
-          .flatMap(kallsyms::vmcoreinfo)
-          .ifPresent(
-              info -> found.add(new KernelChoice.Candidate(info, "a symbol table in memory")));
+      for (Architecture architecture : Architectures.candidates(dump.container())) {
+        KallsymsFinder kallsyms = new KallsymsFinder(dump.memory(), architecture);
+        kallsyms
+            .findAnywhere()
+            .flatMap(kallsyms::vmcoreinfo)
+            .ifPresent(
+                info -> found.add(new KernelChoice.Candidate(info, "a symbol table in memory")));
+      }
     }
     return found;
   }
 
   private KernelSearch find(Optional<Vmlinux> named) {
-    OptionalLong physBase = physBase();
-    OptionalLong root = info.symbol("swapper_pg_dir");
-    if (physBase.isEmpty() || root.isEmpty()) {
-      return notFound(
-          "VMCOREINFO lacks "
-              + (root.isEmpty() ? "SYMBOL(swapper_pg_dir)" : "NUMBER(phys_base)")
-              + ": page tables cannot be found");
+    VirtualMemory memory;
+    switch (architecture.place(dump, dump.memory(), info)) {
+      case Architecture.Placement.Unplaced(String why) -> {
+        return notFound("VMCOREINFO lacks " + why + ": page tables cannot be found");
+      }
+      case Architecture.Placement.Placed(VirtualMemory placed) -> memory = placed;
     }
-    long imageEnd =
-        AddressMap.IMAGE_BASE + info.number("KERNEL_IMAGE_SIZE").orElse(DEFAULT_IMAGE_SIZE);
-    AddressMap map =
-        new AddressMap(AddressMap.IMAGE_BASE, imageEnd, physBase.getAsLong(), 0, 0, 0, 0);
-    PhysicalMemory physical = dump.memory();
-    X86_64Paging paging =
-        new X86_64Paging(
-            physical,
-            map.imagePhysical(root.getAsLong()),
-            levels(physical, map),
-            encryptionMask(physical, map));
-    VirtualMemory memory = new VirtualMemory(physical, paging, map);
 
     String refusal = disproof(memory);
     if (refusal != null) {
@@ -157,7 +147,8 @@ public final class KernelFinder {
     }
     if (named.isEmpty() && symbols.isPresent() && !functionsOnly && types.isPresent()) {
       return new KernelSearch.Found(
-          new Kernel(dump, info, memory, symbols, types, missing, List.of(), remarks()));
+          new Kernel(
+              architecture, dump, info, memory, symbols, types, missing, List.of(), remarks()));
     }
     VirtualMemory found = memory;
     DebugFiles files =
@@ -179,35 +170,8 @@ public final class KernelFinder {
     }
     missing.addAll(gain.problems());
     return new KernelSearch.Found(
-        new Kernel(dump, info, memory, symbols, types, missing, gain.files(), remarks()));
-  }
-
-  private long encryptionMask(PhysicalMemory physical, AddressMap map) {
-    return info.number("sme_mask")
-        .orElseGet(
-            () ->
-                X86_64Paging.encryptionBit(
-                    physical, map.imagePhysical(info.symbol("swapper_pg_dir").orElseThrow())));
-  }
-
-  /// `NUMBER(pgtable_l5_enabled)`; where it is not said, the depth at which the page tables put the
-  /// kernel's text where it is: builds with five levels before 4.17 always use them.
-  private int levels(PhysicalMemory physical, AddressMap map) {
-    OptionalLong told = info.number("pgtable_l5_enabled");
-    if (told.isPresent()) {
-      return told.getAsLong() == 1 ? 5 : 4;
-    }
-    long text = info.symbol("_stext").orElse(AddressMap.IMAGE_BASE);
-    X86_64Paging five =
-        new X86_64Paging(
-            physical,
-            map.imagePhysical(info.symbol("swapper_pg_dir").orElseThrow()),
-            5,
-            encryptionMask(physical, map));
-    return five.translate(text) instanceof Translated.At(long paddr)
-            && paddr == map.imagePhysical(text)
-        ? 5
-        : 4;
+        new Kernel(
+            architecture, dump, info, memory, symbols, types, missing, gain.files(), remarks()));
   }
 
   /// Without CONFIG_KALLSYMS_ALL kallsyms names functions, and no variable.
@@ -233,21 +197,6 @@ public final class KernelFinder {
     List<String> all = new ArrayList<>(implausible());
     all.addAll(remarks);
     return all;
-  }
-
-  /// `NUMBER(phys_base)`, else from the program header that maps the kernel image.
-  private OptionalLong physBase() {
-    OptionalLong fromInfo = info.number("phys_base");
-    if (fromInfo.isPresent()) {
-      return fromInfo;
-    }
-    for (ElfSegment segment : dump.loadSegments()) {
-      if (Long.compareUnsigned(segment.vaddr(), AddressMap.IMAGE_BASE) >= 0
-          && segment.paddr() != -1) {
-        return OptionalLong.of(segment.paddr() - (segment.vaddr() - AddressMap.IMAGE_BASE));
-      }
-    }
-    return OptionalLong.empty();
   }
 
   /// Why this memory is not the kernel's that VMCOREINFO describes; null if it is.
@@ -287,8 +236,12 @@ public final class KernelFinder {
       }
     }
     Optional<Symbols> found =
-        new KallsymsFinder(memory.physical())
-            .find(memory.map().physBase(), info.symbol("_stext"), memory.map().imageEnd());
+        new KallsymsFinder(memory.physical(), architecture)
+            .find(
+                memory.map().imageOffset(),
+                memory.map().imageStart(),
+                info.symbol("_stext"),
+                memory.map().imageEnd());
     if (found.isEmpty()) {
       missing.add("no symbols: " + reason + "; none are found in the kernel image either");
     }
@@ -357,15 +310,15 @@ public final class KernelFinder {
   private static ByteView upTo(VirtualMemory memory, String what, long vaddr, int byteCount)
       throws MalformedFileException {
     int count = byteCount;
-    while (count > 4096 && !(memory.read(vaddr, count) instanceof MemoryRead.Bytes)) {
-      count -= 4096;
+    while (count > memory.pageSize() && !(memory.read(vaddr, count) instanceof MemoryRead.Bytes)) {
+      count -= memory.pageSize();
     }
     return bytes(memory, what, vaddr, count);
   }
 
   /// What the kernel's variables and page tables say of its regions.
   private VirtualMemory withRegions(VirtualMemory memory, Optional<Symbols> symbols) {
-    RegionFinder.Regions regions = RegionFinder.find(dump, info, memory, symbols);
+    Architecture.Regions regions = architecture.regions(dump, info, memory, symbols);
     remarks.addAll(regions.remarks());
     return memory.with(regions.map());
   }

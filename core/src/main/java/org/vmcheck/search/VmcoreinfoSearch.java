@@ -10,17 +10,19 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.LongStream;
+import org.vmcheck.arch.Architecture;
+import org.vmcheck.arch.Architectures;
+import org.vmcheck.dump.Container;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.elf.ElfNote;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
-import org.vmcheck.kernel.CpuState;
 import org.vmcheck.kernel.UtsName;
-import org.vmcheck.memory.AddressMap;
 
 /// Finds VMCOREINFO in the memory of a dump whose file carries none: QEMU and virsh dumps of guests
 /// without the `vmcoreinfo` device.
@@ -57,14 +59,16 @@ final class VmcoreinfoSearch {
   private static final int MIN_BYTES_A_PAGE = 24;
 
   private final PhysicalMemory memory;
-  private final List<CpuState> cpus;
+  private final Container container;
+  private final List<ElfNote> notes;
 
   /// Frames that may still be looked at: no more than the file has room for.
   private final AtomicLong budget;
 
   private VmcoreinfoSearch(Dump dump) {
     this.memory = dump.memory();
-    this.cpus = CpuState.of(dump.notes());
+    this.container = dump.container();
+    this.notes = dump.notes();
     this.budget = new AtomicLong(dump.fileBytes() / MIN_BYTES_A_PAGE + 1);
   }
 
@@ -244,16 +248,21 @@ final class VmcoreinfoSearch {
             .toArray(ValueLayout.JAVA_BYTE));
   }
 
+  private OptionalLong imageOffset(Vmcoreinfo info) {
+    Optional<Architecture> architecture = Architectures.of(container, info);
+    return architecture.isPresent()
+        ? architecture.get().imageOffset(info, List.of())
+        : OptionalLong.empty();
+  }
+
   /// Whether the kernel that it describes is in this memory: its name stands where it says.
   private boolean describesThisMemory(Vmcoreinfo info) {
     OptionalLong uts = info.symbol("init_uts_ns");
-    OptionalLong physBase = info.number("phys_base");
-    if (uts.isEmpty() || physBase.isEmpty()) {
+    OptionalLong offset = imageOffset(info);
+    if (uts.isEmpty() || offset.isEmpty()) {
       return true;
     }
-    ByteView names =
-        UtsName.read(
-            this::view, info, uts.getAsLong() - AddressMap.IMAGE_BASE + physBase.getAsLong());
+    ByteView names = UtsName.read(this::view, info, uts.getAsLong() - offset.getAsLong());
     return names != null && UtsName.release(names).equals(info.release());
   }
 
@@ -275,8 +284,11 @@ final class VmcoreinfoSearch {
   /// Whether some CPU's page tables put the kernel where it says. A CPU in user mode, in firmware
   /// or in another kernel does not confirm; it does not disprove either.
   private boolean confirmedByCpus(Vmcoreinfo info) {
-    OptionalLong physBase = info.number("phys_base");
-    return physBase.isPresent()
-        && cpus.stream().anyMatch(cpu -> cpu.isIn(memory, info, physBase.getAsLong()));
+    Optional<Architecture> architecture = Architectures.of(container, info);
+    OptionalLong offset = imageOffset(info);
+    return offset.isPresent()
+        && notes.stream()
+            .anyMatch(
+                note -> architecture.orElseThrow().isCpuIn(note, memory, info, offset.getAsLong()));
   }
 }

@@ -11,7 +11,6 @@ import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.StructRef;
-import org.vmcheck.memory.AddressMap;
 
 /// The bytes that the allocator's debugging options fix: red zones, poison, padding, and the record
 /// of who allocated and freed an object; and the zeros of `init_on_free`.
@@ -507,7 +506,7 @@ final class DebugPatterns {
         }
         long addr = memory.word(at + trackAddrAt);
         int cpu = (int) word32(memory, at + trackCpuAt);
-        boolean isText = Long.compareUnsigned(addr, AddressMap.IMAGE_BASE) >= 0;
+        boolean isText = kernel.memory().map().mayBeCode(addr);
         if (addr != 0 && !isText) {
           fault(
               SlabFault.Zone.TRACKING,

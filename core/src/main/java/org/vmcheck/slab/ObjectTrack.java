@@ -8,7 +8,6 @@ import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 
 /// Who allocated or freed an object, as a cache with SLAB_STORE_USER remembers it: two `struct
@@ -42,7 +41,7 @@ public record ObjectTrack(boolean isFree, long caller, int cpu, int pid, long ji
     List<ObjectTrack> tracks = new ArrayList<>();
     for (boolean isFree : new boolean[] {false, true}) {
       if (kernel.memory().read(at, bytes) instanceof MemoryRead.Bytes(ByteView view)
-          && Long.compareUnsigned(view.u64(caller), AddressMap.IMAGE_BASE) >= 0) {
+          && kernel.memory().map().mayBeCode(view.u64(caller))) {
         tracks.add(
             new ObjectTrack(
                 isFree,

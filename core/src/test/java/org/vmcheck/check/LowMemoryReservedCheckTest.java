@@ -9,11 +9,12 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.arch.X86_64Paging;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.memory.X86_64Paging;
+import org.vmcheck.memory.Paging;
 import org.vmcheck.search.KernelSearch;
 import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
@@ -127,7 +128,7 @@ class LowMemoryReservedCheckTest {
     FakeImage clear = kernel(Layout.V5_3_PLAIN).build();
 
     for (FakeImage image : List.of(encrypted, clear)) {
-      X86_64Paging paging = image.kernel().memory().paging();
+      Paging paging = image.kernel().memory().paging();
       assertThat(X86_64Paging.encryptionBit(image.memory(), paging.root()))
           .isEqualTo(paging.encryptionMask());
     }

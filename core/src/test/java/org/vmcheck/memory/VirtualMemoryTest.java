@@ -3,6 +3,7 @@ package org.vmcheck.memory;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import org.junit.jupiter.api.Test;
+import org.vmcheck.arch.X86_64Paging;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.testing.PageTableBuilder;
 import org.vmcheck.testing.SparseMemory;
@@ -11,6 +12,8 @@ class VirtualMemoryTest {
   private static final long DIRECT = 0xffff_8880_0000_0000L;
   private static final long VMALLOC = 0xffff_c900_0000_0000L;
   private static final long IMAGE = 0xffff_ffff_9280_0000L;
+
+  private static final long IMAGE_BASE = 0xffff_ffff_8000_0000L;
 
   private final SparseMemory memory = new SparseMemory();
   private final PageTableBuilder tables = new PageTableBuilder(memory, 0x10_0000, 4, 0);
@@ -22,8 +25,11 @@ class VirtualMemoryTest {
         new AddressMap(
             IMAGE,
             IMAGE + 0x20_0000,
+            IMAGE_BASE,
             // The image lies below its linked physical place: phys_base is negative.
-            0x40_0000 - (IMAGE - AddressMap.IMAGE_BASE),
+            0x40_0000 - (IMAGE - IMAGE_BASE),
+            IMAGE_BASE,
+            0,
             DIRECT,
             DIRECT + 0x1000_0000,
             0,

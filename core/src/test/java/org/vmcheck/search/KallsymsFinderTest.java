@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.arch.Architectures;
 import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.debuginfo.Kallsyms;
 import org.vmcheck.debuginfo.Symbol;
@@ -25,7 +26,6 @@ import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.kernel.Kernel;
-import org.vmcheck.memory.AddressMap;
 import org.vmcheck.slab.SlabCaches;
 import org.vmcheck.testing.KallsymsWriter;
 import org.vmcheck.testing.KdumpWriter;
@@ -35,11 +35,12 @@ import org.vmcheck.testing.SparseMemory;
 import org.vmcheck.testing.TestData;
 
 class KallsymsFinderTest {
+  private static final long IMAGE_BASE = 0xffff_ffff_8000_0000L;
   private static final long TEXT = 0xffff_ffff_9280_0000L;
   private static final long TABLES = TEXT + 0x60_0000;
 
   /// The image lies at 0x500_0000, below its linked place.
-  private static final long PHYS_BASE = 0x500_0000 - (TEXT - AddressMap.IMAGE_BASE);
+  private static final long PHYS_BASE = 0x500_0000 - (TEXT - IMAGE_BASE);
 
   private static List<Symbol> symbols(boolean percpu) {
     List<Symbol> symbols = new ArrayList<>();
@@ -73,7 +74,7 @@ class KallsymsFinderTest {
   }
 
   private static long physical(long vaddr) {
-    return vaddr - AddressMap.IMAGE_BASE + PHYS_BASE;
+    return vaddr - IMAGE_BASE + PHYS_BASE;
   }
 
   @Test
@@ -85,9 +86,12 @@ class KallsymsFinderTest {
             KallsymsWriter.as53(symbols(false)).encoding(Kallsyms.Encoding.ABSOLUTE),
             KallsymsWriter.as612(symbols(true)).relativeBase(TEXT),
             KallsymsWriter.as70(symbols(false)))) {
-      KallsymsFinder.Found found = new KallsymsFinder(memory(writer)).findAnywhere().orElseThrow();
+      KallsymsFinder.Found found =
+          new KallsymsFinder(memory(writer), Architectures.all().getFirst())
+              .findAnywhere()
+              .orElseThrow();
 
-      assertThat(found.physBase()).isEqualTo(PHYS_BASE);
+      assertThat(found.imageOffset()).isEqualTo(IMAGE_BASE - PHYS_BASE);
       assertThat(found.symbols().address("phys_base")).hasValue(TEXT + 0xc0_0010);
       assertThat(found.symbols().address("some_function_1999")).hasValue(TEXT + 0x1000 + 64 * 1999);
     }
@@ -100,9 +104,10 @@ class KallsymsFinderTest {
         0x100_0000,
         KallsymsWriter.as53(symbols(true)).relativeBase(0xffff_ffff_8100_0000L).at(TABLES).bytes());
 
-    KallsymsFinder.Found found = new KallsymsFinder(memory).findAnywhere().orElseThrow();
+    KallsymsFinder.Found found =
+        new KallsymsFinder(memory, Architectures.all().getFirst()).findAnywhere().orElseThrow();
 
-    assertThat(found.physBase()).isEqualTo(PHYS_BASE);
+    assertThat(found.imageOffset()).isEqualTo(IMAGE_BASE - PHYS_BASE);
   }
 
   @Test
@@ -110,8 +115,10 @@ class KallsymsFinderTest {
     SparseMemory memory = memory(KallsymsWriter.as53(symbols(true)).relativeBase(TEXT));
     memory.writeU64(physical(TEXT + 0xc0_0010), PHYS_BASE + 0x20_0000);
 
-    assertThat(new KallsymsFinder(memory).findAnywhere()).isEmpty();
-    assertThat(new KallsymsFinder(memory).find(PHYS_BASE, OptionalLong.of(TEXT), TEXT + (1 << 28)))
+    assertThat(new KallsymsFinder(memory, Architectures.all().getFirst()).findAnywhere()).isEmpty();
+    assertThat(
+            new KallsymsFinder(memory, Architectures.all().getFirst())
+                .find(IMAGE_BASE - PHYS_BASE, TEXT, OptionalLong.of(TEXT), TEXT + (1 << 28)))
         .isEmpty();
   }
 
@@ -130,8 +137,10 @@ class KallsymsFinderTest {
       assertThat(found.source()).isEqualTo("kallsyms by signature");
       assertSame(told.symbols().orElseThrow(), found);
       KallsymsFinder.Found anywhere =
-          new KallsymsFinder(dump.memory()).findAnywhere().orElseThrow();
-      assertThat(anywhere.physBase()).isEqualTo(told.memory().map().physBase());
+          new KallsymsFinder(dump.memory(), Architectures.all().getFirst())
+              .findAnywhere()
+              .orElseThrow();
+      assertThat(anywhere.imageOffset()).isEqualTo(told.memory().map().imageOffset());
       assertSame(told.symbols().orElseThrow(), anywhere.symbols());
     }
   }

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.arch.Architectures;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.io.Cancellation;
@@ -133,7 +134,12 @@ class VmcoreinfoSearchTest {
       assertThat(dump.container().pages().stored()).isEqualTo(1 << 20);
       Cancellation work = Cancellation.after(Optional.empty());
       assertThat(work.run(() -> VmcoreinfoSearch.in(dump))).isEmpty();
-      assertThat(work.run(() -> new KallsymsFinder(dump.memory()).findAnywhere())).isEmpty();
+      assertThat(
+              work.run(
+                  () ->
+                      new KallsymsFinder(dump.memory(), Architectures.all().getFirst())
+                          .findAnywhere()))
+          .isEmpty();
       assertThat(work.steps()).isLessThan(20_000);
     }
   }
@@ -147,7 +153,12 @@ class VmcoreinfoSearchTest {
           .isInstanceOf(CancelledException.class)
           .hasMessage(
               "a request to stop; memory from 0x0 on was not searched for a VMCOREINFO note");
-      assertThatThrownBy(() -> over.run(() -> new KallsymsFinder(dump.memory()).findAnywhere()))
+      assertThatThrownBy(
+              () ->
+                  over.run(
+                      () ->
+                          new KallsymsFinder(dump.memory(), Architectures.all().getFirst())
+                              .findAnywhere()))
           .hasMessage("a request to stop; memory from 0x0 on was not searched for a symbol table");
     }
   }

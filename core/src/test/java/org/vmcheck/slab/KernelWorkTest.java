@@ -1,10 +1,10 @@
 package org.vmcheck.slab;
 
 import org.junit.jupiter.api.Test;
+import org.vmcheck.arch.X86_64Paging;
 import org.vmcheck.kernel.ListWalk;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.VirtualMemory;
-import org.vmcheck.memory.X86_64Paging;
 import org.vmcheck.testing.SparseMemory;
 import org.vmcheck.testing.Work;
 
@@ -20,6 +20,8 @@ class KernelWorkTest {
     return DIRECT + 4096 + (long) node * NODE;
   }
 
+  private static final long IMAGE = 0xffff_ffff_8000_0000L;
+
   /// A list whose head is node 0, with one `next` that is wrong.
   private static VirtualMemory list(int size, Break broken) {
     SparseMemory memory = new SparseMemory();
@@ -29,14 +31,7 @@ class KernelWorkTest {
       memory.writeU64(address(i) - DIRECT + 8, address((i + size - 1) % size));
     }
     AddressMap map =
-        new AddressMap(
-            AddressMap.IMAGE_BASE,
-            AddressMap.IMAGE_BASE + 4096,
-            0,
-            DIRECT,
-            DIRECT + (1L << 30),
-            0,
-            0);
+        new AddressMap(IMAGE, IMAGE + 4096, IMAGE, 0, IMAGE, 0, DIRECT, DIRECT + (1L << 30), 0, 0);
     return new VirtualMemory(memory, new X86_64Paging(memory, 0, 4, 0), map);
   }
 

@@ -1,4 +1,4 @@
-package org.vmcheck.memory;
+package org.vmcheck.arch;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -8,11 +8,13 @@ import java.util.Map;
 import java.util.OptionalLong;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.memory.Paging;
+import org.vmcheck.memory.Translated;
 
 /// The page tables of x86_64, 4 or 5 levels, with 2 MiB and 1 GiB leaves.
 ///
 /// Source: Linux `arch/x86/include/asm/pgtable_types.h`; Intel SDM volume 3, chapter 4.
-public final class X86_64Paging {
+public final class X86_64Paging implements Paging {
   private static final ValueLayout.OfLong ENTRY =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   private static final long PRESENT = 1;
@@ -136,25 +138,66 @@ public final class X86_64Paging {
     }
   }
 
+  @Override
   public int levels() {
     return levels;
   }
 
+  @Override
   public long root() {
     return root;
   }
 
+  @Override
   public long encryptionMask() {
     return encryptionMask;
   }
 
-  /// Whether the bits above the translated ones all equal the highest translated one.
+  @Override
   public boolean isCanonical(long vaddr) {
     int shift = 64 - (levels == 5 ? 57 : 48);
     return vaddr << shift >> shift == vaddr;
   }
 
-  /// Walks the tables. Bounded by the number of levels.
+  @Override
+  public long canonical(long vaddr) {
+    int shift = 64 - (12 + 9 * levels);
+    return vaddr << shift >> shift;
+  }
+
+  @Override
+  public int shift(int level) {
+    return 12 + 9 * (level - 1);
+  }
+
+  @Override
+  public int firstSlot(int level) {
+    return level == levels ? 256 : 0;
+  }
+
+  @Override
+  public int endSlot(int level) {
+    return 512;
+  }
+
+  @Override
+  public boolean isPresent(long entry, int level) {
+    return (entry & PRESENT) != 0;
+  }
+
+  /// Bit 7 of a last-level entry is PAT, not "large".
+  @Override
+  public boolean isLeaf(long entry, int level) {
+    return level == 1 || (level <= 3 && (entry & LARGE) != 0);
+  }
+
+  @Override
+  public long target(long entry, int level) {
+    long frame = entry & FRAME & ~encryptionMask;
+    return isLeaf(entry, level) ? frame & -(1L << shift(level)) : frame;
+  }
+
+  @Override
   public Translated translate(long vaddr) {
     if (!isCanonical(vaddr)) {
       return new Translated.NotMapped(4096, "not a canonical address");

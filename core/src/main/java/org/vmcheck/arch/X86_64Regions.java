@@ -1,4 +1,4 @@
-package org.vmcheck.search;
+package org.vmcheck.arch;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -13,11 +13,11 @@ import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 
-/// Finds where the kernel's regions lie in this boot: from its own variables, else from its page
-/// tables, else from what VMCOREINFO and the dump's writer say. Bases moved from kernel to kernel,
-/// and without `CONFIG_RANDOMIZE_MEMORY` there is no variable: no default is taken, a region that
-/// is not found is empty.
-final class RegionFinder {
+/// Finds where the regions of a kernel of x86_64 lie in this boot: from its own variables, else
+/// from its page tables, else from what VMCOREINFO and the dump's writer say. Bases moved from
+/// kernel to kernel, and without `CONFIG_RANDOMIZE_MEMORY` there is no variable: no default is
+/// taken, a region that is not found is empty.
+final class X86_64Regions {
   private static final long GIB = 1L << 30;
 
   private final Dump dump;
@@ -26,7 +26,7 @@ final class RegionFinder {
   private final Optional<Symbols> symbols;
   private final List<String> remarks = new ArrayList<>();
 
-  private RegionFinder(
+  private X86_64Regions(
       Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
     this.dump = dump;
     this.info = info;
@@ -34,16 +34,10 @@ final class RegionFinder {
     this.symbols = symbols;
   }
 
-  /// @param remarks variables that hold what cannot be, a sentence each
-  record Regions(AddressMap map, List<String> remarks) {
-    Regions {
-      remarks = List.copyOf(remarks);
-    }
-  }
-
-  static Regions find(Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
-    RegionFinder finder = new RegionFinder(dump, info, memory, symbols);
-    return new Regions(finder.map(), finder.remarks);
+  static Architecture.Regions find(
+      Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
+    X86_64Regions finder = new X86_64Regions(dump, info, memory, symbols);
+    return new Architecture.Regions(finder.map(), finder.remarks);
   }
 
   private AddressMap map() {
@@ -57,21 +51,31 @@ final class RegionFinder {
     long vmemmap = first(variable("vmemmap_base"), info.symbol("vmemmap"));
     long vmalloc = first(variable("vmalloc_base"), info.number("VMALLOC_START"));
     OptionalLong variable = variable("page_offset_base");
-    OptionalLong tables = variable.isPresent() ? variable : memory.paging().directMap();
+    OptionalLong tables =
+        variable.isPresent() ? variable : ((X86_64Paging) memory.paging()).directMap();
     long directMap = first(tables, tables.isPresent() ? tables : directMapFromSegments());
     long directMapEnd = directMap;
     if (directMap != 0) {
-      directMapEnd += dump.memory().endPfn() * dump.memory().pageSize();
+      directMapEnd += memory.paddr(memory.physical().endPfn());
       // Memory of a device may lie beyond all that the map has room for.
       long next = vmalloc != 0 ? vmalloc : vmemmap;
       if (Long.compareUnsigned(directMapEnd, directMap) < 0
           || (Long.compareUnsigned(next, directMap) > 0
               && Long.compareUnsigned(directMapEnd, next) > 0)) {
-        directMapEnd = Long.compareUnsigned(next, directMap) > 0 ? next : AddressMap.IMAGE_BASE;
+        directMapEnd = Long.compareUnsigned(next, directMap) > 0 ? next : X86_64.IMAGE_BASE;
       }
     }
     return new AddressMap(
-        imageStart, imageEnd, map.physBase(), directMap, directMapEnd, vmemmap, vmalloc);
+        imageStart,
+        imageEnd,
+        map.imageBase(),
+        map.physBase(),
+        map.codeStart(),
+        map.codeEnd(),
+        directMap,
+        directMapEnd,
+        vmemmap,
+        vmalloc);
   }
 
   private static long first(OptionalLong preferred, OptionalLong other) {
@@ -100,7 +104,7 @@ final class RegionFinder {
     return vaddr < 0
         && memory.paging().isCanonical(vaddr)
         && vaddr % GIB == 0
-        && Long.compareUnsigned(vaddr, AddressMap.IMAGE_BASE) < 0;
+        && Long.compareUnsigned(vaddr, X86_64.IMAGE_BASE) < 0;
   }
 
   private OptionalLong directMapFromSegments() {
@@ -108,7 +112,7 @@ final class RegionFinder {
     for (ElfSegment segment : dump.loadSegments()) {
       long base = segment.vaddr() - segment.paddr();
       if (segment.vaddr() < 0
-          && Long.compareUnsigned(segment.vaddr(), AddressMap.IMAGE_BASE) < 0
+          && Long.compareUnsigned(segment.vaddr(), X86_64.IMAGE_BASE) < 0
           && segment.paddr() != -1
           && isBase(base)) {
         last = OptionalLong.of(base);

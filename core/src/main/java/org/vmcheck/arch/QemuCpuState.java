@@ -1,21 +1,19 @@
-package org.vmcheck.kernel;
+package org.vmcheck.arch;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.io.ByteView;
-import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
-import org.vmcheck.memory.X86_64Paging;
 
-/// Registers of one CPU from QEMU's own note (QEMU, `target/i386/arch_dump.c`, version 1).
+/// Registers of one CPU of x86_64 from QEMU's own note (QEMU, `target/i386/arch_dump.c`, version
+/// 1).
 ///
 /// @param cr3 page-table root in bits 51 to 12; below them PCID or cache bits
 /// @param fiveLevels CR4.LA57
-public record CpuState(long rip, long cr3, boolean fiveLevels) {
+record QemuCpuState(long rip, long cr3, boolean fiveLevels) {
   private static final int VERSION = 1;
   private static final int RIP = 8 + 16 * 8;
   private static final int CR3 = 392 + 3 * 8;
@@ -30,16 +28,10 @@ public record CpuState(long rip, long cr3, boolean fiveLevels) {
         && note.desc().u32(0) == VERSION;
   }
 
-  /// One state a CPU, of the notes that are whole.
-  public static List<CpuState> of(List<ElfNote> notes) {
-    List<CpuState> states = new ArrayList<>();
-    for (ElfNote note : notes) {
-      ByteView desc = note.desc();
-      if (isState(note)) {
-        states.add(new CpuState(desc.u64(RIP), desc.u64(CR3), (desc.u64(CR4) & LA57) != 0));
-      }
-    }
-    return states;
+  /// The state in a note that is whole.
+  static QemuCpuState of(ElfNote note) {
+    ByteView desc = note.desc();
+    return new QemuCpuState(desc.u64(RIP), desc.u64(CR3), (desc.u64(CR4) & LA57) != 0);
   }
 
   /// Physical addresses that may be the kernel's page-table root: with page-table isolation the
@@ -50,12 +42,12 @@ public record CpuState(long rip, long cr3, boolean fiveLevels) {
   }
 
   /// Whether the CPU's page tables map a kernel's text to where it lies.
-  public boolean isIn(PhysicalMemory memory, Vmcoreinfo info, long physBase) {
+  boolean isIn(PhysicalMemory memory, Vmcoreinfo info, long imageOffset) {
     OptionalLong text = info.symbol("_stext");
     if (text.isEmpty()) {
       return false;
     }
-    long expected = text.getAsLong() - AddressMap.IMAGE_BASE + physBase;
+    long expected = text.getAsLong() - imageOffset;
     long mask = info.number("sme_mask").orElse(0);
     for (long root : roots()) {
       X86_64Paging paging = new X86_64Paging(memory, root, fiveLevels ? 5 : 4, mask);

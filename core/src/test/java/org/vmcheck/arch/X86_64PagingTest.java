@@ -1,4 +1,4 @@
-package org.vmcheck.memory;
+package org.vmcheck.arch;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -6,6 +6,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.dump.PageRead;
+import org.vmcheck.memory.Translated;
 import org.vmcheck.testing.PageTableBuilder;
 import org.vmcheck.testing.SparseMemory;
 

@@ -1,0 +1,84 @@
+package org.vmcheck.arch;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.Symbols;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.elf.ElfNote;
+import org.vmcheck.elf.ElfSegment;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.AddressMap;
+import org.vmcheck.memory.VirtualMemory;
+
+/// What differs from one processor to another in how a kernel lies in memory: its page tables, the
+/// regions of its address space, and what notes of a dump say of its CPUs. [Architectures] is the
+/// list.
+public interface Architecture {
+  /// As `uname -m` says.
+  String name();
+
+  /// `e_machine` of its ELF files.
+  int elfMachine();
+
+  /// Whether VMCOREINFO has what only kernels of this architecture write.
+  boolean isDescribedBy(Vmcoreinfo info);
+
+  /// What an address in the kernel image is more than its physical address; empty if neither
+  /// VMCOREINFO nor a program header tells.
+  OptionalLong imageOffset(Vmcoreinfo info, List<ElfSegment> segments);
+
+  /// The memory of the kernel that VMCOREINFO describes, with its page tables and its image, and
+  /// with no other region yet.
+  ///
+  /// @param physical in pages of the kernel's size
+  Placement place(Dump dump, PhysicalMemory physical, Vmcoreinfo info);
+
+  /// What came of [#place].
+  sealed interface Placement {
+    record Placed(VirtualMemory memory) implements Placement {}
+
+    /// @param why a sentence's end: what VMCOREINFO lacks
+    record Unplaced(String why) implements Placement {}
+  }
+
+  /// Where the regions of the address space lie in this boot: from the kernel's own variables, else
+  /// from its page tables, else from what VMCOREINFO and the dump's writer say. No default is
+  /// taken: a region that is not found is empty.
+  Regions regions(Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols);
+
+  /// @param remarks variables that hold what cannot be, a sentence each
+  record Regions(AddressMap map, List<String> remarks) {
+    public Regions {
+      remarks = List.copyOf(remarks);
+    }
+  }
+
+  /// The variable of the kernel that says where its image lies.
+  String placeVariable();
+
+  /// What an address in the image is more than its physical address, by the value of
+  /// [#placeVariable].
+  long imageOffset(long placeVariable);
+
+  /// What VMCOREINFO would say of a kernel of which nothing is known but its symbols and where its
+  /// image lies, besides its names; empty if it has no page tables.
+  ///
+  /// @param bytes of the image, by physical address; null where they are not to be had
+  Optional<String> describe(Symbols symbols, long imageOffset, PhysicalBytes bytes);
+
+  /// Reads bytes that lie together in physical memory.
+  @FunctionalInterface
+  interface PhysicalBytes {
+    ByteView read(long paddr, int byteCount);
+  }
+
+  /// Whether a note holds a CPU's state beside its registers, with the page tables it used.
+  boolean isCpuState(ElfNote note);
+
+  /// Whether a note shows that its CPU was in the kernel that VMCOREINFO describes. A CPU in user
+  /// mode, in firmware or in another kernel does not show it; it does not disprove it either.
+  boolean isCpuIn(ElfNote note, PhysicalMemory memory, Vmcoreinfo info, long imageOffset);
+}

@@ -1,0 +1,152 @@
+package org.vmcheck.arch;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.vmcheck.debuginfo.Symbols;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.dump.Vmcoreinfo;
+import org.vmcheck.elf.ElfFile;
+import org.vmcheck.elf.ElfNote;
+import org.vmcheck.elf.ElfSegment;
+import org.vmcheck.io.ByteView;
+import org.vmcheck.memory.AddressMap;
+import org.vmcheck.memory.Translated;
+import org.vmcheck.memory.VirtualMemory;
+
+/// x86_64: 4 or 5 levels of page tables, an image at -2 GiB, regions whose bases are variables.
+///
+/// Source: Linux `Documentation/arch/x86/x86_64/mm.rst`, `arch/x86/kernel/vmcore_info_64.c`.
+final class X86_64 implements Architecture {
+  /// `__START_KERNEL_map`.
+  static final long IMAGE_BASE = 0xffff_ffff_8000_0000L;
+
+  /// Fallback when VMCOREINFO names no image size: the larger of the two that exist.
+  private static final long DEFAULT_IMAGE_SIZE = 1L << 30;
+
+  @Override
+  public String name() {
+    return "x86_64";
+  }
+
+  @Override
+  public int elfMachine() {
+    return ElfFile.EM_X86_64;
+  }
+
+  /// Old kernels write nothing of their own: what is of no other architecture is of this one.
+  @Override
+  public boolean isDescribedBy(Vmcoreinfo info) {
+    return true;
+  }
+
+  /// `NUMBER(phys_base)`, else from the program header that maps the kernel image.
+  @Override
+  public OptionalLong imageOffset(Vmcoreinfo info, List<ElfSegment> segments) {
+    OptionalLong base = info.number("phys_base");
+    if (base.isPresent()) {
+      return OptionalLong.of(imageOffset(base.getAsLong()));
+    }
+    for (ElfSegment segment : segments) {
+      if (Long.compareUnsigned(segment.vaddr(), IMAGE_BASE) >= 0 && segment.paddr() != -1) {
+        return OptionalLong.of(segment.vaddr() - segment.paddr());
+      }
+    }
+    return OptionalLong.empty();
+  }
+
+  @Override
+  public Placement place(Dump dump, PhysicalMemory physical, Vmcoreinfo info) {
+    OptionalLong offset = imageOffset(info, dump.loadSegments());
+    OptionalLong root = info.symbol("swapper_pg_dir");
+    if (offset.isEmpty() || root.isEmpty()) {
+      return new Placement.Unplaced(
+          root.isEmpty() ? "SYMBOL(swapper_pg_dir)" : "NUMBER(phys_base)");
+    }
+    long imageEnd = IMAGE_BASE + info.number("KERNEL_IMAGE_SIZE").orElse(DEFAULT_IMAGE_SIZE);
+    AddressMap map =
+        new AddressMap(
+            IMAGE_BASE,
+            imageEnd,
+            IMAGE_BASE,
+            IMAGE_BASE - offset.getAsLong(),
+            IMAGE_BASE,
+            0,
+            0,
+            0,
+            0,
+            0);
+    long table = map.imagePhysical(root.getAsLong());
+    long mask =
+        info.number("sme_mask").orElseGet(() -> X86_64Paging.encryptionBit(physical, table));
+    X86_64Paging paging =
+        new X86_64Paging(physical, table, levels(physical, map, info, table, mask), mask);
+    return new Placement.Placed(new VirtualMemory(physical, paging, map));
+  }
+
+  /// `NUMBER(pgtable_l5_enabled)`; where it is not said, the depth at which the page tables put the
+  /// kernel's text where it is: builds with five levels before 4.17 always use them.
+  private static int levels(
+      PhysicalMemory physical, AddressMap map, Vmcoreinfo info, long root, long mask) {
+    OptionalLong told = info.number("pgtable_l5_enabled");
+    if (told.isPresent()) {
+      return told.getAsLong() == 1 ? 5 : 4;
+    }
+    long text = info.symbol("_stext").orElse(IMAGE_BASE);
+    return new X86_64Paging(physical, root, 5, mask).translate(text)
+                instanceof Translated.At(long paddr)
+            && paddr == map.imagePhysical(text)
+        ? 5
+        : 4;
+  }
+
+  @Override
+  public Regions regions(
+      Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
+    return X86_64Regions.find(dump, info, memory, symbols);
+  }
+
+  @Override
+  public String placeVariable() {
+    return "phys_base";
+  }
+
+  @Override
+  public long imageOffset(long physBase) {
+    return IMAGE_BASE - physBase;
+  }
+
+  @Override
+  public Optional<String> describe(Symbols symbols, long imageOffset, PhysicalBytes bytes) {
+    OptionalLong root = symbols.address("init_top_pgt");
+    root = root.isPresent() ? root : symbols.address("init_level4_pgt");
+    if (root.isEmpty()) {
+      return Optional.empty();
+    }
+    StringBuilder text = new StringBuilder();
+    text.append("PAGESIZE=4096\n");
+    text.append("SYMBOL(swapper_pg_dir)=%x\n".formatted(root.getAsLong()));
+    text.append("NUMBER(phys_base)=%d\n".formatted(IMAGE_BASE - imageOffset));
+    OptionalLong five = symbols.address("__pgtable_l5_enabled");
+    ByteView enabled = five.isPresent() ? bytes.read(five.getAsLong() - imageOffset, 4) : null;
+    text.append("NUMBER(pgtable_l5_enabled)=%d\n".formatted(enabled == null ? 0 : enabled.u32(0)));
+    OptionalLong mask = symbols.address("sme_me_mask");
+    ByteView value = mask.isPresent() ? bytes.read(mask.getAsLong() - imageOffset, 8) : null;
+    if (value != null) {
+      // Without the variable nothing is known: the page tables are asked then.
+      text.append("NUMBER(sme_mask)=%d\n".formatted(value.u64(0)));
+    }
+    return Optional.of(text.toString());
+  }
+
+  @Override
+  public boolean isCpuState(ElfNote note) {
+    return QemuCpuState.isState(note);
+  }
+
+  @Override
+  public boolean isCpuIn(ElfNote note, PhysicalMemory memory, Vmcoreinfo info, long imageOffset) {
+    return isCpuState(note) && QemuCpuState.of(note).isIn(memory, info, imageOffset);
+  }
+}
