@@ -246,9 +246,14 @@ public final class Analyzer implements AutoCloseable {
         List.of(
             all -> TornSnapshot.gather(all, facts, found),
             all -> ErasedData.attribute(all, found),
+            all -> HashedReports.attach(all, found),
             all -> KernelsReports.join(all, new Extents(found), this::object),
             all -> LowMemoryEvidence.attach(all, subjects),
+            all -> PoisonedOops.attach(all, found, found.log().kernelRecords()),
             all -> ObjectHistory.attach(all, found),
+            all ->
+                new BrokenObjectHolders(found, this::object)
+                    .attach(all, dump.container().pages().stored(), options.threads()),
             all -> PanicRelation.attach(all, found, found.log().kernelRecords(), facts.panic()),
             all -> LogQuotes.attach(all, found, found.log().kernelRecords()));
     List<CheckOutcome> joined = outcomes;

@@ -102,6 +102,25 @@ public final class HardwareRule {
       return Optional.empty();
     }
     for (Evidence evidence : finding.evidence()) {
+      if (evidence instanceof Evidence.LoggedBytes logged
+          && logged.physical() != Evidence.UNKNOWN
+          && logged.markTo() - logged.markFrom() == 1
+          && logged.hex().length() >= 2 * logged.markTo()) {
+        int at = logged.markFrom();
+        int there = Integer.parseInt(logged.hex(), 2 * at, 2 * at + 2, 16);
+        int difference = there ^ logged.expected();
+        if (Integer.bitCount(difference) == 1) {
+          return Optional.of(
+              new Flip(
+                  dump,
+                  finding.check(),
+                  owner(finding),
+                  -1,
+                  logged.physical() + at,
+                  Integer.numberOfTrailingZeros(difference),
+                  (there & difference) != 0));
+        }
+      }
       if (evidence instanceof Evidence.WordAt(long _, long at, long raw, long right, String _)
           && at != Evidence.UNKNOWN
           && right != Evidence.UNKNOWN
@@ -112,7 +131,7 @@ public final class HardwareRule {
             new Flip(
                 dump,
                 finding.check(),
-                subject.cache().isEmpty() ? finding.fingerprint() : subject.cache(),
+                owner(finding),
                 subject.object() == Evidence.UNKNOWN || subject.address() == Evidence.UNKNOWN
                     ? -1
                     : subject.address() - subject.object(),
@@ -122,6 +141,10 @@ public final class HardwareRule {
       }
     }
     return Optional.empty();
+  }
+
+  private static String owner(Finding finding) {
+    return finding.subject().cache().isEmpty() ? finding.fingerprint() : finding.subject().cache();
   }
 
   private Origin weigh() {

@@ -18,6 +18,9 @@ import org.vmcheck.finding.Subject;
 /// the dump's, with the log as evidence. To a report that stays a finding of its own it adds what
 /// the dump says of its object.
 final class KernelsReports {
+  /// Bytes of an object that are shown.
+  private static final int MAX_BYTES = 64;
+
   private static final String WITNESS = "log.witness";
 
   private KernelsReports() {}
@@ -141,6 +144,19 @@ final class KernelsReports {
                       answer.objectSize(),
                       answer.state(),
                       answer.place())));
+      if (!answer.hex().isEmpty()) {
+        int shown = Math.min(answer.hex().length(), 2 * MAX_BYTES);
+        evidence.add(
+            new Evidence.BytesAt(
+                answer.object(),
+                answer.physical() - answer.offset(),
+                answer.hex().substring(0, shown),
+                0,
+                0,
+                shown < answer.hex().length()
+                    ? "its first %d bytes in the dump".formatted(MAX_BYTES)
+                    : "its bytes in the dump"));
+      }
       for (String neighbour : answer.neighbours()) {
         evidence.add(new Evidence.WhatIf("neighbour", "beside it: " + neighbour));
       }

@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.vmcheck.attribution.LoggedDamage;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Fate;
@@ -92,6 +93,11 @@ final class ReportFindings {
         && tie.isPresent()
         && FREEING.matcher(report.function()).matches()) {
       cause = Cause.DOUBLE_FREE;
+    }
+    Optional<LoggedDamage> logged = LoggedDamage.of(kernel, report.lines());
+    if (logged.isPresent()) {
+      evidence.addAll(logged.get().evidence());
+      cause = logged.get().cause().orElse(cause);
     }
     Optional<Link> link = link(report);
     if (link.isPresent()) {

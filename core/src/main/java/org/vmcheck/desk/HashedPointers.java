@@ -86,8 +86,13 @@ public final class HashedPointers {
     return PointerHash.of(places.kernel()).map(key -> new HashedPointers(places, key));
   }
 
+  /// Whether a line of the log has a hashed pointer.
+  public static boolean isIn(String line) {
+    return !in(line).isEmpty();
+  }
+
   /// The hashed pointers of a line of the log.
-  static List<Integer> in(String line) {
+  public static List<Integer> in(String line) {
     List<Integer> hashes = new ArrayList<>();
     if (line.contains("00000000") && !PLAIN.matcher(line).find()) {
       Matcher matcher = PRINTED.matcher(line);

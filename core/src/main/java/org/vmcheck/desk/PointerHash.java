@@ -8,7 +8,7 @@ import org.vmcheck.memory.MemoryRead;
 
 /// How the kernel prints a pointer with `%p`: the low 32 bits of SipHash-2-4 of its 8 bytes under
 /// `ptr_key` (Linux `lib/vsprintf.c`, `__ptr_to_hashval`; `lib/siphash.c`, `siphash_1u64`).
-final class PointerHash {
+public final class PointerHash {
   private static final long[] INITIAL = {
     0x736f_6d65_7073_6575L, 0x646f_7261_6e64_6f6dL, 0x6c79_6765_6e65_7261L, 0x7465_6462_7974_6573L,
   };
@@ -22,7 +22,7 @@ final class PointerHash {
   }
 
   /// The key of a kernel; empty if it has none, cannot be read, or was not made yet.
-  static Optional<PointerHash> of(Kernel kernel) {
+  public static Optional<PointerHash> of(Kernel kernel) {
     OptionalLong at = kernel.symbol("ptr_key");
     if (at.isEmpty()
         || !(kernel.memory().read(at.getAsLong(), 16) instanceof MemoryRead.Bytes(ByteView key))
@@ -33,7 +33,7 @@ final class PointerHash {
   }
 
   /// What `%p` prints of a pointer.
-  int of(long pointer) {
+  public int of(long pointer) {
     return (int) sipHash(pointer);
   }
 

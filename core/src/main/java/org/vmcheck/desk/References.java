@@ -37,17 +37,28 @@ public final class References {
     EXACT
   }
 
-  /// A word that leads to the target.
-  private record Hit(long paddr, long word) {}
+  /// A word that leads to a target.
+  private record Hit(int target, long paddr, long word) {}
+
+  /// What is searched for.
+  private record Target(Place place, long start, long size) {}
 
   /// Searches.
   ///
   /// @param threads how many read at once
   public RefsAnswer to(long address, Extent extent, int threads, OpenOptions.Progress progress) {
-    Place target = places.at(address);
-    boolean isWhole = extent == Extent.WHOLE && target.isSomething() && target.size() > 0;
-    long start = isWhole ? target.start() : address;
-    long size = isWhole ? target.size() : extent == Extent.WHOLE ? 8 : 1;
+    return toEach(List.of(address), extent, threads, progress).getFirst();
+  }
+
+  /// Searches for several at once: memory is read once for all.
+  ///
+  /// @param addresses few: each word is held against each
+  /// @param threads how many read at once
+  /// @return an answer for each, in the same order
+  public List<RefsAnswer> toEach(
+      List<Long> addresses, Extent extent, int threads, OpenOptions.Progress progress) {
+    List<Target> targets = addresses.stream().map(address -> target(address, extent)).toList();
+    int pageShift = places.kernel().memory().pageShift();
     List<Search> searches = Collections.synchronizedList(new ArrayList<>());
     MemorySweep.Coverage coverage =
         MemorySweep.over(
@@ -56,25 +67,42 @@ public final class References {
             threads,
             progress,
             () -> {
-              Search search = new Search(start, size, places.kernel().memory().pageShift());
+              Search search = new Search(targets, pageShift);
               searches.add(search);
               return search;
             });
+    List<RefsAnswer> answers = new ArrayList<>();
+    for (int i = 0; i < targets.size(); i++) {
+      answers.add(answer(i, targets.get(i), searches, coverage));
+    }
+    return answers;
+  }
+
+  private Target target(long address, Extent extent) {
+    Place place = places.at(address);
+    boolean isWhole = extent == Extent.WHOLE && place.isSomething() && place.size() > 0;
+    return isWhole
+        ? new Target(place, place.start(), place.size())
+        : new Target(place, address, extent == Extent.WHOLE ? 8 : 1);
+  }
+
+  private RefsAnswer answer(
+      int index, Target target, List<Search> searches, MemorySweep.Coverage coverage) {
     List<Hit> hits = new ArrayList<>();
     long total = 0;
     for (Search search : searches) {
-      hits.addAll(search.hits);
-      total += search.total;
+      search.hits.stream().filter(hit -> hit.target == index).forEach(hits::add);
+      total += search.totals[index];
     }
     hits.sort(Comparator.comparingLong(Hit::paddr));
     if (hits.size() > MAX_LISTED) {
       hits = hits.subList(0, MAX_LISTED);
     }
     return new RefsAnswer(
-        target,
-        start,
-        size,
-        holders(hits, start, size),
+        target.place,
+        target.start,
+        target.size,
+        holders(hits, target.start, target.size),
         total,
         coverage.pages(),
         coverage.passedOver(),
@@ -100,7 +128,7 @@ public final class References {
   private static Holder.Rank rank(Place place) {
     return switch (place.kind()) {
       case SLAB_OBJECT ->
-          !place.state().equals("allocated")
+          place.isFreeObject()
               ? Holder.Rank.STALE
               : place.member().isEmpty() ? Holder.Rank.OBJECT : Holder.Rank.MEMBER;
       case DATA, TEXT, PER_CPU, MODULE -> Holder.Rank.DATA;
@@ -112,22 +140,36 @@ public final class References {
 
   /// The search of one thread.
   private static final class Search implements MemorySweep.Visitor {
-    private final long start;
-    private final long size;
-    private final int pageShift;
+    private final long[] starts;
+    private final long[] sizes;
+    private final long lowest;
+    private final long reach;
     private final List<Hit> hits = new ArrayList<>();
-    private long total;
+    private final long[] totals;
+    private final int[] listed;
+    private final int pageShift;
 
-    Search(long start, long size, int pageShift) {
-      this.start = start;
-      this.size = size;
+    Search(List<Target> targets, int pageShift) {
       this.pageShift = pageShift;
+      starts = targets.stream().mapToLong(Target::start).toArray();
+      sizes = targets.stream().mapToLong(Target::size).toArray();
+      totals = new long[starts.length];
+      listed = new int[starts.length];
+      long low = starts[0];
+      long high = starts[0] + sizes[0];
+      for (int i = 1; i < starts.length; i++) {
+        low = Long.compareUnsigned(starts[i], low) < 0 ? starts[i] : low;
+        long end = starts[i] + sizes[i];
+        high = Long.compareUnsigned(end, high) > 0 ? end : high;
+      }
+      lowest = low;
+      reach = high - low;
     }
 
     @Override
     public void page(long pfn, byte[] bytes) {
-      long first = start;
-      long limit = size + Long.MIN_VALUE;
+      long first = lowest;
+      long limit = reach + Long.MIN_VALUE;
       for (int at = 0; at + 8 <= bytes.length; at += 8) {
         long word = (long) WORD.get(bytes, at);
         // An unsigned comparison.
@@ -138,9 +180,14 @@ public final class References {
     }
 
     private void found(long pfn, int at, long word) {
-      total++;
-      if (hits.size() < MAX_LISTED) {
-        hits.add(new Hit((pfn << pageShift) + at, word));
+      for (int i = 0; i < starts.length; i++) {
+        if (Long.compareUnsigned(word - starts[i], sizes[i]) < 0) {
+          totals[i]++;
+          if (listed[i] < MAX_LISTED) {
+            listed[i]++;
+            hits.add(new Hit(i, (pfn << pageShift) + at, word));
+          }
+        }
       }
     }
   }

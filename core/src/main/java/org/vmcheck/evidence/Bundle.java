@@ -145,6 +145,7 @@ public final class Bundle {
           switch (evidence) {
             case Evidence.WordAt word -> frame(frames, word.physical());
             case Evidence.BytesAt bytes -> frame(frames, bytes.physical());
+            case Evidence.LoggedBytes logged -> frame(frames, logged.physical());
             case Evidence.Run run -> frame(frames, run.physical());
             case Evidence.PageLooksLike page -> frame(frames, page.pfn() * PAGE_BYTES);
             case Evidence.ChainBroken _,

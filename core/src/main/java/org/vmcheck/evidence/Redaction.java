@@ -352,6 +352,15 @@ final class Redaction {
       case Evidence.BytesAt bytes ->
           new Evidence.BytesAt(
               word(bytes.address()), word(bytes.physical()), "", 0, 0, sentence + " (left out)");
+      case Evidence.LoggedBytes bytes ->
+          new Evidence.LoggedBytes(
+              word(bytes.address()),
+              word(bytes.physical()),
+              "",
+              0,
+              0,
+              bytes.expected(),
+              sentence + " (left out)");
       case Evidence.Run run ->
           new Evidence.Run(
               word(run.address()),

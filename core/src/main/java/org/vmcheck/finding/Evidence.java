@@ -37,6 +37,22 @@ public sealed interface Evidence {
   record BytesAt(long address, long physical, String hex, int markFrom, int markTo, String sentence)
       implements Evidence {}
 
+  /// Bytes around a place as the kernel's log has them. The kernel put them right after it printed
+  /// them, so that the dump has others there.
+  ///
+  /// @param address [#UNKNOWN] where the log has only a hash of it
+  /// @param hex as of [BytesAt]
+  /// @param expected what each marked byte should be
+  record LoggedBytes(
+      long address,
+      long physical,
+      String hex,
+      int markFrom,
+      int markTo,
+      int expected,
+      String sentence)
+      implements Evidence {}
+
   /// Bytes of one kind that follow each other.
   ///
   /// @param length how many

@@ -59,6 +59,12 @@ public record Finding(
         check, layer, severity, cause, claim, subject, other, against, fate, fingerprint);
   }
 
+  /// The same claim about what it turned out to be about.
+  public Finding withSubject(Subject other) {
+    return new Finding(
+        check, layer, severity, cause, claim, other, evidence, against, fate, fingerprint);
+  }
+
   /// The same claim with other facts against its cause.
   public Finding withAgainst(List<Evidence> other) {
     return new Finding(

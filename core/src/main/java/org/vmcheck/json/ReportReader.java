@@ -261,6 +261,15 @@ public final class ReportReader {
                     json.integer("markFrom"),
                     json.integer("markTo"),
                     sentence);
+            case "logged-bytes" ->
+                new Evidence.LoggedBytes(
+                    json.word("address"),
+                    json.word("physical"),
+                    hexDigits(json, "hex"),
+                    json.integer("markFrom"),
+                    json.integer("markTo"),
+                    (int) json.number("expected", 0, 255),
+                    sentence);
             case "run" ->
                 new Evidence.Run(
                     json.word("address"),

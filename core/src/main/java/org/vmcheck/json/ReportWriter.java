@@ -321,6 +321,15 @@ public final class ReportWriter {
           json.writeNumberProperty("markFrom", from);
           json.writeNumberProperty("markTo", to);
         }
+        case Evidence.LoggedBytes bytes -> {
+          text("kind", "logged-bytes");
+          address("address", bytes.address());
+          address("physical", bytes.physical());
+          text("hex", bytes.hex());
+          json.writeNumberProperty("markFrom", bytes.markFrom());
+          json.writeNumberProperty("markTo", bytes.markTo());
+          json.writeNumberProperty("expected", bytes.expected());
+        }
         case Evidence.Run(long at, long physical, int length, String pattern, String _) -> {
           text("kind", "run");
           address("address", at);

@@ -1,6 +1,7 @@
 package org.vmcheck.report;
 
 import java.util.function.IntPredicate;
+import org.vmcheck.finding.Evidence;
 
 /// Bytes in lines of sixteen: address, hexadecimal, text. Marked bytes stand in brackets, guessed
 /// ones behind a question mark.
@@ -9,6 +10,7 @@ public final class HexDump {
 
   private HexDump() {}
 
+  /// @param address of the first byte; where it is not known lines count from it
   /// @param hex two digits a byte
   /// @param markFrom first marked byte
   /// @param markTo end (exclusive) of the marked bytes
@@ -28,7 +30,11 @@ public final class HexDump {
       IntPredicate isGuessed) {
     int count = hex.length() / 2;
     for (int line = 0; line < count; line += WIDTH) {
-      out.append(indent).append("%016x ".formatted(address + line));
+      out.append(indent)
+          .append(
+              address == Evidence.UNKNOWN
+                  ? "+%04x ".formatted(line)
+                  : "%016x ".formatted(address + line));
       StringBuilder text = new StringBuilder();
       for (int i = line; i < line + WIDTH; i++) {
         if (i >= count) {

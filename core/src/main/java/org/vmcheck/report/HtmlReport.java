@@ -179,6 +179,8 @@ public final class HtmlReport {
     switch (evidence) {
       case Evidence.BytesAt(long at, long _, String hex, int from, int to, String _) ->
           bytes(at, hex, from, to);
+      case Evidence.LoggedBytes logged ->
+          bytes(logged.address(), logged.hex(), logged.markFrom(), logged.markTo());
       case Evidence.SlabPicture picture -> SlabSvg.draw(page, picture);
       case Evidence.WordAt _,
           Evidence.ChainBroken _,
@@ -197,7 +199,10 @@ public final class HtmlReport {
     }
     page.open("pre");
     for (int line = 0; line < count; line += BYTES_A_LINE) {
-      page.text("%016x  ".formatted(address + line));
+      page.text(
+          address == Evidence.UNKNOWN
+              ? "+%04x  ".formatted(line)
+              : "%016x  ".formatted(address + line));
       StringBuilder text = new StringBuilder();
       for (int i = line; i < line + BYTES_A_LINE; i++) {
         if (i >= count) {

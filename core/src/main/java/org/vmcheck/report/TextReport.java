@@ -212,6 +212,10 @@ public final class TextReport {
         && !hex.isEmpty()) {
       HexDump.append(out, at, hex, from, to, "      ");
     }
+    if (evidence instanceof Evidence.LoggedBytes logged && !logged.hex().isEmpty()) {
+      HexDump.append(
+          out, logged.address(), logged.hex(), logged.markFrom(), logged.markTo(), "      ");
+    }
     if (evidence instanceof Evidence.SlabPicture picture) {
       slab(picture);
     }

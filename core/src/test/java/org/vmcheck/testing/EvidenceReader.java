@@ -78,6 +78,7 @@ public final class EvidenceReader {
       case Evidence.PageLooksLike page -> page(page);
       case Evidence.ChainBroken _,
           Evidence.SlabPicture _,
+          Evidence.LoggedBytes _,
           Evidence.CountMismatch _,
           Evidence.WhatIf _,
           Evidence.LogLineSays _ -> {}

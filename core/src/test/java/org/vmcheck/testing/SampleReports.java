@@ -44,6 +44,8 @@ public final class SampleReports {
                 "kmem_cache_cpu.freelist", 0xffff888000001000L, 0x4141414141414141L, 3, "a chain"),
             new Evidence.BytesAt(
                 0xffff888000001000L, 0x1000, "41424300ff3c2f7363726970743e7f20aa55", 4, 8, "bytes"),
+            new Evidence.LoggedBytes(
+                Evidence.UNKNOWN, Evidence.UNKNOWN, "6b6b4b6b", 2, 3, 0x6b, "logged: " + HOSTILE),
             new Evidence.Run(0xffff_8880_0000_1000L, 0x1000, 12, "41", "a run of 12 bytes (0x41)"),
             new Evidence.SlabPicture(
                 0xffff888000001000L, 256, "..oo.c.o..o.....", List.of(3, 7, 2), 2, -1, "a slab"),
