@@ -13,12 +13,15 @@ import java.util.stream.Stream;
 final class Rehearsal {
   private Rehearsal() {}
 
-  /// @param args a dump
+  /// @param args dumps; of the first, all common commands are run, of the others `check`
   public static void main(String[] args) throws IOException {
     Path folder = Files.createTempDirectory("vmcheck-rehearsal-");
     int code;
     try {
       code = run(Path.of(args[0]).toRealPath(), folder);
+      for (int i = 1; i < args.length && code == ExitCode.INTACT; i++) {
+        code = run(List.of("check", Path.of(args[i]).toRealPath().toString()));
+      }
     } finally {
       try (Stream<Path> files = Files.list(folder)) {
         for (Path file : files.toList()) {
@@ -46,13 +49,20 @@ final class Rehearsal {
             List.of("compare", dump, dump),
             List.of("scan", path.getParent().toString(), "--catalogue", catalogue, "--jobs", "2"),
             List.of("catalogue", "--catalogue", catalogue, "list"))) {
-      PrintWriter nowhere = new PrintWriter(new StringWriter());
-      int code = Main.run(nowhere, nowhere, words.toArray(String[]::new));
+      int code = run(words);
       if (code != ExitCode.INTACT) {
-        System.err.println("vmcheck: the rehearsal of " + words + " ended with " + code);
         return code;
       }
     }
-    return 0;
+    return ExitCode.INTACT;
+  }
+
+  private static int run(List<String> words) {
+    PrintWriter nowhere = new PrintWriter(new StringWriter());
+    int code = Main.run(nowhere, nowhere, words.toArray(String[]::new));
+    if (code != ExitCode.INTACT) {
+      System.err.println("vmcheck: the rehearsal of " + words + " ended with " + code);
+    }
+    return code;
   }
 }

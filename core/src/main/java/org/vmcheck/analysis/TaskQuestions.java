@@ -82,6 +82,10 @@ public final class TaskQuestions {
         stacks.unwind(task, detail));
   }
 
+  private static boolean isSame(Optional<Task> task, Optional<Task> other) {
+    return task.isPresent() && other.isPresent() && task.get().address() == other.get().address();
+  }
+
   /// The machine at a glance.
   ///
   /// @param lastLines the end of the log
@@ -94,7 +98,7 @@ public final class TaskQuestions {
     SortedMap<String, Integer> others = new TreeMap<>();
     for (int i = 0; i < kernel.perCpu().cpus().size(); i++) {
       Optional<Task> task = stacks.onCpu(i);
-      if (task.isPresent() && !task.equals(first) && others.size() < MAX_FUNCTIONS) {
+      if (task.isPresent() && !isSame(task, first) && others.size() < MAX_FUNCTIONS) {
         others.merge(doing(i), 1, Integer::sum);
       }
     }

@@ -88,7 +88,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     parts = arrange(files, headers, dumpable, second, remarks);
     notes = notes(source, header);
     vmcoreinfo = vmcoreinfo(source, header, notes);
-    cache = new PageCache(header.blockSize());
+    cache = new PageCache(header.blockSize(), dumpable);
     boolean incomplete = headers.stream().anyMatch(KdumpHeader::isIncomplete);
     long missing = missing();
     container =
@@ -393,8 +393,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     if (cached != null) {
       return cached;
     }
-    PageRead read = read(pfn, null);
-    return read instanceof PageRead.Present(MemorySegment bytes) ? cache.put(pfn, bytes) : read;
+    return read(pfn, null);
   }
 
   @Override
@@ -421,7 +420,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     return met(readStored(pfn, page, false));
   }
 
-  /// @param into where to decode the page; null for a new array
+  /// @param into where to decode the page; null for a place in the cache
   private PageRead read(long pfn, PageBuffer into) {
     return met(readStored(pfn, into, true));
   }
@@ -611,7 +610,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
       if (into == null) {
         // A page of the file that is gone shows itself here, not in a walk far from here.
         MappedFile.touch(stored);
-        return new PageRead.Present(stored);
+        return cache.put(pfn, stored);
       }
       MemorySegment.copy(stored, ValueLayout.JAVA_BYTE, 0, into.bytes(), 0, blockSize);
       return into.present();
@@ -623,16 +622,20 @@ final class KdumpDump implements Dump, PhysicalMemory {
     }
     // Codecs may be native code, which must never see the map: they get a copy.
     MemorySegment.copy(stored, ValueLayout.JAVA_BYTE, 0, scratch, 0, at.byteCount);
-    byte[] page = into == null ? new byte[blockSize] : into.bytes();
+    byte[] page = into == null ? cache.room() : into.bytes();
     PageCodec codec = Codecs.byFlag(at.codecFlags).orElseThrow();
     try {
       codec.decode(scratch, at.byteCount, page, blockSize);
     } catch (CorruptPageException e) {
       return new PageRead.Damaged(pfn, at.offset, PageRead.Damage.UNDECODABLE, e.getMessage());
     }
-    return into != null
-        ? into.present()
-        : new PageRead.Present(MemorySegment.ofArray(page).asReadOnly());
+    if (into == null) {
+      return cache.put(pfn, page);
+    }
+    if (cache.holdsAll()) {
+      cache.put(pfn, page);
+    }
+    return into.present();
   }
 
   @Override

@@ -2,7 +2,6 @@ package org.vmcheck.task;
 
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
@@ -56,20 +55,20 @@ record SleepingReturns(int looked, List<Odd> odd) {
     if (at < 0) {
       return new SleepingReturns(0, List.of());
     }
-    Map<Task, Long> values = values(kernel, asleep, at);
+    List<Saved> values = values(kernel, asleep, at);
     Map<Long, Integer> votes = votes(values);
     List<Odd> odd = new ArrayList<>();
-    values.forEach(
-        (task, value) -> {
-          if (votes.get(value) >= LEAST_VOTES) {
-            return;
-          }
-          long right = isBehindCall(kernel, value) ? 0 : oneBitAway(votes, value);
-          // A place that was found by its values may be another word in a few tasks.
-          if (right != 0 || (known.isPresent() && !range.contains(value))) {
-            odd.add(new Odd(task, task.savedSp() + at, value, right));
-          }
-        });
+    for (Saved saved : values) {
+      long value = saved.value;
+      if (votes.get(value) >= LEAST_VOTES) {
+        continue;
+      }
+      long right = isBehindCall(kernel, value) ? 0 : oneBitAway(votes, value);
+      // A place that was found by its values may be another word in a few tasks.
+      if (right != 0 || (known.isPresent() && !range.contains(value))) {
+        odd.add(new Odd(saved.task, saved.task.savedSp() + at, value, right));
+      }
+    }
     return new SleepingReturns(values.size(), odd);
   }
 
@@ -94,6 +93,9 @@ record SleepingReturns(int looked, List<Odd> odd) {
         && view.u8(0) == CALL;
   }
 
+  /// What lies at one distance from the saved stack pointer of a task.
+  private record Saved(Task task, long value) {}
+
   private record Text(long start, long end) {
     boolean contains(long address) {
       return Long.compareUnsigned(address, start) >= 0 && Long.compareUnsigned(address, end) < 0;
@@ -105,8 +107,8 @@ record SleepingReturns(int looked, List<Odd> odd) {
   /// is none.
   private static int fromData(Kernel kernel, List<Task> asleep, Text text) {
     for (int word = 0; word <= MAX_SAVED; word++) {
-      Map<Task, Long> values = values(kernel, asleep, word * 8);
-      long inText = values.values().stream().filter(text::contains).count();
+      List<Saved> values = values(kernel, asleep, word * 8);
+      long inText = values.stream().filter(saved -> text.contains(saved.value)).count();
       int most = votes(values).values().stream().mapToInt(Integer::intValue).max().orElse(0);
       if (values.size() >= LEAST_VOTES && inText * 10 >= values.size() * 9L && most * 2L > inText) {
         return word * 8;
@@ -115,17 +117,17 @@ record SleepingReturns(int looked, List<Odd> odd) {
     return -1;
   }
 
-  private static Map<Task, Long> values(Kernel kernel, List<Task> asleep, int at) {
-    Map<Task, Long> values = new LinkedHashMap<>();
+  private static List<Saved> values(Kernel kernel, List<Task> asleep, int at) {
+    List<Saved> values = new ArrayList<>();
     for (Task task : asleep) {
-      kernel.word(task.savedSp() + at).ifPresent(value -> values.put(task, value));
+      kernel.word(task.savedSp() + at).ifPresent(value -> values.add(new Saved(task, value)));
     }
     return values;
   }
 
-  private static Map<Long, Integer> votes(Map<Task, Long> values) {
+  private static Map<Long, Integer> votes(List<Saved> values) {
     Map<Long, Integer> votes = new HashMap<>();
-    values.values().forEach(value -> votes.merge(value, 1, Integer::sum));
+    values.forEach(saved -> votes.merge(saved.value, 1, Integer::sum));
     return votes;
   }
 }
