@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -26,10 +25,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true)
 final class BtCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Parameters(
       index = "1",
@@ -51,20 +48,14 @@ final class BtCommand implements Callable<Integer> {
               + " the kernel's own Call Trace has it.")
   private boolean unreliable;
 
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
-
   @Override
   public Integer call() throws Exception {
     if ((task == null ? 0 : 1) + (cpus ? 1 : 0) + (all ? 1 : 0) > 1) {
       throw new Failures.UsageException("give one of PID, --cpus and --all");
     }
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       TaskQuestions questions = analyzer.tasks();
-      if (format == AnswerFormat.JSON) {
+      if (form.isJson()) {
         Streams.write(
             spec,
             null,

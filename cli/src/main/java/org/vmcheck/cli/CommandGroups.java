@@ -16,7 +16,7 @@ final class CommandGroups {
       List.of(
           new Group("One dump", List.of("check", "info", "explain", "map")),
           new Group("What was running", List.of("bt", "tasks", "dmesg")),
-          new Group("Memory", List.of("word", "object", "refs", "find", "slabs", "read")),
+          new Group("Memory", List.of("word", "object", "refs", "find", "slabs", "leaks", "read")),
           new Group("Many dumps", List.of("scan", "catalogue", "compare")),
           new Group("Evidence and this machine", List.of("evidence", "verify", "doctor")));
 

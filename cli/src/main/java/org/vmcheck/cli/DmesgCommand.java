@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
@@ -12,7 +11,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /// The kernel log.
@@ -22,10 +20,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true)
 final class DmesgCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Option(
       names = "--unhash",
@@ -34,15 +30,9 @@ final class DmesgCommand implements Callable<Integer> {
               + " stands behind its hash in braces.")
   private boolean unhash;
 
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
-
   @Override
   public Integer call() throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       List<LogLine> lines = analyzer.log();
       if (unhash) {
         DeskQuestions.UnhashedLog log = analyzer.desk().unhash(lines);
@@ -53,8 +43,8 @@ final class DmesgCommand implements Callable<Integer> {
                 "vmcheck: %,d of %,d hashed pointers turned back (%,d addresses tried)"
                     .formatted(log.found(), log.hashes(), log.tried()));
       }
-      Streams.write(
-          spec, null, format == AnswerFormat.JSON ? TaskWriter.log(lines) : LogText.render(lines));
+      List<LogLine> all = lines;
+      form.write(spec, () -> TaskWriter.log(all), () -> LogText.render(all));
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }

@@ -17,7 +17,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
 
 /// Options that every command on a dump has.
-final class DumpOptions {
+class DumpOptions {
   @Option(
       names = "--threads",
       paramLabel = "N",

@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.FindAnswer;
@@ -30,10 +29,8 @@ final class FindCommand implements Callable<Integer> {
   private static final int MAX_LISTED = 1 << 20;
 
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Parameters(
       index = "1",
@@ -60,12 +57,6 @@ final class FindCommand implements Callable<Integer> {
       description = "How many places are listed (default: 100); all are counted.")
   private int most = 100;
 
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
-
   /// Picocli's hook for masks.
   static final class MaskConverter implements ITypeConverter<Long> {
     @Override
@@ -80,11 +71,10 @@ final class FindCommand implements Callable<Integer> {
       throw new Failures.UsageException("--most: expected 1 to " + MAX_LISTED + ", got " + most);
     }
     MemoryPattern wanted = wanted();
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       FindAnswer answer = analyzer.desk().find(wanted, most);
-      dumpOptions.clearProgress();
-      Streams.write(
-          spec, null, format == AnswerFormat.JSON ? DeskWriter.find(answer) : text(answer));
+      dump.clearProgress();
+      form.write(spec, () -> DeskWriter.find(answer), () -> text(answer));
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }

@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
@@ -17,7 +16,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /// What a dump is, at once.
@@ -27,28 +25,20 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true)
 final class InfoCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Option(names = "--vmcoreinfo", description = "Print the text of VMCOREINFO as well.")
   private boolean vmcoreinfo;
-
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
 
   private final StringBuilder out = new StringBuilder();
 
   @Override
   public Integer call() throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       Optional<KernelFacts> kernel = analyzer.kernelFacts();
       Optional<MachineState> state = analyzer.machineState();
-      if (format == AnswerFormat.JSON) {
+      if (form.isJson()) {
         Streams.write(
             spec,
             null,

@@ -30,6 +30,7 @@ public final class Main {
           "word",
           "refs",
           "find",
+          "leaks",
           "dmesg",
           "read",
           "map",
@@ -132,6 +133,7 @@ public final class Main {
       case "word" -> new WordCommand();
       case "refs" -> new RefsCommand();
       case "find" -> new FindCommand();
+      case "leaks" -> new LeaksCommand();
       case "dmesg" -> new DmesgCommand();
       case "read" -> new ReadCommand();
       case "map" -> new MapCommand();

@@ -10,7 +10,6 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /// The picture of memory.
@@ -28,11 +27,8 @@ final class MapCommand implements Callable<Integer> {
   }
 
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
+  @Mixin private OneDump dump;
   @Mixin private ColourOption colours;
-
-  @Parameters(paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
 
   @Option(names = "--all", description = "All memory, several pages a cell.")
   private boolean all;
@@ -55,10 +51,11 @@ final class MapCommand implements Callable<Integer> {
         format != null
             ? format
             : output != null && output.toString().endsWith(".svg") ? Format.SVG : Format.TEXT;
-    Streams.requireOutput(output, dumpOptions.files(dump));
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    Streams.requireOutput(output, dump.files());
+    try (Analyzer analyzer = dump.open()) {
       PageMap map = analyzer.map(all);
-      String name = dump.getFileName() == null ? dump.toString() : dump.getFileName().toString();
+      Path file = dump.path().getFileName();
+      String name = file == null ? dump.path().toString() : file.toString();
       Streams.write(
           spec,
           output,

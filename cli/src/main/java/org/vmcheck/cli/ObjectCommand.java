@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
@@ -24,10 +23,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true)
 final class ObjectCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Parameters(
       index = "1",
@@ -39,22 +36,16 @@ final class ObjectCommand implements Callable<Integer> {
   @Option(names = "--unmask", description = DumpOptions.UNMASK)
   private boolean unmask;
 
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
-
   private final StringBuilder out = new StringBuilder();
 
   @Override
   public Integer call() throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       if (unmask) {
         DumpOptions.unmask(spec, analyzer);
       }
       ObjectAnswer object = analyzer.object(place.in(analyzer));
-      if (format == AnswerFormat.JSON) {
+      if (form.isJson()) {
         Streams.write(spec, null, DeskWriter.object(object));
         return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
       }

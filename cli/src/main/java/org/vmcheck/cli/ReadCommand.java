@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
@@ -24,10 +23,7 @@ final class ReadCommand implements Callable<Integer> {
   private static final int MAX_BYTES = 1 << 20;
 
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
 
   @Parameters(
       index = "1",
@@ -63,7 +59,7 @@ final class ReadCommand implements Callable<Integer> {
     if (annotate && physical) {
       throw new Failures.UsageException("--annotate needs a virtual address, without --phys");
     }
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       if (unmask) {
         DumpOptions.unmask(spec, analyzer);
       }

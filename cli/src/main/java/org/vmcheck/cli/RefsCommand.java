@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.Holder;
@@ -26,10 +25,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true)
 final class RefsCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Parameters(
       index = "1",
@@ -43,19 +40,12 @@ final class RefsCommand implements Callable<Integer> {
       description = "Only words that are the address itself, not those that lead into its object.")
   private boolean exact;
 
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
-
   @Override
   public Integer call() throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       RefsAnswer answer = analyzer.desk().refs(address.in(analyzer), exact);
-      dumpOptions.clearProgress();
-      Streams.write(
-          spec, null, format == AnswerFormat.JSON ? DeskWriter.refs(answer) : text(answer));
+      dump.clearProgress();
+      form.write(spec, () -> DeskWriter.refs(answer), () -> text(answer));
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }

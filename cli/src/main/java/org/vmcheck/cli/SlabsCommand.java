@@ -1,7 +1,6 @@
 package org.vmcheck.cli;
 
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -33,10 +32,7 @@ final class SlabsCommand implements Callable<Integer> {
   }
 
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
 
   @Parameters(
       index = "1",
@@ -105,7 +101,7 @@ final class SlabsCommand implements Callable<Integer> {
     if (objects && cache == null) {
       throw new Failures.UsageException("--objects needs the name of a CACHE");
     }
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       if (unmask) {
         DumpOptions.unmask(spec, analyzer);
       }

@@ -21,9 +21,8 @@ final class SplitArguments {
   /// @return the words without the parts that follow another of their dump
   static String[] gather(CommandLine line, String[] words) {
     CommandSpec command = line.getSubcommands().get(words[0]).getCommandSpec();
-    CommandSpec mixin = command.mixins().get("dumpOptions");
-    if (mixin == null
-        || !(mixin.userObject() instanceof DumpOptions options)
+    DumpOptions options = options(command);
+    if (options == null
         || command.positionalParameters().stream().anyMatch(ArgSpec::isMultiValue)) {
       return words;
     }
@@ -51,6 +50,16 @@ final class SplitArguments {
     }
     options.setParts(parts);
     return kept.toArray(String[]::new);
+  }
+
+  /// The options of reading a dump that a command has; null if it reads none.
+  private static DumpOptions options(CommandSpec command) {
+    for (CommandSpec mixin : command.mixins().values()) {
+      if (mixin.userObject() instanceof DumpOptions options) {
+        return options;
+      }
+    }
+    return null;
   }
 
   private static List<Path> paths(String[] words, int from, int to) {

@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.finding.TaskList;
@@ -9,8 +8,6 @@ import org.vmcheck.report.TaskTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /// The tasks.
@@ -20,25 +17,14 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true)
 final class TasksCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
-
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Override
   public Integer call() throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       TaskList list = analyzer.tasks().list();
-      Streams.write(
-          spec,
-          null,
-          format == AnswerFormat.JSON ? TaskWriter.tasks(list.tasks()) : TaskTable.render(list));
+      form.write(spec, () -> TaskWriter.tasks(list.tasks()), () -> TaskTable.render(list));
       for (String problem : list.problems()) {
         spec.commandLine().getErr().println("vmcheck: " + problem);
       }

@@ -1,6 +1,5 @@
 package org.vmcheck.cli;
 
-import java.nio.file.Path;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
@@ -20,10 +19,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true)
 final class WordCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
-  @Mixin private DumpOptions dumpOptions;
-
-  @Parameters(index = "0", paramLabel = "DUMP", description = "A crash dump.")
-  private Path dump;
+  @Mixin private OneDump dump;
+  @Mixin private AnswerForm form;
 
   @Parameters(
       index = "1",
@@ -39,21 +36,12 @@ final class WordCommand implements Callable<Integer> {
       description = "Where the value lies: only with it an encoded free pointer can be told.")
   private AddressArgument at;
 
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "Form of the answer (default: text).")
-  private AnswerFormat format = AnswerFormat.TEXT;
-
   @Override
   public Integer call() throws Exception {
-    try (Analyzer analyzer = dumpOptions.open(dump)) {
+    try (Analyzer analyzer = dump.open()) {
       OptionalLong place = at == null ? OptionalLong.empty() : OptionalLong.of(at.in(analyzer));
       WordAnswer answer = analyzer.desk().word(value.in(analyzer), place);
-      Streams.write(
-          spec,
-          null,
-          format == AnswerFormat.JSON ? DeskWriter.word(answer) : WordText.render(answer));
+      form.write(spec, () -> DeskWriter.word(answer), () -> WordText.render(answer));
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
   }

@@ -159,4 +159,11 @@ class DeskCommandsTest {
     assertThat(lines.getLast()).contains(", %,d slabs,".formatted(slabs));
     assertThat(run("slabs", dump(), "--top", "0")).isEqualTo(ExitCode.USAGE);
   }
+
+  @Test
+  void leaksListsWhatNothingLeadsTo() throws Exception {
+    AnswerSchema.assertFits("leaks", answer("leaks", dump(), "--format", "json"));
+    assertThat(answer("leaks", dump(), "--top", "1"))
+        .contains("BYTES LOST", "kmalloc-96", "objects in use", "pages of the kernel that were");
+  }
 }

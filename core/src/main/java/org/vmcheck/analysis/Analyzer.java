@@ -31,6 +31,7 @@ import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.KernelEntry;
 import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.finding.LeaksAnswer;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.ObjectAnswer;
@@ -504,6 +505,15 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if there is no kernel
   public DeskQuestions desk() throws UnansweredException {
     return new DeskQuestions(kernel(), options);
+  }
+
+  /// Objects in use that nothing in memory leads to.
+  ///
+  /// @param examples how many addresses of each kind are named
+  /// @throws UnansweredException if there is no kernel, or the allocator's layout is not known
+  public LeaksAnswer leaks(int examples) throws UnansweredException {
+    requireSlabs();
+    return desk().leaks(examples);
   }
 
   /// Whether a text is an address as [#address] takes it: hexadecimal, `symbol`, `symbol+0x10`, or

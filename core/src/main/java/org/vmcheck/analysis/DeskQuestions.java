@@ -5,12 +5,14 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.desk.HashedPointers;
+import org.vmcheck.desk.LeakSearch;
 import org.vmcheck.desk.PatternSearch;
 import org.vmcheck.desk.Places;
 import org.vmcheck.desk.References;
 import org.vmcheck.desk.WordReader;
 import org.vmcheck.dump.OpenOptions;
 import org.vmcheck.finding.FindAnswer;
+import org.vmcheck.finding.LeaksAnswer;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.MemoryPattern;
 import org.vmcheck.finding.Place;
@@ -100,6 +102,11 @@ public final class DeskQuestions {
             isExact ? References.Extent.EXACT : References.Extent.WHOLE,
             threads,
             progress);
+  }
+
+  /// Objects in use that nothing leads to. What is known of slabs must be known.
+  LeaksAnswer leaks(int examples) {
+    return new LeakSearch(places).search(examples, threads, progress);
   }
 
   /// Where a pattern is in memory.

@@ -8,6 +8,7 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.FindAnswer;
 import org.vmcheck.finding.FoundPattern;
 import org.vmcheck.finding.Holder;
+import org.vmcheck.finding.LeaksAnswer;
 import org.vmcheck.finding.ObjectAnswer;
 import org.vmcheck.finding.Place;
 import org.vmcheck.finding.Reading;
@@ -45,6 +46,13 @@ public final class DeskWriter {
   /// One object.
   public static String object(ObjectAnswer answer) {
     return write(writer -> writer.answer(answer));
+  }
+
+  /// One object.
+  ///
+  /// @param top how many caches are written
+  public static String leaks(LeaksAnswer answer, int top) {
+    return write(writer -> writer.answer(answer, top));
   }
 
   private static String write(Consumer<DeskWriter> body) {
@@ -94,6 +102,42 @@ public final class DeskWriter {
       word("rank", holder.rank());
       json.writeName("place");
       place(holder.place());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+    json.writeEndObject();
+  }
+
+  private void answer(LeaksAnswer answer, int top) {
+    json.writeStartObject();
+    json.writeNumberProperty("objects", answer.objects());
+    json.writeNumberProperty("unreferenced", answer.unreferenced());
+    json.writeNumberProperty("bytes", answer.bytes());
+    json.writeNumberProperty("notJudged", answer.notJudged());
+    json.writeNumberProperty("pages", answer.pages());
+    json.writeNumberProperty("passedOver", answer.passedOver());
+    json.writeNumberProperty("unread", answer.unread());
+    json.writeNumberProperty("absent", answer.absent());
+    json.writeArrayPropertyStart("caches");
+    for (LeaksAnswer.LeakedCache cache :
+        answer.caches().subList(0, Math.min(top, answer.caches().size()))) {
+      json.writeStartObject();
+      text("cache", cache.cache());
+      json.writeNumberProperty("objects", cache.objects());
+      json.writeNumberProperty("unreferenced", cache.unreferenced());
+      json.writeNumberProperty("bytes", cache.bytes());
+      json.writeBooleanProperty("tracked", cache.isTracked());
+      json.writeArrayPropertyStart("sites");
+      for (LeaksAnswer.Site site : cache.sites()) {
+        json.writeStartObject();
+        text("text", site.words());
+        json.writeNumberProperty("count", site.count());
+        json.writeArrayPropertyStart("examples");
+        site.examples().forEach(address -> json.writeString("0x" + Long.toHexString(address)));
+        json.writeEndArray();
+        json.writeEndObject();
+      }
+      json.writeEndArray();
       json.writeEndObject();
     }
     json.writeEndArray();

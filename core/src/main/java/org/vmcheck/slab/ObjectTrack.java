@@ -24,6 +24,12 @@ public record ObjectTrack(boolean isFree, long caller, int cpu, int pid, long ji
     return cache.inuse() + (cache.offset() >= cache.inuse() ? 8 : 0);
   }
 
+  /// Whether a cache keeps who allocated and freed its objects.
+  public static boolean isKept(Kernel kernel, SlabCache cache) {
+    return kernel.struct("track", "addr", "cpu", "pid").isPresent()
+        && SlabCaches.of(kernel).layout().filter(l -> l.flags().hasTracking(cache)).isPresent();
+  }
+
   /// What an object's tracks tell: none where the cache keeps none, where nothing happened yet, and
   /// where a track names no code address, which the kernel cannot have written.
   public static List<ObjectTrack> of(Kernel kernel, SlabCache cache, long object) {

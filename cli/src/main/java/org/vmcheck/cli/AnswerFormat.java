@@ -1,7 +1,0 @@
-package org.vmcheck.cli;
-
-/// Forms of an answer.
-enum AnswerFormat {
-  TEXT,
-  JSON
-}
