@@ -36,7 +36,7 @@ class ArchitectureConstantsTest {
           Map.entry("arch/", "the place for them"),
           Map.entry("lowmem/", LOW_MEMORY),
           Map.entry("check/LowMemoryBackupCheck.java", LOW_MEMORY),
-          Map.entry("image/TablePass.java", "judges the page-table entries of x86_64"),
+          Map.entry("image/TablePass.java", "asks whether flags are those of x86_64"),
           Map.entry("image/TableFlags.java", "judges the page-table entries of x86_64"),
           Map.entry("dump/", A_FORMAT),
           Map.entry("debuginfo/Vmlinux.java", "a vmlinux is linked to an address of its machine"),

@@ -5,9 +5,11 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
+import org.vmcheck.arch.RegisterSet;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.finding.CheckOutcome;
@@ -32,40 +34,7 @@ import org.vmcheck.task.CallStacks;
 /// word that points only into the slab, to its descriptor or the kmem_cache; a fault in the
 /// allocator's own code.
 final class PanicRelation {
-  /// `struct elf_prstatus` of x86_64: the registers start at 112 in this order.
-  private static final List<String> REGISTERS =
-      List.of(
-          "r15",
-          "r14",
-          "r13",
-          "r12",
-          "rbp",
-          "rbx",
-          "r11",
-          "r10",
-          "r9",
-          "r8",
-          "rax",
-          "rcx",
-          "rdx",
-          "rsi",
-          "rdi",
-          "orig_rax",
-          "rip",
-          "cs",
-          "eflags",
-          "rsp");
-
   private static final int PID_AT = 32;
-  private static final int REGISTERS_AT = 112;
-  private static final int PRSTATUS_BYTES = 336;
-  private static final int RSP = 19;
-
-  /// `QEMUCPUState` version 1: CR0 to CR4 (QEMU, `target/i386/arch_dump.c`).
-  private static final int QEMU_CR2 = 392 + 2 * 8;
-
-  private static final int QEMU_BYTES = 432;
-
   private static final int MAX_CPUS = 512;
   private static final int MAX_UNREAD_NAMED = 3;
   private static final int MAX_WORDS = 1 << 17;
@@ -84,6 +53,7 @@ final class PanicRelation {
   private final Kernel kernel;
   private final CallStacks stacks;
   private final Extents extents;
+  private final RegisterSet registers;
 
   /// Words by value, each with its best place.
   private final TreeMap<Long, Place> words = new TreeMap<>(Long::compareUnsigned);
@@ -100,12 +70,14 @@ final class PanicRelation {
   /// Where a word stands.
   ///
   /// @param register empty for a word of the stack
-  /// @param offset of that from rsp
+  /// @param base the stack pointer by its name
+  /// @param offset of a word of the stack from that
   /// @param who the CPU in words, or the oops
   /// @param isPanicking whether it is the panicking task's
-  private record Place(long word, String register, int offset, String who, boolean isPanicking) {
+  private record Place(
+      long word, String register, String base, int offset, String who, boolean isPanicking) {
     String words() {
-      return (register.isEmpty() ? "the stack word at rsp+0x%x".formatted(offset) : register)
+      return (register.isEmpty() ? "the stack word at %s+0x%x".formatted(base, offset) : register)
           + " of "
           + who;
     }
@@ -131,6 +103,7 @@ final class PanicRelation {
     this.kernel = kernel;
     this.stacks = CallStacks.of(kernel);
     this.extents = new Extents(kernel);
+    this.registers = kernel.architecture().registers();
     List<Oops> all = Oops.of(log);
     this.oops = all.isEmpty() ? Optional.empty() : Optional.of(all.getLast());
     oops.ifPresent(this::readOops);
@@ -203,12 +176,13 @@ final class PanicRelation {
               Place place =
                   new Place(
                       word,
-                      name.equals("CR2") ? "the address that faulted" : name,
+                      Oops.isFaultAddress(name) ? "the address that faulted" : name,
+                      "",
                       0,
                       "the oops",
                       true);
               put(place);
-              if (name.equals("CR2")) {
+              if (Oops.isFaultAddress(name)) {
                 faults.add(place);
               }
             });
@@ -216,15 +190,11 @@ final class PanicRelation {
 
   private void readNotes() {
     List<ElfNote> notes = new ArrayList<>();
-    List<ElfNote> qemu = new ArrayList<>();
+    List<ElfNote> states = new ArrayList<>();
     for (ElfNote note : kernel.notes()) {
-      boolean isStatus =
-          note.name().equals("CORE")
-              && note.type() == ElfNote.NT_PRSTATUS
-              && note.desc().size() >= PRSTATUS_BYTES;
-      boolean isQemu =
-          note.name().equals("QEMU") && note.desc().size() >= QEMU_BYTES && note.desc().u32(0) == 1;
-      (isStatus ? notes : qemu).addAll(isStatus || isQemu ? List.of(note) : List.of());
+      boolean isStatus = registers.isIn(note);
+      boolean isState = kernel.architecture().isCpuState(note);
+      (isStatus ? notes : states).addAll(isStatus || isState ? List.of(note) : List.of());
     }
     List<Integer> cpus = cpus(notes.size());
     int panicking = panicking(notes, cpus);
@@ -242,8 +212,12 @@ final class PanicRelation {
           (cpus.isEmpty() ? "register note " + i : "cpu " + cpus.get(i))
               + (i == panicking ? ", which panicked," : "");
       read(notes.get(i).desc(), who, i == panicking);
-      if (qemu.size() == notes.size()) {
-        Place cr2 = new Place(qemu.get(i).desc().u64(QEMU_CR2), "cr2", 0, who, i == panicking);
+      OptionalLong fault =
+          states.size() == notes.size()
+              ? kernel.architecture().faultAddress(states.get(i))
+              : OptionalLong.empty();
+      if (fault.isPresent()) {
+        Place cr2 = new Place(fault.getAsLong(), "cr2", "", 0, who, i == panicking);
         put(cr2);
         faults.add(cr2);
       }
@@ -277,14 +251,14 @@ final class PanicRelation {
   }
 
   private void read(ByteView status, String who, boolean isPanicking) {
-    for (int i = 0; i < REGISTERS.size(); i++) {
-      put(new Place(status.u64(REGISTERS_AT + 8L * i), REGISTERS.get(i), 0, who, isPanicking));
+    for (String name : registers.names()) {
+      put(new Place(registers.word(status, name), name, "", 0, who, isPanicking));
     }
-    long stack = status.u64(REGISTERS_AT + 8L * RSP);
+    long stack = registers.word(status, registers.sp());
     if (stack < 0 && (stack & 7) == 0) {
       readStack(stack, who, isPanicking);
     } else if (isPanicking) {
-      unread.add("the stack of %s for rsp is 0x%x".formatted(who, stack));
+      unread.add("the stack of %s for %s is 0x%x".formatted(who, registers.sp(), stack));
     }
   }
 
@@ -298,7 +272,9 @@ final class PanicRelation {
         case MemoryRead.Bytes(ByteView view) -> {
           read++;
           for (long at = 0; at < next - page; at += 8) {
-            put(new Place(view.u64(at), "", (int) (page + at - stack), who, isPanicking));
+            put(
+                new Place(
+                    view.u64(at), "", registers.sp(), (int) (page + at - stack), who, isPanicking));
           }
         }
         case MemoryRead.Missing(long _, long _, PageRead missing) -> why = missing.words();

@@ -4,7 +4,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.debuginfo.Symbols;
-import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfNote;
@@ -33,8 +32,9 @@ public interface Architecture {
   /// The memory of the kernel that VMCOREINFO describes, with its page tables and its image, and
   /// with no other region yet.
   ///
+  /// @param segments of the dump, with the addresses that the writer gave; may be none
   /// @param physical in pages of the kernel's size
-  Placement place(Dump dump, PhysicalMemory physical, Vmcoreinfo info);
+  Placement place(List<ElfSegment> segments, PhysicalMemory physical, Vmcoreinfo info);
 
   /// What came of [#place].
   sealed interface Placement {
@@ -47,7 +47,8 @@ public interface Architecture {
   /// Where the regions of the address space lie in this boot: from the kernel's own variables, else
   /// from its page tables, else from what VMCOREINFO and the dump's writer say. No default is
   /// taken: a region that is not found is empty.
-  Regions regions(Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols);
+  Regions regions(
+      List<ElfSegment> segments, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols);
 
   /// @param remarks variables that hold what cannot be, a sentence each
   record Regions(AddressMap map, List<String> remarks) {
@@ -74,6 +75,19 @@ public interface Architecture {
   interface PhysicalBytes {
     ByteView read(long paddr, int byteCount);
   }
+
+  /// The registers of a CPU's NT_PRSTATUS.
+  RegisterSet registers();
+
+  /// A word of a stack as an address of code, without the bits that sign it.
+  long returnAddress(Vmcoreinfo info, long word);
+
+  /// Whether firmware and kexec use the low 640 KiB as on a PC.
+  boolean hasLowMemory();
+
+  /// The address that faulted last, by a note for which [#isCpuState] holds; empty if it does not
+  /// tell.
+  OptionalLong faultAddress(ElfNote state);
 
   /// Whether a note holds a CPU's state beside its registers, with the page tables it used.
   boolean isCpuState(ElfNote note);

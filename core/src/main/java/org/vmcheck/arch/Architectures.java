@@ -8,7 +8,7 @@ import org.vmcheck.io.Printable;
 
 /// The architectures whose kernels are read, and which of them a dump is of.
 public final class Architectures {
-  private static final List<Architecture> ALL = List.of(new X86_64());
+  private static final List<Architecture> ALL = List.of(new X86_64(), new Aarch64());
 
   /// What QEMU's kdump writer calls the machines that it has no name for.
   private static final String UNNAMED = "Unknown";

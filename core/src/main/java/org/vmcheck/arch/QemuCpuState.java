@@ -16,6 +16,7 @@ import org.vmcheck.memory.Translated;
 record QemuCpuState(long rip, long cr3, boolean fiveLevels) {
   private static final int VERSION = 1;
   private static final int RIP = 8 + 16 * 8;
+  private static final int CR2 = 392 + 2 * 8;
   private static final int CR3 = 392 + 3 * 8;
   private static final int CR4 = 392 + 4 * 8;
   private static final int MIN_BYTES = 432;
@@ -26,6 +27,11 @@ record QemuCpuState(long rip, long cr3, boolean fiveLevels) {
     return note.name().equals("QEMU")
         && note.desc().size() >= MIN_BYTES
         && note.desc().u32(0) == VERSION;
+  }
+
+  /// CR2: the address that faulted last.
+  static long faultAddress(ElfNote note) {
+    return note.desc().u64(CR2);
   }
 
   /// The state in a note that is whole.

@@ -4,7 +4,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.debuginfo.Symbols;
-import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfFile;
@@ -22,6 +21,36 @@ final class X86_64 implements Architecture {
   /// `__START_KERNEL_map`.
   static final long IMAGE_BASE = 0xffff_ffff_8000_0000L;
 
+  /// `struct user_regs_struct`.
+  private static final RegisterSet REGISTERS =
+      new RegisterSet(
+          336,
+          112,
+          List.of(
+              "r15",
+              "r14",
+              "r13",
+              "r12",
+              "rbp",
+              "rbx",
+              "r11",
+              "r10",
+              "r9",
+              "r8",
+              "rax",
+              "rcx",
+              "rdx",
+              "rsi",
+              "rdi",
+              "orig_rax",
+              "rip",
+              "cs",
+              "eflags",
+              "rsp"),
+          "rip",
+          "rsp",
+          "rbp");
+
   /// Fallback when VMCOREINFO names no image size: the larger of the two that exist.
   private static final long DEFAULT_IMAGE_SIZE = 1L << 30;
 
@@ -35,10 +64,10 @@ final class X86_64 implements Architecture {
     return ElfFile.EM_X86_64;
   }
 
-  /// Old kernels write nothing of their own: what is of no other architecture is of this one.
+  /// Old kernels write nothing of their own; others than this write the width of addresses.
   @Override
   public boolean isDescribedBy(Vmcoreinfo info) {
-    return true;
+    return info.number("VA_BITS").isEmpty();
   }
 
   /// `NUMBER(phys_base)`, else from the program header that maps the kernel image.
@@ -57,8 +86,8 @@ final class X86_64 implements Architecture {
   }
 
   @Override
-  public Placement place(Dump dump, PhysicalMemory physical, Vmcoreinfo info) {
-    OptionalLong offset = imageOffset(info, dump.loadSegments());
+  public Placement place(List<ElfSegment> segments, PhysicalMemory physical, Vmcoreinfo info) {
+    OptionalLong offset = imageOffset(info, segments);
     OptionalLong root = info.symbol("swapper_pg_dir");
     if (offset.isEmpty() || root.isEmpty()) {
       return new Placement.Unplaced(
@@ -67,14 +96,10 @@ final class X86_64 implements Architecture {
     long imageEnd = IMAGE_BASE + info.number("KERNEL_IMAGE_SIZE").orElse(DEFAULT_IMAGE_SIZE);
     AddressMap map =
         new AddressMap(
-            IMAGE_BASE,
-            imageEnd,
-            IMAGE_BASE,
-            IMAGE_BASE - offset.getAsLong(),
+            new AddressMap.Image(IMAGE_BASE, imageEnd, IMAGE_BASE, IMAGE_BASE - offset.getAsLong()),
             IMAGE_BASE,
             0,
-            0,
-            0,
+            AddressMap.DirectMap.UNKNOWN,
             0,
             0);
     long table = map.imagePhysical(root.getAsLong());
@@ -103,8 +128,8 @@ final class X86_64 implements Architecture {
 
   @Override
   public Regions regions(
-      Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
-    return X86_64Regions.find(dump, info, memory, symbols);
+      List<ElfSegment> segments, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
+    return X86_64Regions.find(segments, info, memory, symbols);
   }
 
   @Override
@@ -138,6 +163,26 @@ final class X86_64 implements Architecture {
       text.append("NUMBER(sme_mask)=%d\n".formatted(value.u64(0)));
     }
     return Optional.of(text.toString());
+  }
+
+  @Override
+  public RegisterSet registers() {
+    return REGISTERS;
+  }
+
+  @Override
+  public OptionalLong faultAddress(ElfNote state) {
+    return OptionalLong.of(QemuCpuState.faultAddress(state));
+  }
+
+  @Override
+  public long returnAddress(Vmcoreinfo info, long word) {
+    return word;
+  }
+
+  @Override
+  public boolean hasLowMemory() {
+    return true;
   }
 
   @Override

@@ -139,6 +139,11 @@ public final class X86_64Paging implements Paging {
   }
 
   @Override
+  public long frameMask() {
+    return FRAME;
+  }
+
+  @Override
   public int levels() {
     return levels;
   }

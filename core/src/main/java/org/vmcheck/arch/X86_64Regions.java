@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.debuginfo.Symbols;
-import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfSegment;
 import org.vmcheck.io.ByteView;
@@ -20,23 +19,23 @@ import org.vmcheck.memory.VirtualMemory;
 final class X86_64Regions {
   private static final long GIB = 1L << 30;
 
-  private final Dump dump;
+  private final List<ElfSegment> segments;
   private final Vmcoreinfo info;
   private final VirtualMemory memory;
   private final Optional<Symbols> symbols;
   private final List<String> remarks = new ArrayList<>();
 
   private X86_64Regions(
-      Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
-    this.dump = dump;
+      List<ElfSegment> segments, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
+    this.segments = segments;
     this.info = info;
     this.memory = memory;
     this.symbols = symbols;
   }
 
   static Architecture.Regions find(
-      Dump dump, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
-    X86_64Regions finder = new X86_64Regions(dump, info, memory, symbols);
+      List<ElfSegment> segments, Vmcoreinfo info, VirtualMemory memory, Optional<Symbols> symbols) {
+    X86_64Regions finder = new X86_64Regions(segments, info, memory, symbols);
     return new Architecture.Regions(finder.map(), finder.remarks);
   }
 
@@ -66,14 +65,10 @@ final class X86_64Regions {
       }
     }
     return new AddressMap(
-        imageStart,
-        imageEnd,
-        map.imageBase(),
-        map.physBase(),
+        new AddressMap.Image(imageStart, imageEnd, map.image().base(), map.physBase()),
         map.codeStart(),
         map.codeEnd(),
-        directMap,
-        directMapEnd,
+        new AddressMap.DirectMap(directMap, directMap, directMapEnd),
         vmemmap,
         vmalloc);
   }
@@ -109,7 +104,7 @@ final class X86_64Regions {
 
   private OptionalLong directMapFromSegments() {
     OptionalLong last = OptionalLong.empty();
-    for (ElfSegment segment : dump.loadSegments()) {
+    for (ElfSegment segment : segments) {
       long base = segment.vaddr() - segment.paddr();
       if (segment.vaddr() < 0
           && Long.compareUnsigned(segment.vaddr(), X86_64.IMAGE_BASE) < 0

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
@@ -60,6 +61,10 @@ final class LowMemoryBackupCheck implements Check {
 
   @Override
   public CheckOutcome run(Subjects subjects) {
+    Optional<String> lacks = subjects.lacksLowMemory();
+    if (lacks.isPresent()) {
+      return new CheckOutcome.NothingToLookAt(id(), lacks.get());
+    }
     CaptureKernel traces = subjects.captureKernel();
     BackupRegion.Search search = traces.search();
     Map<String, String> facts = new LinkedHashMap<>();

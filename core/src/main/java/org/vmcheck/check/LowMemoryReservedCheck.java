@@ -68,6 +68,10 @@ final class LowMemoryReservedCheck implements Check {
 
   @Override
   public CheckOutcome run(Subjects subjects) {
+    Optional<String> lacks = subjects.lacksLowMemory();
+    if (lacks.isPresent()) {
+      return new CheckOutcome.NothingToLookAt(id(), lacks.get());
+    }
     Kernel kernel = subjects.kernel().orElseThrow();
     MemMap memMap = MemMap.of(kernel).orElseThrow();
     Map<PageState.Kind, Integer> kinds = new EnumMap<>(PageState.Kind.class);

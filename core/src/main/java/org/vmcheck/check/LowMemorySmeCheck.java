@@ -6,6 +6,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
@@ -80,6 +81,10 @@ final class LowMemorySmeCheck implements Check {
 
   @Override
   public CheckOutcome run(Subjects subjects) {
+    Optional<String> lacks = subjects.lacksLowMemory();
+    if (lacks.isPresent()) {
+      return new CheckOutcome.NothingToLookAt(id(), lacks.get());
+    }
     LowMemoryReading reading = subjects.lowMemory();
     Map<String, Integer> states = new LinkedHashMap<>();
     Map<String, Integer> looks = new LinkedHashMap<>();

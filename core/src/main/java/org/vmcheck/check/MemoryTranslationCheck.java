@@ -120,7 +120,7 @@ final class MemoryTranslationCheck implements Check {
     /// Frames of RAM, spread over all memory.
     private Set<Long> frames() {
       TreeSet<Long> frames = new TreeSet<>();
-      long end = memory.pfn(map.directMapEnd() - map.directMapStart());
+      long end = memory.pfn(map.directMapPhysical(map.directMap().end()));
       for (int steps = DIRECT_MAP_SAMPLES;
           steps <= MAX_STEPS && end > 0 && frames.size() < DIRECT_MAP_SAMPLES;
           steps *= 4) {

@@ -11,6 +11,8 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.BooleanSupplier;
+import org.vmcheck.arch.Architecture;
+import org.vmcheck.arch.Architectures;
 import org.vmcheck.attribution.CacheMembers;
 import org.vmcheck.attribution.Diagnosis;
 import org.vmcheck.attribution.FreelistDiagnosis;
@@ -122,8 +124,24 @@ public final class Subjects {
     return survey;
   }
 
+  /// That the machine has no low memory that firmware or kexec use, in words; empty if it may have.
+  public Optional<String> lacksLowMemory() {
+    List<Architecture> architectures =
+        kernel()
+            .map(found -> List.of(found.architecture()))
+            .orElseGet(() -> Architectures.candidates(dump.container()));
+    return architectures.isEmpty() || architectures.stream().anyMatch(Architecture::hasLowMemory)
+        ? Optional.empty()
+        : Optional.of(
+            "%s has no low 640 KiB: neither firmware nor kexec uses them"
+                .formatted(architectures.getFirst().name()));
+  }
+
   /// How the low 640 KiB came into the dump, found out when first asked for.
   public synchronized LowMemoryReading lowMemory() {
+    if (lowMemory == null && lacksLowMemory().isPresent()) {
+      lowMemory = LowMemoryReading.none(lacksLowMemory().get());
+    }
     if (lowMemory == null) {
       Optional<FreelistDecoder> decoder =
           unmetForSlabs().isEmpty() ? Optional.of(survey().vote().decoder()) : Optional.empty();
@@ -152,7 +170,8 @@ public final class Subjects {
         unmasked =
             new Subjects(
                 dump,
-                new KernelSearch.Found(kernel.over(new UnmaskedMemory(dump.memory(), masks()))),
+                new KernelSearch.Found(
+                    kernel.over(new UnmaskedMemory(kernel.memory().physical(), masks()))),
                 threads,
                 full,
                 isOver);
@@ -166,6 +185,9 @@ public final class Subjects {
 
   /// What a capture kernel left in the low 640 KiB. Only for checks that need a kernel.
   public synchronized CaptureKernel captureKernel() {
+    if (captureKernel == null && lacksLowMemory().isPresent()) {
+      captureKernel = CaptureKernel.none(lacksLowMemory().get());
+    }
     if (captureKernel == null) {
       captureKernel =
           CaptureKernel.of(

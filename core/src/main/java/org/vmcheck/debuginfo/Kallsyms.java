@@ -200,6 +200,18 @@ public final class Kallsyms {
     return -1;
   }
 
+  /// Whether text can be there: in the last 2 GiB, as on x86_64, or, as on arm64, right behind an
+  /// image that begins at a multiple of 64 KiB in the kernel's half.
+  private static boolean isInImage(Symbols symbols, long text) {
+    OptionalLong start = symbols.address("_text");
+    return text >>> 31 == 0x1_ffff_ffffL
+        || (start.isPresent()
+            && text >>> 48 == 0xffff
+            && (start.getAsLong() & 0xffff) == 0
+            && text - start.getAsLong() >= 0
+            && text - start.getAsLong() < 1 << 20);
+  }
+
   private static String disproof(Symbols symbols, OptionalLong stext) {
     OptionalLong found = symbols.address("_stext");
     if (found.isEmpty()) {
@@ -213,7 +225,7 @@ public final class Kallsyms {
       return "_stext comes out at 0x%x, VMCOREINFO says 0x%x"
           .formatted(found.getAsLong(), stext.getAsLong());
     }
-    if (found.getAsLong() >>> 31 != 0x1_ffff_ffffL) {
+    if (stext.isEmpty() && !isInImage(symbols, found.getAsLong())) {
       return "_stext comes out at 0x%x, outside the kernel image".formatted(found.getAsLong());
     }
     return null;

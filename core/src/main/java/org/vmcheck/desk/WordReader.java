@@ -103,7 +103,7 @@ public final class WordReader {
     if (odds == null) {
       odds =
           Odds.measure(
-              kernel.memory().map().directMapStart(),
+              kernel.memory().map().directMap().zero(),
               kernel.memory().paddr(kernel.memory().physical().endPfn()),
               this::isObjectStart);
     }

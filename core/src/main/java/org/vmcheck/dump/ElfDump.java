@@ -359,7 +359,7 @@ final class ElfDump implements Dump, PhysicalMemory {
       case 42 -> "sh";
       case 43 -> "sparc64";
       case 50 -> "ia64";
-      case 183 -> "aarch64";
+      case ElfFile.EM_AARCH64 -> "aarch64";
       case 243 -> elf.is64() ? "riscv64" : "riscv32";
       case 258 -> "loongarch64";
       default -> "machine " + elf.machine();

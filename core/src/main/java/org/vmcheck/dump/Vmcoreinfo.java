@@ -100,6 +100,11 @@ public final class Vmcoreinfo {
     return values.getOrDefault("OSRELEASE", "");
   }
 
+  /// `PAGESIZE` of the kernel, in bytes.
+  public OptionalLong pageSize() {
+    return decimal(values.get("PAGESIZE"));
+  }
+
   /// Address of a symbol. For array-typed symbols the kernel prints the value of the variable.
   public OptionalLong symbol(String name) {
     return hexadecimal(usable("SYMBOL(" + name + ")"));

@@ -18,6 +18,7 @@ public final class ElfFile {
   public static final int ET_CORE = 4;
   public static final int EM_386 = 3;
   public static final int EM_X86_64 = 62;
+  public static final int EM_AARCH64 = 183;
 
   /// `e_phnum` that says: the count stands in `sh_info` of section 0.
   private static final int PN_XNUM = 0xffff;

@@ -1,58 +1,45 @@
 package org.vmcheck.finding;
 
-import java.util.ArrayList;
-import java.util.List;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.OptionalLong;
-import java.util.function.Function;
+import java.util.SequencedMap;
 
-/// The registers of one moment of x86_64, as a `struct pt_regs` has them (Linux
-/// `arch/x86/include/asm/ptrace.h`).
+/// The registers of one moment, by the kernel's own names for them and in its order of printing
+/// them.
 ///
-/// Where only a part was saved (the five words that the processor pushes by itself) the general
-/// registers are not known.
+/// Where only a part was saved (on x86_64 the five words that the processor pushes by itself) the
+/// others are not known.
 ///
-/// @param general r15 to rdi in the order of `pt_regs`; empty if they were not saved
-/// @param flags RFLAGS
-public record Registers(List<Long> general, long ip, long cs, long flags, long sp, long ss) {
-  /// The kernel's own order of printing them (`__show_regs`).
-  public static final List<String> PRINTED =
-      List.of(
-          "RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "R08", "R09", "R10", "R11", "R12", "R13",
-          "R14", "R15");
-
-  /// The order in which a `pt_regs` begins.
-  private static final List<String> SAVED =
-      List.of(
-          "R15", "R14", "R13", "R12", "RBP", "RBX", "R11", "R10", "R09", "R08", "RAX", "RCX", "RDX",
-          "RSI", "RDI");
-
-  /// How many general registers there are, the stack pointer apart.
-  public static final int GENERAL = SAVED.size();
-
+/// @param ip where the processor was (`RIP`, `pc`)
+/// @param sp the stack pointer
+/// @param isUser whether the processor was in a user's program
+public record Registers(SequencedMap<String, Long> words, long ip, long sp, boolean isUser) {
   public Registers {
-    general = List.copyOf(general);
+    words = Collections.unmodifiableSequencedMap(new LinkedHashMap<>(words));
   }
 
-  /// With general registers by their names; all or none are known.
-  public static Registers of(
-      Function<String, OptionalLong> byName, long ip, long cs, long flags, long sp, long ss) {
-    List<Long> general = new ArrayList<>();
-    for (String name : SAVED) {
-      byName.apply(name).ifPresent(general::add);
-    }
-    return new Registers(general.size() == GENERAL ? general : List.of(), ip, cs, flags, sp, ss);
+  /// Of words whose names tell what they are for; 0 stands for those that are missing.
+  public static Registers of(Map<String, Long> words) {
+    LinkedHashMap<String, Long> ordered = new LinkedHashMap<>(words);
+    return new Registers(
+        ordered, first(ordered, "RIP", "pc"), first(ordered, "RSP", "sp"), isUser(ordered));
   }
 
-  /// A general register by the kernel's name for it; empty if it was not saved.
+  private static long first(Map<String, Long> words, String one, String other) {
+    return words.getOrDefault(one, words.getOrDefault(other, 0L));
+  }
+
+  /// By the privilege level of `CS`, or the exception level of `pstate`.
+  private static boolean isUser(Map<String, Long> words) {
+    Long pstate = words.get("pstate");
+    return pstate == null ? (words.getOrDefault("CS", 0L) & 3) != 0 : (pstate & 0xf) == 0;
+  }
+
+  /// A register by the kernel's name for it; empty if it was not saved.
   public OptionalLong get(String name) {
-    int index = SAVED.indexOf(name);
-    return general.isEmpty() || index < 0
-        ? OptionalLong.empty()
-        : OptionalLong.of(general.get(index));
-  }
-
-  /// Whether the processor was in a user's program.
-  public boolean isUser() {
-    return (cs & 3) != 0;
+    Long word = words.get(name);
+    return word == null ? OptionalLong.empty() : OptionalLong.of(word);
   }
 }

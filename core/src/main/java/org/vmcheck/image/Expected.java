@@ -16,15 +16,15 @@ record Expected(AddressMap map, long directEnd, long imageStart, long imageEnd) 
     long end = kernel.symbol("_end").orElse(0);
     return new Expected(
         map,
-        map.directMapEnd(),
+        map.directMap().end(),
         start,
         map.isImage(start) && Long.compareUnsigned(end, start) > 0 ? end : start);
   }
 
   /// The physical address; -1 if arithmetic does not tell it.
   long frame(long vaddr) {
-    if (map.knowsDirectMap() && isWithin(vaddr, map.directMapStart(), directEnd)) {
-      return vaddr - map.directMapStart();
+    if (map.knowsDirectMap() && isWithin(vaddr, map.directMap().start(), directEnd)) {
+      return map.directMapPhysical(vaddr);
     }
     return isWithin(vaddr, imageStart, imageEnd) ? map.imagePhysical(vaddr) : -1;
   }

@@ -6,9 +6,11 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import org.vmcheck.arch.X86_64Paging;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.io.Cancellation;
@@ -17,15 +19,13 @@ import org.vmcheck.memory.Paging;
 
 /// The pass of a [TableSurvey].
 ///
-/// Source: Linux `arch/x86/include/asm/pgtable_types.h`; Intel SDM volume 3, chapter 4.
+/// Source: Linux `arch/x86/include/asm/pgtable_types.h`; Intel SDM volume 3, chapter 4; for other
+/// processors what their [Paging] says.
 final class TablePass {
   static final ValueLayout.OfLong ENTRY =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-  static final long PRESENT = 1;
-  static final long LARGE = 1 << 7;
-  static final long FRAME = 0x000f_ffff_ffff_f000L;
 
-  /// Accessed and dirty: an erratum of some processors leaves them behind alone.
+  /// Accessed and dirty: an erratum of some processors of x86_64 leaves them behind alone.
   private static final long STRAYS_BY_ERRATUM = 0x60;
 
   /// Tables that are read; a terabyte in pages of 4 KiB has half a million.
@@ -43,7 +43,12 @@ final class TablePass {
   private final Paging paging;
   private final PhysicalMemory memory;
   private final Expected expected;
-  private final TableFlags flags;
+  private final int pageShift;
+
+  /// Empty where the flags of entries are not judged.
+  private final Optional<TableFlags> flags;
+
+  private final String architecture;
   private final SortedMap<String, Long> notRead = new TreeMap<>();
   private final List<TableFault> faults = new ArrayList<>();
 
@@ -70,12 +75,18 @@ final class TablePass {
     this.paging = kernel.memory().paging();
     this.memory = kernel.memory().physical();
     this.expected = Expected.of(kernel);
-    this.flags = new TableFlags(kernel);
+    this.pageShift = kernel.memory().pageShift();
+    this.architecture = kernel.architecture().name();
+    this.flags =
+        paging instanceof X86_64Paging ? Optional.of(new TableFlags(kernel)) : Optional.empty();
   }
 
   TableSurvey run() {
     List<String> remarks = new ArrayList<>();
     visit(paging.root(), paging.levels(), 0);
+    if (flags.isEmpty()) {
+      remarks.add("the flags of page-table entries are not judged on " + architecture);
+    }
     if (ended) {
       remarks.add("more tables than were looked at");
     }
@@ -92,8 +103,8 @@ final class TablePass {
     } else {
       maybeShared.stream().filter(fault -> sharedBy[bit(fault)] <= MOST_ODD).forEach(all::add);
       Set<Long> noTables = new HashSet<>(doubtful);
-      flags.faults().stream()
-          .filter(fault -> !noTables.contains(fault.physical() >>> 12))
+      flags.map(TableFlags::faults).orElse(List.of()).stream()
+          .filter(fault -> !noTables.contains(fault.physical() >>> pageShift))
           .forEach(all::add);
     }
     SortedMap<String, Long> lookedAt = new TreeMap<>();
@@ -117,31 +128,36 @@ final class TablePass {
       return new Tally(0, 0, true);
     }
     Cancellation.check();
-    if (!(memory.read(table >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
+    if (!(memory.read(table >>> pageShift) instanceof PageRead.Present(MemorySegment bytes))) {
       notRead.merge("page tables", 1L, Long::sum);
       return new Tally(0, 0, false);
     }
-    int shift = 12 + 9 * (level - 1);
+    int shift = paging.shift(level);
+    int end = paging.endSlot(level);
     long rightBefore = right;
     long wrongBefore = wrong;
     int faultsBefore = faults.size();
     long odd = 0;
-    for (int i = level == paging.levels() ? 256 : 0; i < 512 && !ended; i++) {
+    for (int i = paging.firstSlot(level); i < end && !ended; i++) {
       long vaddr = firstVaddr | (long) i << shift;
       long raw = bytes.get(ENTRY, i * 8L);
       entries++;
       if (raw != 0) {
         Place at =
             new Place(
-                level, level == paging.levels() ? canonical(vaddr) : vaddr, table + i * 8L, raw);
+                level,
+                level == paging.levels() ? paging.canonical(vaddr) : vaddr,
+                1L << shift,
+                table + i * 8L,
+                raw);
         odd += entry(at, raw & ~paging.encryptionMask()) ? 0 : 1;
       }
     }
     if (odd > MOST_ODD) {
-      doubtful.add(table >>> 12);
+      doubtful.add(table >>> pageShift);
       faults
           .subList(Math.min(faultsBefore, faults.size()), faults.size())
-          .removeIf(fault -> fault.physical() >>> 12 == table >>> 12);
+          .removeIf(fault -> fault.physical() >>> pageShift == table >>> pageShift);
     }
     return new Tally(right - rightBefore, wrong - wrongBefore, true);
   }
@@ -149,13 +165,10 @@ final class TablePass {
   /// An entry.
   ///
   /// @param vaddr the first address that it maps
+  /// @param span bytes that it maps
   /// @param physical where it lies
   /// @param raw with the bit that marks encrypted memory
-  record Place(int level, long vaddr, long physical, long raw) {
-    long span() {
-      return 1L << (12 + 9 * (level - 1));
-    }
-  }
+  record Place(int level, long vaddr, long span, long physical, long raw) {}
 
   /// @return whether it can be, as far as it tells by itself
   private boolean entry(Place at, long entry) {
@@ -165,10 +178,10 @@ final class TablePass {
       add(fault(TableFault.Kind.STRAY_BIT, at, at.raw ^ entry));
       return false;
     }
-    if ((entry & PRESENT) == 0) {
+    if (!paging.isPresent(entry, at.level)) {
       return true;
     }
-    if (at.level == 1 || (at.level <= 3 && (entry & LARGE) != 0)) {
+    if (paging.isLeaf(entry, at.level)) {
       return leaf(at, entry);
     }
     table(at, entry);
@@ -176,7 +189,7 @@ final class TablePass {
   }
 
   private boolean leaf(Place at, long entry) {
-    long frameMask = FRAME & -at.span();
+    long frameMask = paging.frameMask() & -at.span();
     long known = expected.frame(at.vaddr);
     if (known < 0) {
       return true;
@@ -184,10 +197,10 @@ final class TablePass {
     long differs = (entry ^ known) & frameMask;
     if (differs == 0) {
       right++;
-      flags.leaf(at, entry);
+      flags.ifPresent(judged -> judged.leaf(at, entry));
       return true;
     }
-    long above = Math.max(1L << 32, Long.highestOneBit(memory.endPfn() << 12) << 1);
+    long above = Math.max(1L << 32, Long.highestOneBit(memory.endPfn() << pageShift) << 1);
     if (Long.bitCount(differs) == 1 && (entry & differs) != 0 && differs >= above) {
       TableFault fault = fault(TableFault.Kind.FRAME, at, at.raw ^ differs);
       sharedBy[bit(fault)]++;
@@ -206,27 +219,27 @@ final class TablePass {
   }
 
   private void table(Place at, long entry) {
-    flags.table(at, entry);
+    flags.ifPresent(judged -> judged.table(at, entry));
     int faultsBefore = faults.size();
     int sharedBefore = maybeShared.size();
     long rightBefore = right;
     long wrongBefore = wrong;
     int doubtfulBefore = doubtful.size();
     long entriesBefore = entries;
-    TableFlags.Mark mark = flags.mark();
+    Optional<TableFlags.Mark> mark = flags.map(TableFlags::mark);
     boolean isOurs = expected.frame(at.vaddr) >= 0;
     Tally tally =
-        memory.endPfn() > (entry & FRAME) >>> 12
-            ? visit(entry & FRAME, at.level - 1, at.vaddr)
+        memory.endPfn() > paging.target(entry, at.level) >>> pageShift
+            ? visit(paging.target(entry, at.level), at.level - 1, at.vaddr)
             : new Tally(0, 0, false);
     if (!isOurs || tally.right > 0 || (tally.isRead && tally.wrong == 1)) {
       return;
     }
     // Nothing below is as arithmetic has it: one bit of this entry may lead to the right table.
     long found = 0;
-    for (int bit = 12; bit < 52; bit++) {
-      long other = (entry ^ (1L << bit)) & FRAME;
-      if (other >>> 12 < memory.endPfn() && !seen.contains(other) && fits(other, at)) {
+    for (int bit = pageShift; bit < 52; bit++) {
+      long other = paging.target(entry ^ (1L << bit), at.level);
+      if (other >>> pageShift < memory.endPfn() && !seen.contains(other) && fits(other, at)) {
         found = found == 0 ? at.raw ^ (1L << bit) : -1;
       }
     }
@@ -235,13 +248,13 @@ final class TablePass {
       List<TableFault> shared = maybeShared.subList(sharedBefore, maybeShared.size());
       shared.forEach(fault -> sharedBy[bit(fault)]--);
       shared.clear();
-      flags.back(mark);
+      flags.ifPresent(judged -> judged.back(mark.orElseThrow()));
       doubtful.subList(doubtfulBefore, doubtful.size()).clear();
       right = rightBefore;
       wrong = wrongBefore;
       entries = entriesBefore;
       add(fault(TableFault.Kind.TABLE, at, found));
-      visit(found & FRAME & ~paging.encryptionMask(), at.level - 1, at.vaddr);
+      visit(paging.target(found & ~paging.encryptionMask(), at.level), at.level - 1, at.vaddr);
     }
   }
 
@@ -257,29 +270,32 @@ final class TablePass {
     if (++searched > MAX_SEARCHED) {
       return -1; // Tables that lead to each other would be read without end.
     }
-    if (!(memory.read(table >>> 12) instanceof PageRead.Present(MemorySegment bytes))) {
+    if (!(memory.read(table >>> pageShift) instanceof PageRead.Present(MemorySegment bytes))) {
       return 0;
     }
-    int shift = 12 + 9 * (level - 1);
+    int shift = paging.shift(level);
+    int end = paging.endSlot(level);
     int matching = 0;
-    for (int i = 0; i < 512; i++) {
+    for (int i = 0; i < end; i++) {
       long entry = bytes.get(ENTRY, i * 8L) & ~paging.encryptionMask();
       long vaddr = firstVaddr | (long) i << shift;
-      if ((entry & PRESENT) == 0) {
-        if (entry != 0 && (entry & FRAME) != expected.frame(vaddr)) {
+      if (!paging.isPresent(entry, level)) {
+        if (entry != 0 && (entry & paging.frameMask()) != expected.frame(vaddr)) {
           return -1;
         }
         continue;
       }
-      if (level == 1 || (level <= 3 && (entry & LARGE) != 0)) {
-        long mask = FRAME & -(1L << shift);
+      if (paging.isLeaf(entry, level)) {
+        long mask = paging.frameMask() & -(1L << shift);
         long known = expected.frame(vaddr);
         if (known >= 0 && (entry & mask) != (known & mask)) {
           return -1;
         }
         matching += known >= 0 ? 1 : 0;
-      } else if (depth > 0 && level > 1 && (entry & FRAME) >>> 12 < memory.endPfn()) {
-        int below = matches(entry & FRAME, level - 1, vaddr, depth - 1);
+      } else if (depth > 0
+          && level > 1
+          && paging.target(entry, level) >>> pageShift < memory.endPfn()) {
+        int below = matches(paging.target(entry, level), level - 1, vaddr, depth - 1);
         if (below < 0) {
           return -1;
         }
@@ -299,11 +315,5 @@ final class TablePass {
     if (faults.size() < MAX_FAULTS) {
       faults.add(fault);
     }
-  }
-
-  /// With the bits above those that are translated.
-  private long canonical(long vaddr) {
-    int shift = 64 - (12 + 9 * paging.levels());
-    return vaddr << shift >> shift;
   }
 }

@@ -1,10 +1,11 @@
 package org.vmcheck.json;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.finding.Backtrace;
@@ -84,19 +85,14 @@ final class TaskReader {
   }
 
   private static Registers registers(JsonObject json) throws MalformedFileException {
-    return Registers.of(
-        name -> {
-          try {
-            return json.has(name) ? OptionalLong.of(json.word(name)) : OptionalLong.empty();
-          } catch (MalformedFileException _) {
-            return OptionalLong.empty();
-          }
-        },
-        json.word("RIP"),
-        json.word("CS"),
-        json.word("RFLAGS"),
-        json.word("RSP"),
-        json.word("SS"));
+    Map<String, Long> words = new LinkedHashMap<>();
+    for (Object name : json.members().keySet()) {
+      words.put(name.toString(), json.word(name.toString()));
+    }
+    if (!words.containsKey("RIP") && !words.containsKey("pc")) {
+      throw json.wrong("RIP", "a register that says where the processor was");
+    }
+    return Registers.of(words);
   }
 
   private static <E extends Enum<E>> E constant(JsonObject json, String name, Class<E> type)

@@ -142,14 +142,7 @@ public final class TaskWriter {
 
   private void registers(Registers registers) {
     json.writeObjectPropertyStart("registers");
-    hex("RIP", registers.ip());
-    hex("CS", registers.cs());
-    hex("RFLAGS", registers.flags());
-    hex("RSP", registers.sp());
-    hex("SS", registers.ss());
-    for (String name : Registers.PRINTED) {
-      registers.get(name).ifPresent(word -> hex(name, word));
-    }
+    registers.words().forEach(this::hex);
     json.writeEndObject();
   }
 

@@ -31,10 +31,8 @@ import org.vmcheck.memory.VirtualMemory;
 public final class Kernel {
   private static final int TAINT_RANDSTRUCT = 17;
 
-  /// `struct elf_prstatus` of x86_64.
-  private static final int PRSTATUS_BYTES = 336;
-
-  private static final int CRASH_NOTE_BYTES = 20 + PRSTATUS_BYTES;
+  /// Bytes of a note's head with the name `CORE`.
+  private static final int NOTE_HEAD_BYTES = 20;
 
   private final Architecture architecture;
   private final Dump dump;
@@ -178,16 +176,20 @@ public final class Kernel {
   private List<ElfNote> crashNotes() {
     List<ElfNote> notes = new ArrayList<>();
     OptionalLong table = variable64("crash_notes");
+    int byteCount = architecture.registers().byteCount();
     for (int i = 0; table.isPresent() && i < perCpu().cpus().size(); i++) {
-      ByteView view = memory.bytes(perCpu().address(table.getAsLong(), i), CRASH_NOTE_BYTES);
+      ByteView view =
+          memory.bytes(perCpu().address(table.getAsLong(), i), NOTE_HEAD_BYTES + byteCount);
       if (view != null
           && view.u32(0) == 5
-          && view.u32(4) == PRSTATUS_BYTES
+          && view.u32(4) == byteCount
           && view.u32(8) == ElfNote.NT_PRSTATUS
           && view.string(12, 8).equals("CORE")) {
         notes.add(
             new ElfNote(
-                "CORE", ElfNote.NT_PRSTATUS, view.slice("crash_notes", 20, PRSTATUS_BYTES)));
+                "CORE",
+                ElfNote.NT_PRSTATUS,
+                view.slice("crash_notes", NOTE_HEAD_BYTES, byteCount)));
       }
     }
     return notes;

@@ -12,11 +12,13 @@ import org.vmcheck.io.Cancellation;
 
 /// One oops as the kernel's log tells it: the registers at the moment of the fault, which no note
 /// of the dump holds, for those are taken later (Linux `arch/x86/kernel/dumpstack.c`, show_regs;
-/// `process_64.c`, __show_regs).
+/// `process_64.c`, __show_regs; `arch/arm64/mm/fault.c`, `kernel/process.c`). The words tell which
+/// processor's it is.
 ///
 /// @param line that begins it
-/// @param registers by the kernel's names, `RAX` to `R15`; `CR2`, the address that faulted; `RIP`
-///   only where it is no code of a symbol. As printed, in that order
+/// @param registers by the kernel's names, `RAX` to `R15` or `x0` to `x29` and `sp`; `CR2` or
+///   `FAR`, the address that faulted; `RIP` or `pc` only where it is no code of a symbol. As
+///   printed, in that order
 /// @param function that faulted, `name+offset/size`; empty if it has none
 /// @param cpu -1 if not told
 /// @param pid of the task, -1 if not told
@@ -29,6 +31,7 @@ public record Oops(
   public static final List<Pattern> HEADS =
       List.of(
           Pattern.compile("(?m)^BUG: (kernel NULL pointer dereference|unable to handle)"),
+          Pattern.compile("(?m)^Unable to handle kernel .{0,80} at virtual address [0-9a-f]{16}"),
           Pattern.compile("(?m)^kernel BUG at "),
           Pattern.compile("(?m)^(Oops: )?general protection fault.*: [0-9a-f]{4,} \\[#\\d+\\]"),
           Pattern.compile("(?m)^(Oops: |[A-Za-z][A-Za-z ,-]*: (.*: )?[0-9a-f]{4,} \\[#\\d+\\])"));
@@ -36,6 +39,14 @@ public record Oops(
   private static final Pattern REGISTER =
       Pattern.compile(
           "\\b(R[ABCD]X|R[SD]I|R[BS]P|R\\d\\d|CR2): (?:[0-9a-f]{4}:)?([0-9a-f]{16})\\b");
+
+  private static final Pattern REGISTER_OF_ARM64 =
+      Pattern.compile("\\b(x\\d{1,2}|sp) ?: ([0-9a-f]{16})\\b");
+
+  private static final Pattern PC = Pattern.compile("^pc : (?:\\[<)?(?:0x)?([0-9a-f]{16})\\b");
+
+  private static final Pattern FUNCTION_OF_ARM64 =
+      Pattern.compile("^pc : ([A-Za-z_][\\w.]*+\\+0x[0-9a-f]++/0x[0-9a-f]++)");
 
   private static final Pattern RIP =
       Pattern.compile("\\bRIP: 0010:(?:\\[<)?(?:0x)?([0-9a-f]{16})\\b");
@@ -56,6 +67,11 @@ public record Oops(
 
   public Oops {
     registers = Collections.unmodifiableMap(new LinkedHashMap<>(registers));
+  }
+
+  /// Whether a register is the one that holds the address that faulted.
+  public static boolean isFaultAddress(String register) {
+    return register.equals("CR2") || register.equals("FAR");
   }
 
   public static boolean isHead(String text) {
@@ -110,7 +126,9 @@ public record Oops(
         String text = log.get(at).text();
         // The line with the error code follows the sentence: a second one after the registers is
         // the next oops.
-        if (at > from && !registers.keySet().stream().allMatch("CR2"::equals) && isHead(text)) {
+        if (at > from
+            && !registers.keySet().stream().allMatch(Oops::isFaultAddress)
+            && isHead(text)) {
           return at;
         }
         // The registers of the user's side come last, and a warning has registers of its own.
@@ -133,7 +151,9 @@ public record Oops(
       }
       Matcher fault = FAULT_ADDRESS.matcher(text);
       if (isHead(text) && fault.find()) {
-        registers.putIfAbsent("CR2", Long.parseUnsignedLong(fault.group(1), 16));
+        registers.putIfAbsent(
+            text.startsWith("Unable to handle") ? "FAR" : "CR2",
+            Long.parseUnsignedLong(fault.group(1), 16));
       }
       Matcher named = FUNCTION.matcher(text);
       if (function.isEmpty() && named.find()) {
@@ -143,7 +163,23 @@ public record Oops(
       if (rip.find()) {
         registers.putIfAbsent("RIP", Long.parseUnsignedLong(rip.group(1), 16));
       }
+      armLine(text);
       Matcher register = REGISTER.matcher(text);
+      while (register.find()) {
+        registers.putIfAbsent(register.group(1), Long.parseUnsignedLong(register.group(2), 16));
+      }
+    }
+
+    private void armLine(String text) {
+      Matcher named = FUNCTION_OF_ARM64.matcher(text);
+      if (function.isEmpty() && named.find()) {
+        function = named.group(1);
+      }
+      Matcher pc = PC.matcher(text);
+      if (pc.find()) {
+        registers.putIfAbsent("pc", Long.parseUnsignedLong(pc.group(1), 16));
+      }
+      Matcher register = REGISTER_OF_ARM64.matcher(text);
       while (register.find()) {
         registers.putIfAbsent(register.group(1), Long.parseUnsignedLong(register.group(2), 16));
       }

@@ -65,6 +65,12 @@ public record CaptureKernel(
         || lists.filter(l -> l.brokenInCopy() == 0 && l.brokenInPlace() > 0).isPresent();
   }
 
+  /// Of a machine whose capture kernel uses nothing outside the memory that was reserved for it.
+  public static CaptureKernel none(String why) {
+    return new CaptureKernel(
+        new BackupRegion.Search.None(why), List.of(), Optional.empty(), Set.of(), 0);
+  }
+
   /// @param ciphertext frames that are spoiled by another cause
   public static CaptureKernel of(
       Kernel kernel, Optional<FreelistDecoder> decoder, Set<Long> ciphertext) {

@@ -108,7 +108,7 @@ public record LowMemoryReading(
       Bad first,
       List<Bad> still,
       List<Lost> lost) {
-    static final Lists NONE = new Lists(0, 0, 0, 0, 0, null, List.of(), List.of());
+    public static final Lists NONE = new Lists(0, 0, 0, 0, 0, null, List.of(), List.of());
 
     public Lists {
       still = List.copyOf(still);
@@ -179,6 +179,25 @@ public record LowMemoryReading(
 
   public long stored() {
     return frames.stream().filter(frame -> frame.bytes() != null).count();
+  }
+
+  /// Of a machine that has no such range.
+  ///
+  /// @param why a sentence
+  public static LowMemoryReading none(String why) {
+    return new LowMemoryReading(
+        Answer.NOT_STORED,
+        why,
+        List.of(),
+        MemoryEncryption.State.OFF,
+        0,
+        List.of(),
+        List.of(),
+        Set.of(),
+        Set.of(),
+        Map.of(),
+        Set.of(),
+        Lists.NONE);
   }
 
   /// Reads the range and judges.

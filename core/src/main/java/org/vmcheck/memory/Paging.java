@@ -13,6 +13,9 @@ public interface Paging {
   /// Bits of an entry that mark encrypted memory and are no address; 0 for none.
   long encryptionMask();
 
+  /// Bits of an entry that are bits of an address at their own place.
+  long frameMask();
+
   /// Whether the bits above the translated ones all equal the highest translated one.
   boolean isCanonical(long vaddr);
 

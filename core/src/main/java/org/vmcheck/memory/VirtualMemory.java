@@ -57,7 +57,7 @@ public final class VirtualMemory {
 
   /// The frame that holds an address of the direct map.
   public long directMapPfn(long vaddr) {
-    return (vaddr - map.directMapStart()) >>> pageShift;
+    return map.directMapPhysical(vaddr) >>> pageShift;
   }
 
   /// Address in the direct map of the first byte of a frame.
@@ -82,7 +82,7 @@ public final class VirtualMemory {
   /// Image and direct map by arithmetic, everything else through the page tables.
   public Translated translate(long vaddr) {
     if (map.isDirectMap(vaddr)) {
-      return new Translated.At(vaddr - map.directMapStart());
+      return new Translated.At(map.directMapPhysical(vaddr));
     }
     if (map.isImage(vaddr)) {
       return new Translated.At(map.imagePhysical(vaddr));
@@ -169,7 +169,7 @@ public final class VirtualMemory {
   public boolean copyPage(long vaddr, PageBuffer into) {
     long paddr;
     if (map.isDirectMap(vaddr)) {
-      paddr = vaddr - map.directMapStart();
+      paddr = map.directMapPhysical(vaddr);
     } else {
       paddr = physicalAddress(vaddr);
       if (paddr == -1) {

@@ -32,15 +32,22 @@ public final class MemMap {
   private final VirtualMemory memory;
   private final PageShape shape;
   private final long vmemmap;
+
+  /// Of the first section that there is: where memory begins above 0, other things lie below the
+  /// descriptors.
+  private final long firstPfn;
+
   private final long endPfn;
 
   /// Null with a vmemmap.
   private final MemSections sections;
 
-  private MemMap(Kernel kernel, PageShape shape, long vmemmap, MemSections sections) {
+  private MemMap(
+      Kernel kernel, PageShape shape, long vmemmap, long firstPfn, MemSections sections) {
     this.memory = kernel.memory();
     this.shape = shape;
     this.vmemmap = vmemmap;
+    this.firstPfn = firstPfn;
     this.sections = sections;
     this.endPfn = memory.physical().endPfn();
   }
@@ -66,7 +73,7 @@ public final class MemMap {
     if (sections.isEmpty()) {
       return vmemmap == 0
           ? Optional.empty()
-          : Optional.of(new MemMap(kernel, shape, vmemmap, null));
+          : Optional.of(new MemMap(kernel, shape, vmemmap, 0, null));
     }
     OptionalLong base = sections.get().commonBase();
     boolean isArray =
@@ -75,8 +82,8 @@ public final class MemMap {
                 || !memory.map().isDirectMap(sections.get().firstDescriptor()));
     return Optional.of(
         isArray
-            ? new MemMap(kernel, shape, base.getAsLong(), null)
-            : new MemMap(kernel, shape, 0, sections.get()));
+            ? new MemMap(kernel, shape, base.getAsLong(), sections.get().firstFrame(), null)
+            : new MemMap(kernel, shape, 0, 0, sections.get()));
   }
 
   /// Whether each section has an array of its own.
@@ -124,7 +131,7 @@ public final class MemMap {
       return -1;
     }
     long pfn = distance / shape.size();
-    return pfn < endPfn ? pfn : -1;
+    return pfn >= firstPfn && pfn < endPfn ? pfn : -1;
   }
 
   /// Receives descriptors while the array is streamed.
@@ -156,10 +163,10 @@ public final class MemMap {
   }
 
   private void stream(
-      long firstPfn, long endOfRange, Visitor visitor, PageBuffer page, boolean onlySlabs) {
+      long fromPfn, long endOfRange, Visitor visitor, PageBuffer page, boolean onlySlabs) {
     int pageSize = memory.pageSize();
     byte[] bytes = page.bytes();
-    long pfn = firstPfn;
+    long pfn = Math.max(fromPfn, firstPfn);
     while (pfn < endOfRange) {
       long endOfRun = endOfRange;
       if (sections != null) {
@@ -383,7 +390,7 @@ public final class MemMap {
 
   /// The descriptor's bytes, or null.
   private byte[] descriptorBytes(long pfn) {
-    if (pfn < 0 || pfn >= endPfn) {
+    if (pfn < firstPfn || pfn >= endPfn) {
       return null;
     }
     return memory.read(descriptor(pfn), shape.size()) instanceof MemoryRead.Bytes(var view)

@@ -131,6 +131,11 @@ final class MemSections {
     return OptionalLong.of(bases[0]);
   }
 
+  /// The first frame of the first section.
+  long firstFrame() {
+    return numbers[0] << framesShift;
+  }
+
   /// Address of the first descriptor of the first section.
   long firstDescriptor() {
     return start(0);

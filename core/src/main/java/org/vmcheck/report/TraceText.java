@@ -2,7 +2,8 @@ package org.vmcheck.report;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
+import java.util.Set;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Registers;
 import org.vmcheck.finding.TaskTrace;
@@ -59,25 +60,32 @@ public final class TraceText {
   }
 
   private static void registers(List<String> lines, Registers registers) {
-    lines.add(
-        "     RIP: %04x:%016x  RSP: %04x:%016x  EFLAGS: %08x"
-            .formatted(
-                registers.cs() & 0xffff,
-                registers.ip(),
-                registers.ss() & 0xffff,
-                registers.sp(),
-                registers.flags()));
+    Set<String> told = Set.of("RIP", "CS", "RFLAGS", "RSP", "SS");
+    if (registers.get("RIP").isPresent()) {
+      lines.add(
+          "     RIP: %04x:%016x  RSP: %04x:%016x  EFLAGS: %08x"
+              .formatted(
+                  registers.get("CS").orElse(0) & 0xffff,
+                  registers.ip(),
+                  registers.get("SS").orElse(0) & 0xffff,
+                  registers.sp(),
+                  registers.get("RFLAGS").orElse(0)));
+    }
     StringBuilder line = new StringBuilder();
     int count = 0;
-    for (String name : Registers.PRINTED) {
-      Optional<String> word = registers.get(name).stream().mapToObj("%016x"::formatted).findFirst();
-      if (word.isPresent()) {
-        line.append(count % 3 == 0 ? "     " : "  ").append(name).append(": ").append(word.get());
-        if (++count % 3 == 0) {
-          lines.add(line.toString());
-          line.setLength(0);
-        }
+    for (Map.Entry<String, Long> register : registers.words().entrySet()) {
+      if (told.contains(register.getKey())) {
+        continue;
       }
+      line.append(count % 3 == 0 ? "     " : "  ")
+          .append("%-3s: %016x".formatted(register.getKey(), register.getValue()));
+      if (++count % 3 == 0) {
+        lines.add(line.toString());
+        line.setLength(0);
+      }
+    }
+    if (!line.isEmpty()) {
+      lines.add(line.toString());
     }
   }
 }

@@ -16,6 +16,7 @@ import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.debuginfo.Types;
 import org.vmcheck.debuginfo.Vmlinux;
 import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.MalformedFileException;
@@ -23,6 +24,7 @@ import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.UtsName;
 import org.vmcheck.memory.MemoryRead;
+import org.vmcheck.memory.RepagedMemory;
 import org.vmcheck.memory.VirtualMemory;
 
 /// Finds the kernel in a dump: VMCOREINFO gives the page tables, these give memory, memory gives
@@ -126,8 +128,13 @@ public final class KernelFinder {
   }
 
   private KernelSearch find(Optional<Vmlinux> named) {
+    PhysicalMemory physical = dump.memory();
+    OptionalLong pageSize = info.pageSize();
+    if (pageSize.isPresent() && RepagedMemory.isPageSize(pageSize.getAsLong())) {
+      physical = RepagedMemory.of(physical, (int) pageSize.getAsLong());
+    }
     VirtualMemory memory;
-    switch (architecture.place(dump, dump.memory(), info)) {
+    switch (architecture.place(dump.loadSegments(), physical, info)) {
       case Architecture.Placement.Unplaced(String why) -> {
         return notFound("VMCOREINFO lacks " + why + ": page tables cannot be found");
       }
@@ -318,7 +325,7 @@ public final class KernelFinder {
 
   /// What the kernel's variables and page tables say of its regions.
   private VirtualMemory withRegions(VirtualMemory memory, Optional<Symbols> symbols) {
-    Architecture.Regions regions = architecture.regions(dump, info, memory, symbols);
+    Architecture.Regions regions = architecture.regions(dump.loadSegments(), info, memory, symbols);
     remarks.addAll(regions.remarks());
     return memory.with(regions.map());
   }

@@ -23,6 +23,7 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.kernel.UtsName;
+import org.vmcheck.memory.RepagedMemory;
 
 /// Finds VMCOREINFO in the memory of a dump whose file carries none: QEMU and virsh dumps of guests
 /// without the `vmcoreinfo` device.
@@ -224,7 +225,7 @@ final class VmcoreinfoSearch {
     Vmcoreinfo info = Vmcoreinfo.parse(text.toString());
     boolean whole =
         !info.release().isEmpty()
-            && info.value("PAGESIZE").orElse("").equals(Integer.toString(memory.pageSize()))
+            && RepagedMemory.isPageSize(info.pageSize().orElse(0))
             && info.symbol("swapper_pg_dir").isPresent()
             && info.symbol("_stext").isPresent();
     return whole ? Optional.of(info) : Optional.empty();

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.vmcheck.arch.RegisterSet;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.finding.Registers;
 import org.vmcheck.io.ByteView;
@@ -14,10 +15,7 @@ import org.vmcheck.memory.MemoryRead;
 /// into its own `crash_notes` on its way into the capture kernel (Linux `kernel/crash_core.c`,
 /// crash_save_cpu), else the notes of the file, in the order of the CPUs.
 final class CpuRegisters {
-  private static final int NT_PRSTATUS = 1;
   private static final int DESC_AT = 20;
-  private static final int REGISTERS_AT = 112;
-  private static final int PRSTATUS_BYTES = 336;
 
   private CpuRegisters() {}
 
@@ -37,23 +35,23 @@ final class CpuRegisters {
 
   /// The note that a CPU wrote; empty if it has none.
   private static Optional<Registers> note(Kernel kernel, long at) {
-    return kernel.memory().read(at, DESC_AT + PRSTATUS_BYTES)
+    RegisterSet set = kernel.architecture().registers();
+    return kernel.memory().read(at, DESC_AT + set.byteCount())
                 instanceof MemoryRead.Bytes(ByteView view)
             && view.u32(0) == 5
-            && view.u32(4) >= PRSTATUS_BYTES
-            && view.u32(8) == NT_PRSTATUS
+            && view.u32(4) >= set.byteCount()
+            && view.u32(8) == ElfNote.NT_PRSTATUS
             && view.string(12, 8).equals("CORE")
-        ? Optional.of(ofStatus(view, DESC_AT))
+        ? Optional.of(SavedRegisters.ofStatus(set, view, DESC_AT))
         : Optional.empty();
   }
 
   private static List<Optional<Registers>> ofFile(Kernel kernel, int cpus) {
+    RegisterSet set = kernel.architecture().registers();
     List<Registers> notes = new ArrayList<>();
     for (ElfNote note : kernel.notes()) {
-      if (note.name().equals("CORE")
-          && note.type() == ElfNote.NT_PRSTATUS
-          && note.desc().size() >= PRSTATUS_BYTES) {
-        notes.add(ofStatus(note.desc(), 0));
+      if (set.isIn(note)) {
+        notes.add(SavedRegisters.ofStatus(set, note.desc(), 0));
       }
     }
     List<Integer> online = kernel.perCpu().onlineCpus();
@@ -68,10 +66,5 @@ final class CpuRegisters {
       byCpu.add(index < 0 ? Optional.empty() : Optional.of(notes.get(index)));
     }
     return byCpu;
-  }
-
-  /// `pr_reg` is a `struct user_regs_struct`, which begins as `pt_regs` does.
-  private static Registers ofStatus(ByteView view, int at) {
-    return SavedRegisters.whole(view, at + REGISTERS_AT);
   }
 }

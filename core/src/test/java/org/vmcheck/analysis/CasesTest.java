@@ -155,7 +155,7 @@ class CasesTest {
         without(
             "healthy",
             kernel -> {
-              long slot = kernel.memory().map().directMapStart() >>> 39 & 511;
+              long slot = kernel.memory().map().directMap().start() >>> 39 & 511;
               long root = kernel.memory().paging().root();
               long entry =
                   kernel

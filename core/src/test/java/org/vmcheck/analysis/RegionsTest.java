@@ -72,7 +72,7 @@ class RegionsTest {
       throws Exception {
     FakeImage image = without(layout, base, isFive).build();
     AddressMap map = image.kernel().memory().map();
-    assertThat(map.directMapStart()).isEqualTo(base);
+    assertThat(map.directMap().start()).isEqualTo(base);
     DumpReport report = check(image);
     assertThat(report.verdict().reasons()).isEmpty();
     assertThat(report.verdict()).isInstanceOf(Verdict.Intact.class);
@@ -96,7 +96,7 @@ class RegionsTest {
   void aBaseThatCannotBeIsNamedAndThePageTablesTell() throws Exception {
     FakeImage image = FakeKernel.of(Layout.V6_1).seed(6).pageOffsetBase(SINCE_4_20).build();
     image.corruptWord(image.symbol("page_offset_base"), 0x4141_4141_4141_4141L);
-    assertThat(image.kernel().memory().map().directMapStart()).isEqualTo(SINCE_4_20);
+    assertThat(image.kernel().memory().map().directMap().start()).isEqualTo(SINCE_4_20);
     DumpReport report = check(image);
     assertThat(report.findings()).isEmpty();
     assertThat(any(report, "debuginfo.match").notesIfRan())

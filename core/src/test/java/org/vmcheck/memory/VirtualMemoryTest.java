@@ -23,15 +23,15 @@ class VirtualMemoryTest {
         memory,
         new X86_64Paging(memory, 0x10_0000, 4, 0),
         new AddressMap(
-            IMAGE,
-            IMAGE + 0x20_0000,
-            IMAGE_BASE,
-            // The image lies below its linked physical place: phys_base is negative.
-            0x40_0000 - (IMAGE - IMAGE_BASE),
+            new AddressMap.Image(
+                IMAGE,
+                IMAGE + 0x20_0000,
+                IMAGE_BASE,
+                // The image lies below its linked physical place: phys_base is negative.
+                0x40_0000 - (IMAGE - IMAGE_BASE)),
             IMAGE_BASE,
             0,
-            DIRECT,
-            DIRECT + 0x1000_0000,
+            new AddressMap.DirectMap(DIRECT, DIRECT, DIRECT + 0x1000_0000),
             0,
             VMALLOC));
   }

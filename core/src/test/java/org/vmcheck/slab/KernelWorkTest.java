@@ -31,7 +31,13 @@ class KernelWorkTest {
       memory.writeU64(address(i) - DIRECT + 8, address((i + size - 1) % size));
     }
     AddressMap map =
-        new AddressMap(IMAGE, IMAGE + 4096, IMAGE, 0, IMAGE, 0, DIRECT, DIRECT + (1L << 30), 0, 0);
+        new AddressMap(
+            new AddressMap.Image(IMAGE, IMAGE + 4096, IMAGE, 0),
+            IMAGE,
+            0,
+            new AddressMap.DirectMap(DIRECT, DIRECT, DIRECT + (1L << 30)),
+            0,
+            0);
     return new VirtualMemory(memory, new X86_64Paging(memory, 0, 4, 0), map);
   }
 
