@@ -28,6 +28,10 @@ final class Aarch64 implements Architecture {
   private static final RegisterSet REGISTER_SET =
       new RegisterSet(392, 112, REGISTERS, "pc", "sp", "x29");
 
+  private static final TaskStacks TASK_STACKS =
+      new TaskStacks(
+          "thread.cpu_context.sp", "thread.cpu_context.pc", "thread.cpu_context.fp", true);
+
   /// Kernels are aligned to 2 MiB, `_stext` lies behind a header of at most 64 KiB.
   private static final long ALIGNMENT = 2 << 20;
 
@@ -248,6 +252,11 @@ final class Aarch64 implements Architecture {
   @Override
   public Optional<String> describe(Symbols symbols, long imageOffset, PhysicalBytes bytes) {
     return Optional.empty();
+  }
+
+  @Override
+  public TaskStacks taskStacks() {
+    return TASK_STACKS;
   }
 
   @Override

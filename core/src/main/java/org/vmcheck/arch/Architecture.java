@@ -79,6 +79,9 @@ public interface Architecture {
   /// The registers of a CPU's NT_PRSTATUS.
   RegisterSet registers();
 
+  /// How the stacks of tasks and CPUs are kept.
+  TaskStacks taskStacks();
+
   /// A word of a stack as an address of code, without the bits that sign it.
   long returnAddress(Vmcoreinfo info, long word);
 

@@ -166,6 +166,11 @@ final class X86_64 implements Architecture {
   }
 
   @Override
+  public TaskStacks taskStacks() {
+    return new TaskStacks("thread.sp", "", "", false);
+  }
+
+  @Override
   public RegisterSet registers() {
     return REGISTERS;
   }

@@ -65,6 +65,12 @@ final class ImageTextCheck implements Check {
   @Override
   public CheckOutcome run(Subjects subjects) {
     Kernel kernel = subjects.kernel().orElseThrow();
+    if (!kernel.architecture().name().equals("x86_64")) {
+      return new CheckOutcome.NothingToLookAt(
+          id(),
+          "which places of its text a kernel of %s patches is not known here: nothing was compared"
+              .formatted(kernel.architecture().name()));
+    }
     Optional<DebugFile> file =
         kernel.debugFiles().stream()
             .filter(

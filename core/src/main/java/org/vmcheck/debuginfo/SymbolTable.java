@@ -59,6 +59,7 @@ final class SymbolTable {
       if (name == 0
           || name >= names.length
           || names[(int) name] == 0
+          || names[(int) name] == '$' // Mapping symbols of arm64 are places, not names.
           || section == SHN_UNDEF
           || type == STT_SECTION
           || type == STT_FILE) {

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.regex.Pattern;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfSection;
@@ -21,7 +22,11 @@ import org.vmcheck.io.UnsupportedFormatException;
 /// The file of a kernel: a vmlinux with or without debug information, a separate file of it, or the
 /// vmlinux unpacked from a bootable image. Nothing of it is read before it is asked for.
 public final class Vmlinux {
-  private static final long IMAGE_BASE = 0xffff_ffff_8000_0000L;
+  private static final Set<Integer> MACHINES = Set.of(ElfFile.EM_X86_64, ElfFile.EM_AARCH64);
+
+  /// Below the image of any of these, and above the offsets of per-CPU symbols.
+  private static final long LEAST_ADDRESS = 0xffff_0000_0000_0000L;
+
   private static final byte[] BANNER = "Linux version ".getBytes(StandardCharsets.ISO_8859_1);
   private static final int MAX_BANNER = 512;
   private static final Pattern NUMBERED = Pattern.compile(" #\\d");
@@ -44,9 +49,9 @@ public final class Vmlinux {
 
   static Vmlinux of(Path path, ByteSource bytes) throws IOException {
     ElfFile file = ElfFile.open(bytes);
-    if (file.machine() != ElfFile.EM_X86_64 || !file.is64()) {
+    if (!MACHINES.contains(file.machine()) || !file.is64() || file.isBigEndian()) {
       throw new UnsupportedFormatException(
-          "[%s] is an ELF file for machine %d, not of a 64-bit x86 kernel"
+          "[%s] is an ELF file for machine %d, not of a 64-bit kernel of x86 or arm64"
               .formatted(file.name(), file.machine()));
     }
     return new Vmlinux(path, new ElfSections(file));
@@ -178,7 +183,7 @@ public final class Vmlinux {
   /// The symbols of a kernel that runs `offset` bytes above where it is linked. Per-CPU symbols of
   /// kernels before 6.15 are offsets, which do not move.
   public static Symbols relocate(Symbols linked, long offset) {
-    return linked.shifted(offset, IMAGE_BASE);
+    return linked.shifted(offset, LEAST_ADDRESS);
   }
 
   /// The types: of BTF if the file has it, else of DWARF; empty if it has neither.

@@ -97,7 +97,7 @@ public final class LeakSearch {
       if (registers.isEmpty()) {
         return marked;
       }
-      for (long word : registers.get().general()) {
+      for (long word : registers.get().words().values()) {
         int slab = index.slabAt(word);
         if (slab >= 0) {
           marked.set(index.objectAt(slab, word));

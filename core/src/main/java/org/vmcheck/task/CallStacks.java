@@ -3,6 +3,7 @@ package org.vmcheck.task;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.vmcheck.arch.TaskStacks;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Registers;
 import org.vmcheck.finding.Task;
@@ -91,12 +92,12 @@ public final class CallStacks {
     }
     int cpu = cpuIndex(task);
     if (cpu < 0) {
-      return unwinder(own).fromSleep(task.savedSp());
+      return fromSleep(task, own);
     }
     own.addAll(0, stacks.ofCpu(cpu));
     Optional<Registers> at = registers(cpu);
     if (at.isPresent()) {
-      return unwinder(own).from(at.get());
+      return from(at.get(), own);
     }
     return new Backtrace(
         List.of(),
@@ -107,7 +108,35 @@ public final class CallStacks {
 
   /// Unwinds from registers that were saved earlier, as those of the first oops.
   public Backtrace unwind(Task task, Registers from) {
-    return unwinder(ownOf(task)).from(from);
+    return from(from, ownOf(task));
+  }
+
+  private boolean hasFrameRecords() {
+    return !kernel.architecture().taskStacks().savedFp().isEmpty();
+  }
+
+  private Backtrace from(Registers registers, List<Stack> own) {
+    return hasFrameRecords()
+        ? new FrameRecords(kernel, code(), own).from(registers)
+        : unwinder(own).from(registers);
+  }
+
+  private Backtrace fromSleep(Task task, List<Stack> own) {
+    if (!hasFrameRecords()) {
+      return unwinder(own).fromSleep(task.savedSp());
+    }
+    TaskStacks members = kernel.architecture().taskStacks();
+    return new FrameRecords(kernel, code(), own)
+        .fromSleep(
+            task.savedSp(), member(task, members.savedPc()), member(task, members.savedFp()));
+  }
+
+  private long member(Task task, String name) {
+    return kernel
+        .struct("task_struct", name)
+        .flatMap(type -> type.member(name))
+        .map(at -> kernel.word(task.address() + at.offset()).orElse(0))
+        .orElse(0L);
   }
 
   private Unwinder unwinder(List<Stack> own) {

@@ -4,8 +4,10 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import org.vmcheck.debuginfo.Member;
 import org.vmcheck.finding.Task;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
@@ -45,6 +47,10 @@ record SleepingReturns(int looked, List<Odd> odd) {
       return new SleepingReturns(0, List.of());
     }
     Text range = new Text(text.getAsLong(), end.getAsLong());
+    String savedPc = kernel.architecture().taskStacks().savedPc();
+    if (!savedPc.isEmpty()) {
+      return inTasks(kernel, asleep, savedPc, range);
+    }
     OptionalInt known =
         kernel
             .struct("inactive_task_frame", "ret_addr")
@@ -67,6 +73,36 @@ record SleepingReturns(int looked, List<Odd> odd) {
       // A place that was found by its values may be another word in a few tasks.
       if (right != 0 || (known.isPresent() && !range.contains(value))) {
         odd.add(new Odd(saved.task, saved.task.savedSp() + at, value, right));
+      }
+    }
+    return new SleepingReturns(values.size(), odd);
+  }
+
+  /// Where a task goes on is a member of it: the address behind the one call that switches tasks,
+  /// or the first of `ret_from_fork`.
+  private static SleepingReturns inTasks(
+      Kernel kernel, List<Task> asleep, String member, Text text) {
+    Optional<Member> at = kernel.struct("task_struct", member).flatMap(type -> type.member(member));
+    if (at.isEmpty()) {
+      return new SleepingReturns(0, List.of());
+    }
+    List<Saved> values = new ArrayList<>();
+    for (Task task : asleep) {
+      kernel
+          .word(task.address() + at.get().offset())
+          .ifPresent(word -> values.add(new Saved(task, word)));
+    }
+    Map<Long, Integer> votes = votes(values);
+    List<Odd> odd = new ArrayList<>();
+    for (Saved saved : values) {
+      if (votes.get(saved.value) >= LEAST_VOTES) {
+        continue;
+      }
+      long right = oneBitAway(votes, saved.value);
+      boolean isCode =
+          text.contains(kernel.architecture().returnAddress(kernel.vmcoreinfo(), saved.value));
+      if (right != 0 || !isCode) {
+        odd.add(new Odd(saved.task, saved.task.address() + at.get().offset(), saved.value, right));
       }
     }
     return new SleepingReturns(values.size(), odd);

@@ -60,6 +60,7 @@ final class StackPass {
   /// Tasks whose saved stack pointer is not on their stack.
   private final List<Task> astray = new ArrayList<>();
 
+  private final String savedSp;
   private long bytes;
 
   StackPass(Kernel kernel, boolean isStill) {
@@ -67,7 +68,8 @@ final class StackPass {
     this.isStill = isStill;
     this.stacks = new Stacks(kernel);
     this.tasks = Tasks.read(kernel, stacks);
-    this.layout = kernel.struct("task_struct", "stack", "thread.sp");
+    this.savedSp = kernel.architecture().taskStacks().savedSp();
+    this.layout = kernel.struct("task_struct", "stack", savedSp);
   }
 
   StackSurvey run() {
@@ -155,7 +157,7 @@ final class StackPass {
     long size = stacks.threadBytes();
     long other = task.savedSp() & -size;
     Member stack = member("stack").orElseThrow();
-    Member sp = member("thread.sp").orElseThrow();
+    Member sp = member(savedSp).orElseThrow();
     OptionalLong own = kernel.word(task.stack());
     OptionalLong others = kernel.word(other);
     boolean isOwn = own.isPresent() && own.getAsLong() == StackSurvey.END_MAGIC;
@@ -167,7 +169,7 @@ final class StackPass {
       add(
           StackFault.Kind.SAVED_POINTER,
           task,
-          "task_struct.thread.sp",
+          "task_struct." + savedSp,
           task.address() + sp.offset(),
           task.savedSp(),
           isFlip ? right : 0);
@@ -309,7 +311,7 @@ final class StackPass {
   private Optional<Long> cpuCanary() {
     OptionalLong own = kernel.symbol("__stack_chk_guard");
     if (own.isPresent()) {
-      return Optional.of(own.getAsLong());
+      return isPerCpu(own.getAsLong()) ? Optional.of(own.getAsLong()) : Optional.empty();
     }
     for (String name : List.of("fixed_percpu_data", "irq_stack_union")) {
       OptionalLong at = kernel.symbol(name);
@@ -320,6 +322,16 @@ final class StackPass {
       }
     }
     return Optional.empty();
+  }
+
+  /// Where each task has a canary that the compiler takes from the task itself, the variable is one
+  /// for all.
+  private boolean isPerCpu(long symbol) {
+    OptionalLong start = kernel.symbol("__per_cpu_start");
+    OptionalLong end = kernel.symbol("__per_cpu_end");
+    return start.isEmpty()
+        || end.isEmpty()
+        || (symbol - start.getAsLong() >= 0 && symbol - end.getAsLong() < 0);
   }
 
   private void returns(List<Task> asleep) {

@@ -17,6 +17,9 @@ final class Stacks {
 
   private static final long MAX_BYTES = 1 << 20;
 
+  /// `OVERFLOW_STACK_SIZE` of arm64.
+  private static final long OVERFLOW_BYTES = 4 << 10;
+
   private static final List<String> EXCEPTIONS =
       List.of("DF_stack", "NMI_stack", "DB_stack", "MCE_stack", "VC_stack", "VC2_stack");
 
@@ -70,10 +73,14 @@ final class Stacks {
     List<Stack> stacks = new ArrayList<>();
     long top = perCpuWord(index, "hardirq_stack_ptr", "irq_stack_ptr");
     if (top != 0) {
-      // The stack's end, or its last word (6.1).
-      long end = (top + 15) & -16L;
+      // The stack's end, or its last word (6.1); on arm64 its start.
+      long end =
+          kernel.architecture().taskStacks().irqPointerIsLow()
+              ? top + threadBytes
+              : (top + 15) & -16L;
       stacks.add(new Stack(Stack.Kind.IRQ, "IRQ", end - threadBytes, end));
     }
+    overflow(index).ifPresent(stacks::add);
     long area = perCpuWord(index, "cea_exception_stacks");
     Optional<StructLayout> layout = kernel.struct("cea_exception_stacks");
     if (area != 0 && layout.isPresent()) {
@@ -93,6 +100,16 @@ final class Stacks {
       entry(area).ifPresent(stacks::add);
     }
     return stacks;
+  }
+
+  /// The stack that arm64 has for the moment when another is full.
+  private Optional<Stack> overflow(int index) {
+    OptionalLong array = kernel.symbol("overflow_stack");
+    if (array.isEmpty() || !kernel.architecture().taskStacks().irqPointerIsLow()) {
+      return Optional.empty();
+    }
+    long low = kernel.perCpu().address(array.getAsLong(), index);
+    return Optional.of(new Stack(Stack.Kind.EXCEPTION, "OVERFLOW", low, low + OVERFLOW_BYTES));
   }
 
   private Optional<Stack> entry(long exceptionStacks) {

@@ -75,11 +75,11 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
             "thread_info.cpu",
             "cpu",
             "mm",
-            "stack",
-            "thread.sp");
+            "stack");
 
     private final Kernel kernel;
     private final Stacks stacks;
+    private final String savedSp;
     private final Map<Long, Task> found = new LinkedHashMap<>();
     private final List<String> problems = new ArrayList<>();
     private StructLayout layout;
@@ -91,6 +91,7 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
     Reader(Kernel kernel, Stacks stacks) {
       this.kernel = kernel;
       this.stacks = stacks;
+      this.savedSp = kernel.architecture().taskStacks().savedSp();
     }
 
     Tasks read() {
@@ -106,7 +107,7 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
                     : "the symbol init_task is not known"));
       }
       layout = type.get();
-      bytes = READ.stream().mapToInt(this::end).max().orElseThrow();
+      bytes = Math.max(end(savedSp), READ.stream().mapToInt(this::end).max().orElseThrow());
       add(init.getAsLong());
       int tasksAt = offset("tasks");
       ListWalk walk = ListWalk.walk(kernel.memory(), init.getAsLong() + tasksAt, MAX_TASKS);
@@ -137,10 +138,22 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
               .word(kernel.perCpu().address(queues.getAsLong(), i) + idle.get().offset())
               .ifPresent(this::add);
         }
-        current.add(stacks.perCpuWord(i, "current_task"));
+        current.add(running(i));
       }
       current.stream().filter(address -> address != 0).forEach(this::add);
       return current;
+    }
+
+    /// By the CPU's own word, else by its run queue.
+    private long running(int index) {
+      long own = stacks.perCpuWord(index, "current_task");
+      OptionalLong queues = kernel.symbol("runqueues");
+      Optional<Member> curr = kernel.struct("rq", "curr").flatMap(rq -> rq.member("curr"));
+      return own != 0 || queues.isEmpty() || curr.isEmpty()
+          ? own
+          : kernel
+              .word(kernel.perCpu().address(queues.getAsLong(), index) + curr.get().offset())
+              .orElse(0);
     }
 
     private void threads(long leader) {
@@ -203,7 +216,7 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
           (int) get(at, at.has("thread_info.cpu") ? "thread_info.cpu" : "cpu"),
           residentPages(mm),
           get(at, "stack"),
-          get(at, "thread.sp"));
+          get(at, savedSp));
     }
 
     /// `task_state_to_char`.

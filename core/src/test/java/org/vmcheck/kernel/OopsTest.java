@@ -31,6 +31,41 @@ class OopsTest {
     "RAX: ffffffffffffffda RBX: 00007ffc11111111 RCX: 00007f1122334455"
   };
 
+  private static final String[] OF_ARM64 = {
+    "Unable to handle kernel paging request at virtual address 6ce7b862468b00a8",
+    "Mem abort info:",
+    "  ESR = 0x0000000096000004",
+    "[6ce7b862468b00a8] address between user and kernel address ranges",
+    "Internal error: Oops: 0000000096000004 [#1] SMP",
+    "CPU: 1 UID: 0 PID: 847 Comm: insmod Kdump: loaded Not tainted 6.12.117+deb13-cloud-arm64 #1",
+    "pstate: 20400005 (nzCv daif +PAN -UAO -TCO -DIT -SSBS BTYPE=--)",
+    "pc : kmem_cache_alloc_noprof+0xa8/0x2f0",
+    "lr : kmem_cache_alloc_noprof+0x74/0x2f0",
+    "sp : ffff800080883700",
+    "x29: ffff800080883710 x28: 0000000000000000 x27: ffffaab6c5a51000",
+    "x2 : 0000000000000001 x1 : 6ce7b862468b0028 x0 : fff0000002a71280",
+    "Call trace:",
+    " kmem_cache_alloc_noprof+0xa8/0x2f0 (P)"
+  };
+
+  @Test
+  void theRegistersOfArm64AreRead() {
+    List<Oops> all = Oops.of(log(OF_ARM64));
+
+    assertThat(all).hasSize(1);
+    Oops oops = all.getFirst();
+    assertThat(oops.registers())
+        .containsEntry("FAR", 0x6ce7b862468b00a8L)
+        .containsEntry("sp", 0xffff800080883700L)
+        .containsEntry("x29", 0xffff800080883710L)
+        .containsEntry("x1", 0x6ce7b862468b0028L)
+        .containsEntry("x0", 0xfff0000002a71280L)
+        .doesNotContainKey("pc");
+    assertThat(oops.function()).isEqualTo("kmem_cache_alloc_noprof+0xa8/0x2f0");
+    assertThat(oops.cpu()).isEqualTo(1);
+    assertThat(oops.pid()).isEqualTo(847);
+  }
+
   @Test
   void theRegistersOfTheFaultAreRead() {
     List<Oops> all = Oops.of(log(PAGE_FAULT));
