@@ -70,10 +70,7 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
   /// Whether all nodes were met although a link is wrong. Of a circle that cannot be told: what it
   /// cut off may be more than the other direction shows.
   public boolean isRecovered() {
-    return !isClosed()
-        && !(end instanceof End.Circle)
-        && bad.isPresent()
-        && bad.get().expected != 0;
+    return !(end instanceof End.Circle) && bad.isPresent() && bad.get().expected != 0;
   }
 
   /// Address of the word to blame, or of the head where none can be told.
@@ -150,6 +147,9 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
     }
     int left = bound - step;
     Half backward = half(memory, head, PREV, left);
+    if (backward.end instanceof End.TooLong) {
+      return new ListWalk(met, new End.TooLong(from, bound), Optional.empty());
+    }
     Optional<End.Circle> circle = circle(forward, backward);
     if (forward.end instanceof End.PrevMismatch(long _, long _, long prev) && circle.isEmpty()) {
       List<Long> onwards = follow(memory, to, NEXT, head, head, left);
@@ -220,7 +220,7 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
     Cancellation cancellation = Cancellation.current();
     while (at != stop) {
       cancellation.step();
-      if (nodes.size() > bound || (at & 7) != 0 || at == head || at == mark) {
+      if (nodes.size() >= bound || (at & 7) != 0 || at == head || at == mark) {
         return null;
       }
       if (!(memory.read(at + linkAt, 8) instanceof MemoryRead.Bytes(ByteView link))) {

@@ -4,10 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.memory.VirtualMemory;
 import org.vmcheck.slab.SlabFault;
 import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.testing.FakeCache;
@@ -116,6 +119,193 @@ class ListWalkTest {
     assertThat(walk.nodes()).isEqualTo(nodes);
     assertThat(walk.bad().orElseThrow())
         .isEqualTo(new ListWalk.BadLink(nodes.get(1), "next", scratch, nodes.get(2), 2));
+  }
+
+  /// A scratch object on a page that holds no node, spliced in behind the head's first node.
+  private long spliced() {
+    long node = image.cache("three").slabs().getFirst().object(0);
+    add(node, nodes().getFirst(), nodes().get(1));
+    return node;
+  }
+
+  @Test
+  void anOverwrittenPrevIsNamedAndNothingIsLost() {
+    List<Long> nodes = nodes();
+    image.corruptWord(nodes.get(2) + 8, 0x4141);
+
+    ListWalk walk = walk();
+
+    assertThat(walk.nodes()).isEqualTo(nodes);
+    assertThat(walk.end())
+        .isEqualTo(new ListWalk.End.PrevMismatch(nodes.get(1), nodes.get(2), 0x4141));
+    assertThat(walk.bad().orElseThrow())
+        .isEqualTo(new ListWalk.BadLink(nodes.get(2) + 8, "prev", 0x4141, nodes.get(1), 3));
+    assertThat(walk.isRecovered()).isTrue();
+    assertThat(walk.blamed(head)).isEqualTo(nodes.get(2) + 8);
+  }
+
+  /// The last node's link leads home: there is no node behind it to name.
+  @Test
+  void theLastNodesNextMustBeTheHead() {
+    List<Long> nodes = nodes();
+    image.corruptWord(nodes.getLast(), 0x4141);
+
+    ListWalk walk = walk();
+
+    assertThat(walk.nodes()).isEqualTo(nodes);
+    assertThat(walk.bad().orElseThrow())
+        .isEqualTo(
+            new ListWalk.BadLink(nodes.getLast(), "next", 0x4141, head, nodes.size()));
+    assertThat(walk.isRecovered()).isTrue();
+  }
+
+  @Test
+  void theHeadsOwnPrevMayBeTheWrongWord() {
+    List<Long> nodes = nodes();
+    image.corruptWord(head + 8, 0x4141);
+    assertThat(walk().nodes()).isEqualTo(nodes);
+    assertThat(walk().bad().orElseThrow())
+        .isEqualTo(
+            new ListWalk.BadLink(head + 8, "prev", 0x4141, nodes.getLast(), nodes.size() + 1));
+
+    // An empty list leads to itself in both directions.
+    image.corruptWord(head, head);
+    ListWalk empty = walk();
+    assertThat(empty.nodes()).isEmpty();
+    assertThat(empty.end()).isEqualTo(new ListWalk.End.PrevMismatch(head, head, 0x4141));
+    assertThat(empty.bad().orElseThrow())
+        .isEqualTo(new ListWalk.BadLink(head + 8, "prev", 0x4141, head, 1));
+    image.corruptWord(head + 8, head);
+    assertThat(walk()).isEqualTo(closed(List.of()));
+  }
+
+  private static ListWalk closed(List<Long> nodes) {
+    return new ListWalk(nodes, new ListWalk.End.Closed(), Optional.empty());
+  }
+
+  @Test
+  void aHeadThatCannotBeReadIsNoListAndNobodysFault() {
+    ListWalk walk = ListWalk.walk(image.kernel().memory(), 0x1000, BOUND);
+    assertThat(walk.nodes()).isEmpty();
+    assertThat(walk.bad()).isEmpty();
+    assertThat(walk.blamed(0x1000)).isEqualTo(0x1000);
+    assertThat(walk.isRecovered()).isFalse();
+    assertThat(walk.end())
+        .isInstanceOfSatisfying(
+            ListWalk.End.Unreadable.class,
+            end -> assertThat(List.of(end.from(), end.to())).containsOnly(0x1000L));
+  }
+
+  /// No list_head lies on an odd address, though the bytes there lead home by chance.
+  @Test
+  void aMisalignedLinkIsNotFollowed() {
+    List<Long> nodes = nodes();
+    long odd = image.cache("three").slabs().getFirst().object(0) + 4;
+    image.corruptWord(odd, head).corruptWord(odd + 8, nodes.get(1));
+    image.corruptWord(nodes.get(1), odd);
+    // Neither is prev, so that only next could lead home.
+    image.corruptWord(nodes.get(1) + 8, 0x4141);
+    image.corruptWord(nodes.get(3) + 8, 0x4242);
+
+    ListWalk walk = walk();
+
+    assertThat(walk.isRecovered()).isFalse();
+    assertThat(walk.nodes()).doesNotContain(odd);
+    image.corruptWord(nodes.get(1) + 8, nodes.getFirst());
+    assertThat(walk().end())
+        .isInstanceOfSatisfying(
+            ListWalk.End.Unreadable.class, end -> assertThat(end.to()).isEqualTo(odd));
+  }
+
+  @Test
+  void linksThatBreakInTwoPlacesAreNotRecovered() {
+    List<Long> nodes = nodes();
+    image.corruptWord(nodes.get(0), 0x4141);
+    image.corruptWord(nodes.get(3) + 8, 0x4242);
+
+    ListWalk walk = walk();
+
+    assertThat(walk.nodes())
+        .isEqualTo(List.of(nodes.get(0), nodes.get(3), nodes.get(4)));
+    assertThat(walk.bad().orElseThrow())
+        .isEqualTo(new ListWalk.BadLink(nodes.get(0), "next", 0x4141, 0, 1));
+    assertThat(walk.isRecovered()).isFalse();
+  }
+
+  @Test
+  void aCircleForwardsIsBlamedOnTheLinkThatClosesIt() {
+    List<Long> nodes = nodes();
+    add(nodes.get(2), head, image.word(head));
+    assertThat(walk().bad().orElseThrow())
+        .isEqualTo(new ListWalk.BadLink(nodes.get(1), "next", nodes.get(2), 0, 3));
+  }
+
+  /// Both its neighbours know it: it is a node, though nothing of it is in the dump.
+  @Test
+  void aNodeThatIsNotInTheDumpKeepsItsPlace() {
+    long node = spliced();
+    List<Long> nodes = nodes();
+    image.exclude(image.physical(node) >>> 12);
+
+    ListWalk walk = walk();
+
+    assertThat(nodes).contains(node);
+    assertThat(walk.nodes()).isEqualTo(nodes);
+    assertThat(walk.isRecovered()).isFalse();
+    assertThat(walk.end())
+        .isInstanceOfSatisfying(
+            ListWalk.End.Unreadable.class,
+            end -> {
+              assertThat(end.from()).isEqualTo(nodes.getFirst());
+              assertThat(end.to()).isEqualTo(node);
+            });
+  }
+
+  /// A wild pointer that both neighbours hold is no node.
+  @Test
+  void anAddressThatNothingIsMappedAtIsNoNode() {
+    List<Long> nodes = nodes();
+    image.corruptWord(nodes.get(0), 0x4000).corruptWord(nodes.get(2) + 8, 0x4000);
+    assertThat(walk().nodes()).doesNotContain(0x4000L).hasSize(nodes.size() - 1);
+  }
+
+  /// The bound holds for a whole list and for one that is put together of two directions.
+  @Test
+  void moreNodesThanTheBoundAreNoList() {
+    List<Long> nodes = nodes();
+    int count = nodes.size();
+    assertThat(ListWalk.walk(image.kernel().memory(), head, count)).isEqualTo(closed(nodes));
+    ListWalk longer = ListWalk.walk(image.kernel().memory(), head, count - 1);
+    assertThat(longer.end())
+        .isEqualTo(new ListWalk.End.TooLong(nodes.get(count - 2), count - 1));
+    assertThat(longer.nodes()).isEqualTo(nodes.subList(0, count - 1));
+    assertThat(longer.isClosed()).isFalse();
+    assertThat(longer.bad()).isEmpty();
+
+    image.corruptWord(nodes.get(1) + 8, 0x4141);
+    assertThat(ListWalk.walk(image.kernel().memory(), head, count).isRecovered()).isTrue();
+    assertThat(ListWalk.walk(image.kernel().memory(), head, count - 1))
+        .isEqualTo(
+            new ListWalk(
+                nodes.subList(0, 1),
+                new ListWalk.End.TooLong(nodes.getFirst(), count - 1),
+                Optional.empty()));
+  }
+
+  /// Each round of each direction asks for the time.
+  @Test
+  void aDeadlineEndsTheWalk() {
+    List<Long> nodes = nodes();
+    VirtualMemory memory = image.kernel().memory();
+    Cancellation whole = Cancellation.after(Optional.empty());
+    whole.run(() -> ListWalk.walk(memory, head, BOUND));
+    assertThat(whole.steps()).isEqualTo(nodes.size() + 1);
+
+    image.corruptWord(nodes.get(1) + 8, 0x4141);
+    Cancellation broken = Cancellation.after(Optional.empty());
+    broken.run(() -> ListWalk.walk(memory, head, BOUND));
+    // Forwards up to the wrong link, backwards as far as it leads, onwards from it.
+    assertThat(broken.steps()).isEqualTo(2 + nodes.size() + (nodes.size() - 1));
   }
 
   @ParameterizedTest
