@@ -22,8 +22,9 @@ final class CanonicalZip {
 
   private static final int MAX_FILES = 4096;
 
-  /// The first time that the format can tell.
-  private static final LocalDateTime TIME = LocalDateTime.of(1980, 1, 1, 0, 0);
+  /// The second time that the format can tell. Of the first the JDK writes the moment beside it,
+  /// which is another one in each time zone.
+  private static final LocalDateTime TIME = LocalDateTime.of(1980, 1, 1, 0, 0, 2);
 
   private CanonicalZip() {}
 
