@@ -271,7 +271,7 @@ final class TornSnapshot {
     return false;
   }
 
-  private static Pages pages(Kernel kernel) {
+  static Pages pages(Kernel kernel) {
     return new Pages() {
       @Override
       public long head(long pfn) {

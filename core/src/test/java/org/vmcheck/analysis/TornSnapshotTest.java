@@ -21,10 +21,12 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.finding.Subject;
 import org.vmcheck.task.Moments;
+import org.vmcheck.testing.FakeCache;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.SampleReports;
+import org.vmcheck.testing.SlabImage;
 
 /// What is put down to a copy made while the kernel ran, and what never is.
 class TornSnapshotTest {
@@ -450,6 +452,40 @@ class TornSnapshotTest {
     try (Analyzer analyzer = Analyzer.open(dump, AnalysisOptions.DEFAULT)) {
       return analyzer.check("test");
     }
+  }
+
+  /// What the rule is told of a kernel's pages.
+  @Test
+  void pagesOfABlockAreOnePlaceAndAPageOfOneByteIsKnown() {
+    FakeImage image =
+        FakeKernel.of(Layout.V6_1)
+            .seed(5)
+            .cache(FakeCache.named("wide", 1024).partial(4).full(2))
+            .build();
+    SlabImage slab = image.cache("wide").slabs().getFirst();
+    assertThat(slab.order()).isPositive();
+    long first = slab.pfn() << 12;
+    image.fill(slab.base() + 4096, 0x5a, 4096);
+    image.fill(slab.base(), 0, 4096);
+    image.corruptWord(slab.base() + 8, 1);
+    SlabImage gone = image.cache("wide").slabs().getLast();
+    image.exclude(gone.pfn());
+
+    TornSnapshot.Pages pages = TornSnapshot.pages(image.kernel());
+
+    assertThat(pages.head(slab.pfn())).isEqualTo(slab.pfn());
+    assertThat(pages.head(slab.pfn() + 1)).isEqualTo(slab.pfn());
+    // Of no block, and where no descriptor is.
+    assertThat(pages.head(slab.pfn() - 1)).isNotEqualTo(slab.pfn());
+    assertThat(pages.head(1L << 40)).isEqualTo(1L << 40);
+    assertThat(pages.pfn(first + 4095)).isEqualTo(slab.pfn());
+    assertThat(pages.pfn(first + 4096)).isEqualTo(slab.pfn() + 1);
+    assertThat(pages.onlyByte(first + 4096)).isEqualTo(0x5a);
+    assertThat(pages.onlyByte(first + 8191)).isEqualTo(0x5a);
+    assertThat(pages.onlyByte(first)).isEqualTo(-1);
+    assertThat(pages.onlyByte(gone.pfn() << 12)).isEqualTo(-1);
+    image.corruptWord(slab.base() + 8, 0);
+    assertThat(TornSnapshot.pages(image.kernel()).onlyByte(first)).isZero();
   }
 
   /// The nodes of many caches lie on one page: it breaks their lists and sets their counters to 0.

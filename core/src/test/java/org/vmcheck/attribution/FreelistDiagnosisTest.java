@@ -65,9 +65,7 @@ class FreelistDiagnosisTest {
   }
 
   private FreelistDecoder decoder(Kernel kernel) {
-    return SlabSurvey.run(kernel, MemMap.of(kernel).orElseThrow(), 1, () -> false)
-        .vote()
-        .decoder();
+    return SlabSurvey.run(kernel, MemMap.of(kernel).orElseThrow(), 1, () -> false).vote().decoder();
   }
 
   private Diagnosis only() {
@@ -94,7 +92,8 @@ class FreelistDiagnosisTest {
     List<String> said = sentences(found.evidence());
     assertThat(said.get(0))
         .isEqualTo(
-            "with the bit put back the freelist closes and its length agrees with the slab's counters");
+            "with the bit put back the freelist closes and its length agrees with the slab's"
+                + " counters");
     assertThat(said.get(1))
         .isEqualTo(
             "bit 41 (bit 1 of the byte at physical 0x%x) of the word at 0x%x differs from the word that leads to object %d of the slab, 0x%x"
@@ -261,8 +260,7 @@ class FreelistDiagnosisTest {
             .orElseThrow();
     link(2, same.object(1));
     assertThat(sentences(only().evidence()))
-        .contains(
-            "0x%x is an object of another slab of the same cache".formatted(same.object(1)));
+        .contains("0x%x is an object of another slab of the same cache".formatted(same.object(1)));
 
     // Into the midst of an object, and into this very slab, it is none.
     link(2, other.object(1) + 8);

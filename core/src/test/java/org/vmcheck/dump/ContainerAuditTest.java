@@ -28,7 +28,8 @@ class ContainerAuditTest {
 
   private static ContainerAudit.Defect run(
       PageRead.Damage kind, long first, long last, long pages) {
-    return new ContainerAudit.Defect(kind, first, last, pages, 0x1000 + first, "reason of " + first);
+    return new ContainerAudit.Defect(
+        kind, first, last, pages, 0x1000 + first, "reason of " + first);
   }
 
   @Test
@@ -108,8 +109,7 @@ class ContainerAuditTest {
 
     assertThat(met.count()).isEqualTo(8);
     assertThat(met.runs(memory, 100))
-        .containsExactly(
-            run(PageRead.Damage.UNDECODABLE, 4, 1L << 30, 8));
+        .containsExactly(run(PageRead.Damage.UNDECODABLE, 4, 1L << 30, 8));
     memory.stored.add(7L);
     memory.stored.add(100L);
     assertThat(met.runs(memory, 100))
@@ -119,8 +119,7 @@ class ContainerAuditTest {
             run(PageRead.Damage.UNDECODABLE, 4095, 1L << 30, 3));
     assertThat(met.runs(memory, 2))
         .containsExactly(
-            run(PageRead.Damage.UNDECODABLE, 4, 6, 2),
-            run(PageRead.Damage.UNDECODABLE, 63, 77, 3));
+            run(PageRead.Damage.UNDECODABLE, 4, 6, 2), run(PageRead.Damage.UNDECODABLE, 63, 77, 3));
     assertThat(met.runs(memory, 1)).containsExactly(run(PageRead.Damage.UNDECODABLE, 4, 6, 2));
     // What decodes when it is read again is no run.
     DamagedPages gone = new DamagedPages();
@@ -201,11 +200,7 @@ class ContainerAuditTest {
     byte[] swapped = bytes.clone();
     descriptor(writer, swapped, 1, 2);
     System.arraycopy(
-        bytes,
-        (int) writer.descriptorOffset(1),
-        swapped,
-        (int) writer.descriptorOffset(2),
-        24);
+        bytes, (int) writer.descriptorOffset(1), swapped, (int) writer.descriptorOffset(2), 24);
     try (Dump dump = open(swapped)) {
       assertThat(dump.audit().disorder()).isEmpty();
       assertThat(dump.audit().remarks())

@@ -57,8 +57,7 @@ class BundledPagesTest {
   @BeforeAll
   static void open(@TempDir Path spool) throws Exception {
     dump = TestData.named("healthy").dump();
-    try (Dump open =
-        Dumps.open(List.of(dump), new OpenOptions(spool, 1 << 20, (_, _, _) -> {}))) {
+    try (Dump open = Dumps.open(List.of(dump), new OpenOptions(spool, 1 << 20, (_, _, _) -> {}))) {
       PageBuffer page = PageBuffer.of(open.memory());
       stored =
           LongStream.range(1, open.memory().endPfn())
@@ -100,7 +99,8 @@ class BundledPagesTest {
         base.dump(),
         base.kernel(),
         List.of(
-            new CheckOutcome.Ran("slab.freelist", "", Map.of(), findings, List.of(), Coverage.NONE)),
+            new CheckOutcome.Ran(
+                "slab.freelist", "", Map.of(), findings, List.of(), Coverage.NONE)),
         base.verdict(),
         1);
   }
@@ -108,8 +108,7 @@ class BundledPagesTest {
   private static SortedMap<String, byte[]> made(List<Path> parts, Finding... findings)
       throws Exception {
     return CanonicalZip.read(
-        Bundle.make(
-            analyzer, report(List.of(findings)), parts, List.of(), false, NOW, _ -> {}));
+        Bundle.make(analyzer, report(List.of(findings)), parts, List.of(), false, NOW, _ -> {}));
   }
 
   private static SortedSet<String> pages(SortedMap<String, byte[]> files) {
@@ -136,14 +135,12 @@ class BundledPagesTest {
             new Evidence.PageLooksLike(stored.get(4), "random", "d"),
             new Evidence.CountMismatch("x", stored.get(9) * 4096, 0, "e"),
             new Evidence.ChainBroken("x", stored.get(9) * 4096, 0, 0, "f"));
-    List<Evidence> against =
-        List.of(new Evidence.WordAt(1, stored.get(5) * 4096, 2, 3, "g"));
+    List<Evidence> against = List.of(new Evidence.WordAt(1, stored.get(5) * 4096, 2, 3, "g"));
 
     SortedMap<String, byte[]> files =
         made(List.of(dump), finding(stored.getFirst() * 4096 + 1, evidence, against));
 
-    assertThat(pages(files))
-        .containsExactly(page(0), page(1), page(2), page(3), page(4), page(5));
+    assertThat(pages(files)).containsExactly(page(0), page(1), page(2), page(3), page(4), page(5));
     assertThat(files.get(page(2))).hasSize(4096);
     assertThat(manifest(files)).doesNotContain("# page");
     for (String name : files.keySet()) {
@@ -212,8 +209,7 @@ class BundledPagesTest {
         .startsWith("# vmcheck evidence 1\n# made by vmcheck 0.1.0\n# dump sha256 " + abc + "\n");
     manifest = manifest(made(List.of(other, other)));
     assertThat(manifest)
-        .contains(
-            "# dump sha256 " + abc + " part 1\n# dump sha256 " + abc + " part 2\n");
+        .contains("# dump sha256 " + abc + " part 1\n# dump sha256 " + abc + " part 2\n");
   }
 
   @Test
@@ -241,8 +237,7 @@ class BundledPagesTest {
       assertThat(verified.dumpSha256()).containsExactly(hash, hash);
       // Signatures tell whole seconds.
       assertThat(verified.signedAt()).isEqualTo(Instant.parse("2026-11-22T10:00:00Z"));
-      assertThat(verified.validUntil())
-          .isEqualTo(signer.certificate().getNotAfter().toInstant());
+      assertThat(verified.validUntil()).isEqualTo(signer.certificate().getNotAfter().toInstant());
       assertThat(verified.files())
           .containsExactly(
               "manifest.p7s", "manifest.txt", "report.html", "report.json", "vmcoreinfo.txt");

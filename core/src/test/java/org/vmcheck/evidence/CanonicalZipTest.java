@@ -101,15 +101,16 @@ class CanonicalZipTest {
   @Test
   void aNameThatComesTwiceIsRefused() throws Exception {
     byte[] zip = CanonicalZip.write(files("first", "other"));
-    byte[] twice = new String(zip, StandardCharsets.ISO_8859_1)
-        .replace("other", "first").getBytes(StandardCharsets.ISO_8859_1);
+    byte[] twice =
+        new String(zip, StandardCharsets.ISO_8859_1)
+            .replace("other", "first")
+            .getBytes(StandardCharsets.ISO_8859_1);
     CRC32 crc = new CRC32();
     crc.update(bytes("of first"));
     // The second local header holds the CRC of what is in it now.
     ByteBuffer patched = ByteBuffer.wrap(twice).order(ByteOrder.LITTLE_ENDIAN);
     patched.putInt(30 + 5 + 8 + 14, (int) crc.getValue());
-    assertThatThrownBy(() -> CanonicalZip.read(twice))
-        .hasMessage("a file is in the bundle twice");
+    assertThatThrownBy(() -> CanonicalZip.read(twice)).hasMessage("a file is in the bundle twice");
   }
 
   @Test

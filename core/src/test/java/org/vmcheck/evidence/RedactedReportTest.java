@@ -97,8 +97,7 @@ class RedactedReportTest {
     assertThat(kernel.kaslrOffset()).isEqualTo(Evidence.UNKNOWN);
     assertThat(kernel.physBase()).isEqualTo(Evidence.UNKNOWN);
     assertThat(kernel.panic())
-        .isEqualTo(
-            new KernelFacts.PanicFacts("(redacted)", before.panic().cpu(), 0, List.of()));
+        .isEqualTo(new KernelFacts.PanicFacts("(redacted)", before.panic().cpu(), 0, List.of()));
     assertThat(kernel.modules()).isEmpty();
     assertThat(kernel.release()).isEqualTo(before.release());
     assertThat(kernel.version()).isEqualTo(before.version());
@@ -247,15 +246,13 @@ class RedactedReportTest {
     assertThat(ran.notes())
         .containsExactly(
             new Note("oops", "oops: (log line)"), about, Note.lead("oops", "oops: (log line)"));
-    CheckOutcome.NothingToLookAt nothing =
-        (CheckOutcome.NothingToLookAt) report.checks().get(1);
+    CheckOutcome.NothingToLookAt nothing = (CheckOutcome.NothingToLookAt) report.checks().get(1);
     assertThat(nothing.why()).isEqualTo("none in dump-1");
     assertThat(nothing.facts()).containsEntry("a", "0x%x".formatted(redaction.word(KERNEL)));
     assertThat(nothing.notes()).containsExactly(line);
     assertThat(report.checks().get(2))
         .isEqualTo(new CheckOutcome.Skipped("a", List.of("no \"(text)\"")));
-    assertThat(report.checks().get(3))
-        .isEqualTo(new CheckOutcome.Failed("b", "at \"(text)\""));
+    assertThat(report.checks().get(3)).isEqualTo(new CheckOutcome.Failed("b", "at \"(text)\""));
   }
 
   @Test

@@ -154,8 +154,7 @@ class ListWalkTest {
 
     assertThat(walk.nodes()).isEqualTo(nodes);
     assertThat(walk.bad().orElseThrow())
-        .isEqualTo(
-            new ListWalk.BadLink(nodes.getLast(), "next", 0x4141, head, nodes.size()));
+        .isEqualTo(new ListWalk.BadLink(nodes.getLast(), "next", 0x4141, head, nodes.size()));
     assertThat(walk.isRecovered()).isTrue();
   }
 
@@ -225,8 +224,7 @@ class ListWalkTest {
 
     ListWalk walk = walk();
 
-    assertThat(walk.nodes())
-        .isEqualTo(List.of(nodes.get(0), nodes.get(3), nodes.get(4)));
+    assertThat(walk.nodes()).isEqualTo(List.of(nodes.get(0), nodes.get(3), nodes.get(4)));
     assertThat(walk.bad().orElseThrow())
         .isEqualTo(new ListWalk.BadLink(nodes.get(0), "next", 0x4141, 0, 1));
     assertThat(walk.isRecovered()).isFalse();
@@ -276,8 +274,7 @@ class ListWalkTest {
     int count = nodes.size();
     assertThat(ListWalk.walk(image.kernel().memory(), head, count)).isEqualTo(closed(nodes));
     ListWalk longer = ListWalk.walk(image.kernel().memory(), head, count - 1);
-    assertThat(longer.end())
-        .isEqualTo(new ListWalk.End.TooLong(nodes.get(count - 2), count - 1));
+    assertThat(longer.end()).isEqualTo(new ListWalk.End.TooLong(nodes.get(count - 2), count - 1));
     assertThat(longer.nodes()).isEqualTo(nodes.subList(0, count - 1));
     assertThat(longer.isClosed()).isFalse();
     assertThat(longer.bad()).isEmpty();
@@ -290,6 +287,18 @@ class ListWalkTest {
                 nodes.subList(0, 1),
                 new ListWalk.End.TooLong(nodes.getFirst(), count - 1),
                 Optional.empty()));
+  }
+
+  /// Forwards alone the list leads home, over more nodes than there can be.
+  @Test
+  void theBoundHoldsBehindABreakToo() {
+    List<Long> nodes = nodes();
+    image.corruptWord(nodes.get(1) + 8, 0x4141);
+    image.corruptWord(nodes.get(nodes.size() - 2) + 8, 0x4242);
+    VirtualMemory memory = image.kernel().memory();
+    assertThat(ListWalk.walk(memory, head, nodes.size()).nodes()).isEqualTo(nodes);
+    assertThat(ListWalk.walk(memory, head, nodes.size()).isRecovered()).isTrue();
+    assertThat(ListWalk.walk(memory, head, nodes.size() - 1).isRecovered()).isFalse();
   }
 
   /// Each round of each direction asks for the time.

@@ -192,6 +192,47 @@ class FreelistTest {
         .isEqualTo(new Freelist.Unmet(built.objects() - 2, 0, order.size() - 2));
   }
 
+  /// More objects than a walker begins with room for, and fewer again.
+  @Test
+  void aWalkerServesSlabsOfAnySize() {
+    FakeImage many =
+        FakeKernel.of(Layout.V6_1)
+            .seed(3)
+            .cache(FakeCache.named("small", 32).partial(4).sheaves(0))
+            .cache(FakeCache.named("large", 1024).partial(4).sheaves(0))
+            .build();
+    Kernel kernel = many.kernel();
+    Freelist.Walker walker =
+        new Freelist.Walker(
+            many.survey().vote().decoder(), new SlabMemory(kernel.memory().physical()));
+    for (String cache : List.of("large", "small", "large")) {
+      SlabImage one = many.cache(cache).slabs(SlabImage.Place.NODE_PARTIAL).getFirst();
+      Slab slab =
+          SlabSurvey.views(kernel, MemMap.of(kernel).orElseThrow(), List.of(one.pfn()))
+              .getFirst()
+              .slab();
+      walker.start(slab);
+      Freelist list = walker.walk(slab, one.object(one.freelist().getFirst()), HEAD_SLOT);
+      assertThat(list).isEqualTo(new Freelist(one.freelist().size(), new Freelist.End.Closed()));
+      assertThat(walker.lastMet(list)).isEqualTo(one.freelist());
+    }
+  }
+
+  @Test
+  void theFormsOfAPointerAreTheirOwnInverse() {
+    for (FreelistDecoder decoder : FreelistDecoder.values()) {
+      long word = decoder.decode(0xffff_8880_0000_1000L, 0xffff_8880_0000_2040L, 0x1234_5678L);
+      assertThat(decoder.decode(word, 0xffff_8880_0000_2040L, 0x1234_5678L))
+          .isEqualTo(0xffff_8880_0000_1000L);
+    }
+    assertThat(FreelistDecoder.PLAIN.decode(5, 6, 7)).isEqualTo(5);
+    assertThat(FreelistDecoder.HARDENED.decode(0x10, 0x200, 0x3000)).isEqualTo(0x3210);
+    assertThat(FreelistDecoder.HARDENED_SWAPPED.decode(0x10, 2, 0x3000))
+        .isEqualTo(0x0200_0000_0000_3010L);
+    assertThat(FreelistDecoder.HARDENED_SWAPPED.words())
+        .isEqualTo("hardened, address byte-swapped");
+  }
+
   @ParameterizedTest
   @CsvSource({
     "0, 0, 0, true",
