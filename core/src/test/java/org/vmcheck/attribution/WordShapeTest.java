@@ -83,7 +83,7 @@ class WordShapeTest {
     assertThat(words(symbol)).contains("slab_caches");
     long object = IMAGE.cache("victim").slabs().getFirst().object(1);
     assertThat(words(object)).isEqualTo("pointer into the direct map (slab victim)");
-    long beyond = KERNEL.memory().map().directMapEnd() - 4096;
+    long beyond = KERNEL.memory().map().directMap().end() - 4096;
     assertThat(words(beyond)).startsWith("pointer into the direct map (");
   }
 

@@ -170,6 +170,17 @@ class RedactedReportTest {
                       0,
                       0,
                       "bytes (left out)"));
+      case Evidence.LoggedBytes l ->
+          assertThat(after)
+              .isEqualTo(
+                  new Evidence.LoggedBytes(
+                      redaction.word(l.address()),
+                      redaction.word(l.physical()),
+                      "",
+                      0,
+                      0,
+                      l.expected(),
+                      "logged: (panic message) (left out)"));
       case Evidence.Run r ->
           assertThat(after)
               .isEqualTo(
