@@ -42,6 +42,8 @@ class LayersTest {
               "slab",
               Set.of("io", "dump", "memory", "debuginfo", "arch", "kernel", "page", "finding")),
           Map.entry(
+              "object", Set.of("io", "dump", "memory", "debuginfo", "kernel", "page", "slab")),
+          Map.entry(
               "task",
               Set.of("io", "elf", "dump", "memory", "debuginfo", "arch", "kernel", "finding")),
           Map.entry(
@@ -86,6 +88,7 @@ class LayersTest {
                   "search",
                   "page",
                   "slab",
+                  "object",
                   "anchors",
                   "image",
                   "task",
@@ -103,6 +106,7 @@ class LayersTest {
                   "kernel",
                   "page",
                   "slab",
+                  "object",
                   "task",
                   "finding")),
           Map.entry(

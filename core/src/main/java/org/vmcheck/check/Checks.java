@@ -23,6 +23,7 @@ public final class Checks {
           new SlabCountsCheck(),
           new SlabListsCheck(),
           new SlabPoisonCheck(),
+          new SlabObjectsCheck(),
           new KfenceCanariesCheck(),
           new TaskStacksCheck(),
           new KnownListsCheck(),

@@ -27,6 +27,7 @@ import org.vmcheck.slab.Words;
 /// @param why what proves it, a sentence
 /// @param otherwise the cause if it is no flipped bit
 /// @param place what a fingerprint says of it: names, no addresses
+/// @param about the cache and the object that it is of; [Subject#NONE] where there is none
 record WrongWord(
     long address,
     long value,
@@ -34,10 +35,23 @@ record WrongWord(
     String claim,
     String why,
     Cause otherwise,
-    String place) {
+    String place,
+    Subject about) {
 
   private static final int MAX_FINDINGS = 32;
   private static final int MAX_NOTES = 5;
+
+  /// Of no object of a slab.
+  WrongWord(
+      long address,
+      long value,
+      OptionalLong right,
+      String claim,
+      String why,
+      Cause otherwise,
+      String place) {
+    this(address, value, right, claim, why, otherwise, place, Subject.NONE);
+  }
 
   /// A value that is not known where it is 0.
   static OptionalLong known(long value) {
@@ -121,7 +135,7 @@ record WrongWord(
         Severity.CORRUPT,
         cause(),
         claim,
-        Subject.NONE.withAddress(address, physical).withWord(value, right.orElse(value)),
+        about.withAddress(address, physical).withWord(value, right.orElse(value)),
         evidence,
         List.of(),
         Fingerprint.of(check, cause(), place));

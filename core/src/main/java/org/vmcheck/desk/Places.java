@@ -17,6 +17,7 @@ import org.vmcheck.kernel.Modules;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
+import org.vmcheck.object.StructNames;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.page.PageState;
 import org.vmcheck.slab.FreelistDecoder;

@@ -1,4 +1,4 @@
-package org.vmcheck.desk;
+package org.vmcheck.object;
 
 import java.util.HashMap;
 import java.util.Map;
@@ -9,7 +9,7 @@ import org.vmcheck.slab.SlabCache;
 
 /// The structures that slab caches are for: a cache says only its name, and most are named after
 /// their structure. Not safe for use by several threads at once.
-final class StructNames {
+public final class StructNames {
   /// Caches that are not, by the calls of `kmem_cache_create` in Linux.
   private static final Map<String, String> BY_CACHE =
       Map.ofEntries(
@@ -45,13 +45,13 @@ final class StructNames {
   private final Kernel kernel;
   private final Map<Long, Optional<StructLayout>> known = new HashMap<>();
 
-  StructNames(Kernel kernel) {
+  public StructNames(Kernel kernel) {
     this.kernel = kernel;
   }
 
   /// The structure of a cache's objects; empty if it is not known, or one of that name does not
   /// fill them.
-  Optional<StructLayout> of(SlabCache cache) {
+  public Optional<StructLayout> of(SlabCache cache) {
     return known.computeIfAbsent(
         cache.address(),
         _ -> {

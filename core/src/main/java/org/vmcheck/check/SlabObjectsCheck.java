@@ -1,0 +1,107 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Coverage;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.finding.Note;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.io.Printable;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.object.ObjectFault;
+import org.vmcheck.object.ObjectSurvey;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.Words;
+
+/// Do the pointers of allocated objects lead where their siblings' lead?
+final class SlabObjectsCheck implements Check {
+  @Override
+  public String id() {
+    return "slab.objects";
+  }
+
+  @Override
+  public String question() {
+    return "Do the links and pointers in allocated objects lead where those of their siblings do?";
+  }
+
+  @Override
+  public String explanation() {
+    return """
+    Reads every word of every allocated object. Two kinds of word are held against other memory,
+    without types. A link of a list, with the head's, is answered: what it leads to leads back. And
+    where nearly all objects of a cache have a pointer at one offset, no object has an address there
+    that no processor takes, or where nothing is.
+
+    A word is a finding where one flipped bit explains it and other memory says what it must be: the
+    one neighbour that leads back, or the kind of thing that the siblings' pointers lead to. Values
+    that are merely unlike their siblings' are common in healthy kernels and are not reported.
+
+    It can mislead: a pointer that was overwritten by another valid address is not noticed, nor is
+    what is no pointer (counters, flags, text).
+    Next: `vmcheck object` shows the object, `vmcheck refs` who leads to it.\
+    """;
+  }
+
+  @Override
+  public Needs needs() {
+    return Needs.SLAB;
+  }
+
+  @Override
+  public CheckOutcome run(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    ObjectSurvey survey =
+        ObjectSurvey.of(kernel, MemMap.of(kernel).orElseThrow(), kernel.isStopped());
+    List<Note> notes = new ArrayList<>();
+    Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
+    if (coverage.isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(
+          id(), "no allocated object can be read", Map.of(), notes, coverage);
+    }
+    List<WrongWord> words = survey.faults().stream().map(SlabObjectsCheck::word).toList();
+    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    String answer =
+        findings.isEmpty()
+            ? "%s and %s lead where they must"
+                .formatted(
+                    Words.plural(survey.lookedAt().getOrDefault("links", 0L), "link", "links"),
+                    Words.plural(
+                        survey.lookedAt().getOrDefault("pointers like their siblings'", 0L),
+                        "pointer",
+                        "pointers"))
+            : Words.plural(survey.faults().size(), "word is wrong", "words are wrong");
+    return new CheckOutcome.Ran(
+        id(),
+        answer,
+        WrongWord.facts(survey.lookedAt(), survey.bytes()),
+        findings,
+        notes,
+        coverage);
+  }
+
+  private static WrongWord word(ObjectFault fault) {
+    String cache = Printable.of(fault.cache().name());
+    String what =
+        fault.member().isEmpty()
+            ? "byte %d".formatted(fault.offset())
+            : "%s (byte %d)".formatted(fault.member(), fault.offset());
+    return new WrongWord(
+        fault.address(),
+        fault.value(),
+        WrongWord.known(fault.right()),
+        "%s of the allocated object %s of %s leads nowhere"
+            .formatted(what, Words.hex(fault.object()), cache),
+        switch (fault.witness()) {
+          case NEIGHBOUR -> "the link at %s leads back to it".formatted(Words.hex(fault.right()));
+          case EMPTY_HEAD -> "the other word of this list head says that the list is empty";
+          case SIBLINGS -> Printable.of(fault.like());
+        },
+        Cause.METADATA_OVERWRITTEN,
+        cache + "+" + fault.offset(),
+        Subject.cache(fault.cache().name()).withObject(fault.object()));
+  }
+}

@@ -1,0 +1,39 @@
+package org.vmcheck.object;
+
+import org.vmcheck.slab.SlabCache;
+
+/// A word of an allocated object that other memory proves wrong.
+///
+/// @param cache of the object
+/// @param object its address, as its users see it
+/// @param offset of the word in the object, in bytes
+/// @param member its name, if the structure of the cache is known; else empty
+/// @param value what the word holds
+/// @param right what it must hold
+/// @param witness what proves that
+/// @param like for siblings: objects of the cache that have such a pointer there, as a phrase
+public record ObjectFault(
+    SlabCache cache,
+    long object,
+    int offset,
+    String member,
+    long value,
+    long right,
+    Witness witness,
+    String like) {
+  /// What proves a word wrong.
+  public enum Witness {
+    /// The neighbour on a list leads back to it.
+    NEIGHBOUR,
+    /// An empty head's other word leads to the head.
+    EMPTY_HEAD,
+    /// All other objects of the cache have a pointer of one kind at that place, and here one bit is
+    /// missing for it.
+    SIBLINGS
+  }
+
+  /// Address of the word.
+  public long address() {
+    return object + offset;
+  }
+}

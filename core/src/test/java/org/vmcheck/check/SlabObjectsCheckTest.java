@@ -1,0 +1,147 @@
+package org.vmcheck.check;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.vmcheck.dump.Dump;
+import org.vmcheck.dump.Dumps;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.search.KernelFinder;
+import org.vmcheck.search.KernelSearch;
+import org.vmcheck.slab.Slab;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.SlabView;
+import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.TestData;
+
+/// The links and pointers in allocated objects of real kernels: silent as the kernel left them, and
+/// a flipped bit is named with the value that the word had.
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class SlabObjectsCheckTest {
+  private Dump dump;
+  private Kernel kernel;
+  private ChangedMemory memory;
+
+  /// Words of allocated objects that are not 0.
+  private final List<Long> words = new ArrayList<>();
+
+  @BeforeAll
+  void open() throws Exception {
+    dump = Dumps.open(TestData.named("healthy").dump());
+    kernel = found(dump);
+    memory = new ChangedMemory(dump.memory());
+    SlabSurvey.eachView(
+        kernel,
+        MemMap.of(kernel).orElseThrow(),
+        0,
+        dump.memory().endPfn(),
+        _ -> true,
+        view -> {
+          collect(view);
+          return true;
+        });
+  }
+
+  private void collect(SlabView view) {
+    Slab slab = view.slab();
+    for (int i = 0; i < slab.walkableObjects(); i++) {
+      if (view.listOf(i) == null) {
+        for (long at = slab.object(i); at < slab.object(i) + slab.cache().objectSize(); at += 8) {
+          if (kernel.word(at).orElse(0) != 0) {
+            words.add(at);
+          }
+        }
+      }
+    }
+  }
+
+  @AfterAll
+  void close() {
+    dump.close();
+  }
+
+  @BeforeEach
+  void restore() {
+    memory.restore();
+  }
+
+  private static Kernel found(Dump dump) {
+    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
+  }
+
+  private static CheckOutcome.Ran run(Dump dump, Kernel kernel) {
+    return (CheckOutcome.Ran)
+        new SlabObjectsCheck()
+            .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+  }
+
+  private CheckOutcome.Ran run() {
+    return run(memory.of(dump), kernel.over(memory));
+  }
+
+  private long physical(long vaddr) {
+    return kernel.memory().physicalAddress(vaddr);
+  }
+
+  static Stream<TestData> dumps() throws Exception {
+    return TestData.all().stream();
+  }
+
+  @ParameterizedTest
+  @MethodSource("dumps")
+  void whatKernelsLeaveIsSilent(TestData data) throws Exception {
+    try (Dump one = Dumps.open(data.dump())) {
+      CheckOutcome.Ran ran = run(one, found(one));
+      assertThat(ran.findings()).isEmpty();
+      assertThat(ran.coverage().lookedAt().get("links")).isGreaterThan(10_000);
+    }
+  }
+
+  @Test
+  void aFlippedBitIsNamedWithTheValueThatTheWordHad() {
+    Random random = new Random(23);
+    int trials = 60;
+    int noticed = 0;
+    for (int i = 0; i < trials; i++) {
+      long at = words.get(random.nextInt(words.size()));
+      long before = kernel.word(at).orElseThrow();
+      memory.restore().flip(physical(at), random.nextInt(64));
+      for (Finding finding : run().findings()) {
+        assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+        assertThat(finding.subject().address()).isEqualTo(at);
+        assertThat(finding.subject().decoded()).isEqualTo(before);
+        noticed++;
+      }
+    }
+    // Of the words that are not 0 about a third are links or pointers, and a bit in two of these
+    // leads nowhere.
+    assertThat(noticed).isGreaterThanOrEqualTo(trials / 5);
+  }
+
+  @Test
+  void anotherValidPointerIsNotCalledWrong() {
+    Random random = new Random(24);
+    for (int i = 0; i < 40; i++) {
+      long at = words.get(random.nextInt(words.size()));
+      long other = kernel.word(words.get(random.nextInt(words.size()))).orElseThrow();
+      memory.restore().setWord(physical(at), other);
+      assertThat(run().findings().stream().map(Finding::cause))
+          .as("0x%x for 0x%x", other, at)
+          .doesNotContain(Cause.METADATA_OVERWRITTEN);
+    }
+  }
+}
