@@ -165,7 +165,7 @@ final class CheckCommand implements Callable<Integer> {
           }
           if (!inOneDocument) {
             DumpReport whole = report;
-            written = token.run(() -> InTime.render(whole, this::render));
+            written = token.run(() -> InTime.render(whole, all -> render(all, dump)));
           }
           code =
               ExitCode.worse(
@@ -176,7 +176,7 @@ final class CheckCommand implements Callable<Integer> {
               .println("vmcheck: " + Printable.of(dump.getFirst() + ": ") + Failures.message(over));
           double seconds = (System.nanoTime() - start) / 1e9;
           report = StoppedAnalysis.report(dump, only, over, Version.text(), seconds);
-          written = inOneDocument ? "" : render(report);
+          written = inOneDocument ? "" : render(report, dump);
           code = ExitCode.worse(code, exitCode(report.verdict()));
         } catch (OutOfMemoryError _) {
           throw new Failures.OutOfMemory(dump.getFirst());
@@ -222,18 +222,20 @@ final class CheckCommand implements Callable<Integer> {
         : JUnitReport.render(reports, unopened);
   }
 
-  private String render(DumpReport report) {
+  private String render(DumpReport report, List<Path> dump) {
+    List<String> given = new ArrayList<>();
+    dump.forEach(file -> given.add(file.toString()));
+    given.addAll(dumpOptions.repeated());
     boolean colour = colours.isWanted(spec, output);
     return switch (format) {
       case JSON ->
           dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";
-      case HTML -> HtmlReport.render(report, Optional.ofNullable(map), dumpOptions.repeated());
+      case HTML -> HtmlReport.render(report, Optional.ofNullable(map), given);
       case SARIF, JUNIT -> throw new IllegalStateException("one document for all dumps");
       case TEXT ->
           quiet
               ? TextReport.verdictLine(report, colour)
-              : TextReport.render(report, colour, verbose, dumpOptions.repeated())
-                  + (dumps.size() == 1 ? "" : "\n");
+              : TextReport.render(report, colour, verbose, given) + (dumps.size() == 1 ? "" : "\n");
     };
   }
 

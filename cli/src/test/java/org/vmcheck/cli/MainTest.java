@@ -59,7 +59,7 @@ class MainTest {
         .startsWith("kernel-damaged: ")
         .contains("use-after-free-write: ")
         .contains(Long.toHexString(data.object()))
-        .contains("$ vmcheck read DUMP 0x" + Long.toHexString(data.slot()));
+        .contains("$ vmcheck read " + data.dump() + " 0x" + Long.toHexString(data.slot()));
   }
 
   @Test

@@ -73,7 +73,7 @@ class ScanCommandTest {
         .doesNotContain("healthy");
 
     Result show = run("catalogue", "--catalogue", catalogue, "show", "use-after-free/vmcore");
-    assertThat(show.out).contains("kernel-damaged: ", "damage sig.", "$ vmcheck read DUMP");
+    assertThat(show.out).contains("kernel-damaged: ", "damage sig.", "$ vmcheck read " + tree);
     assertThat(run("catalogue", "--catalogue", catalogue, "show", "vmcore").code).isEqualTo(2);
     assertThat(run("catalogue", "--catalogue", catalogue, "groups", "--by", "damage").out)
         .contains("use-after-free-write");

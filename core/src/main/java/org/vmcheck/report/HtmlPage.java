@@ -25,6 +25,11 @@ final class HtmlPage {
       th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0;
         border-bottom: 1px solid var(--line); }
       th { color: var(--faint); font-weight: 600; } td.number { text-align: right; }
+      .panel h2 { margin-top: 0; } h3[id] { margin-top: 1.1rem; }
+      nav { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .8rem 0; }
+      td.status { white-space: nowrap; border-left-width: 5px; border-left-style: solid;
+        padding-left: .6rem; }
+      .none { border-left-color: var(--line); } .none .word { color: var(--faint); font-weight: 400; } .earned { font-weight: 600; }
       .panel { background: var(--panel); border: 1px solid var(--line); border-radius: 6px;
         padding: .9rem 1.1rem; margin: .8rem 0; }
       .verdict { border-left: 6px solid var(--faint); } .word { font-weight: 700; }
@@ -51,7 +56,6 @@ final class HtmlPage {
       svg .way-end { fill: var(--intact); } svg .astray-end { fill: var(--kernel-damaged); }
       svg .astray { stroke: var(--kernel-damaged); stroke-width: 2; fill: none; }
       .map { overflow-x: auto; } .map svg { display: block; }
-      .map .limit { stroke: var(--ink); } .map rect[stroke="#fff"] { stroke: var(--ground); }
       svg .fill-intact { fill: var(--intact); }
       svg .fill-kernel-damaged { fill: var(--kernel-damaged); }
       svg .fill-dump-damaged { fill: var(--dump-damaged); }

@@ -4,7 +4,6 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -14,7 +13,6 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.KernelFacts;
 import org.vmcheck.finding.MachineState;
-import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Origin;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.finding.Subject;
@@ -32,12 +30,12 @@ public final class HtmlReport {
   /// The structure that describes a slab in this kernel.
   private final String descriptor;
 
-  /// What the user gave, for the commands that are proposed.
-  private final List<String> options;
+  /// The files and options that the user gave, for the commands that are proposed.
+  private final List<String> dump;
 
-  private HtmlReport(Markup page, DumpReport report, List<String> options) {
+  private HtmlReport(Markup page, DumpReport report, List<String> dump) {
     this.page = page;
-    this.options = List.copyOf(options);
+    this.dump = NextSteps.dump(report, dump);
     this.descriptor = NextSteps.descriptor(report);
   }
 
@@ -52,21 +50,18 @@ public final class HtmlReport {
   }
 
   /// @param map the picture of the low 1 MiB
-  /// @param options that the user gave, for the commands that are proposed
-  public static String render(DumpReport report, Optional<PageMap> map, List<String> options) {
+  /// @param dump the files and options that the user gave, for the commands that are proposed
+  public static String render(DumpReport report, Optional<PageMap> map, List<String> dump) {
     Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
-    HtmlReport html = new HtmlReport(page, report, options);
+    HtmlReport html = new HtmlReport(page, report, dump);
     html.verdict(report);
+    html.contents(report, map.isPresent());
     report.origin().ifPresent(html::origin);
     html.findings(report.findings());
-    html.facts(report);
     report.state().ifPresent(html::state);
     html.checks(report.checks(), new SaidOnce(report.verdict().summary()));
-    map.ifPresent(
-        picture -> {
-          page.element("h2", "Low memory").newline();
-          page.open("div", "class", "map").raw(MapSvg.inside(picture)).close("div").newline();
-        });
+    html.facts(report);
+    map.ifPresent(html::map);
     html.coverage(report);
     page.element(
         "p",
@@ -91,7 +86,7 @@ public final class HtmlReport {
   }
 
   private void origin(Origin origin) {
-    page.open("section", "class", "panel").newline();
+    page.open("section", "class", "panel", "id", "origin").newline();
     page.open("h2").text("Hardware or software: ").element("span", origin.side().words());
     page.close("h2").newline().open("ul").newline();
     for (Origin.Claim claim : origin.claims()) {
@@ -105,7 +100,7 @@ public final class HtmlReport {
     if (findings.isEmpty()) {
       return;
     }
-    page.element("h2", findings.size() == 1 ? "Finding" : findings.size() + " findings").newline();
+    heading("findings", findings.size() == 1 ? "Finding" : findings.size() + " findings");
     for (Finding finding : findings.subList(0, Math.min(MAX_FINDINGS, findings.size()))) {
       finding(finding);
     }
@@ -139,7 +134,7 @@ public final class HtmlReport {
 
   /// Lines to be pasted, the twins for crash and drgn behind each.
   private void next(Finding finding) {
-    List<NextSteps> steps = NextSteps.of(finding, descriptor, options);
+    List<NextSteps> steps = NextSteps.of(finding, descriptor, dump);
     if (steps.isEmpty()) {
       return;
     }
@@ -224,7 +219,8 @@ public final class HtmlReport {
   }
 
   private void facts(DumpReport report) {
-    page.element("h2", "Dump and kernel").raw("\n<table>\n");
+    heading("dump", "Dump and kernel");
+    page.raw("<table>\n");
     DumpFacts dump = report.dump();
     HtmlPage.row(page, "file", dump.path());
     HtmlPage.row(page, "size", "%,d bytes".formatted(dump.fileBytes()));
@@ -251,7 +247,8 @@ public final class HtmlReport {
   }
 
   private void state(MachineState state) {
-    page.element("h2", "The machine when it was dumped").raw("\n<table>\n");
+    heading("machine", "The machine when it was dumped");
+    page.raw("<table>\n");
     HtmlPage.row(page, "task", MachineText.task(state));
     HtmlPage.row(page, "uptime", MachineText.machine(state));
     if (!state.others().isEmpty()) {
@@ -262,12 +259,14 @@ public final class HtmlReport {
         .panicking()
         .ifPresent(
             trace -> {
-              page.element("h3", "Backtrace").newline().open("pre");
+              page.element("h3", "Backtrace and registers", "id", "backtrace")
+                  .newline()
+                  .open("pre");
               TraceText.lines(trace.backtrace()).forEach(line -> page.text(line).newline());
               page.close("pre").newline();
             });
     if (!state.lastLines().isEmpty()) {
-      page.element("h3", "The end of the log").newline().open("pre");
+      page.element("h3", "The end of the log", "id", "log").newline().open("pre");
       LogText.render(state.lastLines()).lines().forEach(line -> page.text(line).newline());
       page.close("pre").newline();
     }
@@ -308,43 +307,64 @@ public final class HtmlReport {
   }
 
   private void checks(List<CheckOutcome> checks, SaidOnce said) {
-    page.element("h2", "Checks").raw("\n<table>\n");
-    page.raw("<tr><th>check</th><th>answer</th></tr>\n");
-    for (CheckOutcome outcome : checks) {
-      page.open("tr").element("td", outcome.id(), "class", "mono id").open("td");
-      switch (outcome) {
-        case CheckOutcome.Ran ran -> {
-          page.text(ran.answer());
-          behind(ran.facts(), ran.notes());
-        }
-        case CheckOutcome.NothingToLookAt nothing -> {
-          page.text("nothing to look at: " + said.of(nothing.id(), nothing.why()));
-          behind(nothing.facts(), nothing.notes());
-        }
-        case CheckOutcome.Skipped skipped ->
-            page.text("skipped: " + said.of(skipped.id(), String.join("; ", skipped.unmet())));
-        case CheckOutcome.Failed failed -> page.text("failed, a bug: " + failed.reason());
-      }
-      page.close("td").close("tr").newline();
-    }
-    page.raw("</table>\n");
+    heading("checks", "Checks");
+    HtmlChecks.write(page, checks, said);
   }
 
-  private void behind(Map<String, String> facts, List<Note> notes) {
-    for (Note note : notes) {
-      Cancellation.check();
-      page.element("div", "note: " + note.text(), "class", "faint");
+  /// The picture of the low 1 MiB; a sentence where there is nothing to see.
+  private void map(PageMap picture) {
+    heading("low-memory", "Low memory");
+    boolean isEmpty =
+        picture.cells().stream()
+            .allMatch(cell -> cell.looks() == PageMap.Looks.NOT_STORED && cell.marks().isEmpty());
+    if (isEmpty) {
+      page.element(
+              "p", "No page of the low 1 MiB is in the dump, and nothing was found about them.")
+          .newline();
+    } else {
+      page.open("div", "class", "map").raw(MapSvg.inside(picture)).close("div").newline();
     }
-    if (!facts.isEmpty()) {
-      page.open("details").element("summary", "facts", "class", "faint").open("ul");
-      facts.forEach((name, value) -> page.element("li", name + ": " + value));
-      page.close("ul").close("details");
+  }
+
+  private void heading(String id, String words) {
+    page.element("h2", words, "id", id).newline();
+  }
+
+  /// What the page has, by links.
+  private void contents(DumpReport report, boolean hasMap) {
+    page.open("nav").newline();
+    if (report.origin().isPresent()) {
+      link("origin", "Hardware or software");
     }
+    if (!report.findings().isEmpty()) {
+      link("findings", "Findings: " + report.findings().size());
+    }
+    if (report.state().isPresent()) {
+      link("machine", "Machine");
+      if (report.state().get().panicking().isPresent()) {
+        link("backtrace", "Backtrace");
+      }
+      if (!report.state().get().lastLines().isEmpty()) {
+        link("log", "Log");
+      }
+    }
+    link("checks", "Checks");
+    link("dump", "Dump and kernel");
+    if (hasMap) {
+      link("low-memory", "Low memory");
+    }
+    link("coverage", "Coverage");
+    page.close("nav").newline();
+  }
+
+  private void link(String id, String words) {
+    page.element("a", words, "href", "#" + id).newline();
   }
 
   private void coverage(DumpReport report) {
     Coverage coverage = report.verdict().coverage();
-    page.element("h2", "Coverage").raw("\n<table>\n");
+    heading("coverage", "Coverage");
+    page.raw("<table>\n");
     report
         .coverageByDomain()
         .forEach(

@@ -2,8 +2,11 @@ package org.vmcheck.report;
 
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import org.vmcheck.finding.PageMap;
 import org.vmcheck.io.Printable;
 
@@ -17,6 +20,21 @@ public final class MapSvg {
   private static final int LARGE_CELL = 11;
   private static final long BACKUP_END = 0xa0;
 
+  /// The same picture where the reader's choice is dark: the colours of the attributes are the
+  /// light ones, which every program that draws SVG knows.
+  private static final String DARK =
+      """
+      <style>@media (prefers-color-scheme: dark) {
+      .map-ground { fill: #14171a; } .map-word { fill: #e3e6e8; }
+      .map-cell { stroke: #14171a; } .map-ink { stroke: #fff; } .map-dot { fill: #fff; }
+      .map-frame { stroke: #ff6b62; } .map-limit { stroke: #e3e6e8; }
+      .map-slab { fill: #b87f00; } .map-reserved { fill: #6d747a; } .map-free { fill: #274b5e; }
+      .map-page_table { fill: #a85c86; } .map-anonymous { fill: #007a59; }
+      .map-page_cache { fill: #8f8620; } .map-kernel { fill: #3f78ad; }
+      .map-hwpoison { fill: #e3e6e8; } .map-unknown { fill: #2b3137; }
+      }</style>
+      """;
+
   private MapSvg() {}
 
   /// As part of an HTML page, whose ground and ink it takes.
@@ -26,7 +44,8 @@ public final class MapSvg {
 
   /// @param title shown above the picture, unescaped
   public static String render(PageMap map, String title) {
-    return render(map, title, "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
+    return render(
+        map, title, "<rect class=\"map-ground\" width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
   }
 
   private static String render(PageMap map, String title, String ground) {
@@ -44,18 +63,18 @@ public final class MapSvg {
         <title>%3$s</title>
         <defs>
         <pattern id="text" width="6" height="6" patternUnits="userSpaceOnUse">\
-        <path d="M0 1.5H6M0 4.5H4" stroke="#000" stroke-width="1"/></pattern>
+        <path class="map-ink" d="M0 1.5H6M0 4.5H4" stroke="#000" stroke-width="1"/></pattern>
         <pattern id="pointers" width="6" height="6" patternUnits="userSpaceOnUse">\
-        <circle cx="3" cy="3" r="1.1"/></pattern>
+        <circle class="map-dot" cx="3" cy="3" r="1.3"/></pattern>
         <pattern id="data" width="6" height="6" patternUnits="userSpaceOnUse">\
-        <path d="M-1 7L7 -1" stroke="#000" stroke-width="0.9"/></pattern>
+        <path class="map-ink" d="M-1 7L7 -1" stroke="#000" stroke-width="0.9"/></pattern>
         <pattern id="filled" width="5" height="5" patternUnits="userSpaceOnUse">\
-        <path d="M2.5 0V5" stroke="#000" stroke-width="1.2"/></pattern>
+        <path class="map-ink" d="M2.5 0V5" stroke="#000" stroke-width="1.2"/></pattern>
         <pattern id="random" width="5" height="5" patternUnits="userSpaceOnUse">\
-        <path d="M0 0L5 5M5 0L0 5" stroke="#000" stroke-width="1.1"/></pattern>
+        <path class="map-ink" d="M0 0L5 5M5 0L0 5" stroke="#000" stroke-width="1.1"/></pattern>
         </defs>
-        %5$s<text x="12" y="24" font-size="16" font-weight="bold">%3$s</text>
-        <text x="12" y="44" fill="#444">%4$s</text>
+        %6$s%5$s<text class="map-word" x="12" y="24" font-size="16" font-weight="bold">%3$s</text>
+        <text class="map-word" x="12" y="44" fill="#444">%4$s</text>
         """
             .formatted(
                 width,
@@ -67,18 +86,21 @@ public final class MapSvg {
                             map.framesPerCell() < 256
                                 ? map.framesPerCell() * 4 + " KiB"
                                 : (map.framesPerCell() >> 8) + " MiB")),
-                ground));
+                ground,
+                DARK));
     Map<PageMap.Use, Integer> uses = new EnumMap<>(PageMap.Use.class);
+    Set<PageMap.Looks> looked = EnumSet.noneOf(PageMap.Looks.class);
     List<PageMap.Cell> marked = new ArrayList<>();
     StringBuilder frames = new StringBuilder();
     for (int i = 0; i < map.cells().size(); i++) {
       PageMap.Cell cell = map.cells().get(i);
       uses.merge(cell.use(), 1, Integer::sum);
+      looked.add(cell.looks());
       int x = LEFT + i % columns * size;
       int y = TOP + i / columns * size;
       if (i % columns == 0 && (small || i / columns % 4 == 0)) {
         out.append(
-            "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" font-family=\"monospace\">0x%x</text>\n"
+            "<text class=\"map-word\" x=\"%d\" y=\"%d\" text-anchor=\"end\" font-family=\"monospace\">0x%x</text>\n"
                 .formatted(LEFT - 8, y + size / 2 + 4, cell.pfn() * map.pageSize()));
       }
       out.append("<g><title>").append(escaped(hover(map, cell))).append("</title>");
@@ -87,8 +109,8 @@ public final class MapSvg {
       if (!cell.marks().isEmpty()) {
         marked.add(cell);
         frames.append(
-            ("<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#c00000\""
-                    + " stroke-width=\"%d\" pointer-events=\"none\"/>\n")
+            ("<rect class=\"map-frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\""
+                    + " stroke=\"#c00000\" stroke-width=\"%d\" pointer-events=\"none\"/>\n")
                 .formatted(x + 1, y + 1, size - 3, size - 3, small ? 3 : 2));
       }
     }
@@ -96,13 +118,13 @@ public final class MapSvg {
     if (small && map.framesPerCell() == 1 && map.firstPfn() == 0) {
       int y = TOP + (int) (BACKUP_END / columns) * size;
       out.append(
-          ("<path class=\"limit\" d=\"M%d %dH%d\" stroke=\"#000\" stroke-width=\"2\""
-                  + " stroke-dasharray=\"6 3\"/><text x=\"%d\" y=\"%d\" font-weight=\"bold\">640"
-                  + " KiB</text>\n")
+          ("<path class=\"map-limit\" d=\"M%d %dH%d\" stroke=\"#000\" stroke-width=\"2\""
+                  + " stroke-dasharray=\"6 3\"/><text class=\"map-word\" x=\"%d\" y=\"%d\""
+                  + " font-weight=\"bold\">640 KiB</text>\n")
               .formatted(
                   LEFT - 8, y - 1, LEFT + columns * size + 8, LEFT + columns * size + 12, y + 3));
     }
-    legend(out, LEFT + columns * size + 76, uses, marked.size());
+    legend(out, LEFT + columns * size + 76, uses, looked, marked.size());
     return out.append("</svg>\n").toString();
   }
 
@@ -122,10 +144,16 @@ public final class MapSvg {
       StringBuilder out, int x, int y, int size, PageMap.Use use, PageMap.Looks looks) {
     boolean stored = looks != PageMap.Looks.NOT_STORED;
     out.append(
-        ("<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\" stroke=\"#fff\""
-                + " stroke-width=\"1\"%s/>")
+        ("<rect class=\"map-cell map-%s\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\""
+                + " stroke=\"#fff\" stroke-width=\"1\"%s/>")
             .formatted(
-                x, y, size - 1, size - 1, colour(use), stored ? "" : " fill-opacity=\"0.25\""));
+                use.name().toLowerCase(Locale.ROOT),
+                x,
+                y,
+                size - 1,
+                size - 1,
+                colour(use),
+                stored ? "" : " fill-opacity=\"0.25\""));
     String pattern = pattern(looks);
     if (!pattern.isEmpty()) {
       out.append(
@@ -135,28 +163,38 @@ public final class MapSvg {
   }
 
   private static void legend(
-      StringBuilder out, int x, Map<PageMap.Use, Integer> uses, int findings) {
+      StringBuilder out,
+      int x,
+      Map<PageMap.Use, Integer> uses,
+      Set<PageMap.Looks> looked,
+      int findings) {
     int y = TOP + 8;
-    out.append("<text x=\"%d\" y=\"%d\" font-weight=\"bold\">use</text>\n".formatted(x, y));
-    for (PageMap.Use use : PageMap.Use.values()) {
+    out.append(
+        "<text class=\"map-word\" x=\"%d\" y=\"%d\" font-weight=\"bold\">use</text>\n"
+            .formatted(x, y));
+    for (PageMap.Use use : uses.keySet()) {
       y += 22;
       square(out, x, y - 13, 19, use, PageMap.Looks.ZERO);
       out.append(
-          "<text x=\"%d\" y=\"%d\">%s: %,d</text>\n"
-              .formatted(x + 26, y + 1, escaped(use.words()), uses.getOrDefault(use, 0)));
-    }
-    y += 32;
-    out.append("<text x=\"%d\" y=\"%d\" font-weight=\"bold\">bytes</text>\n".formatted(x, y));
-    for (PageMap.Looks looks : PageMap.Looks.values()) {
-      y += 22;
-      square(out, x, y - 13, 19, PageMap.Use.RESERVED, looks);
-      out.append(
-          "<text x=\"%d\" y=\"%d\">%s</text>\n".formatted(x + 26, y + 1, escaped(looks.words())));
+          "<text class=\"map-word\" x=\"%d\" y=\"%d\">%s: %,d</text>\n"
+              .formatted(x + 26, y + 1, escaped(use.words()), uses.get(use)));
     }
     y += 32;
     out.append(
-        ("<rect x=\"%d\" y=\"%d\" width=\"16\" height=\"16\" fill=\"none\" stroke=\"#c00000\""
-                + " stroke-width=\"3\"/><text x=\"%d\" y=\"%d\">a finding: %,d</text>\n")
+        "<text class=\"map-word\" x=\"%d\" y=\"%d\" font-weight=\"bold\">bytes</text>\n"
+            .formatted(x, y));
+    for (PageMap.Looks looks : looked) {
+      y += 22;
+      square(out, x, y - 13, 19, PageMap.Use.RESERVED, looks);
+      out.append(
+          "<text class=\"map-word\" x=\"%d\" y=\"%d\">%s</text>\n"
+              .formatted(x + 26, y + 1, escaped(looks.words())));
+    }
+    y += 32;
+    out.append(
+        ("<rect class=\"map-frame\" x=\"%d\" y=\"%d\" width=\"16\" height=\"16\" fill=\"none\""
+                + " stroke=\"#c00000\" stroke-width=\"3\"/><text class=\"map-word\" x=\"%d\""
+                + " y=\"%d\">a finding: %,d</text>\n")
             .formatted(x + 1, y - 12, x + 26, y + 1, findings));
   }
 

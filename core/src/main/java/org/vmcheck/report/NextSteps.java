@@ -1,5 +1,6 @@
 package org.vmcheck.report;
 
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -17,16 +18,11 @@ import org.vmcheck.io.Printable;
 /// @param crash the same at crash's prompt
 /// @param drgn the same in drgn
 record NextSteps(String command, String crash, String drgn) {
-  static List<NextSteps> of(Finding finding, String descriptor) {
-    return of(finding, descriptor, List.of());
-  }
-
-  /// @param options that the user gave, without which the dump cannot be read as it was
-  static List<NextSteps> of(Finding finding, String descriptor, List<String> options) {
+  /// @param words the dump's files, and the options without which it cannot be read as it was
+  static List<NextSteps> of(Finding finding, String descriptor, List<String> words) {
     Subject subject = finding.subject();
     String unmask = isRecovered(finding) ? " --unmask" : "";
-    StringBuilder dump = new StringBuilder("DUMP");
-    options.forEach(option -> dump.append(' ').append(quoted(option)));
+    String dump = String.join(" ", words.stream().map(NextSteps::word).toList());
     List<NextSteps> steps = new ArrayList<>();
     if (subject.address() != Evidence.UNKNOWN) {
       steps.add(
@@ -55,6 +51,32 @@ record NextSteps(String command, String crash, String drgn) {
               "Object(prog, \"%s *\", 0x%x)[0]".formatted(descriptor, subject.slab())));
     }
     return steps;
+  }
+
+  /// What commands about the dump of a report begin with.
+  ///
+  /// @param words what the user gave; empty if that is not known, and the report's own path stands
+  ///   for it
+  static List<String> dump(DumpReport report, List<String> words) {
+    return words.isEmpty() ? List.of(Printable.of(report.dump().path())) : words;
+  }
+
+  /// A file or an option that the user gave as one argument of a shell's command line, exactly:
+  /// bytes that are no plain ASCII stand as `$'\\303\\251'` does, which bash, ksh and zsh know.
+  static String word(String given) {
+    if (given.chars().allMatch(c -> c >= 0x20 && c < 0x7f)) {
+      return quoted(given);
+    }
+    StringBuilder word = new StringBuilder("$'");
+    for (byte b : given.getBytes(StandardCharsets.UTF_8)) {
+      int value = b & 0xff;
+      if (value < 0x20 || value >= 0x7f || value == '\'' || value == '\\') {
+        word.append("\\%03o".formatted(value));
+      } else {
+        word.append((char) value);
+      }
+    }
+    return word.append("'").toString();
   }
 
   /// The structure that describes a slab in a report's kernel.

@@ -30,7 +30,7 @@ public final class TextReport {
   /// The structure that describes a slab in this kernel.
   private String descriptor = "struct slab";
 
-  private List<String> options = List.of();
+  private List<String> dump = List.of();
 
   private TextReport(boolean colour, boolean verbose) {
     this.colour = colour;
@@ -43,11 +43,11 @@ public final class TextReport {
     return render(report, colour, verbose, List.of());
   }
 
-  /// @param options that the user gave, for the commands that are proposed
+  /// @param dump the files and options that the user gave, for the commands that are proposed
   public static String render(
-      DumpReport report, boolean colour, boolean verbose, List<String> options) {
+      DumpReport report, boolean colour, boolean verbose, List<String> dump) {
     TextReport text = new TextReport(colour, verbose);
-    text.options = List.copyOf(options);
+    text.dump = NextSteps.dump(report, dump);
     text.verdict(report);
     text.dump(report.dump());
     report.kernel().ifPresent(text::kernel);
@@ -195,9 +195,10 @@ public final class TextReport {
       }
       line("  = " + finding.cause().explanation());
       line("  > " + finding.cause().whatToDo());
-      for (NextSteps step : NextSteps.of(finding, descriptor, options)) {
-        line(
-            "  $ %s    (crash: %s; drgn: %s)".formatted(step.command(), step.crash(), step.drgn()));
+      for (NextSteps step : NextSteps.of(finding, descriptor, dump)) {
+        line("  $ " + step.command());
+        line("    crash> " + step.crash());
+        line("    drgn>>> " + step.drgn());
       }
     }
   }

@@ -1,8 +1,11 @@
 package org.vmcheck.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -15,6 +18,9 @@ import org.vmcheck.testing.SampleReports;
 
 /// The lines to be pasted, and that a name from a dump stays one argument.
 class NextStepsTest {
+  /// Of the sample.
+  private static final String PATH = "/var/crash/127.0.0.1-2026-11-22-10:00:00/vmcore";
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
@@ -58,19 +64,38 @@ class NextStepsTest {
     assertThat(said).isEqualTo((name.startsWith("-") ? "--\n" : "") + Printable.of(name));
   }
 
+  /// A path is the one that was given, to the byte.
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"vmcore", "/a b/vmcore", "/caf\u00e9/\u4e2d/it's", "/new\nline\\", "/q\"$HOME`x`"})
+  void aShellReadsThePathThatWasGiven(String path) throws Exception {
+    Path bash = Path.of("/bin/bash");
+    assumeTrue(Files.isExecutable(bash));
+    Process shell =
+        new ProcessBuilder(bash.toString(), "-c", "printf '%s' " + NextSteps.word(path)).start();
+    String said = new String(shell.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(shell.waitFor(10, TimeUnit.SECONDS)).isTrue();
+
+    assertThat(said).isEqualTo(path);
+    assertThat(NextSteps.word(path).chars()).allMatch(c -> c >= 0x20 && c < 0x7f);
+  }
+
   @Test
   void theLinesCarryWhatTheUserGave() {
     DumpReport report = SampleReports.damaged();
-    List<String> options = List.of("--vmlinux=/usr/lib/debug/my vmlinux", "--force");
+    List<String> options =
+        List.of("/var/crash/my host/vmcore", "--vmlinux=/usr/lib/debug/my vmlinux", "--force");
 
     assertThat(NextSteps.of(report.findings().getFirst(), NextSteps.descriptor(report), options))
         .extracting(NextSteps::command)
         .first()
         .isEqualTo(
-            "vmcheck read DUMP '--vmlinux=/usr/lib/debug/my vmlinux' --force 0xffff888000001040"
-                + " 64");
+            "vmcheck read '/var/crash/my host/vmcore' '--vmlinux=/usr/lib/debug/my vmlinux' --force"
+                + " 0xffff888000001040 64");
     assertThat(TextReport.render(report, false, false, options))
-        .contains("$ vmcheck object DUMP '--vmlinux=/usr/lib/debug/my vmlinux' --force 0x");
+        .contains(
+            "$ vmcheck object '/var/crash/my host/vmcore' '--vmlinux=/usr/lib/debug/my vmlinux'"
+                + " --force 0x");
     assertThat(HtmlReport.render(report, java.util.Optional.empty(), options))
         .contains("--force 0xffff888000001040");
   }
@@ -81,15 +106,15 @@ class NextStepsTest {
     String text = TextReport.render(report, false, false);
     String html = HtmlReport.render(report);
     List<NextSteps> steps =
-        NextSteps.of(report.findings().getFirst(), NextSteps.descriptor(report));
+        NextSteps.of(report.findings().getFirst(), NextSteps.descriptor(report), List.of(PATH));
 
     assertThat(steps)
         .extracting(NextSteps::command)
         .containsExactly(
-            "vmcheck read DUMP 0xffff888000001040 64",
-            "vmcheck object DUMP 0xffff888000001000",
-            "vmcheck refs DUMP 0xffff888000001000",
-            "vmcheck slabs DUMP kmalloc-64");
+            "vmcheck read " + PATH + " 0xffff888000001040 64",
+            "vmcheck object " + PATH + " 0xffff888000001000",
+            "vmcheck refs " + PATH + " 0xffff888000001000",
+            "vmcheck slabs " + PATH + " kmalloc-64");
     for (NextSteps step : steps) {
       assertThat(text).contains("$ " + step.command(), step.crash(), step.drgn());
       assertThat(html)
@@ -98,7 +123,7 @@ class NextStepsTest {
               Markup.escape(step.crash()),
               Markup.escape(step.drgn()));
     }
-    assertThat(text).contains("drgn: Object(prog, \"struct slab *\", 0xffffea0000000040)[0]");
+    assertThat(text).contains("drgn>>> Object(prog, \"struct slab *\", 0xffffea0000000040)[0]");
   }
 
   @Test

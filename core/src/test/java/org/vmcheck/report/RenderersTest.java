@@ -11,6 +11,8 @@ import java.io.StringReader;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.regex.Pattern;
 import javax.xml.XMLConstants;
 import javax.xml.transform.stream.StreamSource;
 import javax.xml.validation.SchemaFactory;
@@ -18,6 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.PageMap;
 import org.vmcheck.json.ReportReader;
 import org.vmcheck.json.ReportWriter;
 import org.vmcheck.testing.SampleReports;
@@ -201,7 +204,7 @@ class RenderersTest {
 
   private static void assertTagsBalance(String html) {
     List<String> open = new ArrayList<>();
-    var tags = java.util.regex.Pattern.compile("<(/?)([a-z0-9]+)([^>]*)>").matcher(html);
+    var tags = Pattern.compile("<(/?)([a-z0-9]+)([^>]*)>").matcher(html);
     while (tags.find()) {
       String tag = tags.group(2);
       if (tag.equals("meta") || tags.group(3).endsWith("/")) {
@@ -227,5 +230,56 @@ class RenderersTest {
     assertThat(CsvReport.render(List.of(read))).isEqualTo(CsvReport.render(List.of(report)));
     assertThat(TextReport.render(read, false, true))
         .isEqualTo(TextReport.render(report, false, true));
+  }
+
+  /// Each check has a sign, a colour and a word, and what needs a look stands first.
+  @Test
+  void htmlShowsTheChecksThatFailedFirst() {
+    String html = HtmlReport.render(SampleReports.damaged());
+    assertThat(html)
+        .contains("<td class=\"status kernel-damaged\"><span class=\"word\">&#10007; damage</span>")
+        .contains("<td class=\"status unreadable\"><span class=\"word\">! bug</span>")
+        .contains("<td class=\"status none\"><span class=\"word\">&#8211; nothing</span>");
+    List<String> order = List.of("damage</span>", "bug</span>", "skipped</span>", "nothing</span>");
+    assertThat(order.stream().map(html::indexOf).toList()).doesNotContain(-1).isSorted();
+    assertThat(HtmlReport.render(SampleReports.intact("x"))).contains("&#10003; fine</span>");
+  }
+
+  /// Each link of the contents leads somewhere in the page.
+  @Test
+  void theContentsLeadToWhatThereIs() {
+    for (DumpReport report :
+        List.of(
+            SampleReports.damaged(), SampleReports.intact("x"), SampleReports.undetermined("y"))) {
+      String html = HtmlReport.render(report);
+      var links = Pattern.compile("href=\"#([a-z-]+)\"").matcher(html);
+      int count = 0;
+      while (links.find()) {
+        count++;
+        assertThat(html).contains("id=\"" + links.group(1) + "\"");
+      }
+      assertThat(count).isGreaterThan(2);
+    }
+  }
+
+  /// Half a page of empty cells says nothing: a sentence does.
+  @Test
+  void anEmptyPictureOfMemoryIsASentence() {
+    PageMap.Cell absent =
+        new PageMap.Cell(
+            0, "excluded", PageMap.Use.RESERVED, "reserved", PageMap.Looks.NOT_STORED, List.of());
+    PageMap.Cell there =
+        new PageMap.Cell(1, "stored", PageMap.Use.SLAB, "slab", PageMap.Looks.TEXT, List.of());
+    String empty =
+        HtmlReport.render(
+            SampleReports.intact("x"), Optional.of(new PageMap(0, 1, 4096, List.of(absent))));
+    String drawn =
+        HtmlReport.render(
+            SampleReports.intact("x"),
+            Optional.of(new PageMap(0, 1, 4096, List.of(absent, there))));
+
+    assertThat(empty).contains("No page of the low 1 MiB is in the dump").doesNotContain("<svg");
+    // The legend has what occurs, and no more.
+    assertThat(drawn).contains("<svg", ">slab: 1<", ">text<").doesNotContain(">page table: ");
   }
 }
