@@ -24,6 +24,7 @@ import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
 import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
 
 /// Do the two ways of translating an address, by arithmetic and through the page tables, agree?
 final class MemoryTranslationCheck implements Check {
@@ -56,7 +57,8 @@ final class MemoryTranslationCheck implements Check {
     the others are named here. The crashed one is looked at; --kernel N chooses another.
 
     It can mislead: pages that the kernel unmapped on purpose (free ones under debug_pagealloc,
-    KFENCE, hwpoison) are not mapped and are passed over, as is the memory of devices.
+    KFENCE, hwpoison) are not mapped and are passed over; so is what is no RAM of this kernel by its
+    page descriptors: memory of devices, reserved ranges, all but its own to a capture kernel.
     Next: check that the dump and its VMCOREINFO are of the same boot.\
     """;
   }
@@ -137,15 +139,20 @@ final class MemoryTranslationCheck implements Check {
       return frames;
     }
 
-    /// Whether the frame has a page descriptor, as far as that can be told: memory of devices,
-    /// which QEMU's dumps hold, has none and is not in the direct map.
+    /// Whether the frame is RAM of this kernel, as far as that can be told. Memory of devices,
+    /// which QEMU's dumps hold, has no page descriptor; in holes between RAM, as all memory but its
+    /// own is to a capture kernel, descriptors are reserved (Linux `mm/mm_init.c`,
+    /// init_unavailable_range) or, before 5.4, were never set up. None of these is in the direct
+    /// map.
     private boolean isRam(long pfn) {
       return MemMap.of(kernel)
           .map(
               memMap -> {
                 long descriptor = memMap.descriptor(pfn);
                 return descriptor != 0
-                    && !(memory.translate(descriptor) instanceof Translated.NotMapped);
+                    && !(memory.translate(descriptor) instanceof Translated.NotMapped)
+                    && memMap.isSetUp(pfn)
+                    && memMap.state(pfn).kind() != PageState.Kind.RESERVED;
               })
           .orElse(true);
     }
@@ -229,9 +236,23 @@ final class MemoryTranslationCheck implements Check {
           new Coverage(Map.of("addresses", compared), Map.of(), gaps));
     }
 
-    /// The other kernels of this memory, and what it means if this one is not the crashed.
+    /// The other kernels of this memory, and what it means if this one is not the crashed: a
+    /// verdict on another says so first.
     private void kernels(List<String> gaps, List<Note> notes) {
       List<KernelEntry> all = kernel.kernels();
+      for (KernelEntry entry : all) {
+        if (entry.judged() && entry.number() > 1) {
+          notes.add(
+              new Note(
+                  "this kernel",
+                  "this is of kernel %d of this memory%s, and kernel 1%s was not looked at"
+                      .formatted(
+                          entry.number(),
+                          entry.capture() ? ", a capture kernel" : "",
+                          all.getFirst().capture() ? "" : ", the crashed one,"),
+                  true));
+        }
+      }
       for (KernelEntry entry : all) {
         if (!entry.judged()) {
           notes.add(

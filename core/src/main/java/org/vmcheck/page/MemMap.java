@@ -404,6 +404,20 @@ public final class MemMap {
         && state(memory.directMapPfn(vaddr)).kind() == PageState.Kind.SLAB;
   }
 
+  /// Whether a frame's descriptor was ever written: one that was has a `_mapcount` of -1 or more
+  /// and flags that are not all ones. True where it cannot be read.
+  public boolean isSetUp(long pfn) {
+    byte[] bytes = descriptorBytes(pfn);
+    if (bytes == null) {
+      return true;
+    }
+    boolean isZero = true;
+    for (byte b : bytes) {
+      isZero &= b == 0;
+    }
+    return !isZero && flags(bytes, 0) != -1;
+  }
+
   /// What the kernel's descriptor says of a page.
   public PageState state(long pfn) {
     byte[] bytes = descriptorBytes(pfn);
