@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.analysis.StoppedAnalysis;
 import org.vmcheck.finding.DumpReport;
@@ -85,6 +86,14 @@ final class CheckCommand implements Callable<Integer> {
   @Option(names = "--full", description = FULL)
   private boolean full;
 
+  /// What `--deep` says.
+  static final String DEEP =
+      "Checks that go through much memory (page tables, stacks, lists, objects, text): those whose"
+          + " estimated work is under five seconds, all, or none (default: auto).";
+
+  @Option(names = "--deep", paramLabel = "auto|always|never", description = DEEP)
+  private AnalysisOptions.Deep deep = AnalysisOptions.Deep.AUTO;
+
   @Option(
       names = "--fail-on",
       paramLabel = "any|kernel-damaged|dump-damaged|undetermined",
@@ -158,7 +167,9 @@ final class CheckCommand implements Callable<Integer> {
         Cancellation token = Cancellation.after(Optional.ofNullable(deadline));
         try (Analyzer analyzer =
             token.run(
-                () -> dumpOptions.openForCheck(dump, only, full, Optional.ofNullable(deadline)))) {
+                () ->
+                    dumpOptions.openForCheck(
+                        dump, only, full, deep, Optional.ofNullable(deadline)))) {
           report = analyzer.check(Version.text());
           if (format == Format.HTML) {
             map = analyzer.lowMapInTime().orElse(null);

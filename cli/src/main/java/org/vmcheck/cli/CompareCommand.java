@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.Comparison;
@@ -137,7 +138,12 @@ final class CompareCommand implements Callable<Integer> {
       return Side.ofReports(file);
     }
     try (Analyzer analyzer =
-        dumpOptions.openForCheck(dumpOptions.files(file), List.of(), false, Optional.empty())) {
+        dumpOptions.openForCheck(
+            dumpOptions.files(file),
+            List.of(),
+            false,
+            AnalysisOptions.Deep.AUTO,
+            Optional.empty())) {
       return Side.of(word, analyzer.check(Version.text()));
     }
   }

@@ -129,11 +129,16 @@ class DumpOptions {
   }
 
   Analyzer openForCheck(
-      List<Path> parts, List<String> only, boolean full, Optional<Duration> deadline)
+      List<Path> parts,
+      List<String> only,
+      boolean full,
+      AnalysisOptions.Deep deep,
+      Optional<Duration> deadline)
       throws IOException, Failures.UsageException {
     requireFiles(parts);
     try {
-      return withKernel(Analyzer.openForCheck(parts, analysis(only, full, deadline)));
+      return withKernel(
+          Analyzer.openForCheck(parts, analysis(only, full, deadline).withDeep(deep)));
     } finally {
       unpacking.clear();
     }
@@ -193,7 +198,8 @@ class DumpOptions {
         new AnalysisOptions.Debug(Optional.ofNullable(vmlinux), debugDirectories, force),
         new AnalysisOptions.Spool(
             Optional.ofNullable(spoolDirectory), (long) spoolLimit << 30, unpacking),
-        new AnalysisOptions.Reading(raw, kernel));
+        new AnalysisOptions.Reading(raw, kernel),
+        AnalysisOptions.Deep.AUTO);
   }
 
   /// Reads `30s`, `5m`, `500ms` or a bare number of seconds.

@@ -13,6 +13,7 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.evidence.Bundle;
 import org.vmcheck.evidence.BundleException;
@@ -92,7 +93,9 @@ final class EvidenceCommand implements Callable<Integer> {
       }
       DumpReport report;
       byte[] zip;
-      try (Analyzer analyzer = dumpOptions.openForCheck(dump, List.of(), false, Optional.empty())) {
+      try (Analyzer analyzer =
+          dumpOptions.openForCheck(
+              dump, List.of(), false, AnalysisOptions.Deep.AUTO, Optional.empty())) {
         report = analyzer.check(Version.text());
         zip = Bundle.make(analyzer, report, dump, signing, redact, Instant.now(), this::progress);
       }

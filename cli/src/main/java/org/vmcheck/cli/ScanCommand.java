@@ -12,6 +12,7 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.IncidentKey;
@@ -104,6 +105,9 @@ final class ScanCommand implements Callable<Integer> {
 
   @Option(names = "--full", description = CheckCommand.FULL)
   private boolean full;
+
+  @Option(names = "--deep", paramLabel = "auto|always|never", description = CheckCommand.DEEP)
+  private AnalysisOptions.Deep deep = AnalysisOptions.Deep.AUTO;
 
   @Option(
       names = "--deadline",
@@ -201,7 +205,7 @@ final class ScanCommand implements Callable<Integer> {
               named.files(),
               name,
               jobs,
-              dumpOptions.analysis(List.of(), full, Optional.of(deadline)),
+              dumpOptions.analysis(List.of(), full, Optional.of(deadline)).withDeep(deep),
               shard,
               refresh,
               Version.text());

@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import org.vmcheck.check.Check;
 import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.debuginfo.KnownTables;
 import org.vmcheck.dump.OpenOptions;
@@ -18,6 +19,7 @@ import org.vmcheck.dump.OpenOptions;
 /// @param debug where symbols and types may come from, besides the dump
 /// @param spool how packed files are unpacked
 /// @param reading what the file is, where it does not say so itself
+/// @param deep whether checks run that go through much memory
 public record AnalysisOptions(
     List<String> only,
     boolean full,
@@ -25,7 +27,8 @@ public record AnalysisOptions(
     int threads,
     Debug debug,
     Spool spool,
-    Reading reading) {
+    Reading reading,
+    Deep deep) {
   public static final AnalysisOptions DEFAULT =
       new AnalysisOptions(
           List.of(),
@@ -34,7 +37,8 @@ public record AnalysisOptions(
           Runtime.getRuntime().availableProcessors(),
           Debug.DEFAULT,
           Spool.DEFAULT,
-          Reading.DEFAULT);
+          Reading.DEFAULT,
+          Deep.AUTO);
 
   public AnalysisOptions(
       List<String> only,
@@ -43,7 +47,16 @@ public record AnalysisOptions(
       int threads,
       Debug debug,
       Spool spool) {
-    this(only, full, deadline, threads, debug, spool, Reading.DEFAULT);
+    this(only, full, deadline, threads, debug, spool, Reading.DEFAULT, Deep.AUTO);
+  }
+
+  /// Whether checks run that go through much memory ([Check#seconds]). One that is asked for by its
+  /// id always does.
+  public enum Deep {
+    /// Those whose estimated work is under five seconds.
+    AUTO,
+    ALWAYS,
+    NEVER
   }
 
   /// @param raw whether the file is flat memory from physical address 0, without a header
@@ -113,11 +126,15 @@ public record AnalysisOptions(
   }
 
   public AnalysisOptions withThreads(int newThreads) {
-    return new AnalysisOptions(only, full, deadline, newThreads, debug, spool, reading);
+    return new AnalysisOptions(only, full, deadline, newThreads, debug, spool, reading, deep);
   }
 
   public AnalysisOptions withReading(Reading other) {
-    return new AnalysisOptions(only, full, deadline, threads, debug, spool, other);
+    return new AnalysisOptions(only, full, deadline, threads, debug, spool, other, deep);
+  }
+
+  public AnalysisOptions withDeep(Deep other) {
+    return new AnalysisOptions(only, full, deadline, threads, debug, spool, reading, other);
   }
 
   OpenOptions openOptions() {
@@ -134,6 +151,7 @@ public record AnalysisOptions(
         threads,
         new Debug(debug.vmlinux, debug.directories, debug.force, new KnownTables(2)),
         new Spool(spool.directory, spool.limit, true, spool.progress),
-        reading);
+        reading,
+        deep);
   }
 }

@@ -7,6 +7,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -55,6 +56,9 @@ import org.vmcheck.slab.SlabSurvey;
 /// One open dump and the questions that can be asked of it: the public entry of the library.
 public final class Analyzer implements AutoCloseable {
   private static final String PAGES = "container.pages";
+
+  /// Processor time from which on a check that goes through much memory is declined by default.
+  private static final double MOST_SECONDS = 5;
 
   /// Lines of the log that a report ends with.
   private static final int LAST_LINES = 20;
@@ -323,6 +327,10 @@ public final class Analyzer implements AutoCloseable {
       return new CheckOutcome.Skipped(check.id(), unmet);
     }
     try {
+      Optional<CheckOutcome> declined = declined(check);
+      if (declined.isPresent()) {
+        return declined.get();
+      }
       // What a mask lies over is looked at through it.
       CheckOutcome outcome =
           check.run(check.needs() == Needs.SLAB ? subjects.unmasked() : subjects);
@@ -341,6 +349,26 @@ public final class Analyzer implements AutoCloseable {
       }
       throw lost;
     }
+  }
+
+  /// What is said in place of a check that would take too long, or that goes through much memory
+  /// where nobody wants that.
+  private Optional<CheckOutcome> declined(Check check) {
+    if (options.deep() == AnalysisOptions.Deep.ALWAYS || options.only().contains(check.id())) {
+      return Optional.empty();
+    }
+    OptionalDouble seconds = check.seconds(subjects);
+    if (seconds.isEmpty()
+        || (options.deep() == AnalysisOptions.Deep.AUTO && seconds.getAsDouble() < MOST_SECONDS)) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        new CheckOutcome.Declined(
+            check.id(),
+            options.deep() == AnalysisOptions.Deep.NEVER
+                ? "nobody asked for checks that go through much memory (--deep never)"
+                : "it would take about %,.0f s of processor time; --deep always, or --only %s, runs it"
+                    .formatted(seconds.getAsDouble(), check.id())));
   }
 
   /// What the operating system could not deliver so far, a sentence each, with the pages concerned:

@@ -129,6 +129,7 @@ record Examination(Extent extent, String words) {
       case CheckOutcome.Ran ran -> ran.answer();
       case CheckOutcome.NothingToLookAt nothing -> id + " had nothing to look at: " + nothing.why();
       case CheckOutcome.Skipped skipped -> String.join("; ", skipped.unmet());
+      case CheckOutcome.Declined declined -> id + " was declined: " + declined.why();
       case CheckOutcome.Failed failed -> id + " failed: " + failed.reason();
     };
   }

@@ -61,6 +61,8 @@ public final class VerdictRule {
             }
           }
         }
+        // The user's choice, as a sample of pages is.
+        case CheckOutcome.Declined _ -> {}
         case CheckOutcome.Failed failed ->
             doubts.add("the check " + failed.id() + " failed: " + failed.reason());
       }
@@ -143,15 +145,22 @@ public final class VerdictRule {
 
   /// How many pages a sample had, where not all were decoded; else empty.
   private static String sample(List<CheckOutcome> outcomes) {
+    StringBuilder sample = new StringBuilder();
+    List<String> declined = new ArrayList<>();
     for (CheckOutcome outcome : outcomes) {
       if (outcome instanceof CheckOutcome.Ran ran) {
         String decoded = ran.facts().getOrDefault("decoded", "");
-        if (decoded.endsWith(" pages decoded")) {
-          return "; " + decoded;
+        if (decoded.endsWith(" pages decoded") && sample.isEmpty()) {
+          sample.append("; ").append(decoded);
         }
+      } else if (outcome instanceof CheckOutcome.Declined) {
+        declined.add(outcome.id());
       }
     }
-    return "";
+    if (!declined.isEmpty()) {
+      sample.append("; declined: ").append(String.join(", ", declined));
+    }
+    return sample.toString();
   }
 
   /// What became of real damage: in the dump, or only told of by the kernel itself.

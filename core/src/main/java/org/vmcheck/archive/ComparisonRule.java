@@ -232,7 +232,7 @@ public final class ComparisonRule {
       case CheckOutcome.Ran ran when ran.coverage().isEmpty() -> CheckState.NOTHING;
       case CheckOutcome.Ran _ -> CheckState.PASSED;
       case CheckOutcome.NothingToLookAt _ -> CheckState.NOTHING;
-      case CheckOutcome.Skipped _ -> CheckState.SKIPPED;
+      case CheckOutcome.Skipped _, CheckOutcome.Declined _ -> CheckState.SKIPPED;
       case CheckOutcome.Failed _ -> CheckState.FAILED;
     };
   }
@@ -242,6 +242,7 @@ public final class ComparisonRule {
       case CheckOutcome.Ran ran -> ran.answer();
       case CheckOutcome.NothingToLookAt nothing -> nothing.why();
       case CheckOutcome.Skipped skipped -> String.join("; ", skipped.unmet());
+      case CheckOutcome.Declined declined -> "declined: " + declined.why();
       case CheckOutcome.Failed failed -> failed.reason();
     };
   }
@@ -319,6 +320,7 @@ public final class ComparisonRule {
               case CheckOutcome.NothingToLookAt nothing ->
                   "had nothing to look at: " + words(nothing);
               case CheckOutcome.Skipped skipped -> "did not run: " + words(skipped);
+              case CheckOutcome.Declined declined -> "did not run: " + words(declined);
               case CheckOutcome.Failed failed -> "broke: " + words(failed);
             };
         if (!failure.isEmpty()) {

@@ -1,5 +1,6 @@
 package org.vmcheck.check;
 
+import java.util.OptionalDouble;
 import org.vmcheck.finding.CheckOutcome;
 
 /// One question about a dump. A check reads, compares and reports; it prints nothing and judges
@@ -21,6 +22,13 @@ public interface Check {
 
   /// What must be there for it to run.
   Needs needs();
+
+  /// How much processor time it will take about, of a check that goes through much memory: such a
+  /// one is declined where that is too long, or where nobody wants it. Empty for one that always
+  /// runs. Only called when the needs are met.
+  default OptionalDouble seconds(Subjects subjects) {
+    return OptionalDouble.empty();
+  }
 
   /// Answers the question, or says that there was nothing to look at. Only called when the needs
   /// are met.

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.KernelIdentity;
@@ -60,6 +61,13 @@ final class ImageTextCheck implements Check {
   @Override
   public Needs needs() {
     return Needs.SYMBOLS;
+  }
+
+  @Override
+  public OptionalDouble seconds(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    return subjects.secondsFor(
+        kernel.memory().map().imageEnd() - kernel.memory().map().imageStart());
   }
 
   @Override

@@ -2,6 +2,7 @@ package org.vmcheck.check;
 
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import org.vmcheck.anchors.LinkFault;
 import org.vmcheck.anchors.ListSurvey;
 import org.vmcheck.finding.Cause;
@@ -45,6 +46,16 @@ final class KnownListsCheck implements Check {
   @Override
   public Needs needs() {
     return Needs.SYMBOLS;
+  }
+
+  @Override
+  public OptionalDouble seconds(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    return subjects.secondsFor(
+        kernel.symbol("_edata").orElse(0)
+            - kernel.symbol("_sdata").orElse(0)
+            + kernel.symbol("__bss_stop").orElse(0)
+            - kernel.symbol("__bss_start").orElse(0));
   }
 
   @Override

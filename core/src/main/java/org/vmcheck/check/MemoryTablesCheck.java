@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -53,6 +54,12 @@ final class MemoryTablesCheck implements Check {
   @Override
   public Needs needs() {
     return Needs.KERNEL;
+  }
+
+  /// A word for each page frame, where the direct map is of the smallest pages.
+  @Override
+  public OptionalDouble seconds(Subjects subjects) {
+    return subjects.secondsFor(subjects.dump().memory().endPfn() * Long.BYTES);
   }
 
   @Override

@@ -182,6 +182,7 @@ public final class SlabFreelistCheck implements Check {
       facts.put("objects read", Long.toString(survey.slots()));
     }
     facts.put("free pointers", Long.toString(survey.freePointers()));
+    facts.put("bytes", Long.toString(survey.freePointers() * Long.BYTES));
     facts.put("decoder", vote.decoder().words());
     facts.put("vote", voteWords(vote));
     if (survey.kfencePages() > 0) {

@@ -3,6 +3,7 @@ package org.vmcheck.check;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -14,6 +15,7 @@ import org.vmcheck.kernel.Kernel;
 import org.vmcheck.object.ObjectFault;
 import org.vmcheck.object.ObjectSurvey;
 import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.slab.Words;
 
 /// Do the pointers of allocated objects lead where their siblings' lead?
@@ -49,6 +51,15 @@ final class SlabObjectsCheck implements Check {
   @Override
   public Needs needs() {
     return Needs.SLAB;
+  }
+
+  @Override
+  public OptionalDouble seconds(Subjects subjects) {
+    long bytes = 0;
+    for (SlabSurvey.Tally tally : subjects.survey().tallies()) {
+      bytes += tally.objects() * tally.cache().size();
+    }
+    return subjects.secondsFor(bytes);
   }
 
   @Override

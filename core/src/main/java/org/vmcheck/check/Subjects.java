@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.BooleanSupplier;
@@ -42,6 +43,11 @@ import org.vmcheck.slab.SlabView;
 public final class Subjects {
   /// Beyond these a counter that disagrees is reported as it stands.
   private static final int MAX_WRONG_LENGTHS = 256;
+
+  /// Bytes a second of a pass over words, and of zlib: of a slow machine.
+  private static final double LOOKED_AT = 200e6;
+
+  private static final double DECODED = 150e6;
 
   private final Dump dump;
   private final KernelSearch search;
@@ -88,6 +94,12 @@ public final class Subjects {
 
   public boolean isFull() {
     return full;
+  }
+
+  /// What it takes to go through memory once, in seconds of one processor: bytes that are looked at
+  /// word by word, and decoded where the dump is packed.
+  OptionalDouble secondsFor(long bytes) {
+    return OptionalDouble.of(bytes / LOOKED_AT + (dump.memory().isPacked() ? bytes / DECODED : 0));
   }
 
   public boolean isOver() {

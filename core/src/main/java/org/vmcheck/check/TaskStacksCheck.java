@@ -2,6 +2,7 @@ package org.vmcheck.check;
 
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -48,6 +49,14 @@ final class TaskStacksCheck implements Check {
   @Override
   public Needs needs() {
     return Needs.SYMBOLS;
+  }
+
+  /// Two pages of each stack, and its task.
+  @Override
+  public OptionalDouble seconds(Subjects subjects) {
+    Kernel kernel = subjects.kernel().orElseThrow();
+    return subjects.secondsFor(
+        kernel.variable32("nr_threads").orElse(0) * 3L * kernel.memory().pageSize());
   }
 
   @Override

@@ -183,6 +183,7 @@ final class Redaction {
                     nothing.coverage());
             case CheckOutcome.Skipped(String id, List<String> unmet) ->
                 new CheckOutcome.Skipped(id, texts(unmet));
+            case CheckOutcome.Declined declined -> declined;
             case CheckOutcome.Failed(String id, String reason) ->
                 new CheckOutcome.Failed(id, text(reason));
           });

@@ -86,6 +86,12 @@ public sealed interface CheckOutcome {
     }
   }
 
+  /// The check was not begun, for what it would have cost; it runs when it is asked for (`--deep
+  /// always`, or by its id).
+  ///
+  /// @param why one sentence, with the cost
+  record Declined(String id, String why) implements CheckOutcome {}
+
   /// The check broke: a bug of this program, never a verdict on the dump.
   record Failed(String id, String reason) implements CheckOutcome {}
 
@@ -99,7 +105,7 @@ public sealed interface CheckOutcome {
     return switch (this) {
       case Ran ran -> ran.notes();
       case NothingToLookAt nothing -> nothing.notes();
-      case Skipped _, Failed _ -> List.of();
+      case Skipped _, Declined _, Failed _ -> List.of();
     };
   }
 
@@ -108,7 +114,7 @@ public sealed interface CheckOutcome {
     return switch (this) {
       case Ran ran -> ran.coverage();
       case NothingToLookAt nothing -> nothing.coverage();
-      case Skipped _, Failed _ -> Coverage.NONE;
+      case Skipped _, Declined _, Failed _ -> Coverage.NONE;
     };
   }
 }

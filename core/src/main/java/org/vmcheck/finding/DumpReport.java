@@ -79,6 +79,22 @@ public record DumpReport(
     return domains;
   }
 
+  /// How much memory each check held against other memory that says what it must be, in bytes, in
+  /// the order of the checks: those that say so. Two may have held the same word.
+  public SequencedMap<String, Long> bytesHeld() {
+    SequencedMap<String, Long> held = new LinkedHashMap<>();
+    for (CheckOutcome outcome : checks) {
+      if (outcome instanceof CheckOutcome.Ran ran && ran.facts().containsKey("bytes")) {
+        try {
+          held.put(ran.id(), Long.parseLong(ran.facts().get("bytes")));
+        } catch (NumberFormatException _) {
+          // Of a report that another version wrote.
+        }
+      }
+    }
+    return held;
+  }
+
   /// How many of the stored pages were decoded; empty where nobody asked, or where pages are stored
   /// as they were.
   public OptionalLong pagesDecoded() {

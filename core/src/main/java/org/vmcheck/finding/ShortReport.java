@@ -71,6 +71,7 @@ final class ShortReport {
       }
       case CheckOutcome.Skipped(String id, List<String> unmet) ->
           new CheckOutcome.Skipped(id, first(unmet, MOST));
+      case CheckOutcome.Declined declined -> declined;
       case CheckOutcome.Failed failed -> failed;
     };
   }

@@ -171,8 +171,9 @@ public final class ReportReader {
               notes(json),
               coverage(json.object("coverage")));
       case "skipped" -> new CheckOutcome.Skipped(id, json.strings("unmet"));
+      case "declined" -> new CheckOutcome.Declined(id, json.string("why"));
       case "failed" -> new CheckOutcome.Failed(id, json.string("reason"));
-      default -> throw json.wrong("status", "ran, nothing, skipped or failed");
+      default -> throw json.wrong("status", "ran, nothing, skipped, declined or failed");
     };
   }
 

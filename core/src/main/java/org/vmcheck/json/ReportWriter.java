@@ -221,6 +221,10 @@ public final class ReportWriter {
         text("status", "skipped");
         strings("unmet", skipped.unmet());
       }
+      case CheckOutcome.Declined declined -> {
+        text("status", "declined");
+        text("why", declined.why());
+      }
       case CheckOutcome.Failed failed -> {
         text("status", "failed");
         text("reason", failed.reason());

@@ -75,7 +75,7 @@ final class ObjectPass {
     Map<String, Long> lookedAt = new TreeMap<>();
     long links = sum(Siblings::linkedWords);
     long pointers = sum(at -> at.arePointers() && at.linkedWords() == 0 ? at.pointers() : 0);
-    lookedAt.put("objects", objects);
+    lookedAt.put("allocated objects", objects);
     lookedAt.put("links", links);
     lookedAt.put("pointers like their siblings'", pointers);
     lookedAt.values().removeIf(count -> count == 0);

@@ -15,6 +15,7 @@ final class HtmlChecks {
     FAILED("!", "bug", "unreadable"),
     PARTLY("?", "partly", "undetermined"),
     SKIPPED("?", "skipped", "undetermined"),
+    DECLINED("&#8211;", "declined", "none"),
     FINE("&#10003;", "fine", "intact"),
     NOTHING("&#8211;", "nothing", "none");
 
@@ -43,6 +44,7 @@ final class HtmlChecks {
         case CheckOutcome.NothingToLookAt nothing ->
             nothing.coverage().gaps().isEmpty() ? NOTHING : PARTLY;
         case CheckOutcome.Skipped _ -> SKIPPED;
+        case CheckOutcome.Declined _ -> DECLINED;
         case CheckOutcome.Failed _ -> FAILED;
       };
     }
@@ -82,6 +84,7 @@ final class HtmlChecks {
       }
       case CheckOutcome.Skipped skipped ->
           page.text("skipped: " + said.of(skipped.id(), String.join("; ", skipped.unmet())));
+      case CheckOutcome.Declined declined -> page.text("declined: " + declined.why());
       case CheckOutcome.Failed failed -> page.text("failed, a bug of vmcheck: " + failed.reason());
     }
     page.close("td").close("tr").newline();

@@ -94,6 +94,8 @@ public final class JUnitReport {
                 Case.skipped(name, nothing.id(), "nothing to look at: " + nothing.why());
             case CheckOutcome.Skipped skipped ->
                 Case.skipped(name, skipped.id(), String.join("; ", skipped.unmet()));
+            case CheckOutcome.Declined declined ->
+                Case.skipped(name, declined.id(), "declined: " + declined.why());
             case CheckOutcome.Failed failed -> Case.error(name, failed.id(), failed.reason());
           });
     }

@@ -148,6 +148,8 @@ public final class SarifReport {
             notification("note", nothing.id() + " had nothing to look at: " + nothing.why());
         case CheckOutcome.Skipped skipped ->
             notification("note", skipped.id() + " skipped: " + String.join("; ", skipped.unmet()));
+        case CheckOutcome.Declined declined ->
+            notification("note", declined.id() + " declined: " + declined.why());
         case CheckOutcome.Failed broken ->
             notification("error", broken.id() + " failed: " + broken.reason());
       }

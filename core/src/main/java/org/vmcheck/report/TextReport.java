@@ -265,6 +265,8 @@ public final class TextReport {
                     .formatted(
                         skipped.id(),
                         Printable.of(said.of(skipped.id(), String.join("; ", skipped.unmet())))));
+        case CheckOutcome.Declined declined ->
+            line("  %-20s declined: %s".formatted(declined.id(), Printable.of(declined.why())));
         case CheckOutcome.Failed failed ->
             line(
                 "  %-20s FAILED (a bug of vmcheck): %s"
@@ -308,6 +310,18 @@ public final class TextReport {
     if (!name.isEmpty()) {
       field(name, "nothing");
     }
+    Map<String, Long> held = report.bytesHeld();
+    if (!held.isEmpty()) {
+      // In order of the checks; two may hold the same word.
+      List<String> parts = new ArrayList<>();
+      held.forEach((check, bytes) -> parts.add(check + " " + kib(bytes)));
+      field(
+          "held",
+          "%s of memory against other memory: %s"
+              .formatted(
+                  kib(held.values().stream().mapToLong(Long::longValue).sum()),
+                  String.join(", ", parts)));
+    }
     if (!coverage.notRead().isEmpty()) {
       List<String> missed = new ArrayList<>();
       coverage.notRead().forEach((reason, count) -> missed.add("%s: %,d".formatted(reason, count)));
@@ -333,6 +347,10 @@ public final class TextReport {
 
   private String paint(String code, String text) {
     return colour ? "\u001b[1;" + code + "m" + text + "\u001b[0m" : text;
+  }
+
+  private static String kib(long bytes) {
+    return bytes >= 10L << 20 ? "%,d MiB".formatted(bytes >> 20) : "%,d KiB".formatted(bytes >> 10);
   }
 
   private static String bytes(long count) {

@@ -87,6 +87,7 @@ class CasesTest {
                   case CheckOutcome.Ran ran -> Stream.of(ran.answer());
                   case CheckOutcome.NothingToLookAt nothing -> Stream.of(nothing.why());
                   case CheckOutcome.Skipped skipped -> skipped.unmet().stream();
+                  case CheckOutcome.Declined declined -> Stream.of(declined.why());
                   case CheckOutcome.Failed failed -> Stream.of(failed.reason());
                 });
   }
