@@ -94,7 +94,7 @@ class ScanCommandTest {
     Result hardware = run("catalogue", "--catalogue", catalogue, "hardware");
     assertThat(hardware.code).as(hardware.err).isEqualTo(0);
     assertThat(hardware.out)
-        .contains(": not decided\n", "from one finding alone nothing is claimed")
+        .contains(": not decided\n", "one finding alone decides nothing")
         .endsWith("2 dumps weighed; 0 hosts without damage and without such lines in the log\n");
     assertThat(run("catalogue", "--catalogue", catalogue, "hardware", "--format", "json").out)
         .startsWith("{\"host\":")

@@ -22,7 +22,7 @@ import org.vmcheck.finding.Subject;
 
 /// Hardware or software: what all findings together tell, of one dump or of all dumps of a host.
 /// Every claim has its count and the chance that it is chance, multiplied by the number of patterns
-/// that are looked for; from one finding alone nothing is claimed.
+/// that are looked for; one finding alone decides nothing.
 public final class HardwareRule {
   /// Patterns that are looked for: lanes of 64 and of 32 bits, direction, distance, the same word.
   private static final int PATTERNS = 5;
@@ -157,7 +157,7 @@ public final class HardwareRule {
       claims.add(
           new Claim(
               "stuck or once",
-              "whether %s stuck or flipped once, one dump does not tell"
+              "one dump cannot tell whether %s stuck or flipped once"
                   .formatted(flips.size() == 1 ? "the bit is" : "the bits are"),
               flips.size(),
               flips.size(),
@@ -189,7 +189,7 @@ public final class HardwareRule {
         isBoth
             ? "; there is evidence for both"
             : damages.size() == 1 && claims.stream().noneMatch(Claim::earned)
-                ? "; from one finding alone nothing is claimed"
+                ? "; one finding alone decides nothing"
                 : "";
     claims.addFirst(
         new Claim(
@@ -220,12 +220,12 @@ public final class HardwareRule {
     claims.add(
         new Claim(
             "same page",
-            "%s of damage %s named by the hardware's own reports or was given up for them (%s)%s"
+            "%s of damage %s named in hardware error reports, or taken out of use for them (%s)%s"
                 .formatted(
                     plural(both.size(), "page frame", "page frames"),
                     both.size() == 1 ? "is" : "are",
                     hex(both),
-                    isEarned ? "" : ", but the log has errors that somebody made as a test"),
+                    isEarned ? "" : ", but the log has errors that somebody injected as a test"),
             both.size(),
             (int)
                 damages.stream()
@@ -380,11 +380,10 @@ public final class HardwareRule {
     claims.add(
         new Claim(
             "whole stores",
-            "%d of %s %s no single bit explains (%s)%s"
+            "%d of %s cannot be a single flipped bit (%s)%s"
                 .formatted(
                     count,
                     plural(damages.size(), "finding", "findings"),
-                    count == 1 ? "is one that" : "are such as",
                     words,
                     isEarned
                         ? ": stores do that, a program's or a device's, and no failing memory"
@@ -490,9 +489,13 @@ public final class HardwareRule {
     add(parts, signs.firmware(), "line of APEI", "lines of APEI");
     String pages =
         signs.pagesGivenUp() == 0
-            ? "no page was given up"
-            : plural(signs.pagesGivenUp(), "page was given up", "pages were given up");
-    String guest = signs.isGuest() ? "; it is a guest, whose host has the memory's errors" : "";
+            ? "no page was taken out of use (hwpoison)"
+            : plural(
+                signs.pagesGivenUp(),
+                "page was taken out of use (hwpoison)",
+                "pages were taken out of use (hwpoison)");
+    String guest =
+        signs.isGuest() ? "; this is a guest: errors of its memory are in the host's log" : "";
     String watched =
         signs.isWatched() && signs.edac() == 0
             ? ", although a driver watches the memory controllers"
@@ -528,9 +531,9 @@ public final class HardwareRule {
           damages.isEmpty()
               ? List.of()
               : List.of(
-                  "for hardware would speak the same physical word or bit lane in another dump of"
-                      + " this host (vmcheck catalogue hardware); for software the same cache and"
-                      + " offset on another");
+                  "the same physical word or bit lane in another dump of this host would point to"
+                      + " hardware (see vmcheck catalogue hardware), the same cache and offset on"
+                      + " another host to software");
     };
   }
 

@@ -94,7 +94,7 @@ final class LogQuotes {
         lines(support, Topic.POISON_FAULT, "a use after free fits: the log has");
       }
       if (finding.cause() != Cause.BIT_FLIP) {
-        lines(support, Topic.MODULE_TAINT, "a lead and no proof: the log says");
+        lines(support, Topic.MODULE_TAINT, "a lead, not proof: the log says");
       }
     }
     List<Evidence> evidence = new ArrayList<>(finding.evidence());

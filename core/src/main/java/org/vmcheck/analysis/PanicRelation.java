@@ -341,7 +341,7 @@ final class PanicRelation {
 
   /// That nothing was found, said of no more than was read.
   private String unrelated() {
-    String what = "the bad word or points to the object, its slab or its cache";
+    String what = "the corrupt word or points to the object, its slab or its cache";
     String notRead =
         String.join("; ", unread.subList(0, Math.min(MAX_UNREAD_NAMED, unread.size())))
             + (unread.size() > MAX_UNREAD_NAMED
@@ -366,22 +366,22 @@ final class PanicRelation {
     Subject subject = finding.subject();
     Extents.Of extent = extents.of(subject);
     List<Relation> found = new ArrayList<>();
-    exact(found, subject.address(), 0, "holds the address of the bad word");
+    exact(found, subject.address(), 0, "holds the address of the corrupt word");
     Set<Long> values = new HashSet<>();
     if (isTelling(subject.raw())) {
       values.add(subject.raw());
       // One byte over and over is what buffers are filled with.
       boolean isFiller = subject.raw() == (subject.raw() & 0xff) * 0x0101010101010101L;
-      exact(found, subject.raw(), isFiller ? Relation.WEAK : 1, "holds the bad word itself");
+      exact(found, subject.raw(), isFiller ? Relation.WEAK : 1, "holds the corrupt value itself");
     }
     if (subject.decoded() != Evidence.UNKNOWN && isTelling(subject.decoded())) {
       values.add(subject.decoded());
-      exact(found, subject.decoded(), 1, "holds what the bad word decodes to");
+      exact(found, subject.decoded(), 1, "holds what the corrupt word decodes to");
       exact(
           found,
           subject.decoded() + extent.freePointerAt(),
           1,
-          "is where the free pointer of what the bad word decodes to would be");
+          "is where the free pointer of what the corrupt word decodes to would be");
     }
     for (Place fault : faults) {
       for (long value : values) {
@@ -390,7 +390,7 @@ final class PanicRelation {
               new Relation(
                   2,
                   fault,
-                  "is 0x%x bytes behind what the bad word points to"
+                  "is 0x%x bytes behind what the corrupt word points to"
                       .formatted(fault.word - value)));
         }
       }

@@ -271,7 +271,7 @@ final class Questions {
     for (SlabView.FreeObjects list : view.lists()) {
       if (!list.list().isClosed()) {
         return list.objects().isEmpty()
-            ? "the head of %s leads astray".formatted(list.name())
+            ? "the head of %s is invalid".formatted(list.name())
             : "%s breaks after object %d".formatted(list.name(), list.objects().getLast());
       }
     }

@@ -23,7 +23,7 @@ final class BadHead implements ListHypothesis {
               word,
               new Evidence.WhatIf(
                   "flipped bits put back",
-                  "with %s put back the freelist closes".formatted(flip.get().itOrThem())),
+                  "with %s flipped back the freelist would close".formatted(flip.get().itOrThem())),
               flip.get().evidence(list, word)));
     }
     Diagnosis other =
@@ -42,7 +42,8 @@ final class BadHead implements ListHypothesis {
   private static Evidence whatIf(BrokenList list, Flip near) {
     return new Evidence.WhatIf(
         "the head led elsewhere",
-        "with the head led to %s the freelist closes".formatted(list.targetWords(near.target())));
+        "if the head led to %s, the freelist would close"
+            .formatted(list.targetWords(near.target())));
   }
 
   private static boolean isTelling(BrokenList list, BadWord word, Flip flip) {

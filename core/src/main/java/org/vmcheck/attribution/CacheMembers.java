@@ -532,7 +532,7 @@ public final class CacheMembers {
                 OptionalLong.of(fits.getFirst()),
                 true,
                 why
-                    + "; with one bit put back the name is "
+                    + "; with one bit flipped back the name is "
                     + Printable.of(kernel.string(fits.getFirst(), 128).orElse(""), 60))
             : wrong("name", OptionalLong.empty(), false, why));
   }

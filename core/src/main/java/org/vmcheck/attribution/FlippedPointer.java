@@ -26,10 +26,10 @@ record FlippedPointer(boolean mustClose) implements ListHypothesis {
     Evidence whatIf =
         new Evidence.WhatIf(
             "flipped bits put back",
-            "with %s put back the freelist closes%s"
+            "with %s flipped back the freelist would close%s"
                 .formatted(
                     flip.itOrThem(),
-                    list.isOfCpu() ? "" : " and its length agrees with the slab's counters"));
+                    list.isOfCpu() ? "" : ", with the length that the slab's counters say"));
     Evidence bits = flip.evidence(list, word);
     if (flip.isSetInBothHalves(word.raw())) {
       return Optional.of(

@@ -20,7 +20,7 @@ final class FreedTwice {
     evidence.add(
         list.chain(
             word,
-            "after %s the list comes back to object %d, met at step %d"
+            "after %s the list comes back to object %d, which it met at step %d"
                 .formatted(
                     Words.plural(list.list().length(), "object", "objects"),
                     end.target(),
@@ -78,7 +78,8 @@ final class FreedTwice {
                         word,
                         new Evidence.WhatIf(
                             "flipped bit put back",
-                            "with the bit put back the freelist closes with the right length"),
+                            "with the bit flipped back the freelist would close with the right"
+                                + " length"),
                         flip.evidence(list, word)));
   }
 
@@ -107,6 +108,6 @@ final class FreedTwice {
   private static Evidence leading(BrokenList list, BadWord word) {
     return list.word(
         word,
-        "what leads there is %s, 0x%016x at 0x%x".formatted(word.name(), word.raw(), word.slot()));
+        "the pointer to it is %s, 0x%016x at 0x%x".formatted(word.name(), word.raw(), word.slot()));
   }
 }

@@ -101,7 +101,7 @@ public final class FreelistDiagnosis {
                     "free objects",
                     length,
                     next.free(),
-                    "with the bits put back the list has %s, the counters say %d: inuse is wrong too, or objects were lost"
+                    "with the bits flipped back the list has %s, the counters say %d: inuse is wrong too, or objects were lost"
                         .formatted(Words.plural(length, "object", "objects"), next.free()))))
         : found;
   }
@@ -136,7 +136,7 @@ public final class FreelistDiagnosis {
     common.add(
         list.chain(
             word,
-            "after %s the free pointer leads to 0x%x, which is no object of the slab"
+            "after %s the free pointer leads to 0x%x, which is not an object of the slab"
                 .formatted(
                     Words.plural(list.list().length(), "object", "objects"), word.decoded())));
     common.add(list.word(word));
@@ -172,7 +172,7 @@ public final class FreelistDiagnosis {
       evidence.addFirst(
           new Evidence.WhatIf(
               "the rest of the list",
-              "led to %s, the only chain of %d objects that no list has, the freelist closes and its length agrees with the slab's counters"
+              "if the pointer led to %s, where the only chain of %d objects on no list begins, the freelist would close with the length that the slab's counters say"
                   .formatted(list.targetWords(rest), lost)));
     }
     int leading = list.unmet().leading();
@@ -181,7 +181,7 @@ public final class FreelistDiagnosis {
             "free objects behind the break",
             lost,
             leading,
-            "the counters say that %s behind the break; %d of the objects on no list still %s"
+            "by the slab's counters %s behind the break; %d of the objects on no list still %s"
                 .formatted(
                     Words.plural(lost, "free object is", "free objects are"),
                     leading,

@@ -47,7 +47,7 @@ final class LedAstray implements ListHypothesis {
     evidence.add(
         new Evidence.WhatIf(
             "the word before led elsewhere",
-            "with %s led to %s the freelist closes and its length agrees with the slab's counters"
+            "if %s led to %s, the freelist would close with the length that the slab's counters say"
                 .formatted(bad.name(), list.targetWords(target))));
     if (before.flip != null) {
       (isFlip ? evidence : against).add(before.flip.evidence(list, bad));

@@ -51,7 +51,7 @@ public record WordShape(String words, boolean known) {
     if (word > 0 && word < 1L << 32) {
       return new WordShape("small number (" + word + ")", true);
     }
-    return new WordShape("no known shape", false);
+    return new WordShape("not recognised", false);
   }
 
   private static String target(Kernel kernel, long word) {

@@ -34,8 +34,7 @@ final class WriteAfterFree implements ListHypothesis {
                 "what was written to 0x%x looks like %s".formatted(word.slot(), shape.words())));
       } else {
         against.add(
-            list.word(
-                word, "the bytes at 0x%x fit no shape that tells a writer".formatted(word.slot())));
+            list.word(word, "the bytes at 0x%x do not tell who wrote them".formatted(word.slot())));
       }
     }
     ZeroedObject.usual(list, word).ifPresent(against::add);

@@ -149,7 +149,7 @@ record WrongLength(boolean isListed, BitSet held) {
     return new Evidence[] {
       new Evidence.WhatIf(
           "the lost objects on the list again",
-          "with %s led to %s, to which nothing leads, the freelist closes and its length agrees with the slab's counters"
+          "if %s led to %s, to which nothing leads, the freelist would close with the length that the slab's counters say"
               .formatted(word.name(), list.targetWords(target))),
       tooFew(list),
       list.word(word)

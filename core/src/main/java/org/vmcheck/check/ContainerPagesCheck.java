@@ -143,12 +143,12 @@ final class ContainerPagesCheck implements Check {
         !findings.isEmpty()
             ? findings.getFirst().claim()
             : !decodes
-                ? "all %d stored pages have their place in the file; stored as they were, there is"
+                ? "all %,d stored pages have their place in the file; stored as they were, there is"
                         .formatted(stored)
                     + " nothing to decode"
                 : isSample || !finished
                     ? SAMPLED.formatted(tried, inFile) + ": all of these are whole"
-                    : "all %d stored pages decode".formatted(decoded),
+                    : "all %,d stored pages decompress".formatted(decoded),
         facts,
         findings,
         audit.remarks().stream().map(remark -> new Note("layout", remark)).toList(),

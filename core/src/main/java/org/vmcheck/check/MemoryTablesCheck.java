@@ -80,7 +80,7 @@ final class MemoryTablesCheck implements Check {
         id(),
         findings.isEmpty()
             ? (survey.remarks().isEmpty()
-                    ? "no entry is wrong: %s of %s"
+                    ? "%s of %s are as they must be"
                     : "%s of %s were looked at, not all judged")
                 .formatted(
                     Words.plural(survey.lookedAt().get("entries"), "entry", "entries"),

@@ -241,13 +241,13 @@ public final class SlabFreelistCheck implements Check {
         id(),
         findings.isEmpty()
             ? (but.isEmpty()
-                ? "every freelist of %d slabs ends as it should%s"
+                ? "every freelist of %,d slabs ends as it should%s"
                     .formatted(
                         survey.slabs(),
                         masked > 0
                             ? ", %d of them read through a mask (lowmem.sme)".formatted(masked)
                             : "")
-                : "every freelist of %d slabs that could be read ends as it should; not read: %s"
+                : "every freelist of %,d slabs that could be read ends as it should; not read: %s"
                     .formatted(survey.slabs(), String.join(" and ", but)))
             : answer(findings),
         facts,

@@ -163,7 +163,7 @@ public final class SlabPoisonCheck implements Check {
           id(),
           survey.slabs() == 0
               ? Words.noSlabs(survey)
-              : "no object was met whose bytes debugging options or init_on_free fix",
+              : "no object has bytes that debugging options or init_on_free set",
           Map.of(),
           List.of(),
           new Coverage(Map.of(), Map.of(), List.copyOf(misplaced.gaps().values())));
@@ -200,8 +200,8 @@ public final class SlabPoisonCheck implements Check {
       but.add("what kfree_nolock may have left");
     }
     return (survey.unreadableSlabPages().isEmpty()
-            ? "all fixed bytes are right"
-            : "all fixed bytes that could be read are right")
+            ? "red zones, poison and padding are right"
+            : "red zones, poison and padding are right where they could be read")
         + (but.isEmpty() ? "" : " but " + String.join(" and ", but));
   }
 

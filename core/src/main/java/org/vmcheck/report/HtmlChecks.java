@@ -74,7 +74,7 @@ final class HtmlChecks {
     page.element("td", outcome.id(), "class", "mono id").open("td");
     switch (outcome) {
       case CheckOutcome.Ran ran -> {
-        page.text(ran.answer());
+        page.text(CheckTopics.answer(ran.id(), ran.answer()));
         ran.coverage().gaps().forEach(gap -> page.element("div", "not looked at: " + gap));
         behind(ran.facts(), ran.notes());
       }

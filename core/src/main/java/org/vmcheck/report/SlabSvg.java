@@ -85,7 +85,7 @@ final class SlabSvg {
     page.open("g");
     String words =
         switch (style(index)) {
-          case "broken" -> "leads astray";
+          case "broken" -> "holds the invalid pointer";
           case "free" -> "free, on this list";
           case "elsewhere" -> "free, on another list";
           default -> "allocated";
@@ -159,7 +159,7 @@ final class SlabSvg {
           {"used", "allocated"},
           {"free", "free, on this list"},
           {"elsewhere", "free, on another"},
-          {"broken", "leads astray"}
+          {"broken", "holds the invalid pointer"}
         }) {
       if (entry[0].equals("elsewhere")
           && picture.cells().indexOf(Evidence.SlabPicture.ELSEWHERE) < 0) {

@@ -241,8 +241,10 @@ public final class TextReport {
                 picture.cells().indexOf(Evidence.SlabPicture.ELSEWHERE) >= 0
                     ? ", c free on another"
                     : "",
-                picture.holder() >= 0 ? ", X leads astray" : ", the head leads astray",
-                picture.target() >= 0 ? ", T is what it leads to" : ""));
+                picture.holder() >= 0
+                    ? ", X holds the invalid pointer"
+                    : ", the head is the invalid pointer",
+                picture.target() >= 0 ? ", T is where it points" : ""));
   }
 
   private void checks(List<CheckOutcome> checks, SaidOnce said) {
@@ -250,7 +252,9 @@ public final class TextReport {
     for (CheckOutcome outcome : checks) {
       switch (outcome) {
         case CheckOutcome.Ran ran -> {
-          line("  %-20s %s".formatted(ran.id(), Printable.of(ran.answer())));
+          line(
+              "  %-20s %s"
+                  .formatted(ran.id(), Printable.of(CheckTopics.answer(ran.id(), ran.answer()))));
           behind(ran.facts(), ran.notes());
         }
         case CheckOutcome.NothingToLookAt nothing -> {

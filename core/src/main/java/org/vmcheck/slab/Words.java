@@ -36,6 +36,6 @@ public final class Words {
   }
 
   public static String plural(long count, String one, String many) {
-    return count + " " + (count == 1 ? one : many);
+    return "%,d %s".formatted(count, count == 1 ? one : many);
   }
 }

@@ -41,7 +41,7 @@ final class DecodedByDefaultTest {
 
     assertThat(report.verdict()).isInstanceOf(Verdict.DumpDamaged.class);
     Finding finding = undecodable(report);
-    assertThat(finding.claim()).isEqualTo("1900 stored pages do not decode");
+    assertThat(finding.claim()).isEqualTo("1,900 stored pages do not decode");
     assertThat(finding.evidence())
         .allSatisfy(fact -> assertThat(fact.sentence()).contains("page frame", "file offset 0x"));
     assertThat(report.findings()).extracting(Finding::cause).containsOnly(Cause.PAGE_UNDECODABLE);

@@ -75,7 +75,7 @@ class HardwareRuleTest {
       assertThat(earned(origin)).isEmpty();
       assertThat(origin.paragraph())
           .startsWith("not decided: 1 finding, ")
-          .contains("from one finding alone nothing is claimed");
+          .contains("one finding alone decides nothing");
     }
   }
 
@@ -150,7 +150,7 @@ class HardwareRuleTest {
 
     assertThat(origin.side()).isEqualTo(Side.SOFTWARE);
     assertThat(origin.paragraph())
-        .contains("2 of 2 findings are such as no single bit explains (1 double-free, 1 use-");
+        .contains("2 of 2 findings cannot be a single flipped bit (1 double-free, 1 use-");
   }
 
   @Test
@@ -191,7 +191,7 @@ class HardwareRuleTest {
         judge(HardwareLog.signs(log, 1, 12), flip("dentry", 0xffff888001000000L, 96, 10));
 
     assertThat(origin.side()).isEqualTo(Side.OPEN);
-    assertThat(origin.paragraph()).contains("errors that somebody made as a test");
+    assertThat(origin.paragraph()).contains("errors that somebody injected as a test");
   }
 
   @Test

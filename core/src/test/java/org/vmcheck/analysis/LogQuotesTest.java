@@ -139,7 +139,7 @@ class LogQuotesTest {
     String taint = "lab: loading out-of-tree module taints kernel.";
 
     assertThat(support(quoted(Cause.USE_AFTER_FREE_WRITE, taint)))
-        .containsExactly("a lead and no proof: the log says: " + taint);
+        .containsExactly("a lead, not proof: the log says: " + taint);
     assertThat(support(quoted(Cause.BIT_FLIP, taint))).isEmpty();
   }
 

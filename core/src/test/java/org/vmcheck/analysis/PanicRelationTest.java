@@ -116,7 +116,7 @@ class PanicRelationTest {
   @Test
   void theBadWordItselfIsRelatedThoughItIsNoAddress() throws Exception {
     assertThat(relation(Map.of(), Map.of(RBX, BAD)))
-        .contains("related", "holds the bad word itself");
+        .contains("related", "holds the corrupt value itself");
   }
 
   @Test
@@ -127,7 +127,7 @@ class PanicRelationTest {
     assertThat(relation(Map.of(), Map.of(RSP, stack.object(3))))
         .isEqualTo(
             "the panic is related: the stack word at rsp+0x20 of cpu 1, which panicked, holds the"
-                + " address of the bad word");
+                + " address of the corrupt word");
   }
 
   @Test
@@ -167,8 +167,8 @@ class PanicRelationTest {
 
     assertThat(relation(Map.of(RDI, 5L, RSP, stack() + 4096), Map.of(RDI, other, RSP, stack())))
         .isEqualTo(
-            "no sign that the panic is related: no register and no stack word holds the bad word or"
-                + " points to the object, its slab or its cache");
+            "no sign that the panic is related: no register and no stack word holds the corrupt"
+                + " word or points to the object, its slab or its cache");
   }
 
   /// Four pages that hold nothing, and are in the dump.
@@ -189,9 +189,9 @@ class PanicRelationTest {
 
     assertThat(relation(Map.of(), Map.of(RDI, image.cache("bystander").address(), RSP, stack)))
         .isEqualTo(
-            "whether the panic is related is not known: no register holds the bad word or points to"
-                + " the object, its slab or its cache, and no stack was read (the stack of cpu 1,"
-                + " which panicked, for its page is excluded)");
+            "whether the panic is related is not known: no register holds the corrupt word or"
+                + " points to the object, its slab or its cache, and no stack was read (the stack"
+                + " of cpu 1, which panicked, for its page is excluded)");
   }
 
   @Test
@@ -202,9 +202,9 @@ class PanicRelationTest {
     assertThat(relation(Map.of(RSP, stack), Map.of(RSP, 8L)))
         .isEqualTo(
             "no sign that the panic is related in what was read: no register and no word of 1 stack"
-                + " holds the bad word or points to the object, its slab or its cache; not read:"
-                + " the stack of cpu 1, which panicked, for rsp is 0x8; a part of the stack of cpu"
-                + " 0 for its page is excluded");
+                + " holds the corrupt word or points to the object, its slab or its cache; not"
+                + " read: the stack of cpu 1, which panicked, for rsp is 0x8; a part of the stack"
+                + " of cpu 0 for its page is excluded");
   }
 
   /// With KASAN a stack has 32 or 64 KiB: as the kernel tells, to its end and no further.
@@ -238,7 +238,7 @@ class PanicRelationTest {
     assertThat(relation(Map.of(), Map.of(RSP, stack)))
         .isEqualTo(
             "the panic is related: the stack word at rsp+0x3010 of cpu 1, which panicked, holds the"
-                + " address of the bad word");
+                + " address of the corrupt word");
   }
 
   /// A real dump without the stacks that its registers point into.
@@ -323,12 +323,12 @@ class PanicRelationTest {
                 "general protection fault, probably for non-canonical address"
                     + " 0xf99b7dfdea13f578: 0000 [#1] PREEMPT SMP"))
         .startsWith("the panic is related: the address that faulted of the oops")
-        .contains("free pointer of what the bad word decodes to");
+        .contains("free pointer of what the corrupt word decodes to");
     assertThat(
             oops(
                 "BUG: unable to handle page fault for address: f99b7dfdea13f510",
                 "Oops: 0002 [#1]"))
-        .contains("is 0x10 bytes behind what the bad word points to");
+        .contains("is 0x10 bytes behind what the corrupt word points to");
   }
 
   @Test
@@ -352,8 +352,8 @@ class PanicRelationTest {
             oops(
                 "Oops: 0002 [#1] SMP", "RIP: 0010:ext4_mkdir+0x4f/0x2d0", "RAX: 0000008000000000 "))
         .isEqualTo(
-            "whether the panic is related is not known: no register holds the bad word or points to"
-                + " the object, its slab or its cache, and no stack was read");
+            "whether the panic is related is not known: no register holds the corrupt word or"
+                + " points to the object, its slab or its cache, and no stack was read");
   }
 
   @Test

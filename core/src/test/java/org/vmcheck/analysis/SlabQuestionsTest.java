@@ -178,7 +178,7 @@ class SlabQuestionsTest {
       image.corrupt(image.member(slab, member) + 3, (byte) 0x7f);
       try (Analyzer analyzer = open(image, directory)) {
         assertThat(analyzer.object(slab.object(0)).state())
-            .isEqualTo("cannot be told: the head of array of free indices leads astray");
+            .isEqualTo("cannot be told: the head of array of free indices is invalid");
       }
     }
   }
@@ -222,7 +222,7 @@ class SlabQuestionsTest {
     FakeImage image = kernel(layout).build();
     CacheImage cache = image.cache("victim");
     Map<Long, SheafImage> holders = inArrays(cache);
-    // A slab of which sheaves hold some objects gets a head that leads astray.
+    // A slab of which sheaves hold some objects gets a head that is invalid.
     SlabImage slab =
         cache.slabs(SlabImage.Place.FULL).stream()
             .filter(

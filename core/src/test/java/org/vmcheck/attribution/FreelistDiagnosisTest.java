@@ -92,8 +92,8 @@ class FreelistDiagnosisTest {
     List<String> said = sentences(found.evidence());
     assertThat(said.get(0))
         .isEqualTo(
-            "with the bit put back the freelist closes and its length agrees with the slab's"
-                + " counters");
+            "with the bit flipped back the freelist would close, with the length that the slab's"
+                + " counters say");
     assertThat(said.get(1))
         .isEqualTo(
             "bit 41 (bit 1 of the byte at physical 0x%x) of the word at 0x%x differs from the word that leads to object %d of the slab, 0x%x"
@@ -114,7 +114,7 @@ class FreelistDiagnosisTest {
     image.flipBit(slot(2), 50);
     Diagnosis two = only();
     assertThat(two.cause()).isEqualTo(Cause.BIT_FLIP);
-    assertThat(sentences(two.evidence()).getFirst()).startsWith("with the bits put back");
+    assertThat(sentences(two.evidence()).getFirst()).startsWith("with the bits flipped back");
     assertThat(sentences(two.evidence()).get(1))
         .startsWith("bit 41 (bit 1 of the byte at physical 0x")
         .contains(" and 50 (bit 2 of the byte at physical 0x");
@@ -168,16 +168,16 @@ class FreelistDiagnosisTest {
     int behind = order.size() - 3;
     assertThat(said)
         .contains(
-            "led to object %d of the slab, 0x%x, the only chain of %d objects that no list has, the freelist closes and its length agrees with the slab's counters"
+            "if the pointer led to object %d of the slab, 0x%x, where the only chain of %d objects on no list begins, the freelist would close with the length that the slab's counters say"
                 .formatted(order.get(3), object(3), behind),
-            "the counters say that %d free objects are behind the break; %d of the objects on no list still hold free pointers"
+            "by the slab's counters %d free objects are behind the break; %d of the objects on no list still hold free pointers"
                 .formatted(behind, behind));
     assertThat(said)
         .anySatisfy(
             one ->
                 assertThat(one)
                     .startsWith("after 3 objects the free pointer leads to 0x")
-                    .endsWith(", which is no object of the slab"));
+                    .endsWith(", which is not an object of the slab"));
     assertThat(said)
         .anySatisfy(
             one ->
@@ -221,7 +221,7 @@ class FreelistDiagnosisTest {
     image.corruptWord(slot(2), image.encoded(slab, order.get(2), object(3)));
     image.flipBit(slot(2), 41);
     assertThat(sentences(diagnose(0).getFirst().evidence()).getFirst())
-        .isEqualTo("with the bit put back the freelist closes");
+        .isEqualTo("with the bit flipped back the freelist would close");
   }
 
   @Test
@@ -234,9 +234,9 @@ class FreelistDiagnosisTest {
     assertThat(found.word().slot()).isEqualTo(slot(1));
     assertThat(sentences(found.evidence()))
         .contains(
-            "after 5 objects the list comes back to object %d, met at step 1"
+            "after 5 objects the list comes back to object %d, which it met at step 1"
                 .formatted(order.get(1)),
-            "what leads there is the free pointer of object %d, 0x%016x at 0x%x"
+            "the pointer to it is the free pointer of object %d, 0x%016x at 0x%x"
                 .formatted(order.get(4), image.word(slot(4)), slot(4)),
             "5 different objects are on the list, the counters say that %d are free"
                 .formatted(order.size()),

@@ -22,7 +22,7 @@ class WordShapeTest {
 
   private static String words(long word) {
     WordShape shape = WordShape.of(KERNEL, word);
-    assertThat(shape.known()).isEqualTo(!shape.words().equals("no known shape"));
+    assertThat(shape.known()).isEqualTo(!shape.words().equals("not recognised"));
     return shape.words();
   }
 
@@ -39,11 +39,11 @@ class WordShapeTest {
     "ffffffffffffffff, all ones",
     "dead000000000100, list poison (the element was deleted from its list)",
     "dead000000000122, list poison (the element was deleted from its list)",
-    "dead000000000101, no known shape",
+    "dead000000000101, not recognised",
     "6b6b6b6b6b6b6b6b, slab poison of a free object (0x6b)",
     "a56b6b6b6b6b6b6b, end of slab poison (0x6b..a5)",
     "a46b6b6b6b6b6b6b, 'text \"kkkkkkk.\"'",
-    "a56b6b6b6b6b6b01, no known shape",
+    "a56b6b6b6b6b6b01, not recognised",
     "5a5a5a5a5a5a5a5a, slab padding (0x5a)",
     "a5a5a5a5a5a5a5a5, end of slab poison (0xa5)",
     "bbbbbbbbbbbbbbbb, inactive red zone (0xbb)",
@@ -53,9 +53,9 @@ class WordShapeTest {
     "0101010101010101, one byte repeated (0x01)",
     "0000000000000001, small number (1)",
     "00000000ffffffff, small number (4294967295)",
-    "0000000100000000, no known shape",
-    "8000000000000001, no known shape",
-    "00007fff12345678, no known shape",
+    "0000000100000000, not recognised",
+    "8000000000000001, not recognised",
+    "00007fff12345678, not recognised",
   })
   void valuesThatTheKernelWritesAreNamed(String hex, String expected) {
     assertThat(words(Long.parseUnsignedLong(hex, 16))).isEqualTo(expected);
@@ -68,11 +68,11 @@ class WordShapeTest {
     assertThat(words(text("\0admin;u"))).isEqualTo("text \".admin;u\"");
     assertThat(words(text("a\nb\tc de"))).isEqualTo("text \"a.b.c de\"");
     assertThat(words(text("      ~ "))).isEqualTo("text \"      ~ \"");
-    assertThat(words(text("admin;\0\1"))).isEqualTo("no known shape");
+    assertThat(words(text("admin;\0\1"))).isEqualTo("not recognised");
     // DEL and what has the eighth bit are no text.
-    assertThat(words(text("admi\u007f;u\1"))).isEqualTo("no known shape");
-    assertThat(words(text("adm\u00e9n;u\1"))).isEqualTo("no known shape");
-    assertThat(words(text("admin;\u001f\1"))).isEqualTo("no known shape");
+    assertThat(words(text("admi\u007f;u\1"))).isEqualTo("not recognised");
+    assertThat(words(text("adm\u00e9n;u\1"))).isEqualTo("not recognised");
+    assertThat(words(text("admin;\u001f\1"))).isEqualTo("not recognised");
     assertThat(words(text("admin\u007f;u"))).isEqualTo("text \"admin.;u\"");
   }
 

@@ -80,7 +80,7 @@ class BehindTheBreakTest {
               Evidence.WhatIf.class,
               one -> assertThat(one.change()).isEqualTo("the rest of the list"));
       assertThat(rest.getFirst().sentence())
-          .contains("the only chain of " + behind + " objects that no list has");
+          .contains("the only chain of " + behind + " objects on no list begins");
     }
   }
 
@@ -102,7 +102,7 @@ class BehindTheBreakTest {
             sentence ->
                 assertThat(sentence)
                     .startsWith("after 3 objects the free pointer leads to 0x")
-                    .endsWith("which is no object of the slab"));
+                    .endsWith("which is not an object of the slab"));
     assertThat(evidence)
         .filteredOn(Evidence.CountMismatch.class::isInstance)
         .extracting(Evidence::sentence)
@@ -131,7 +131,7 @@ class BehindTheBreakTest {
             sentence ->
                 assertThat(sentence)
                     .startsWith(
-                        "with the bits put back the list has %d objects, the counters say %d: "
+                        "with the bits flipped back the list has %d objects, the counters say %d: "
                             .formatted(list.size() - 2, list.size())));
   }
 }

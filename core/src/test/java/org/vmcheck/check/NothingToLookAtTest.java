@@ -90,7 +90,7 @@ class NothingToLookAtTest {
   @MethodSource("layouts")
   void patternsAreJudgedWhereDebuggingOptionsFixThem(Layout layout) {
     assertThat(why(run("slab.poison", image(layout))))
-        .isEqualTo("no object was met whose bytes debugging options or init_on_free fix");
+        .isEqualTo("no object has bytes that debugging options or init_on_free set");
     ran(
         run(
             "slab.poison",
@@ -210,12 +210,13 @@ class NothingToLookAtTest {
             .cache(FakeCache.named("victim", 256).partial(3))
             .build();
     SlabImage slab = partial(image);
-    assertThat(ran(run("slab.poison", image)).answer()).isEqualTo("all fixed bytes are right");
+    assertThat(ran(run("slab.poison", image)).answer())
+        .isEqualTo("red zones, poison and padding are right");
     image.fill(slab.slot(slab.freelist().get(1)) - 16, 0x41, 32);
 
     assertThat(run("slab.freelist", image).findingsIfRan()).hasSize(1);
     assertThat(ran(run("slab.poison", image)).answer())
-        .isEqualTo("all fixed bytes are right but those of 1 object (slab.freelist)");
+        .isEqualTo("red zones, poison and padding are right but those of 1 object (slab.freelist)");
   }
 
   @Test
