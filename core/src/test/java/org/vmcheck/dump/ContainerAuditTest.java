@@ -182,7 +182,7 @@ class ContainerAuditTest {
 
   private static void shift(KdumpWriter writer, byte[] bytes, int of, int by) {
     int at = (int) writer.descriptorOffset(of);
-    int low = (bytes[at] & 0xff | (bytes[at + 1] & 0xff) << 8) + by;
+    int low = ((bytes[at] & 0xff) | (bytes[at + 1] & 0xff) << 8) + by;
     bytes[at] = (byte) low;
     bytes[at + 1] = (byte) (low >> 8);
   }
