@@ -7,6 +7,8 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -187,6 +189,28 @@ class KnownPagesTest {
       }
       assertThat(of(fewer).distinctBytes()).isEqualTo(256 - without);
       assertThat(of(fewer).looksRandom()).isEqualTo(without <= 2);
+    }
+  }
+
+  /// Of several that are met equally often, the first that is: in small pages, whose blocks crowd.
+  @Test
+  void theCommonestBlockIsTheFirstThatIsMetMostOften() {
+    Random random = new Random(7);
+    for (int i = 0; i < 400; i++) {
+      ByteBuffer page = ByteBuffer.allocate(128).order(ByteOrder.LITTLE_ENDIAN);
+      long kind = random.nextLong();
+      Map<PageMask, Integer> counts = new HashMap<>();
+      PageMask commonest = new PageMask(0, 0);
+      for (int block = 0; block < 8; block++) {
+        PageMask words = new PageMask(kind + random.nextInt(3), kind * 3);
+        page.putLong(16 * block, words.low()).putLong(16 * block + 8, words.high());
+        int count = counts.merge(words, 1, Integer::sum);
+        commonest = count > counts.getOrDefault(commonest, 0) ? words : commonest;
+      }
+      PageStatistics found = of(page);
+      assertThat(found.commonestCount()).isEqualTo(counts.get(commonest));
+      assertThat(found.commonest()).isEqualTo(commonest);
+      assertThat(found.distinctBlocks()).isEqualTo(counts.size());
     }
   }
 
