@@ -129,6 +129,52 @@ class ContainerAuditTest {
     assertThat(new DamagedPages().runs(memory, 5)).isEmpty();
   }
 
+  @Test
+  void theFirstFrameOfAllIsAFrameToo() {
+    DamagedPages met = new DamagedPages();
+    met.add(0);
+    met.add(2);
+    assertThat(met.runs(new Undecodable(new TreeSet<>(List.of(0L, 1L, 2L))), 5))
+        .containsExactly(
+            run(PageRead.Damage.UNDECODABLE, 0, 0, 1), run(PageRead.Damage.UNDECODABLE, 2, 2, 1));
+    assertThat(met.runs(new Undecodable(new TreeSet<>(List.of(0L, 2L))), 5))
+        .containsExactly(run(PageRead.Damage.UNDECODABLE, 0, 2, 2));
+  }
+
+  /// A million frames are looked through for runs, and no more.
+  @Test
+  void runsAreLookedForAmongAMillionFrames() {
+    DamagedPages met = new DamagedPages();
+    for (long pfn = 0; pfn < (1 << 20) + 5; pfn++) {
+      met.add(pfn);
+    }
+    PhysicalMemory everyFrame =
+        new PhysicalMemory() {
+          @Override
+          public int pageSize() {
+            return 4096;
+          }
+
+          @Override
+          public long endPfn() {
+            return 1L << 30;
+          }
+
+          @Override
+          public PageRead read(long pfn) {
+            return damaged(pfn, PageRead.Damage.UNDECODABLE);
+          }
+
+          @Override
+          public long nextStored(long pfn) {
+            return pfn;
+          }
+        };
+    assertThat(met.count()).isEqualTo((1 << 20) + 5);
+    assertThat(met.runs(everyFrame, 5))
+        .containsExactly(run(PageRead.Damage.UNDECODABLE, 0, (1 << 20) - 1, 1 << 20));
+  }
+
   /// 16 MiB of bits and no more, however far apart the pages lie.
   @Test
   void memoryForPagesThatWereMetIsBounded() {
@@ -225,6 +271,55 @@ class ContainerAuditTest {
           .containsExactly(
               "[x] the data of 1 pages lies before that of the page before it, first at frame 0x3;"
                   + " 1 pages overlap the data of others");
+    }
+  }
+
+  /// More places of data than there is room for at first.
+  @Test
+  void thePlacesOfManyPagesAreKept() throws IOException {
+    KdumpWriter writer = KdumpWriter.version(6);
+    for (int i = 0; i < 1500; i++) {
+      writer.zlib(1 + i, Bytes.filledWith(1 + i % 200));
+    }
+    byte[] bytes = writer.bytes();
+    try (Dump dump = open(bytes)) {
+      assertThat(dump.audit().disorder()).isEmpty();
+      assertThat(dump.audit().storedAs()).isEqualTo(Map.of("zlib", 1500L));
+    }
+    descriptor(writer, bytes, 1499, 1400);
+    try (Dump dump = open(bytes)) {
+      assertThat(dump.audit().disorder())
+          .containsExactly(
+              "[x] 1 pages share the data of another page, which is not a page of zeros; first"
+                  + " frame 0x5dc");
+    }
+  }
+
+  /// Frames before, between and behind the files that were given.
+  @Test
+  void whatAPartThatWasNotGivenHoldsIsMissing() throws IOException {
+    KdumpWriter writer = KdumpWriter.version(6);
+    for (int pfn = 0; pfn < 30; pfn++) {
+      writer.raw(pfn, Bytes.filledWith(1 + pfn));
+    }
+    List<Path> files = writer.writeSplit(directory, 10, 20);
+    for (int given = 0; given < 3; given++) {
+      try (Dump dump = Dumps.open(files.get(given))) {
+        ContainerAudit audit = dump.audit();
+        assertThat(audit.pages())
+            .as("part %d", given)
+            .isEqualTo(
+                new ContainerAudit.Pages(30, 10, 0, Map.of(PageRead.Damage.MISSING_PART, 20L)));
+        assertThat(audit.descriptors()).isEqualTo(10);
+        assertThat(audit.defects())
+            .extracting(ContainerAudit.Defect::firstPfn, ContainerAudit.Defect::lastPfn)
+            .containsExactlyElementsOf(
+                given == 0
+                    ? List.of(tuple(10L, 29L))
+                    : given == 1
+                        ? List.of(tuple(0L, 9L), tuple(20L, 29L))
+                        : List.of(tuple(0L, 19L)));
+      }
     }
   }
 
