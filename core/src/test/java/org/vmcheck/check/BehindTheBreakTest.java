@@ -107,7 +107,7 @@ class BehindTheBreakTest {
         .filteredOn(Evidence.CountMismatch.class::isInstance)
         .extracting(Evidence::sentence)
         .containsExactly(
-            "the counters say that %d free objects are behind the break; %d of the objects on no list still hold free pointers"
+            "by the slab's counters %d free objects are behind the break; %d of the objects on no list still hold free pointers"
                 .formatted(behind, behind));
   }
 
