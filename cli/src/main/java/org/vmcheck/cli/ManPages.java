@@ -76,7 +76,7 @@ final class ManPages {
     return commands;
   }
 
-  private static String page(CommandLine command) {
+  static String page(CommandLine command) {
     CommandSpec spec = command.getCommandSpec();
     UsageMessageSpec usage = spec.usageMessage();
     String name = spec.qualifiedName("-");
@@ -128,6 +128,15 @@ final class ManPages {
                 .append('\n')
                 .append(roff(meaning))
                 .append('\n'));
+    examples(out, name);
+    boolean isOfAll = command.getParent() == null;
+    if (isOfAll || name.equals("vmcheck-check")) {
+      entries(out, "MARKS OF THE REPORT", ManText.marks());
+    }
+    if (isOfAll) {
+      entries(out, "FILES", ManText.files());
+      entries(out, "ENVIRONMENT", ManText.environment());
+    }
     section(out, "SEE ALSO");
     List<String> others = new ArrayList<>();
     if (command.getParent() != null) {
@@ -136,6 +145,24 @@ final class ManPages {
     spec.subcommands().values().forEach(c -> others.add(c.getCommandSpec().qualifiedName("-")));
     out.append(String.join(", ", others.stream().map(o -> "\\fB" + roff(o) + "\\fR(1)").toList()));
     return out.append('\n').toString();
+  }
+
+  private static void examples(StringBuilder out, String name) {
+    if (!ManText.examples(name).isEmpty()) {
+      section(out, "EXAMPLES");
+    }
+    for (ManText.Example example : ManText.examples(name)) {
+      out.append(".TP\n\\fBvmcheck ").append(roff(example.words())).append("\\fR\n");
+      out.append(roff(example.what())).append('\n');
+    }
+  }
+
+  private static void entries(StringBuilder out, String title, List<ManText.Entry> entries) {
+    section(out, title);
+    for (ManText.Entry entry : entries) {
+      out.append(".TP\n\\fB").append(roff(entry.name())).append("\\fR\n");
+      out.append(roff(entry.what())).append('\n');
+    }
   }
 
   private static Map<String, String> parents(CommandLine command) {

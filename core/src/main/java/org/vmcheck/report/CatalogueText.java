@@ -23,10 +23,14 @@ public final class CatalogueText {
   private static final DateTimeFormatter TIME =
       DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm", Locale.ROOT).withZone(ZoneOffset.UTC);
 
+  /// Columns of a kernel's release: those of distributions fit.
+  private static final int RELEASE = 30;
+
   private CatalogueText() {}
 
   public static String listHead() {
-    return "ID            VERDICT         CRASHED (UTC)     KERNEL  ORIGIN:PATH\n";
+    return "ID            VERDICT         CRASHED (UTC)     %s ORIGIN:PATH\n"
+        .formatted("KERNEL" + " ".repeat(RELEASE - "KERNEL".length()));
   }
 
   /// One line an incident.
@@ -35,10 +39,8 @@ public final class CatalogueText {
     pad(out, line.key().id(), 13);
     pad(out, Printable.of(line.verdict()), 15);
     pad(out, time(line.crashTime()), 17);
-    return out.append(' ')
-        .append(line.release().isEmpty() ? "-" : Printable.of(line.release()))
-        .append("  ")
-        .append(Printable.of(line.key().origin()))
+    pad(out, line.release().isEmpty() ? "-" : Printable.of(line.release()), RELEASE);
+    return out.append(Printable.of(line.key().origin()))
         .append(':')
         .append(Printable.of(line.path()))
         .append(marks(line.state(), line.vanished(), line.duplicateOf()))
