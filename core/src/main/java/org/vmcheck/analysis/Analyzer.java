@@ -675,6 +675,12 @@ public final class Analyzer implements AutoCloseable {
     return masks.size();
   }
 
+  /// Bytes of a page frame as findings count them: of the kernel's, or of the container's where no
+  /// kernel was found.
+  public int pageSize() {
+    return subjects.kernel().map(k -> k.memory().pageSize()).orElse(dump.memory().pageSize());
+  }
+
   /// The physical address of a kernel address; empty if it is not mapped.
   public OptionalLong physical(long address) {
     long paddr = subjects.kernel().map(k -> k.memory().physicalAddress(address)).orElse(-1L);

@@ -34,10 +34,19 @@ final class MemoryPicture {
 
   /// The picture of the low 1 MiB, or of all memory without the holes in it.
   static PageMap of(Subjects subjects, boolean all) {
-    PhysicalMemory memory = subjects.dump().memory();
+    PhysicalMemory memory =
+        subjects
+            .kernel()
+            .map(kernel -> kernel.memory().physical())
+            .orElse(subjects.dump().memory());
     long end =
         all ? Math.max(LowMemory.RESERVED_END_PFN, memory.endPfn()) : LowMemory.RESERVED_END_PFN;
-    long frames = all ? subjects.dump().container().pages().total() : end;
+    long frames =
+        all
+            ? subjects.dump().container().pages().total()
+                * subjects.dump().memory().pageSize()
+                / memory.pageSize()
+            : end;
     long framesPerCell = 1;
     while (frames / framesPerCell > MAX_CELLS || end / framesPerCell > MAX_BINS) {
       framesPerCell *= 2;

@@ -97,8 +97,8 @@ final class Questions {
         address,
         paddr,
         bytes,
-        paddr == -1 ? "" : LowMemory.role(kernel, paddr / pageSize),
-        paddr == -1 ? "" : caution.apply(paddr / pageSize),
+        paddr == -1 ? "" : LowMemory.role(kernel, pfn(kernel, paddr, pageSize)),
+        paddr == -1 ? "" : caution.apply(pfn(kernel, paddr, pageSize)),
         symbol,
         end);
   }
@@ -172,6 +172,10 @@ final class Questions {
   }
 
   /// The object that holds an address.
+  private static long pfn(Optional<Kernel> kernel, long paddr, int pageSize) {
+    return kernel.map(found -> found.memory().pfn(paddr)).orElse(paddr / pageSize);
+  }
+
   static ObjectAnswer object(
       Kernel kernel, FreelistDecoder decoder, LongFunction<String> caution, long address)
       throws UnansweredException {

@@ -250,8 +250,57 @@ final class Aarch64 implements Architecture {
   /// The page size is the distance of two page-table roots that the linker puts side by side; the
   /// width is the one with which the tables put the kernel's text at its place.
   @Override
-  public Optional<String> describe(Symbols symbols, long imageOffset, PhysicalBytes bytes) {
+  public Optional<String> describe(Symbols symbols, long imageOffset, PhysicalMemory physical) {
+    OptionalLong root = symbols.address("swapper_pg_dir");
+    OptionalLong reserved = symbols.address("reserved_pg_dir");
+    OptionalLong text = symbols.address("_stext");
+    OptionalLong memstart = symbols.address("memstart_addr");
+    if (root.isEmpty() || reserved.isEmpty() || text.isEmpty() || memstart.isEmpty()) {
+      return Optional.empty();
+    }
+    long pageSize = root.getAsLong() - reserved.getAsLong();
+    OptionalLong physOffset = PhysicalWords.read(physical, memstart.getAsLong() - imageOffset);
+    if (!RepagedMemory.isPageSize(pageSize) || physOffset.isEmpty()) {
+      return Optional.empty();
+    }
+    PhysicalMemory memory = RepagedMemory.of(physical, (int) pageSize);
+    int pageShift = Long.numberOfTrailingZeros(pageSize);
+    long table = root.getAsLong() - imageOffset;
+    for (int width : WIDTHS) {
+      if (Aarch64Paging.isWidth(pageShift, width)
+          && paging(memory, table, width, width).translate(text.getAsLong())
+              instanceof Translated.At(long paddr)
+          && paddr == text.getAsLong() - imageOffset) {
+        return Optional.of(
+            """
+            PAGESIZE=%d
+            SYMBOL(swapper_pg_dir)=%x
+            NUMBER(kimage_voffset)=0x%x
+            NUMBER(PHYS_OFFSET)=0x%x
+            NUMBER(VA_BITS)=%d
+            NUMBER(TCR_EL1_T1SZ)=0x%x
+            NUMBER(SECTION_SIZE_BITS)=%d
+            """
+                .formatted(
+                    pageSize,
+                    root.getAsLong(),
+                    imageOffset,
+                    physOffset.getAsLong(),
+                    configured(width, physOffset.getAsLong(), table, pageShift),
+                    64 - width,
+                    pageShift == 16 ? 29 : 27));
+      }
+    }
     return Optional.empty();
+  }
+
+  /// The width that is configured: the widest, if PHYS_OFFSET puts memory at the start of the space
+  /// that runs only if counted from the start of the widest.
+  private static int configured(int width, long physOffset, long paddr, int pageShift) {
+    long vaddr = (-1L << WIDEST) - physOffset + paddr;
+    boolean isInSpace =
+        vaddr >> width == -1 && Long.compareUnsigned(vaddr, pageEnd(WIDEST, pageShift)) < 0;
+    return isInSpace ? WIDEST : width;
   }
 
   @Override

@@ -8,7 +8,6 @@ import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.elf.ElfSegment;
-import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.VirtualMemory;
 
@@ -67,14 +66,8 @@ public interface Architecture {
   /// What VMCOREINFO would say of a kernel of which nothing is known but its symbols and where its
   /// image lies, besides its names; empty if it has no page tables.
   ///
-  /// @param bytes of the image, by physical address; null where they are not to be had
-  Optional<String> describe(Symbols symbols, long imageOffset, PhysicalBytes bytes);
-
-  /// Reads bytes that lie together in physical memory.
-  @FunctionalInterface
-  interface PhysicalBytes {
-    ByteView read(long paddr, int byteCount);
-  }
+  /// @param physical in pages of any size
+  Optional<String> describe(Symbols symbols, long imageOffset, PhysicalMemory physical);
 
   /// The registers of a CPU's NT_PRSTATUS.
   RegisterSet registers();

@@ -9,7 +9,6 @@ import org.vmcheck.dump.Vmcoreinfo;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.elf.ElfSegment;
-import org.vmcheck.io.ByteView;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.Translated;
 import org.vmcheck.memory.VirtualMemory;
@@ -143,7 +142,7 @@ final class X86_64 implements Architecture {
   }
 
   @Override
-  public Optional<String> describe(Symbols symbols, long imageOffset, PhysicalBytes bytes) {
+  public Optional<String> describe(Symbols symbols, long imageOffset, PhysicalMemory physical) {
     OptionalLong root = symbols.address("init_top_pgt");
     root = root.isPresent() ? root : symbols.address("init_level4_pgt");
     if (root.isEmpty()) {
@@ -154,14 +153,14 @@ final class X86_64 implements Architecture {
     text.append("SYMBOL(swapper_pg_dir)=%x\n".formatted(root.getAsLong()));
     text.append("NUMBER(phys_base)=%d\n".formatted(IMAGE_BASE - imageOffset));
     OptionalLong five = symbols.address("__pgtable_l5_enabled");
-    ByteView enabled = five.isPresent() ? bytes.read(five.getAsLong() - imageOffset, 4) : null;
-    text.append("NUMBER(pgtable_l5_enabled)=%d\n".formatted(enabled == null ? 0 : enabled.u32(0)));
+    OptionalLong enabled =
+        five.isPresent() ? PhysicalWords.read(physical, five.getAsLong() - imageOffset) : five;
+    text.append("NUMBER(pgtable_l5_enabled)=%d\n".formatted((int) enabled.orElse(0)));
     OptionalLong mask = symbols.address("sme_me_mask");
-    ByteView value = mask.isPresent() ? bytes.read(mask.getAsLong() - imageOffset, 8) : null;
-    if (value != null) {
-      // Without the variable nothing is known: the page tables are asked then.
-      text.append("NUMBER(sme_mask)=%d\n".formatted(value.u64(0)));
-    }
+    OptionalLong value =
+        mask.isPresent() ? PhysicalWords.read(physical, mask.getAsLong() - imageOffset) : mask;
+    // Without the variable nothing is known: the page tables are asked then.
+    value.ifPresent(known -> text.append("NUMBER(sme_mask)=%d\n".formatted(known)));
     return Optional.of(text.toString());
   }
 

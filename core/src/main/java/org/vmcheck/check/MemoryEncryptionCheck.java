@@ -24,6 +24,7 @@ import org.vmcheck.finding.Subject;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.lowmem.MemoryEncryption;
 import org.vmcheck.lowmem.PageStatistics;
+import org.vmcheck.memory.RepagedMemory;
 
 /// Is the whole dump ciphertext: a confidential guest dumped from its host, or a capture kernel
 /// without the crashed kernel's memory encryption?
@@ -73,7 +74,7 @@ final class MemoryEncryptionCheck implements Check {
 
   @Override
   public CheckOutcome run(Subjects subjects) {
-    PhysicalMemory memory = subjects.dump().memory();
+    PhysicalMemory memory = pieces(subjects.dump().memory());
     Sample all = sample(memory);
     Sample image = image(subjects, memory);
     Map<String, String> facts = new LinkedHashMap<>();
@@ -122,7 +123,7 @@ final class MemoryEncryptionCheck implements Check {
 
   /// Whether the dump is ciphertext all over.
   static boolean isEncrypted(Subjects subjects) {
-    PhysicalMemory memory = subjects.dump().memory();
+    PhysicalMemory memory = pieces(subjects.dump().memory());
     return isEncrypted(subjects.kernel().isPresent(), sample(memory), image(subjects, memory));
   }
 
@@ -150,6 +151,12 @@ final class MemoryEncryptionCheck implements Check {
                           ? "VMCOREINFO says NUMBER(sme_mask)=0x%x".formatted(told.getAsLong())
                           : "VMCOREINFO has no NUMBER(sme_mask)")));
     }
+  }
+
+  /// In the pieces that the limits of [PageStatistics] are for, whatever the container's blocks
+  /// are.
+  private static PhysicalMemory pieces(PhysicalMemory memory) {
+    return RepagedMemory.of(memory, PageStatistics.SAMPLE_BYTES);
   }
 
   /// Stored pages at even distances over the whole dump.

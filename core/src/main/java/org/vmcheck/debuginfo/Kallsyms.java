@@ -200,14 +200,20 @@ public final class Kallsyms {
     return -1;
   }
 
+  /// Whether addresses can be counted from there: in the last 2 GiB, as on x86_64, or from where an
+  /// image of arm64 begins.
+  static boolean mayBeBase(long address) {
+    return address >>> 31 == 0x1_ffff_ffffL
+        || (address >>> 48 == 0xffff && (address & 0xffff) == 0);
+  }
+
   /// Whether text can be there: in the last 2 GiB, as on x86_64, or, as on arm64, right behind an
   /// image that begins at a multiple of 64 KiB in the kernel's half.
   private static boolean isInImage(Symbols symbols, long text) {
     OptionalLong start = symbols.address("_text");
     return text >>> 31 == 0x1_ffff_ffffL
         || (start.isPresent()
-            && text >>> 48 == 0xffff
-            && (start.getAsLong() & 0xffff) == 0
+            && mayBeBase(start.getAsLong())
             && text - start.getAsLong() >= 0
             && text - start.getAsLong() < 1 << 20);
   }

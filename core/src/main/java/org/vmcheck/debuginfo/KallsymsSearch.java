@@ -354,7 +354,7 @@ public final class KallsymsSearch {
     if (table == null || (hasBase && baseValue == null)) {
       return;
     }
-    if (baseValue != null && baseValue.u64(0) >>> 31 != 0x1_ffff_ffffL) {
+    if (baseValue != null && !Kallsyms.mayBeBase(baseValue.u64(0))) {
       return;
     }
     if (isAbsolute && table.u64(8L * (count - 1)) >>> 31 != 0x1_ffff_ffffL) {

@@ -147,7 +147,7 @@ public final class Bundle {
             case Evidence.BytesAt bytes -> frame(frames, bytes.physical());
             case Evidence.LoggedBytes logged -> frame(frames, logged.physical());
             case Evidence.Run run -> frame(frames, run.physical());
-            case Evidence.PageLooksLike page -> frame(frames, page.pfn() * PAGE_BYTES);
+            case Evidence.PageLooksLike page -> frame(frames, page.pfn() * analyzer.pageSize());
             case Evidence.ChainBroken _,
                 Evidence.SlabPicture _,
                 Evidence.CountMismatch _,

@@ -38,7 +38,10 @@ public record PageStatistics(
     int addresses,
     PageMask commonest,
     int commonestCount) {
-  /// Probability with which a random page leaves either limit of [#looksRandom].
+  /// Probability with which a random page leaves either limit of [#looksRandom]. Bytes of the
+  /// sample that the limits are for.
+  public static final int SAMPLE_BYTES = 4096;
+
   private static final double WIDE = 1e-15;
 
   private static final double MAX_CORRELATION = 0.124;

@@ -184,7 +184,7 @@ final class KallsymsFinder {
     Symbols symbols = found.symbols;
     OptionalLong uts = symbols.address("init_uts_ns");
     OptionalLong stext = symbols.address("_stext");
-    Optional<String> own = architecture.describe(symbols, found.imageOffset, this::read);
+    Optional<String> own = architecture.describe(symbols, found.imageOffset, memory);
     if (own.isEmpty() || uts.isEmpty() || stext.isEmpty()) {
       return Optional.empty();
     }

@@ -98,9 +98,10 @@ final class StackPass {
       member("on_cpu")
           .ifPresent(
               at -> {
-                if (kernel.memory().read(task.address() + at.offset(), 4)
+                // A byte since 7.0, and what follows it says other things.
+                if (kernel.memory().read(task.address() + at.offset(), (int) at.byteSize())
                         instanceof MemoryRead.Bytes(ByteView view)
-                    && view.u32(0) != 0) {
+                    && (view.size() == 4 ? view.u32(0) : view.u8(0)) != 0) {
                   onCpu.add(task.address());
                 }
               });
