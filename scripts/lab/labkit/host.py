@@ -11,6 +11,7 @@ from . import LabError
 # be run (program() says so on any machine): so none is forgotten because it happened to be installed.
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-system-aarch64": "qemu-system-arm",
     "qemu-img": "qemu-utils",
     "kexec": "kexec-tools",
     "makedumpfile": "makedumpfile",

@@ -25,17 +25,22 @@ SERIES = {
 DUMPERS = {"bullseye": None, "bookworm": None, "trixie": "trixie", "trixie-backports": "trixie", "sid": "sid", "experimental": "sid"}
 TOOLCHAINS = {"experimental": "sid", "trixie-backports": "trixie"}  # suites that build with another's compiler
 FLAVOURS = ("cloud", "amd64", "rt")
+# architecture -> flavour -> how the names of its packages end
+WORDS = {
+    "amd64": {"cloud": "-cloud-amd64", "rt": "-rt-amd64", "amd64": "-amd64"},
+    "arm64": {"cloud": "-cloud-arm64", "arm64": "-arm64", "16k": "-arm64-16k"},
+}
 
 STRUCTS = ["kmem_cache", "kmem_cache_cpu", "kmem_cache_node", "slab", "track"]
 
 
-def series_of(flavour):
+def series_of(flavour, arch="amd64"):
     """6.12-cloud -> (6.12, cloud); the bare flavours are those of the host's Debian, 6.1."""
     series, _, kind = flavour.rpartition("-")
     series = series or "6.1"
-    if kind not in FLAVOURS or series not in SERIES:
-        known = ", ".join(f"{s}-{f}" for s in SERIES for f in FLAVOURS)
-        raise LabError(f"no such kernel: {flavour}; known: {', '.join(FLAVOURS)}, {known} and source-NAME")
+    if kind not in WORDS[arch] or series not in SERIES:
+        known = ", ".join(f"{s}-{f}" for s in SERIES for f in WORDS[arch])
+        raise LabError(f"no such kernel of {arch}: {flavour}; known: {', '.join(WORDS[arch])}, {known} and source-NAME")
     return series, kind
 
 
@@ -43,18 +48,19 @@ def natural(name):
     return [int(part) for part in re.findall(r"\d+", name)]
 
 
-def resolve(flavour):
+def resolve(flavour, arch="amd64"):
     """Flavour -> (suite, image package, kernel release), as the archive has it today."""
-    series, kind = series_of(flavour)
-    where = suite(SERIES[series][0])
-    words = {"cloud": "-cloud-amd64", "rt": "-rt-amd64", "amd64": "-amd64"}[kind]
+    series, kind = series_of(flavour, arch)
+    where = suite(SERIES[series][0], arch)
+    words = WORDS[arch][kind]
     names = where.names(rf"^linux-image-{re.escape(series)}([.~+-].*)?{words}$")
     fits = re.compile(rf"linux-image-{re.escape(series)}(?![\d])[\w.+~]*(?:-\d+)?{words}")
     # the packages of a major number alone (linux-image-6.1-cloud-amd64) are metapackages where a full release exists
-    names = sorted((n for n in names if fits.fullmatch(n) and not where.name_is_meta(n)), key=natural)
-    if not names:
+    names = sorted((n for n in names if fits.fullmatch(n)), key=natural, reverse=True)
+    name = next((n for n in names if not where.name_is_meta(n)), None)
+    if not name:
         raise LabError(f"{where.name} has no {series} kernel of flavour {kind} any more; it has moved on")
-    return where, names[-1], names[-1].removeprefix("linux-image-")
+    return where, name, name.removeprefix("linux-image-")
 
 
 def payload(vmlinuz, vmlinux):
@@ -80,19 +86,32 @@ def payload(vmlinuz, vmlinux):
     vmlinux.write_bytes(plain)
 
 
+def flat_types(vmlinuz, types):
+    """The BTF inside the flat Image of arm64, which is packed by gzip or not at all."""
+    data = vmlinuz.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = zlib.decompressobj(31).decompress(data)
+    at = data.find(b"\x9f\xeb\x01\x00\x18\x00\x00\x00")
+    if at < 0:
+        types.write_bytes(b"")
+        return
+    head, _, _, string_at, string_bytes = struct.unpack_from("<5I", data, at + 4)
+    types.write_bytes(data[at : at + head + string_at + string_bytes])
+
+
 class Kernel:
     """One kernel, unpacked: the image, its modules, its headers, its types."""
 
-    def __init__(self, flavour):
-        self.flavour = flavour
+    def __init__(self, flavour, arch="amd64"):
+        self.flavour, self.arch = flavour, arch
         if flavour.startswith("source-"):
             self._from_build()
         else:
             self._from_packages()
 
     def _from_packages(self):
-        self.suite, self.package, self.release = resolve(self.flavour)
-        self.series = series_of(self.flavour)[0]
+        self.suite, self.package, self.release = resolve(self.flavour, self.arch)
+        self.series = series_of(self.flavour, self.arch)[0]
         self.compiler = SERIES[self.series][1]
         self.dumper = DUMPERS[self.suite.name]
         self.root = cache_dir() / "kernel" / self.release
@@ -112,7 +131,7 @@ class Kernel:
             run(["depmod", "-b", base, self.release], "depmod")
         self.types = self.root / "vmlinux-btf"
         if not self.types.exists():
-            payload(self.vmlinuz, self.types)
+            (payload if self.arch == "amd64" else flat_types)(self.vmlinuz, self.types)
         self.members = self._kept_layout()
 
     def _from_build(self):
@@ -183,7 +202,9 @@ class Kernel:
     def layout(self):
         """struct member -> (offset, size), read from the kernel's own types."""
         data = self.types.read_bytes()
-        types = btf.section(data, b".BTF")
+        types = btf.section(data, b".BTF") if self.arch == "amd64" else data
+        if self.arch != "amd64" and not types:
+            return {}  # no BTF, and no fault module that would want it
         found = btf.layout(types) if types else self._layout_of_dwarf()
         if ("slab", "freelist") not in found:  # before 5.17 a slab is its struct page
             found |= {("slab", member): at for (name, member), at in found.items() if name == "page"}

@@ -40,11 +40,11 @@ def mirror():
 class Suite:
     """One suite's index, downloads and unpacked toolboxes; all of it in the cache."""
 
-    def __init__(self, name):
+    def __init__(self, name, arch="amd64"):
         if name not in PARTS:
             raise LabError(f"no such suite: {name}; known: {', '.join(PARTS)}")
-        self.name = name
-        self.root = cache_dir() / "apt" / name
+        self.name, self.arch = name, arch
+        self.root = cache_dir() / "apt" / (name if arch == "amd64" else f"{name}-{arch}")
 
     def _options(self):
         root = self.root
@@ -52,7 +52,7 @@ class Suite:
             *("-o", f"Dir::State={root}", "-o", f"Dir::State::lists={root}/lists", "-o", f"Dir::State::status={root}/status"),
             *("-o", f"Dir::Cache={root}", "-o", f"Dir::Cache::archives={root}/archives"),
             *("-o", f"Dir::Etc::sourcelist={root}/sources.list", "-o", "Dir::Etc::sourceparts=-"),
-            *("-o", "APT::Architecture=amd64", "-o", "APT::Architectures::=amd64", "-o", "APT::Install-Recommends=false"),
+            *("-o", f"APT::Architecture={self.arch}", "-o", f"APT::Architectures::={self.arch}", "-o", "APT::Install-Recommends=false"),
             *("-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3", "-o", "APT::Sandbox::User=root"),
         ]
 
@@ -127,7 +127,7 @@ class Suite:
         if not offered:
             raise LabError(f"{self.name} offers no {package}: it has moved on, or its index is old ({self.root}/updated)")
         version = offered[0].replace(":", "%3a")
-        have = sorted(store.glob(f"{package}_{version}_*.deb"))
+        have = [deb for arch in (self.arch, "all") for deb in store.glob(f"{package}_{version}_{arch}.deb")]
         if have:
             return have[0]
         need_space(store, 2000 if package.endswith("-dbg") else 500)
@@ -202,8 +202,8 @@ class Suite:
 
 
 @functools.cache
-def suite(name):
-    return Suite(name)
+def suite(name, arch="amd64"):
+    return Suite(name, arch)
 
 
 def in_tree_argv(tree, argv, binds=()):

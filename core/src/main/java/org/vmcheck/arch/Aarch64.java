@@ -78,6 +78,11 @@ final class Aarch64 implements Architecture {
   }
 
   @Override
+  public long placeVariable(AddressMap map) {
+    return map.imageOffset();
+  }
+
+  @Override
   public long imageOffset(long kimageVoffset) {
     return kimageVoffset;
   }

@@ -59,6 +59,9 @@ public interface Architecture {
   /// The variable of the kernel that says where its image lies.
   String placeVariable();
 
+  /// The value of [#placeVariable] that goes with a map.
+  long placeVariable(AddressMap map);
+
   /// What an address in the image is more than its physical address, by the value of
   /// [#placeVariable].
   long imageOffset(long placeVariable);

@@ -137,6 +137,11 @@ final class X86_64 implements Architecture {
   }
 
   @Override
+  public long placeVariable(AddressMap map) {
+    return map.physBase();
+  }
+
+  @Override
   public long imageOffset(long physBase) {
     return IMAGE_BASE - physBase;
   }

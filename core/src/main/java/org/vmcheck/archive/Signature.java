@@ -38,6 +38,7 @@ public record Signature(String id, String text) {
           List.of(
               "BUG: kernel NULL pointer dereference",
               "BUG: unable to handle",
+              "Unable to handle kernel",
               "kernel BUG at ",
               "general protection fault",
               "watchdog: BUG: soft lockup"),
@@ -48,15 +49,16 @@ public record Signature(String id, String text) {
   private static final Pattern FRAME =
       Pattern.compile(
           "\\s*+(\\? )?+([A-Za-z_][\\w.]*+)\\+0x[0-9a-f]++/0x[0-9a-f]++(?:"
-              + " \\[(\\w++)[^\\]]*+\\])?+\\s*+");
-  private static final Pattern RIP = Pattern.compile("RIP: [0-9a-f]++:([A-Za-z_][\\w.]*+)\\+0x");
+              + " \\[(\\w++)[^\\]]*+\\])?+(?: \\([A-Z]++\\))?+\\s*+");
+  private static final Pattern RIP = Pattern.compile("(?:RIP: [0-9a-f]++:|^pc : )([A-Za-z_][\\w.]*+)\\+0x");
 
   /// The way into a panic, the same whatever the cause.
   private static final Pattern COMMON =
       Pattern.compile(
           "dump_stack.*|panic|__?die.*|oops_.*|.*crash_kexec|asm_.*|exc_.*|page_fault_oops|"
               + "bad_area.*|show_.*|__warn.*|report_bug|handle_bug|do_trap|do_error_trap|"
-              + "no_context|entry_SYSCALL.*");
+              + "no_context|entry_SYSCALL.*|dump_backtrace|el[01]h?_.*|el[01]t_.*|do_el0_svc.*|"
+              + "el0_svc.*|invoke_syscall|__do_kernel_fault|do_mem_abort|do_translation_fault");
 
   /// Suffixes that a compiler adds, differently in each build; numbers may follow each.
   private static final Set<String> BUILD_SUFFIXES =
@@ -89,7 +91,7 @@ public record Signature(String id, String text) {
       if (register.find() && rip.isEmpty() && frames.isEmpty()) {
         rip = symbol(register.group(1));
       }
-      if (line.contains("Call Trace:")) {
+      if (isTrace(line)) {
         frames = frames(log, i + 1);
       }
       if (!frames.isEmpty() || line.startsWith("---[ end")) {
@@ -129,11 +131,16 @@ public record Signature(String id, String text) {
     return -1;
   }
 
+  /// As x86_64 and arm64 head it.
+  private static boolean isTrace(String line) {
+    return line.contains("Call Trace:") || line.startsWith("Call trace:");
+  }
+
   private static List<String> frames(List<String> log, int from) {
     List<String> frames = new ArrayList<>();
     for (int i = from; i < Math.min(log.size(), from + 64) && frames.size() < MAX_FRAMES; i++) {
       String line = withoutStamp(log.get(i));
-      if (line.contains("</TASK>") || line.contains("Call Trace:")) {
+      if (line.contains("</TASK>") || isTrace(line)) {
         break;
       }
       Matcher frame = FRAME.matcher(line);

@@ -49,9 +49,10 @@ final class MemoryTranslationCheck implements Check {
   public String explanation() {
     return """
     Translates the kernel's text and samples of the direct map through the page tables and compares
-    with phys_base and page_offset_base; reads the variable phys_base at the address that rests on
-    it. Everything above relies on this. The answer says how many addresses could be compared; where
-    less than half could, the page tables are not known to be right, and the verdict says so.
+    with phys_base and page_offset_base (on arm64 kimage_voffset and PHYS_OFFSET); reads the variable
+    phys_base or kimage_voffset at the address that rests on it. Everything above relies on this. The
+    answer says how many addresses could be compared; where less than half could, the page tables
+    are not known to be right, and the verdict says so.
 
     Where several kernels lie in the memory (a guest that was dumped while its capture kernel ran),
     the others are named here. The crashed one is looked at; --kernel N chooses another.
@@ -100,18 +101,21 @@ final class MemoryTranslationCheck implements Check {
       image.forEach(vaddr -> compare(vaddr, false));
       frames().forEach(pfn -> compare(memory.directMapPage(pfn), true));
       long translated = agreeing + wrong.size();
-      OptionalLong physBase = kernel.variable64("phys_base");
-      if (physBase.isPresent()) {
-        if (physBase.getAsLong() == map.physBase()) {
+      // What the kernel says of its own place: phys_base, or kimage_voffset.
+      String name = kernel.architecture().placeVariable();
+      OptionalLong told = kernel.variable64(name);
+      if (told.isPresent()) {
+        long used = kernel.architecture().placeVariable(map);
+        if (told.getAsLong() == used) {
           agreeing++;
         } else {
           wrong.add(
               new Evidence.CountMismatch(
-                  "phys_base",
-                  map.physBase(),
-                  physBase.getAsLong(),
-                  "the variable phys_base is 0x%x, in use is 0x%x"
-                      .formatted(physBase.getAsLong(), map.physBase())));
+                  name,
+                  used,
+                  told.getAsLong(),
+                  "the variable %s is 0x%x, in use is 0x%x"
+                      .formatted(name, told.getAsLong(), used)));
         }
       }
       // One odd page can be split or remapped; a wrong base makes most of them wrong.

@@ -23,6 +23,8 @@ final class VmcoreinfoLines {
     return line.startsWith("SYMBOL(")
         || line.startsWith("KERNELOFFSET")
         || line.startsWith("NUMBER(phys_base)")
+        || line.startsWith("NUMBER(kimage_voffset)")
+        || line.startsWith("NUMBER(PHYS_OFFSET)")
         || line.startsWith("NUMBER(VMALLOC_START)")
         || line.startsWith("NUMBER(sme_mask)")
         || line.startsWith("CRASHTIME");

@@ -108,8 +108,8 @@ public record LogTestimony(List<Report> reports, Map<Topic, Integer> counts) {
           new Kind(
               Topic.POISON_FAULT,
               Pattern.compile(
-                  "^(?!traps: )(?:(?!general protection fault|unable to handle).)*+"
-                      + "(?:general protection fault|unable to handle).*("
+                  "^(?!traps: )(?:(?!general protection fault|[Uu]nable to handle).)*+"
+                      + "(?:general protection fault|[Uu]nable to handle).*("
                       + POISON
                       + ")")),
           new Kind(Topic.SANITIZER, Pattern.compile("BUG: (KASAN|KFENCE):")),

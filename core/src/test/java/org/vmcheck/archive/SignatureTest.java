@@ -32,6 +32,28 @@ class SignatureTest {
   }
 
   @Test
+  void anOopsOfArm64HasOneToo() {
+    Signature signature =
+        Signature.ofPanic(
+            List.of(
+                "[   12.000001] Unable to handle kernel paging request at virtual address"
+                    + " 6ce7b862468b00a8",
+                "[   12.000002] Internal error: Oops: 0000000096000004 [#1] SMP",
+                "[   12.000003] pc : kmem_cache_alloc_noprof+0xa8/0x2f0",
+                "[   12.000004] lr : kmem_cache_alloc_noprof+0x74/0x2f0",
+                "[   12.000005] Call trace:",
+                "[   12.000006]  kmem_cache_alloc_noprof+0xa8/0x2f0 (P)",
+                "[   12.000007]  lab_init+0x48/0x1000 [vmcheck_lab]",
+                "[   12.000008]  el0t_64_sync+0x190/0x198",
+                "[   12.000009] Code: aa1403e1 (f8606a95)"));
+
+    assertThat(signature.text())
+        .isEqualTo(
+            "Unable to handle kernel paging request at virtual address # | at"
+                + " kmem_cache_alloc_noprof | kmem_cache_alloc_noprof < lab_init [vmcheck_lab]");
+  }
+
+  @Test
   void sameCrashElsewhereHasTheSameSignature() {
     List<String> other =
         OOPS.stream()

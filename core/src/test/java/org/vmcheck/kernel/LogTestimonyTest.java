@@ -108,6 +108,10 @@ class LogTestimonyTest {
 
   @Test
   void aFaultOnPoisonIsSeenByItsRegistersWhereTheLineHasNoAddress() {
+    assertThat(
+            reports("Unable to handle kernel paging request at virtual address dead000000000108"))
+        .extracting(LogTestimony.Report::topic)
+        .containsExactly(Topic.POISON_FAULT);
     String[] fault = {
       "general protection fault: 0000 [#1] SMP PTI",
       "CPU: 0 PID: 1 Comm: x Not tainted 4.19.0 #1",
