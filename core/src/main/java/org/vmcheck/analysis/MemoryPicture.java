@@ -32,8 +32,10 @@ final class MemoryPicture {
 
   private MemoryPicture() {}
 
-  /// The picture of the low 1 MiB, or of all memory without the holes in it.
-  static PageMap of(Subjects subjects, boolean all) {
+  /// The picture of the low 1 MiB, or of all memory without the holes in it; of a machine that has
+  /// no such range always the latter.
+  static PageMap of(Subjects subjects, boolean whole) {
+    boolean all = whole || subjects.lacksLowMemory().isPresent();
     PhysicalMemory memory =
         subjects
             .kernel()

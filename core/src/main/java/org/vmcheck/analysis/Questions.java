@@ -43,7 +43,9 @@ final class Questions {
       boolean physical)
       throws UnansweredException {
     List<Integer> bytes = new ArrayList<>();
-    int pageSize = memory.pageSize();
+    // The kernel counts in its own pages, whatever the container's blocks are.
+    int pageSize =
+        physical || kernel.isEmpty() ? memory.pageSize() : kernel.get().memory().pageSize();
     String end = "";
     while (bytes.size() < byteCount && end.isEmpty()) {
       long at = address + bytes.size();
