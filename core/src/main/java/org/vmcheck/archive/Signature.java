@@ -50,7 +50,8 @@ public record Signature(String id, String text) {
       Pattern.compile(
           "\\s*+(\\? )?+([A-Za-z_][\\w.]*+)\\+0x[0-9a-f]++/0x[0-9a-f]++(?:"
               + " \\[(\\w++)[^\\]]*+\\])?+(?: \\([A-Z]++\\))?+\\s*+");
-  private static final Pattern RIP = Pattern.compile("(?:RIP: [0-9a-f]++:|^pc : )([A-Za-z_][\\w.]*+)\\+0x");
+  private static final Pattern RIP =
+      Pattern.compile("(?:RIP: [0-9a-f]++:|^pc : )([A-Za-z_][\\w.]*+)\\+0x");
 
   /// The way into a panic, the same whatever the cause.
   private static final Pattern COMMON =

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.finding.MachineState;
@@ -19,6 +20,8 @@ import org.vmcheck.io.Printable;
 
 /// Reads back what [TaskWriter] writes into a report.
 final class TaskReader {
+  private static final Pattern REGISTER = Pattern.compile("[A-Za-z0-9_]{1,16}");
+
   private TaskReader() {}
 
   static MachineState state(JsonObject json) throws MalformedFileException {
@@ -87,6 +90,10 @@ final class TaskReader {
   private static Registers registers(JsonObject json) throws MalformedFileException {
     Map<String, Long> words = new LinkedHashMap<>();
     for (Object name : json.members().keySet()) {
+      // It is printed as it is.
+      if (!REGISTER.matcher(name.toString()).matches()) {
+        throw json.wrong("registers", "the names of registers");
+      }
       words.put(name.toString(), json.word(name.toString()));
     }
     if (!words.containsKey("RIP") && !words.containsKey("pc")) {
