@@ -27,6 +27,7 @@ public final class Checks {
           new KfenceCanariesCheck(),
           new TaskStacksCheck(),
           new KnownListsCheck(),
+          new PageDescriptorsCheck(),
           new ImageTextCheck(),
           new LogWitnessCheck());
 

@@ -115,6 +115,11 @@ public final class MemMap {
     return endPfn;
   }
 
+  /// The number of the section that a frame is in; 0 with a vmemmap.
+  long section(long pfn) {
+    return sections != null ? sections.number(pfn) : 0;
+  }
+
   /// Address of the descriptor of a page frame; 0 if its section is not there.
   public long descriptor(long pfn) {
     return sections != null ? sections.descriptor(pfn) : vmemmap + pfn * shape.size();
@@ -226,7 +231,7 @@ public final class MemMap {
     return (long) WORD.get(bytes, at);
   }
 
-  private static int half(byte[] bytes, int at) {
+  static int half(byte[] bytes, int at) {
     return (int) HALF.get(bytes, at);
   }
 
@@ -373,7 +378,7 @@ public final class MemMap {
 
   /// The frame of the head that a tail's word leads to, -1 if to none. 7.1 may store a mask instead
   /// of the head's address: ones down to the size of the compound.
-  private long headOf(long pfn, long word) {
+  long headOf(long pfn, long word) {
     long mask = word & ~1L;
     long headAddress =
         Long.bitCount(-mask) == 1 && -mask > 0 && -mask <= 1L << 40

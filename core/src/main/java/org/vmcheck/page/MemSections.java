@@ -141,6 +141,11 @@ final class MemSections {
     return start(0);
   }
 
+  /// The number of the section of a frame (`pfn_to_section_nr`).
+  long number(long pfn) {
+    return pfn >>> framesShift;
+  }
+
   /// Index of the section of a frame, or -1 if there is none.
   private int of(long pfn) {
     int found = Arrays.binarySearch(numbers, pfn >>> framesShift);
