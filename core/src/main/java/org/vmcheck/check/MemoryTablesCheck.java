@@ -98,6 +98,7 @@ final class MemoryTablesCheck implements Check {
     String claim =
         switch (fault.kind()) {
           case STRAY_BIT -> what + " is a single bit";
+          case STRAY_WORD -> what + " is not in use, and not empty";
           case FRAME -> what + " maps another frame than its address says";
           case TABLE -> what + " leads to a page that is not its table";
           case FLAG -> what + " has a bit that no other of its kind has";
@@ -107,6 +108,8 @@ final class MemoryTablesCheck implements Check {
     String why =
         switch (fault.kind()) {
           case STRAY_BIT -> "an entry that is not in use is zero";
+          case STRAY_WORD ->
+              "an entry that is not in use is zero, or keeps the frame of the page that was there";
           case FRAME -> "the direct map and the image are mapped one to one";
           case TABLE -> "the page that one flipped bit leads to maps these addresses as it must";
           case FLAG, NO_EXECUTE -> "the entries around it do not have the bit";
@@ -117,7 +120,9 @@ final class MemoryTablesCheck implements Check {
     return new WrongWord(
         map.knowsDirectMap() ? map.directMapAddress(fault.physical()) : fault.vaddr(),
         fault.value(),
-        OptionalLong.of(fault.expected()),
+        fault.kind() == TableFault.Kind.STRAY_WORD
+            ? OptionalLong.empty()
+            : OptionalLong.of(fault.expected()),
         claim,
         why,
         Cause.UNKNOWN,

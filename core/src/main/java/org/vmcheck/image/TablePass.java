@@ -179,13 +179,34 @@ final class TablePass {
       return false;
     }
     if (!paging.isPresent(entry, at.level)) {
-      return true;
+      if (!isStray(at, entry)) {
+        return true;
+      }
+      add(fault(TableFault.Kind.STRAY_WORD, at, 0));
+      return false;
     }
     if (paging.isLeaf(entry, at.level)) {
       return leaf(at, entry);
     }
     table(at, entry);
     return true;
+  }
+
+  /// Whether an entry that is not present holds what no kernel writes there. It is zero, or keeps
+  /// the frame of a page that was unmapped on purpose, with its bits inverted where the processor
+  /// could speculate with them (`__pte_needs_invert`, Linux
+  /// `arch/x86/include/asm/pgtable-invert.h`).
+  private boolean isStray(Place at, long entry) {
+    long mask = paging.frameMask() & -at.span();
+    long frame = entry & mask;
+    long inverted = ~entry & mask;
+    if (flags.isEmpty() || frame == 0) {
+      return false;
+    }
+    long known = expected.frame(at.vaddr);
+    return known >= 0
+        ? frame != (known & mask) && inverted != (known & mask)
+        : frame >>> pageShift >= memory.endPfn() && inverted >>> pageShift >= memory.endPfn();
   }
 
   private boolean leaf(Place at, long entry) {

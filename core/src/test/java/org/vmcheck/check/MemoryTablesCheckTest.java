@@ -197,6 +197,23 @@ class MemoryTablesCheckTest {
     assertThat(run().findings()).isEmpty();
   }
 
+  /// `__pte_needs_invert`: the frame of what is unmapped on purpose may be inverted.
+  @Test
+  void aWordThatNoKernelWritesIntoAnEntryThatIsNotInUseIsNamed() {
+    long slot = entry(map.directMapAddress(0x7000), 1);
+    long stray = 0x5bad_c0de_0bad_f00eL & ~1L;
+    memory.setWord(slot, stray);
+    List<Finding> findings = run().findings();
+    assertThat(findings).hasSize(1);
+    assertThat(findings.getFirst().subject().physical()).isEqualTo(slot);
+    assertThat(findings.getFirst().subject().raw()).isEqualTo(stray);
+    assertThat(findings.getFirst().claim()).contains("is not in use, and not empty");
+
+    long right = memory.restore().word(slot);
+    memory.setWord(slot, (right ^ 0x000f_ffff_ffff_f000L) & ~1L);
+    assertThat(run().findings()).isEmpty();
+  }
+
   /// Guests of TDX, and of SEV-SNP on Hyper-V: a bit above all memory marks what the host may read.
   @Test
   void pagesSharedWithTheHostAreNoFinding() {
