@@ -6,6 +6,7 @@ import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Explanations;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -21,13 +22,18 @@ final class ExplainCommand implements Callable<Integer> {
   @Parameters(paramLabel = "ID", arity = "0..1", description = "Id of a check or a cause.")
   private String id;
 
+  @Option(
+      names = {"-v", "--verbose"},
+      description = "With the details: what is weighed, and which states are legal for an instant.")
+  private boolean verbose;
+
   @Override
   public Integer call() throws Exception {
     if (id == null) {
       Streams.write(spec, null, Explanations.list());
       return ExitCode.INTACT;
     }
-    Optional<String> text = Explanations.of(id);
+    Optional<String> text = Explanations.of(id, verbose);
     if (text.isEmpty()) {
       throw new Failures.UsageException(
           "no check or cause is called " + id + "; 'vmcheck explain' lists them");

@@ -209,6 +209,11 @@ class MainTest {
     }
     assertThat(run("explain", "known-bad-dumpers").out)
         .contains("makedumpfile takes slab pages for user or free pages", "QEMU reads NUMBER");
+    assertThat(run("explain", "slab.lists").out)
+        .contains("\n\nIt can mislead: ", "\n\nNext: ", "(-v: in detail)")
+        .doesNotContain("refcount 0");
+    assertThat(run("explain", "-v", "slab.lists").out)
+        .contains("In detail: ", "refcount 0", "\n\nNext: ");
     assertThat(run("explain", "nothing").code).isEqualTo(2);
     assertThat(run("check", "--only", "nothing", "x").code).isEqualTo(2);
   }

@@ -1,5 +1,6 @@
 package org.vmcheck.analysis;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.vmcheck.check.Check;
@@ -11,6 +12,9 @@ import org.vmcheck.finding.Cause;
 public final class Explanations {
   /// The id under which all known bad dumpers are listed.
   private static final String KNOWN_BAD_DUMPERS = "known-bad-dumpers";
+
+  /// How what only -v shows begins.
+  private static final String DETAIL = "In detail: ";
 
   private Explanations() {}
 
@@ -43,8 +47,10 @@ public final class Explanations {
         .toString();
   }
 
-  /// The whole text of one id; empty if there is none of that name.
-  public static Optional<String> of(String id) {
+  /// The text of one id; empty if there is none of that name.
+  ///
+  /// @param verbose whether with the details
+  public static Optional<String> of(String id, boolean verbose) {
     if (id.equals(KNOWN_BAD_DUMPERS)) {
       return Optional.of(KNOWN_BAD_DUMPERS + "\n" + knownDumpers(KnownDumpers.all()));
     }
@@ -55,7 +61,7 @@ public final class Explanations {
               + "\n"
               + check.get().question()
               + "\n\n"
-              + check.get().explanation()
+              + paragraphs(check.get().explanation(), verbose)
               + "\n");
     }
     return Cause.byId(id)
@@ -70,6 +76,26 @@ public final class Explanations {
                     + "\n"
                     + (cause.reference().isEmpty() ? "" : "See: " + cause.reference() + "\n")
                     + knownDumpers(KnownDumpers.of(cause)));
+  }
+
+  /// The text with a paragraph for what it can mislead in and for what is next.
+  private static String paragraphs(String text, boolean verbose) {
+    List<String> lines = new ArrayList<>();
+    boolean isDetail = false;
+    boolean isCut = false;
+    for (String line : text.lines().toList()) {
+      boolean isHead = line.startsWith("It can mislead: ") || line.startsWith("Next: ");
+      isDetail = line.startsWith(DETAIL) || (isDetail && !isHead);
+      if (isDetail && !verbose) {
+        isCut = true;
+        continue;
+      }
+      if (isHead && !lines.isEmpty() && !lines.getLast().isEmpty()) {
+        lines.add("");
+      }
+      lines.add(line);
+    }
+    return String.join("\n", lines) + (isCut ? "\n\n(-v: in detail)" : "");
   }
 
   /// @return empty if there are none

@@ -17,7 +17,9 @@ public interface Check {
   /// The question in one sentence.
   String question();
 
-  /// Why it is asked, how the answer can mislead, and what to collect next: the text of `explain`.
+  /// Why it is asked, how the answer can mislead ("It can mislead: "), and what to collect next
+  /// ("Next: "): the text of `explain`. What begins with "In detail: ", up to one of these, is
+  /// shown with -v only.
   String explanation();
 
   /// What must be there for it to run.

@@ -51,7 +51,7 @@ final class LowMemorySmeCheck implements Check {
     range only, bytes that look random (a two-sided cipher, or no decryption at all) or, on
     first-generation hardware, the old plaintext under one 16-byte mask a page.
 
-    Looks at each page of the range: what is stored, what the kernel used it for, and what its
+    In detail: it looks at each page of the range: what is stored, what the kernel used it for, and what its
     bytes are. Random-looking: chi-square of the byte counts against the finite-sample null, no
     repeated 16-byte block, serial correlation. Masked: a broken freelist that closes under a mask
     taken from the page's commonest block, or one that fits its links; the same mask on pages of

@@ -47,7 +47,7 @@ public final class SlabCountsCheck implements Check {
     It can mislead: a CPU stopped in the middle of an update leaves a counter one step behind; which
     such states count as legal is said at slab.lists.
 
-    In a dump of a running kernel whose parts are from different moments such words disagree without
+    In detail: in a dump of a running kernel whose parts are from different moments such words disagree without
     a fault, and all of it is one finding, torn-snapshot. Of a kernel that had not panicked that is
     told by two words, in different pages, that no instant has together: a copy of jiffies_64 ahead
     of it, a task that ran after every run queue's clock_task, a task that is on a CPU whose run

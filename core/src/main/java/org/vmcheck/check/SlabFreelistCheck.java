@@ -53,9 +53,10 @@ public final class SlabFreelistCheck implements Check {
     Walks the freelist of every slab of every cache: those of the CPUs, of the CPUs' partial lists,
     of the nodes' lists and of full slabs found through the page descriptors, and reads the slot of
     every object on no list. Each pointer must be an object of the slab on its stride; no object may
-    come twice. The encoding of the pointers is
-    chosen once, by a vote of all slabs. After a break the walk goes on behind it if bits put back
-    lead on, and with the next slab. Where the list and inuse disagree, the word is to blame that,
+    come twice.
+
+    In detail: the encoding of the pointers is chosen once, by a vote of all slabs. After a break the
+    walk goes on behind it if bits flipped back lead on, and with the next slab. Where the list and inuse disagree, the word is to blame that,
     led elsewhere, makes the list as long as inuse says: the head, the last pointer, or the one that
     led to an object which is not free; else the counter is (slab.counts). A list that ends with the
     encoded null pointer at an object and has lost what was behind it was cut by a second free that a
@@ -65,7 +66,7 @@ public final class SlabFreelistCheck implements Check {
 
     It can mislead: a list cut short by a pointer that decodes to null breaks no rule on a CPU's own
     list, whose length the kernel records nowhere.
-    Next: look at the object that holds the bad word, and at the one before it.\
+    Next: look at the object that holds the corrupt word, and at the one before it.\
     """;
   }
 

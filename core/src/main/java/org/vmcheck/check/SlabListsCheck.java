@@ -61,7 +61,9 @@ public final class SlabListsCheck implements Check {
     partial chains, which have only one, and compares each slab's place with its own account:
     slab_cache, frozen, its node, the pages around it, and the descriptors of all its pages (PG_head,
     compound_head, the order). A list with one bad link is read from the other side, so that the
-    slabs behind it are not lost. Where a cache counts more slabs than were met, they are looked for:
+    slabs behind it are not lost.
+
+    In detail: where a cache counts more slabs than were met, they are looked for:
     without their mark, under another cache's name, or wiped; the word found is the fault, and the
     counter was right. The members of each cache that the allocator computes from one another must
     agree: size, object_size, inuse, offset, oo, min, reciprocal_size, align, red_left_pad and the
@@ -93,6 +95,9 @@ public final class SlabListsCheck implements Check {
     list poison.
     Anything beyond that is a finding, and so is a bad free pointer, a cycle or an object on two
     lists in a slab that is counted.
+
+    It can mislead: what a CPU was changing looks half done; such states are known and are notes
+    (-v lists them).
     Next: compare the bad word with list poison and with its neighbours.\
     """;
   }

@@ -57,7 +57,7 @@ public final class SlabPoisonCheck implements Check {
     sheaves too, are zero but for their free pointers, as far as they were asked for. Silent where a
     cache has none of these, and on object extensions that a slab keeps in its own padding (7.0 on).
 
-    Legal, and so a note: objects on no list that have the red zones of free ones (one zone whole,
+    In detail: legal, and so a note: objects on no list that have the red zones of free ones (one zone whole,
     no byte 0xcc in the other), in a slab whose counters and list agree. The kernel gives up a
     slab's free objects after an error that it reports, and a CPU takes objects off the list before
     it makes their zones those of allocated ones. Their poison and padding are looked at as those of
