@@ -56,8 +56,7 @@ class TwoDirectionsTest {
 
     assertThat(walk.nodes()).isEqualTo(nodes);
     assertThat(walk.bad().orElseThrow())
-        .isEqualTo(
-            new ListWalk.BadLink(nodes.get(1), "next", nodes.get(3), nodes.get(2), 2));
+        .isEqualTo(new ListWalk.BadLink(nodes.get(1), "next", nodes.get(3), nodes.get(2), 2));
   }
 
   @Test
@@ -80,8 +79,7 @@ class TwoDirectionsTest {
 
     assertThat(walk.nodes()).isEqualTo(nodes);
     assertThat(walk.bad().orElseThrow())
-        .isEqualTo(
-            new ListWalk.BadLink(nodes.get(3) + 8, "prev", nodes.get(1), nodes.get(2), 4));
+        .isEqualTo(new ListWalk.BadLink(nodes.get(3) + 8, "prev", nodes.get(1), nodes.get(2), 4));
   }
 
   /// Both directions and the count disagree: what was met is kept, and the count is said too.
