@@ -25,10 +25,10 @@ import org.vmcheck.finding.Subject;
 /// that are looked for; one finding alone decides nothing.
 public final class HardwareRule {
   /// Patterns that are looked for: lanes of 64 and of 32 bits, direction, distance, the same word.
-  private static final int PATTERNS = 5;
+  static final int PATTERNS = 5;
 
   /// A claim is earned where chance makes it less often than this.
-  private static final double EARNED = 0.01;
+  static final double EARNED = 0.01;
 
   private static final int FEWEST_IN_A_LANE = 3;
   private static final int LINE_SHIFT = 6;
@@ -150,20 +150,7 @@ public final class HardwareRule {
   private Origin weigh() {
     boolean isHardware = frames() | lane64() | sameWord();
     boolean isSoftware = lane32() | stores();
-    direction();
-    distance();
-    signs();
-    if (!flips.isEmpty() && dumps == 1) {
-      claims.add(
-          new Claim(
-              "stuck or once",
-              "one dump cannot tell whether %s stuck or flipped once"
-                  .formatted(flips.size() == 1 ? "the bit is" : "the bits are"),
-              flips.size(),
-              flips.size(),
-              1,
-              false));
-    }
+    claims.addAll(new HardwareRemarks(flips, signs, dumps).all());
     Origin.Side side =
         isHardware == isSoftware
             ? Origin.Side.OPEN
@@ -412,111 +399,6 @@ public final class HardwareRule {
                         && Long.bitCount(word.raw() ^ word.decoded()) <= 2);
   }
 
-  // ---- what is said, and decides nothing alone
-
-  private void direction() {
-    if (flips.size() < 2) {
-      return;
-    }
-    int set = (int) flips.stream().filter(Flip::isSet).count();
-    int most = Math.max(set, flips.size() - set);
-    double chance = most == flips.size() ? Math.min(1, PATTERNS * Math.pow(2, 1 - most)) : 1;
-    claims.add(
-        new Claim(
-            "direction",
-            "%d went from 0 to 1 and %d from 1 to 0%s"
-                .formatted(
-                    set,
-                    flips.size() - set,
-                    most == flips.size() ? " (by chance %s)".formatted(odds(chance)) : ""),
-            most,
-            flips.size(),
-            chance,
-            most == flips.size() && chance <= EARNED));
-  }
-
-  private void distance() {
-    if (flips.isEmpty()) {
-      return;
-    }
-    List<Flip> sorted = flips.stream().sorted(Comparator.comparingLong(Flip::physical)).toList();
-    Flip first = sorted.getFirst();
-    if (sorted.size() == 1) {
-      claims.add(
-          new Claim(
-              "place",
-              "bit %d of the byte at physical 0x%x went from %s (bit %d of 64, bit %d of 32)"
-                  .formatted(
-                      first.bit(),
-                      first.physical(),
-                      first.isSet() ? "0 to 1" : "1 to 0",
-                      first.lane64(),
-                      first.lane32()),
-              1,
-              1,
-              1,
-              false));
-      return;
-    }
-    long frames = sorted.stream().map(this::pfn).distinct().count();
-    long differences = 0;
-    for (Flip flip : sorted) {
-      differences |= (flip.physical() ^ first.physical()) & -8L;
-    }
-    int shift = differences == 0 ? 0 : Long.numberOfTrailingZeros(differences);
-    String spacing =
-        frames > 1 && shift >= signs.pageShift()
-            ? ", all apart by multiples of 0x%x: what one row or column of memory has, and a walk over an array, too"
-                .formatted(1L << shift)
-            : "";
-    claims.add(
-        new Claim(
-            "distance",
-            frames == 1
-                ? "all lie in page frame 0x%x".formatted(pfn(first))
-                : "they lie in %d page frames, physical 0x%x to 0x%x%s"
-                    .formatted(frames, first.physical(), sorted.getLast().physical(), spacing),
-            (int) frames,
-            flips.size(),
-            1,
-            false));
-  }
-
-  private void signs() {
-    List<String> parts = new ArrayList<>();
-    add(parts, signs.edac(), "EDAC line", "EDAC lines");
-    add(parts, signs.machineChecks(), "line of machine checks", "lines of machine checks");
-    add(parts, signs.firmware(), "line of APEI", "lines of APEI");
-    String pages =
-        signs.pagesGivenUp() == 0
-            ? "no page was taken out of use (hwpoison)"
-            : plural(
-                signs.pagesGivenUp(),
-                "page was taken out of use (hwpoison)",
-                "pages were taken out of use (hwpoison)");
-    String guest =
-        signs.isGuest() ? "; this is a guest: errors of its memory are in the host's log" : "";
-    String watched =
-        signs.isWatched() && signs.edac() == 0
-            ? ", although a driver watches the memory controllers"
-            : "";
-    claims.add(
-        new Claim(
-            "log and pages",
-            (parts.isEmpty()
-                    ? "the log has no line of EDAC, APEI or machine checks%s and %s%s"
-                        .formatted(watched, pages, guest)
-                    : "the log has %s; %s%s".formatted(String.join(", ", parts), pages, guest))
-                + (signs.injected() > 0
-                    ? "; %s of tests that inject errors"
-                        .formatted(plural(signs.injected(), "line is", "lines are"))
-                    : ""),
-            signs.edac() + signs.machineChecks() + signs.firmware(),
-            1,
-            1,
-            false));
-  }
-
   private List<String> refutations(Origin.Side side) {
     return switch (side) {
       case HARDWARE ->
@@ -572,7 +454,7 @@ public final class HardwareRule {
     return Math.min(1, PATTERNS * choices * Math.pow(lanes, 1.0 - sharing));
   }
 
-  private static String odds(double chance) {
+  static String odds(double chance) {
     return chance > 0.5
         ? "as likely as not"
         : "1 in %,d".formatted(Math.round(Math.min(1e15, 1 / chance)));
@@ -586,13 +468,7 @@ public final class HardwareRule {
         + (values.size() > MAX_NAMED ? ", ..." : "");
   }
 
-  private static void add(List<String> parts, int count, String one, String many) {
-    if (count > 0) {
-      parts.add(plural(count, one, many));
-    }
-  }
-
-  private static String plural(long count, String one, String many) {
+  static String plural(long count, String one, String many) {
     return "%,d %s".formatted(count, count == 1 ? one : many);
   }
 }
