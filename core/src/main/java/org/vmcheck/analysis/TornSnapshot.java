@@ -57,7 +57,13 @@ final class TornSnapshot {
 
   /// Checks that hold words of different pages against each other, besides those of slabs.
   private static final Set<String> ALSO_TORN =
-      Set.of("kfence.canaries", "list.known", "memory.tables", "page.descriptors", "task.stacks");
+      Set.of(
+          "kfence.canaries",
+          "list.known",
+          "memory.tables",
+          "page.buddy",
+          "page.descriptors",
+          "task.stacks");
 
   /// What has to be known of the dump's pages.
   interface Pages {

@@ -28,6 +28,7 @@ public final class Checks {
           new TaskStacksCheck(),
           new KnownListsCheck(),
           new PageDescriptorsCheck(),
+          new PageBuddyCheck(),
           new ImageTextCheck(),
           new LogWitnessCheck());
 

@@ -39,11 +39,13 @@ final class DescriptorPass implements MemMap.Visitor {
   private long free;
   private long reserved;
 
+  /// Words that were held against something; of others it is not known what they must be.
+  private long words;
+
   /// The zone of the frames from one border to the next.
   private Zones.Zone zone;
 
   private long border;
-  private long place;
   private int nextBlock;
   private FreeLists.Block block;
 
@@ -105,7 +107,7 @@ final class DescriptorPass implements MemMap.Visitor {
         found,
         transients,
         remarks,
-        frames * memMap.shape().size(),
+        words * Long.BYTES,
         Optional.of(
             new PageSurvey(
                 listed,
@@ -138,6 +140,7 @@ final class DescriptorPass implements MemMap.Visitor {
     }
     if (zone != null && fields.isKnown()) {
       ofZone++;
+      words++;
       long differs = (flags ^ fields.value(memMap, pfn, zone.index(), zone.node())) & fields.mask();
       if (differs != 0 && (!rules.isReserved(flags) || ram.has(pfn))) {
         rules.place(pfn, flags, flags ^ differs);
@@ -152,7 +155,8 @@ final class DescriptorPass implements MemMap.Visitor {
       if (!in.isOfCpu() && in.pfn() == pfn) {
         head(in, bytes, at);
       }
-      rules.free(pfn, in, flags, bytes, at);
+      // Links, mapping, counts, memcg; and, where nobody used the page, index and private.
+      words += 5 + (rules.free(pfn, in, flags, bytes, at) ? 2 : 0);
       return;
     }
     used(pfn, flags, bytes, at);
@@ -184,6 +188,7 @@ final class DescriptorPass implements MemMap.Visitor {
     boolean isTail = (mark & 1) != 0 && !(isSlab && memMap.isSlabHead(pfn, bytes, at));
     if (isTail && !rules.isOfBoot(pfn, flags, bytes, at)) {
       compounds.tail(pfn, mark, bytes, at);
+      words += 2; // What leads to the head, and the counts.
       rules.tail(pfn, flags, compounds.head(), compounds.isInSlab(), bytes, at);
       return;
     }
@@ -202,9 +207,10 @@ final class DescriptorPass implements MemMap.Visitor {
     }
     if (rules.isReserved(flags)) {
       reserved++;
-      rules.reserved(pfn, flags, bytes, at);
+      words += rules.reserved(pfn, flags, bytes, at) ? 7 : 0;
       return;
     }
+    words += 3; // Counts, mapping, memcg.
     rules.used(pfn, flags, bytes, at);
     if (isStill) {
       register(pfn, flags, bytes, at);
@@ -213,6 +219,7 @@ final class DescriptorPass implements MemMap.Visitor {
 
   private void register(long pfn, long flags, byte[] bytes, int at) {
     if (rules.isOnLru(flags)) {
+      words += 2;
       int lruAt = memMap.shape().lruAt();
       links.node(
           memMap.descriptor(pfn) + lruAt,
@@ -221,6 +228,7 @@ final class DescriptorPass implements MemMap.Visitor {
     }
     long mapping = rules.mapping(bytes, at);
     if (mapping < 0 && (mapping & 3) == 0 && cached.isPresent() && rules.hasIndex()) {
+      words++;
       cached.get().page(pfn, mapping, rules.index(bytes, at));
     }
   }

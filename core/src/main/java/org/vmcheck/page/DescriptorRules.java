@@ -159,52 +159,22 @@ final class DescriptorRules {
     return MemMap.word(bytes, at + indexAt);
   }
 
-  private int references(byte[] bytes, int at) {
-    return MemMap.half(bytes, at + shape.refcountAt());
-  }
-
   void place(long pfn, long flags, long right) {
     add(SEVERAL, PageFault.Reason.PLACE, "a page", pfn, shape.flagsAt(), "flags", flags, right);
   }
 
   /// The first page of a block on the free list of an order.
   void block(FreeLists.Block in, byte[] bytes, int at) {
-    int type = memMap.type(bytes, at);
+    String use = "a free block";
+    PageFault.Reason why = PageFault.Reason.BLOCK;
     if (freeType != -1 && !memMap.isFreeBlock(bytes, at)) {
       long value = counts(bytes, at);
-      half(
-          PageFault.Reason.BLOCK,
-          "a free block",
-          in.pfn(),
-          "page_type",
-          value,
-          (value & -1L << 32) | freeType & 0xffff_ffffL,
-          type);
+      long right = (value & -1L << 32) | (freeType & 0xffff_ffffL);
+      add(SEVERAL, why, use, in.pfn(), shape.typeAt(), "page_type", value, right);
     }
     long told = MemMap.word(bytes, at + shape.privateAt());
     if (told != in.order()) {
-      add(
-          SEVERAL,
-          PageFault.Reason.BLOCK,
-          "a free block",
-          in.pfn(),
-          shape.privateAt(),
-          "private",
-          told,
-          in.order());
-    }
-  }
-
-  private void half(
-      PageFault.Reason reason,
-      String use,
-      long pfn,
-      String member,
-      long value,
-      long right,
-      int half) {
-    if (half != (int) right || member.equals("_refcount")) {
-      add(SEVERAL, reason, use, pfn, shape.typeAt(), member, value, right);
+      add(SEVERAL, why, use, in.pfn(), shape.privateAt(), "private", told, in.order());
     }
   }
 
@@ -227,7 +197,9 @@ final class DescriptorRules {
   }
 
   /// A page of a free block, or one that a CPU keeps.
-  void free(long pfn, FreeLists.Block in, long flags, byte[] bytes, int at) {
+  ///
+  /// @return whether nothing was ever stored there, so that all of it is known
+  boolean free(long pfn, FreeLists.Block in, long flags, byte[] bytes, int at) {
     boolean isNode = in.pfn() == pfn;
     String use = "a free page";
     PageFault.Reason why = PageFault.Reason.FREE;
@@ -240,14 +212,13 @@ final class DescriptorRules {
     }
     zero(SEVERAL, why, use, pfn, shape.mappingAt(), "mapping", bytes, at);
     zero(SEVERAL, why, use, pfn, memcgAt, "memcg_data", bytes, at);
-    if (isNode) {
-      return;
+    if (isNode || !pair(use, pfn, bytes, at) || !hasIndex()) {
+      return false;
     }
-    if (pair(use, pfn, bytes, at) && hasIndex()) {
-      // Nothing was ever stored here, so that these are as they were set up: zero.
-      single(use, pfn, indexAt, "index", bytes, at);
-      single(use, pfn, shape.privateAt(), "private", bytes, at);
-    }
+    // Both are as they were set up: zero.
+    single(use, pfn, indexAt, "index", bytes, at);
+    single(use, pfn, shape.privateAt(), "private", bytes, at);
+    return true;
   }
 
   /// @param wrong flags that must not be set
@@ -396,14 +367,16 @@ final class DescriptorRules {
 
   /// A page that is set aside. Those of boot are on no list and never were; others, which drivers
   /// mark, are passed over.
-  void reserved(long pfn, long flags, byte[] bytes, int at) {
+  ///
+  /// @return whether it is of boot, so that all of it is known
+  boolean reserved(long pfn, long flags, byte[] bytes, int at) {
     String use = "a reserved page";
     PageFault.Reason why = PageFault.Reason.RESERVED;
     long next = MemMap.word(bytes, at + shape.lruAt());
     long prev = MemMap.word(bytes, at + shape.lruAt() + 8);
     long self = memMap.descriptor(pfn) + shape.lruAt();
     if (next != self && prev != self) {
-      return;
+      return false;
     }
     if (next != self || prev != self) {
       boolean isNext = next != self;
@@ -411,7 +384,7 @@ final class DescriptorRules {
       if (Long.bitCount(value ^ self) == 1) {
         link(use, pfn, isNext ? 0 : 8, isNext ? "lru.next" : "lru.prev", value, self);
       }
-      return;
+      return true;
     }
     zero(FEW, why, use, pfn, shape.mappingAt(), "mapping", bytes, at);
     zero(FEW, why, use, pfn, memcgAt, "memcg_data", bytes, at);
@@ -431,6 +404,7 @@ final class DescriptorRules {
       }
       zero(FEW, why, use, pfn, shape.privateAt(), "private", bytes, at);
     }
+    return true;
   }
 
   /// @param mayBeHeld whether there is reason for more than one reference

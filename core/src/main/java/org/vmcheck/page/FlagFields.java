@@ -92,7 +92,7 @@ record FlagFields(
       long step = Math.max(1, (zone.end() - zone.start()) / SAMPLES);
       for (int i = 0; i < SAMPLES; i++, next++) {
         long pfn = zone.start() + i * step;
-        if (zones.of(pfn) == zone && pfn < memMap.endPfn() && memMap.descriptor(pfn) != 0) {
+        if (zone.equals(zones.of(pfn)) && pfn < memMap.endPfn() && memMap.descriptor(pfn) != 0) {
           long flags = kernel.word(memMap.descriptor(pfn) + memMap.shape().flagsAt()).orElse(0);
           samples[next] = new long[] {pfn, zone.index(), zone.node(), flags == -1 ? 0 : flags};
         }

@@ -247,7 +247,7 @@ final class FreeLists {
 
   /// A 32-bit member, zero-extended.
   private long word(long at, int offset) {
-    return kernel.word(at + (offset & -WORD)).orElse(0) >>> 8 * (offset & 7) & 0xffff_ffffL;
+    return kernel.word(at + (offset & -WORD)).orElse(0) >>> (8 * (offset & 7)) & 0xffff_ffffL;
   }
 
   /// `HPAGE_PMD_ORDER`.

@@ -38,8 +38,8 @@ record SystemRam(List<Long> starts, List<Long> ends) {
           break;
         }
         if (kernel.string(one.get("name"), MAX_NAME).orElse("").equals("System RAM")) {
-          starts.add(one.get("start") + (1L << pageShift) - 1 >>> pageShift);
-          ends.add(one.get("end") + 1 >>> pageShift);
+          starts.add((one.get("start") + (1L << pageShift) - 1) >>> pageShift);
+          ends.add((one.get("end") + 1) >>> pageShift);
         }
         at = one.get("sibling");
       }

@@ -61,7 +61,7 @@ public record Zones(List<Zone> all) {
       OptionalLong id = kernel.word(at + (idAt & -8));
       for (int i = 0; i < Math.min(count, MAX_ZONES) && id.isPresent(); i++) {
         long address = at + zonesAt + i * zone.get().size();
-        zone(kernel, zone.get(), address, (int) (id.getAsLong() >>> 8 * (idAt & 7)), i)
+        zone(kernel, zone.get(), address, (int) (id.getAsLong() >>> (8 * (idAt & 7))), i)
             .ifPresent(all::add);
       }
     }
