@@ -60,7 +60,7 @@ public final class RepagedMemory implements PhysicalMemory {
     }
     MemorySegment whole = MemorySegment.ofArray(new byte[pageSize()]);
     for (long at = 0; at < pageSize(); at += 1L << blockShift) {
-      PageRead read = memory.read(paddr + at >>> blockShift);
+      PageRead read = memory.read((paddr + at) >>> blockShift);
       if (!(read instanceof PageRead.Present(MemorySegment part))) {
         return read;
       }
