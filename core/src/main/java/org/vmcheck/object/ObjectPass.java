@@ -182,6 +182,11 @@ final class ObjectPass {
 
   /// A link that no other word of its circle contradicts.
   private void link(PairedLinks.Wrong wrong) {
+    if (wrong.right() == wrong.node() && isPlain(wrong.value())) {
+      // A tree's node that is in no tree leads to itself and keeps its children (RB_CLEAR_NODE): an
+      // object beside it may lie one bit away. What all siblings have tells, see below.
+      return;
+    }
     add(
         cacheAtHand,
         objectAtHand,
@@ -201,7 +206,10 @@ final class ObjectPass {
           Cancellation.check();
           if (suspect.pair() == null) {
             pointer(cache, at[i], i * WORD, suspect);
-          } else if (at[i].areLinks() && isOfOneType(cache)) {
+          } else if (isOfOneType(cache)
+              && (suspect.pair() == PairedLinks.Pair.HALF_EMPTY
+                  ? at[i].areHeads()
+                  : at[i].areLinks())) {
             link(cache, i * WORD, suspect);
           }
         }

@@ -72,6 +72,11 @@ final class Siblings {
     return whole >= LEAST && odd * 20 <= whole + empty + odd;
   }
 
+  /// Whether the word is the first of a list's head in nearly all siblings, mostly of an empty one.
+  boolean areHeads() {
+    return whole + empty >= LEAST && odd * 20 <= whole + empty + odd;
+  }
+
   /// Whether nearly all siblings, but for the suspects, have a pointer there or nothing.
   boolean arePointers() {
     return pointers >= LEAST && (filled - pointers - suspects.size()) * 20 <= filled;
