@@ -148,8 +148,14 @@ public final class HardwareRule {
   }
 
   private Origin weigh() {
-    boolean isHardware = frames() | lane64() | sameWord();
-    boolean isSoftware = lane32() | stores();
+    // Each says what it sees, whatever the others see.
+    boolean inFrames = frames();
+    boolean inLane64 = lane64();
+    boolean inOneWord = sameWord();
+    boolean inLane32 = lane32();
+    boolean inStores = stores();
+    boolean isHardware = inFrames || inLane64 || inOneWord;
+    boolean isSoftware = inLane32 || inStores;
     claims.addAll(new HardwareRemarks(flips, signs, dumps).all());
     Origin.Side side =
         isHardware == isSoftware

@@ -27,7 +27,7 @@ final class ObjectIndex {
   private final int count;
 
   /// A slab while it is collected.
-  private record Span(SlabCache cache, long base, int objects, int[] free, boolean isWhole) {}
+  private record Span(SlabCache cache, long base, int objects, BitSet free, boolean isWhole) {}
 
   private ObjectIndex(List<Span> spans) {
     int slabs = spans.size();
@@ -49,9 +49,8 @@ final class ObjectIndex {
       if (span.isWhole) {
         inUse.set(next, next + span.objects);
         judged.set(next, next + span.objects);
-        for (int index : span.free) {
-          inUse.clear(next + index);
-        }
+        int first = next;
+        span.free.stream().forEach(index -> inUse.clear(first + index));
       }
       next = Math.addExact(next, span.objects);
     }
@@ -89,11 +88,11 @@ final class ObjectIndex {
   private static Span span(SlabView view) {
     Slab slab = view.slab();
     int objects = slab.walkableObjects();
-    int[] free =
-        view.lists().stream()
-            .flatMapToInt(list -> list.objects().stream().mapToInt(Integer::intValue))
-            .filter(index -> index >= 0 && index < objects)
-            .toArray();
+    BitSet free = new BitSet();
+    view.lists().stream()
+        .flatMapToInt(list -> list.objects().stream().mapToInt(Integer::intValue))
+        .filter(index -> index >= 0 && index < objects)
+        .forEach(free::set);
     boolean isWhole = view.lists().stream().allMatch(list -> list.list().isClosed());
     return new Span(slab.cache(), slab.base(), objects, free, isWhole);
   }
@@ -119,7 +118,7 @@ final class ObjectIndex {
 
   /// How many could not be judged.
   long notJudged() {
-    return count - judged.cardinality();
+    return (long) count - judged.cardinality();
   }
 
   /// The lowest address of a slab.

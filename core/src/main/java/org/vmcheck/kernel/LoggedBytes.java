@@ -207,7 +207,7 @@ public record LoggedBytes(
     byte[] bytes = HexFormat.of().parseHex(hex, 2 * index, 2 * Math.min(count(), index + 8));
     long word = 0;
     for (int i = bytes.length - 1; i >= 0; i--) {
-      word = word << 8 | bytes[i] & 0xff;
+      word = (word << 8) | (bytes[i] & 0xff);
     }
     return word;
   }

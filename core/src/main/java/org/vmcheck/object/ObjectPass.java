@@ -104,6 +104,11 @@ final class ObjectPass {
     if (count < 1) {
       return true;
     }
+    if (!view.lists().stream().allMatch(list -> list.list().isClosed())) {
+      // Which of its objects are free is not known.
+      notRead.merge("slabs with a broken freelist", 1L, Long::sum);
+      return true;
+    }
     Siblings[] at = places.computeIfAbsent(cacheAtHand, _ -> new Siblings[count]);
     BitSet free = free(view);
     for (int i = free.nextClearBit(0); i < slab.walkableObjects(); i = free.nextClearBit(i + 1)) {
@@ -173,7 +178,7 @@ final class ObjectPass {
   /// kernel's half where nothing is.
   private boolean isWild(long value) {
     long top = value >> 56;
-    if (top == 0 || value >= -4095 && value < 0 || value >>> 48 == 0xdead) {
+    if (top == 0 || (value >= -4095 && value < 0) || value >>> 48 == 0xdead) {
       return false;
     }
     return (value & 7) == 0

@@ -222,7 +222,10 @@ class BrokenObjectsTest {
           0,
           dump.memory().endPfn(),
           cache -> cache.name().equals("dentry"),
-          view -> objects.add(view.slab().object(2)) && false);
+          view -> {
+            objects.add(view.slab().object(2));
+            return false;
+          });
       int hash = PointerHash.of(kernel).orElseThrow().of(objects.getFirst());
       String line = "BUG dentry: Object 0x%016x is bad".formatted(hash & 0xffff_ffffL);
 
