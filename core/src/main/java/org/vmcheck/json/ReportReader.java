@@ -3,6 +3,7 @@ package org.vmcheck.json;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
@@ -24,6 +25,8 @@ import org.vmcheck.io.MalformedFileException;
 /// Reads what [ReportWriter] wrote. A report comes from a file that anyone may have edited: what
 /// does not fit is named and refused.
 public final class ReportReader {
+  private static final Pattern CHECK_ID = Pattern.compile("[a-zA-Z0-9._-]{1,64}");
+
   private ReportReader() {}
 
   /// @param name what messages call the text
@@ -149,6 +152,10 @@ public final class ReportReader {
 
   private static CheckOutcome check(JsonObject json) throws MalformedFileException {
     String id = json.string("id");
+    // It is printed as it is.
+    if (!CHECK_ID.matcher(id).matches()) {
+      throw json.wrong("id", "the id of a check");
+    }
     return switch (json.string("status")) {
       case "ran" -> {
         List<Finding> findings = new ArrayList<>();

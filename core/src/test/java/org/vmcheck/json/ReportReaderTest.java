@@ -79,6 +79,17 @@ class ReportReaderTest {
     assertThat(ReportWriter.line(SampleReports.undetermined("x"))).doesNotContain("\"kernels\"");
   }
 
+  /// Ids are printed as they are.
+  @Test
+  void anIdThatNoCheckCanHaveIsRefused() {
+    String line = ReportWriter.line(SampleReports.damaged());
+    String hostile = line.replace("\"id\":\"slab.freelist\"", "\"id\":\"slab\\u001b[2J\"");
+    assertThat(hostile).isNotEqualTo(line);
+    assertThatThrownBy(() -> ReportReader.read("r", hostile))
+        .isInstanceOf(MalformedFileException.class)
+        .hasMessageContaining("the id of a check");
+  }
+
   @Test
   void theVerdictSaysWhatWasLookedAt() throws Exception {
     try (Analyzer analyzer =
