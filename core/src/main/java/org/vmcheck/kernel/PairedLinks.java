@@ -108,9 +108,12 @@ public final class PairedLinks {
     }
   }
 
-  private boolean isFlip(long value, long right) {
+  /// Whether a link differs from the address that it must hold by one bit, of those that are told.
+  ///
+  /// @param right 0 if there is none
+  public boolean isFlip(long value, long right) {
     long bits = value ^ right;
-    return Long.bitCount(bits) == 1 && bits >>> lowestBit != 0;
+    return right != 0 && Long.bitCount(bits) == 1 && bits >>> lowestBit != 0;
   }
 
   private void prev(long at, long next, long prev, long behind) {
@@ -121,8 +124,7 @@ public final class PairedLinks {
     // What follows a hash head is no link of it, and the node behind the head leads back to it
     // with its second word. The children of a tree's node lead to it too; and a node that is being
     // taken off its list.
-    if (right != 0
-        && right != behind
+    if (right != behind
         && right != next
         && right != next + 8
         && word(right + 8) != prev
@@ -136,7 +138,7 @@ public final class PairedLinks {
     if (!isFlip(next, right)) {
       return;
     }
-    if (right != 0 && right != prev && word(right) != next && reaches(prev, right, 8)) {
+    if (right != prev && word(right) != next && reaches(prev, right, 8)) {
       sink.accept(new Wrong(at, "next", at, next, right));
     }
   }

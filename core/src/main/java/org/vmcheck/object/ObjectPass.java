@@ -235,24 +235,19 @@ final class ObjectPass {
     long prev = words.word(at + WORD);
     if (suspect.pair() == PairedLinks.Pair.FORWARD) {
       long right = isStill ? paired.rightPrev(at, prev) : 0;
-      if (isFlip(prev, right) && words.word(right + WORD) != prev) {
+      if (paired.isFlip(prev, right) && words.word(right + WORD) != prev) {
         add(cache, suspect.object(), offset + WORD, prev, right, ObjectFault.Witness.NEIGHBOUR, "");
       }
     } else if (suspect.pair() == PairedLinks.Pair.BACKWARD) {
       long right = isStill ? paired.rightNext(at, next) : 0;
-      if (isFlip(next, right) && words.word(right) != next) {
+      if (paired.isFlip(next, right) && words.word(right) != next) {
         add(cache, suspect.object(), offset, next, right, ObjectFault.Witness.NEIGHBOUR, "");
       }
-    } else if (next == at && isFlip(prev, at) && words.word(prev) != at) {
+    } else if (next == at && paired.isFlip(prev, at) && words.word(prev) != at) {
       add(cache, suspect.object(), offset + WORD, prev, at, ObjectFault.Witness.EMPTY_HEAD, "");
-    } else if (prev == at && isFlip(next, at)) {
+    } else if (prev == at && paired.isFlip(next, at)) {
       add(cache, suspect.object(), offset, next, at, ObjectFault.Witness.EMPTY_HEAD, "");
     }
-  }
-
-  private static boolean isFlip(long value, long right) {
-    long bits = value ^ right;
-    return right != 0 && Long.bitCount(bits) == 1 && bits >>> LOWEST_BIT != 0;
   }
 
   /// Where nearly all siblings have a pointer to one kind of thing, a value that leads nowhere is

@@ -132,6 +132,42 @@ class SlabObjectsCheckTest {
     assertThat(noticed).isGreaterThanOrEqualTo(trials / 5);
   }
 
+  /// RB_CLEAR_NODE: a node that is in no tree leads to itself, and keeps a child that may lie one
+  /// bit away. A value one bit away that leads nowhere is a flipped bit.
+  @Test
+  void aClearedNodeOfATreeIsNoEmptyHead() {
+    int node =
+        kernel
+            .struct("vmap_area", "rb_node")
+            .orElseThrow()
+            .member("rb_node")
+            .orElseThrow()
+            .offset();
+    List<Long> areas = new ArrayList<>();
+    SlabSurvey.eachView(
+        kernel,
+        MemMap.of(kernel).orElseThrow(),
+        0,
+        dump.memory().endPfn(),
+        cache -> cache.name().equals("vmap_area"),
+        view -> {
+          for (int i = 0; i < view.slab().walkableObjects(); i++) {
+            if (view.listOf(i) == null) {
+              areas.add(view.slab().object(i) + node);
+            }
+          }
+          return true;
+        });
+    assertThat(areas).hasSizeGreaterThan(20);
+    for (long at : areas.subList(0, 20)) {
+      memory.restore().setWord(physical(at), at).setWord(physical(at) + 8, at ^ 1L << 7);
+      assertThat(run().findings()).isEmpty();
+    }
+    memory.restore().setWord(physical(areas.getFirst()), areas.getFirst());
+    memory.setWord(physical(areas.getFirst()) + 8, areas.getFirst() ^ 1L << 40);
+    assertThat(run().findings()).hasSize(1);
+  }
+
   @Test
   void anotherValidPointerIsNotCalledWrong() {
     Random random = new Random(24);
