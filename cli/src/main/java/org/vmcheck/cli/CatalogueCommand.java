@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.CrashGroup;
-import org.vmcheck.archive.Entry;
 import org.vmcheck.archive.IncidentKey;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Tally;
@@ -129,7 +129,7 @@ final class CatalogueCommand implements Runnable {
     @Override
     public Integer call() throws Exception {
       try (Catalogue catalogue = parent.open()) {
-        List<Entry> found = catalogue.find(words);
+        List<CatalogueEntry> found = catalogue.find(words);
         if (found.isEmpty()) {
           throw new Failures.UsageException("no incident is called " + words);
         }
@@ -137,7 +137,7 @@ final class CatalogueCommand implements Runnable {
           throw new Failures.UsageException(
               words + " is ambiguous: " + found.get(0).id() + ", " + found.get(1).id() + " ...");
         }
-        Entry entry = found.getFirst();
+        CatalogueEntry entry = found.getFirst();
         Optional<DumpReport> report = catalogue.report(entry);
         StringBuilder out = new StringBuilder();
         switch (format) {

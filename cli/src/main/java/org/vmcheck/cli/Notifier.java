@@ -10,7 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.io.Printable;
 import org.vmcheck.report.CatalogueJson;
 
@@ -22,7 +22,7 @@ final class Notifier {
   interface Listener {
     void printed(String line);
 
-    void failed(Entry entry, String why);
+    void failed(CatalogueEntry entry, String why);
   }
 
   private static final Duration TIME = Duration.ofSeconds(30);
@@ -99,7 +99,7 @@ final class Notifier {
 
   /// Tells of an incident whose verdict is new; copies of another dump and kdump's own tests are no
   /// news.
-  void newVerdict(Entry entry) {
+  void newVerdict(CatalogueEntry entry) {
     if (!verdicts.contains(entry.verdict()) || !entry.isCounted()) {
       return;
     }
@@ -112,7 +112,7 @@ final class Notifier {
     }
   }
 
-  private void run(Entry entry) throws IOException, InterruptedException {
+  private void run(CatalogueEntry entry) throws IOException, InterruptedException {
     Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
     try {
       byte[] json = CatalogueJson.incident(entry).getBytes(StandardCharsets.UTF_8);

@@ -3,8 +3,8 @@ package org.vmcheck.cli;
 import java.io.PrintWriter;
 import java.util.Locale;
 import org.vmcheck.archive.BatchScanner;
-import org.vmcheck.archive.Entry;
-import org.vmcheck.archive.Location;
+import org.vmcheck.archive.CatalogueEntry;
+import org.vmcheck.archive.FileUri;
 import org.vmcheck.io.Printable;
 import org.vmcheck.report.CatalogueJson;
 import org.vmcheck.report.CatalogueText;
@@ -49,7 +49,7 @@ final class ScanProgress implements BatchScanner.Listener, Notifier.Listener {
   }
 
   @Override
-  public void newVerdict(Entry entry) {
+  public void newVerdict(CatalogueEntry entry) {
     if (notifier != null) {
       notifier.newVerdict(entry);
     }
@@ -63,7 +63,7 @@ final class ScanProgress implements BatchScanner.Listener, Notifier.Listener {
   }
 
   @Override
-  public synchronized void failed(Entry entry, String why) {
+  public synchronized void failed(CatalogueEntry entry, String why) {
     anyUntold = true;
     problem(entry.location(), "--notify: " + why);
   }
@@ -76,7 +76,7 @@ final class ScanProgress implements BatchScanner.Listener, Notifier.Listener {
   }
 
   @Override
-  public synchronized void judged(Entry entry) {
+  public synchronized void judged(CatalogueEntry entry) {
     done++;
     doneBytes += entry.bytes();
     switch (style) {
@@ -90,7 +90,7 @@ final class ScanProgress implements BatchScanner.Listener, Notifier.Listener {
   }
 
   @Override
-  public synchronized void problem(Location where, String what) {
+  public synchronized void problem(FileUri where, String what) {
     if (style == Style.JSON) {
       out.print(CatalogueJson.problem(where, what));
       out.flush();

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.SampleEntries;
 
 /// Commands that are told of verdicts, and what they may do.
@@ -33,13 +33,13 @@ class NotifierTest {
           }
 
           @Override
-          public void failed(Entry entry, String why) {
+          public void failed(CatalogueEntry entry, String why) {
             failures.add(why);
           }
         });
   }
 
-  private static Entry entry(String path, String verdict) {
+  private static CatalogueEntry entry(String path, String verdict) {
     return SampleEntries.entry("a", path, "x", verdict, "6.1.0", 0, 1);
   }
 
@@ -61,7 +61,7 @@ class NotifierTest {
 
   @Test
   void whatFailsHangsOrPrintsWithoutEndHoldsNobody() throws Exception {
-    Entry entry = entry("/srv/a/vmcore", "kernel-damaged");
+    CatalogueEntry entry = entry("/srv/a/vmcore", "kernel-damaged");
     notifier("sh -c 'exit 3'").newVerdict(entry);
     assertThat(failures).containsExactly("exit code 3");
 

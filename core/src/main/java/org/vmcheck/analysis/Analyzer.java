@@ -14,9 +14,9 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.vmcheck.check.Check;
+import org.vmcheck.check.CheckContext;
 import org.vmcheck.check.Checks;
 import org.vmcheck.check.Needs;
-import org.vmcheck.check.Subjects;
 import org.vmcheck.desk.AddressExpression;
 import org.vmcheck.dump.Container;
 import org.vmcheck.dump.ContainerAudit;
@@ -70,7 +70,7 @@ public final class Analyzer implements AutoCloseable {
   private final long startNanos;
   private final Optional<PageSweep> sweep;
   private PhysicalMemory memory;
-  private Subjects subjects;
+  private CheckContext context;
   private Set<Long> unmasked = Set.of();
   private boolean isChecked;
 
@@ -91,9 +91,10 @@ public final class Analyzer implements AutoCloseable {
     this.options = options;
     this.cancellation = cancellation;
     this.startNanos = startNanos;
-    this.subjects =
-        new Subjects(dump, search, options.threads(), options.full(), cancellation.asSupplier());
-    sweep.ifPresent(subjects::decodingBegan);
+    this.context =
+        new CheckContext(
+            dump, search, options.threads(), options.full(), cancellation.asSupplier());
+    sweep.ifPresent(context::decodingBegan);
   }
 
   /// Opens a dump and looks for the kernel in it.
@@ -198,7 +199,7 @@ public final class Analyzer implements AutoCloseable {
             () -> kernelFacts().map(facts -> facts.withContents(modules(), caches())),
             Optional.empty());
     outcomes = MissingPages.gather(outcomes);
-    if (kernel.isPresent() && subjects.kernel().isPresent()) {
+    if (kernel.isPresent() && context.kernel().isPresent()) {
       outcomes = attributed(outcomes, kernel.get(), doubts);
     }
     Optional<MachineState> state =
@@ -208,7 +209,7 @@ public final class Analyzer implements AutoCloseable {
         inTime(
             "whether hardware or software is to blame",
             doubts,
-            () -> subjects.kernel().flatMap(found -> HardwareEvidence.origin(judged, found)),
+            () -> context.kernel().flatMap(found -> HardwareEvidence.origin(judged, found)),
             Optional.empty());
     doubts.addAll(0, problems);
     doubts.addAll(0, readFailures());
@@ -229,7 +230,7 @@ public final class Analyzer implements AutoCloseable {
 
   /// The machine at a glance; empty if no tasks can be found.
   public Optional<MachineState> machineState() {
-    Optional<Kernel> kernel = subjects.kernel();
+    Optional<Kernel> kernel = context.kernel();
     if (kernel.isEmpty()) {
       return Optional.empty();
     }
@@ -246,14 +247,14 @@ public final class Analyzer implements AutoCloseable {
   /// Joins findings that have one cause. Where the deadline ends that, they stand side by side.
   private List<CheckOutcome> attributed(
       List<CheckOutcome> outcomes, KernelFacts facts, List<String> doubts) {
-    Kernel found = subjects.kernel().orElseThrow();
+    Kernel found = context.kernel().orElseThrow();
     List<UnaryOperator<List<CheckOutcome>>> steps =
         List.of(
             all -> TornSnapshot.gather(all, facts, found),
             all -> ErasedData.attribute(all, found),
             all -> HashedReports.attach(all, found),
             all -> KernelsReports.join(all, new Extents(found), this::object),
-            all -> LowMemoryEvidence.attach(all, subjects),
+            all -> LowMemoryEvidence.attach(all, context),
             all -> PoisonedOops.attach(all, found, found.log().kernelRecords()),
             all -> ObjectHistory.attach(all, found),
             all ->
@@ -311,18 +312,18 @@ public final class Analyzer implements AutoCloseable {
   }
 
   private Optional<List<String>> modules() {
-    return subjects.kernel().flatMap(KernelDescription::modules);
+    return context.kernel().flatMap(KernelDescription::modules);
   }
 
   private Optional<List<CacheUse>> caches() {
-    return subjects
+    return context
         .surveyIfMade()
-        .map(survey -> KernelDescription.caches(subjects.kernel().orElseThrow(), survey));
+        .map(survey -> KernelDescription.caches(context.kernel().orElseThrow(), survey));
   }
 
   /// A check that throws is a bug of the check: it is reported as one and the others go on.
   private CheckOutcome run(Check check) {
-    List<String> unmet = check.needs().unmet(subjects);
+    List<String> unmet = check.needs().unmet(context);
     if (!unmet.isEmpty()) {
       return new CheckOutcome.Skipped(check.id(), unmet);
     }
@@ -332,8 +333,7 @@ public final class Analyzer implements AutoCloseable {
         return declined.get();
       }
       // What a mask lies over is looked at through it.
-      CheckOutcome outcome =
-          check.run(check.needs() == Needs.SLAB ? subjects.unmasked() : subjects);
+      CheckOutcome outcome = check.run(check.needs() == Needs.SLAB ? context.unmasked() : context);
       MappedFile.settle();
       return outcome;
     } catch (CancelledException over) {
@@ -357,7 +357,7 @@ public final class Analyzer implements AutoCloseable {
     if (options.deep() == AnalysisOptions.Deep.ALWAYS || options.only().contains(check.id())) {
       return Optional.empty();
     }
-    OptionalDouble seconds = check.seconds(subjects);
+    OptionalDouble seconds = check.seconds(context);
     if (seconds.isEmpty()
         || (options.deep() == AnalysisOptions.Deep.AUTO && seconds.getAsDouble() < MOST_SECONDS)) {
       return Optional.empty();
@@ -472,21 +472,21 @@ public final class Analyzer implements AutoCloseable {
 
   /// The kernels in the memory that were found, in the order of their numbers.
   public List<KernelEntry> kernels() {
-    return subjects.kernel().map(Kernel::kernels).orElse(List.of());
+    return context.kernel().map(Kernel::kernels).orElse(List.of());
   }
 
   /// Who the kernel is; where it was not found, what the file alone says of it
   /// ([KernelFacts#isFound]). Empty if that is nothing.
   public Optional<KernelFacts> kernelFacts() {
-    return subjects
+    return context
         .kernel()
-        .map(kernel -> KernelDescription.of(kernel, subjects.surveyIfMade()))
+        .map(kernel -> KernelDescription.of(kernel, context.surveyIfMade()))
         .or(() -> KernelDescription.ofFile(dump));
   }
 
   /// The text of VMCOREINFO, unescaped; empty if there is none.
   public String vmcoreinfo() {
-    return subjects
+    return context
         .kernel()
         .map(kernel -> kernel.vmcoreinfo().text())
         .or(() -> dump.vmcoreinfo().map(info -> info.text()))
@@ -579,7 +579,7 @@ public final class Analyzer implements AutoCloseable {
   public List<SlabUsage> slabUsage() throws UnansweredException {
     requireSlabs();
     List<SlabUsage> rows = new ArrayList<>();
-    for (SlabSurvey.Tally tally : subjects.survey().tallies()) {
+    for (SlabSurvey.Tally tally : context.survey().tallies()) {
       SlabCache cache = tally.cache();
       rows.add(
           new SlabUsage(
@@ -599,7 +599,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if the allocator's layout is not known
   public long missingDescriptors() throws UnansweredException {
     requireSlabs();
-    return subjects.survey().unreadableDescriptors();
+    return context.survey().unreadableDescriptors();
   }
 
   /// Shows every slab of one cache, one after the other: a cache may have millions.
@@ -617,11 +617,11 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if none does, saying what is there instead
   public ObjectAnswer object(long address) throws UnansweredException {
     requireSlabs();
-    return Questions.object(kernel(), subjects.survey().vote().decoder(), this::caution, address);
+    return Questions.object(kernel(), context.survey().vote().decoder(), this::caution, address);
   }
 
   private void requireSlabs() throws UnansweredException {
-    List<String> unmet = subjects.unmetForSlabs();
+    List<String> unmet = context.unmetForSlabs();
     if (!unmet.isEmpty()) {
       throw new UnansweredException("no slab caches: " + String.join("; ", unmet));
     }
@@ -629,7 +629,7 @@ public final class Analyzer implements AutoCloseable {
 
   /// The picture of the low 1 MiB, or of all memory.
   public PageMap map(boolean all) {
-    return MemoryPicture.of(subjects, all);
+    return MemoryPicture.of(context, all);
   }
 
   /// The picture of the low 1 MiB; empty if the deadline of the analysis comes before it is drawn.
@@ -644,10 +644,10 @@ public final class Analyzer implements AutoCloseable {
   /// What is to be said of the bytes of a page frame: that they are ciphertext, and whether they
   /// can be recovered; empty for all others.
   private String caution(long pfn) {
-    if (pfn >= LowMemory.BACKUP_END_PFN || unmasked.contains(pfn) || !subjects.isSpoiled(pfn)) {
+    if (pfn >= LowMemory.BACKUP_END_PFN || unmasked.contains(pfn) || !context.isSpoiled(pfn)) {
       return "";
     }
-    return subjects.masks().containsKey(pfn)
+    return context.masks().containsKey(pfn)
         ? "the page lies under an encryption mask (lowmem.sme); --unmask takes it off"
         : "the page is not as the kernel left it (lowmem.sme, lowmem.backup)";
   }
@@ -658,7 +658,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if the allocator's layout is not known
   public List<String> spoiledCaches() throws UnansweredException {
     requireSlabs();
-    return subjects.spoiledCaches(unmasked);
+    return context.spoiledCaches(unmasked);
   }
 
   /// From now on reads the pages of the low 640 KiB that lie under a recovered encryption mask
@@ -666,11 +666,11 @@ public final class Analyzer implements AutoCloseable {
   ///
   /// @return how many pages these are
   public int unmask() {
-    Map<Long, PageMask> masks = subjects.masks();
+    Map<Long, PageMask> masks = context.masks();
     if (!masks.isEmpty()) {
       memory = new UnmaskedMemory(dump.memory(), masks);
       unmasked = Set.copyOf(masks.keySet());
-      subjects = subjects.unmasked();
+      context = context.unmasked();
     }
     return masks.size();
   }
@@ -678,19 +678,19 @@ public final class Analyzer implements AutoCloseable {
   /// Bytes of a page frame as findings count them: of the kernel's, or of the container's where no
   /// kernel was found.
   public int pageSize() {
-    return subjects.kernel().map(k -> k.memory().pageSize()).orElse(dump.memory().pageSize());
+    return context.kernel().map(k -> k.memory().pageSize()).orElse(dump.memory().pageSize());
   }
 
   /// The physical address of a kernel address; empty if it is not mapped.
   public OptionalLong physical(long address) {
-    long paddr = subjects.kernel().map(k -> k.memory().physicalAddress(address)).orElse(-1L);
+    long paddr = context.kernel().map(k -> k.memory().physicalAddress(address)).orElse(-1L);
     return paddr == -1 ? OptionalLong.empty() : OptionalLong.of(paddr);
   }
 
   /// Whether the byte at a physical address is a guess where it is read through a mask: no free
   /// pointer lies over that half of the mask.
   public boolean isGuessed(long paddr) {
-    return unmasked.contains(LowMemory.pfn(paddr)) && subjects.isGuessed(paddr);
+    return unmasked.contains(LowMemory.pfn(paddr)) && context.isGuessed(paddr);
   }
 
   /// Bytes at an address.
@@ -699,11 +699,11 @@ public final class Analyzer implements AutoCloseable {
   /// @throws UnansweredException if they cannot be read, saying why
   public MemoryAnswer read(long address, int byteCount, boolean physical)
       throws UnansweredException {
-    return Questions.read(memory, subjects.kernel(), this::caution, address, byteCount, physical);
+    return Questions.read(memory, context.kernel(), this::caution, address, byteCount, physical);
   }
 
   private Kernel kernel() throws UnansweredException {
-    return subjects
+    return context
         .kernel()
         .orElseThrow(() -> new UnansweredException(String.join("; ", problems())));
   }

@@ -2,7 +2,7 @@ package org.vmcheck.analysis;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.vmcheck.check.Subjects;
+import org.vmcheck.check.CheckContext;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
@@ -18,26 +18,26 @@ import org.vmcheck.slab.Words;
 final class LowMemoryEvidence {
   private LowMemoryEvidence() {}
 
-  static List<CheckOutcome> attach(List<CheckOutcome> outcomes, Subjects subjects) {
+  static List<CheckOutcome> attach(List<CheckOutcome> outcomes, CheckContext context) {
     List<CheckOutcome> out = new ArrayList<>();
     for (CheckOutcome outcome : outcomes) {
       out.add(
           outcome instanceof CheckOutcome.Ran ran
               ? ran.withFindings(
-                  ran.findings().stream().map(finding -> attach(finding, subjects)).toList())
+                  ran.findings().stream().map(finding -> attach(finding, context)).toList())
               : outcome);
     }
     return out;
   }
 
-  private static Finding attach(Finding finding, Subjects subjects) {
+  private static Finding attach(Finding finding, CheckContext context) {
     long physical = finding.subject().physical();
     if (finding.layer() != Layer.KERNEL
         || physical < 0
         || LowMemory.pfn(physical) >= LowMemory.BACKUP_END_PFN) {
       return finding;
     }
-    List<Evidence> reasons = evidence(subjects, physical);
+    List<Evidence> reasons = evidence(context, physical);
     if (reasons.isEmpty()) {
       return finding;
     }
@@ -48,9 +48,9 @@ final class LowMemoryEvidence {
 
   /// How a page of the low 640 KiB was read that a fault of the kernel's own lies on, and what says
   /// that the fault is none of memory encryption; empty if nothing does.
-  private static List<Evidence> evidence(Subjects subjects, long physical) {
+  private static List<Evidence> evidence(CheckContext context, long physical) {
     long pfn = LowMemory.pfn(physical);
-    LowMemoryReading reading = subjects.lowMemory();
+    LowMemoryReading reading = context.lowMemory();
     List<Evidence> evidence = new ArrayList<>();
     PageMask mask = reading.masks().get(pfn);
     if (mask != null) {
@@ -82,7 +82,7 @@ final class LowMemoryEvidence {
               0,
               0,
               "the page holds random bytes, and the kernel says that it does not encrypt its memory"
-                  + subjects.kernel().map(kernel -> MemoryEncryption.of(kernel).why()).orElse("")));
+                  + context.kernel().map(kernel -> MemoryEncryption.of(kernel).why()).orElse("")));
     }
     return evidence;
   }

@@ -6,7 +6,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.vmcheck.check.Subjects;
+import org.vmcheck.check.CheckContext;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.PageMap;
@@ -34,26 +34,23 @@ final class MemoryPicture {
 
   /// The picture of the low 1 MiB, or of all memory without the holes in it; of a machine that has
   /// no such range always the latter.
-  static PageMap of(Subjects subjects, boolean whole) {
-    boolean all = whole || subjects.lacksLowMemory().isPresent();
+  static PageMap of(CheckContext context, boolean whole) {
+    boolean all = whole || context.lacksLowMemory().isPresent();
     PhysicalMemory memory =
-        subjects
-            .kernel()
-            .map(kernel -> kernel.memory().physical())
-            .orElse(subjects.dump().memory());
+        context.kernel().map(kernel -> kernel.memory().physical()).orElse(context.dump().memory());
     long end =
         all ? Math.max(LowMemory.RESERVED_END_PFN, memory.endPfn()) : LowMemory.RESERVED_END_PFN;
     long frames =
         all
-            ? subjects.dump().container().pages().total()
-                * subjects.dump().memory().pageSize()
+            ? context.dump().container().pages().total()
+                * context.dump().memory().pageSize()
                 / memory.pageSize()
             : end;
     long framesPerCell = 1;
     while (frames / framesPerCell > MAX_CELLS || end / framesPerCell > MAX_BINS) {
       framesPerCell *= 2;
     }
-    Map<Long, List<String>> marks = marks(subjects, framesPerCell);
+    Map<Long, List<String>> marks = marks(context, framesPerCell);
     List<PageMap.Cell> cells = new ArrayList<>();
     for (long pfn = 0; pfn < end; pfn += framesPerCell) {
       // The first stored frame stands for its bin.
@@ -63,7 +60,7 @@ final class MemoryPicture {
       Optional<MemorySegment> part =
           read instanceof PageRead.Present ? Optional.empty() : LowRange.part(memory, shown);
       PageState.Kind kind =
-          subjects
+          context
               .kernel()
               .flatMap(MemMap::of)
               .map(map -> map.state(shown).kind())
@@ -78,7 +75,7 @@ final class MemoryPicture {
               pfn,
               part.isPresent() ? "stored in part" : read.words(),
               use(kind),
-              LowMemory.role(subjects.kernel(), shown),
+              LowMemory.role(context.kernel(), shown),
               read instanceof PageRead.Present(MemorySegment bytes)
                   ? PageStatistics.of(bytes).looks()
                   : part.map(bytes -> PageStatistics.of(bytes).looks())
@@ -89,9 +86,9 @@ final class MemoryPicture {
   }
 
   /// What was found, by the first frame of the cell that holds it.
-  private static Map<Long, List<String>> marks(Subjects subjects, long framesPerCell) {
+  private static Map<Long, List<String>> marks(CheckContext context, long framesPerCell) {
     Map<Long, List<String>> marks = new HashMap<>();
-    LowMemoryReading reading = subjects.lowMemory();
+    LowMemoryReading reading = context.lowMemory();
     for (long pfn : reading.ciphertext()) {
       mark(
           marks,
@@ -103,23 +100,23 @@ final class MemoryPicture {
     for (long pfn : reading.doubtful()) {
       mark(marks, pfn / framesPerCell * framesPerCell, "ciphertext, or destroyed");
     }
-    if (subjects.kernel().isEmpty()) {
+    if (context.kernel().isEmpty()) {
       return marks;
     }
-    for (long pfn : subjects.captureKernel().overwritten()) {
+    for (long pfn : context.captureKernel().overwritten()) {
       mark(marks, pfn / framesPerCell * framesPerCell, "overwritten by the capture kernel");
     }
-    if (!subjects.unmetForSlabs().isEmpty()) {
+    if (!context.unmetForSlabs().isEmpty()) {
       return marks;
     }
-    for (SlabFault fault : subjects.unmasked().soundFaults()) {
+    for (SlabFault fault : context.unmasked().soundFaults()) {
       long address =
           fault instanceof SlabFault.Broken broken ? broken.list().end().slot() : fault.address();
-      long paddr = subjects.kernel().get().memory().physicalAddress(address);
+      long paddr = context.kernel().get().memory().physicalAddress(address);
       if (paddr >= 0) {
         mark(
             marks,
-            subjects.kernel().get().memory().pfn(paddr) / framesPerCell * framesPerCell,
+            context.kernel().get().memory().pfn(paddr) / framesPerCell * framesPerCell,
             fault instanceof SlabFault.Broken
                 ? "a freelist of cache %s breaks here".formatted(Words.name(fault.cache()))
                 : "a fault of cache " + Words.name(fault.cache()));

@@ -75,16 +75,16 @@ public final class BatchScanner {
     /// @param toJudge incidents that are new or changed
     void planned(int toJudge, long bytes, int unchanged);
 
-    void judged(Entry entry);
+    void judged(CatalogueEntry entry);
 
     /// An incident has a verdict that it had not before; called by the threads that judge, several
     /// at a time.
     ///
     /// @param entry as the catalogue has it
-    default void newVerdict(Entry entry) {}
+    default void newVerdict(CatalogueEntry entry) {}
 
     /// A place that could not be looked at.
-    void problem(Location where, String what);
+    void problem(FileUri where, String what);
   }
 
   /// How a scan went.
@@ -119,7 +119,7 @@ public final class BatchScanner {
   private final long startedAt = System.currentTimeMillis() / 1000;
 
   /// What incidents that are judged again were said to be.
-  private final Map<Location, String> verdictsBefore = new ConcurrentHashMap<>();
+  private final Map<FileUri, String> verdictsBefore = new ConcurrentHashMap<>();
 
   private final List<List<Incident>> heldElsewhere = new ArrayList<>();
   private Claims claims;
@@ -181,9 +181,9 @@ public final class BatchScanner {
 
   private Summary scan() throws IOException {
     long start = System.nanoTime();
-    Map<Location, Incident> found = new LinkedHashMap<>();
-    List<Location> unseen = new ArrayList<>();
-    List<Location> roots = new ArrayList<>();
+    Map<FileUri, Incident> found = new LinkedHashMap<>();
+    List<FileUri> unseen = new ArrayList<>();
+    List<FileUri> roots = new ArrayList<>();
     Incidents.Sink sink =
         new Incidents.Sink() {
           @Override
@@ -194,7 +194,7 @@ public final class BatchScanner {
           }
 
           @Override
-          public void problem(Location where, String what, boolean complete) {
+          public void problem(FileUri where, String what, boolean complete) {
             if (!complete) {
               unseen.add(where);
             }
@@ -203,7 +203,7 @@ public final class BatchScanner {
           }
         };
     for (Path root : options.roots()) {
-      roots.add(Location.of(root.toRealPath()));
+      roots.add(FileUri.of(root.toRealPath()));
       Incidents.find(root, sink);
     }
     Incidents.ofFiles(options.files(), sink);
@@ -217,7 +217,7 @@ public final class BatchScanner {
           if (!known.key().origin().equals(options.origin())) {
             return;
           }
-          Location location = known.key().location();
+          FileUri location = known.key().location();
           Incident incident = found.get(location);
           if (incident == null) {
             if (!known.vanished() && isExpected(location, roots, unseen)) {
@@ -285,7 +285,7 @@ public final class BatchScanner {
 
   /// Rows of a catalogue that kept no origin are of this one where its files are those that were
   /// judged: of the same size, and changed last in the same nanosecond.
-  private void adoptUnrecorded(Map<Location, Incident> found) throws IOException {
+  private void adoptUnrecorded(Map<FileUri, Incident> found) throws IOException {
     List<IncidentKey> own = new ArrayList<>();
     catalogue.forEachKnown(
         known -> {
@@ -317,7 +317,7 @@ public final class BatchScanner {
   }
 
   /// Whether this scan would have met an incident if it were still there.
-  private boolean isExpected(Location location, List<Location> roots, List<Location> unseen) {
+  private boolean isExpected(FileUri location, List<FileUri> roots, List<FileUri> unseen) {
     return options.shard().has(location)
         && roots.stream().anyMatch(location::isUnder)
         && unseen.stream().noneMatch(location::isUnder);
@@ -327,7 +327,7 @@ public final class BatchScanner {
     return known.identity().equals(incident.identity())
         && (!options.refresh() || known.tool().equals(options.tool()))
         // What failed for a passing reason is tried again.
-        && known.problemKind() != Entry.Problem.IO;
+        && known.problemKind() != CatalogueEntry.Problem.IO;
   }
 
   private void judgeAll(List<List<Incident>> work) throws IOException {
@@ -396,7 +396,7 @@ public final class BatchScanner {
     for (Incident link : links) {
       Judge.Judged judged =
           link.location().equals(links.getFirst().location()) ? first : judge.sameFile(first, link);
-      Entry entry = put(link, judged);
+      CatalogueEntry entry = put(link, judged);
       synchronized (this) {
         count(entry.verdict(), entry.problemKind(), entry.state().isWithoutDump());
         bytes += entry.bytes();
@@ -424,7 +424,7 @@ public final class BatchScanner {
       judgeTaken(List.of(incident));
       return;
     }
-    Entry entry = put(incident, judge.deadly(incident, attempts, System.nanoTime()));
+    CatalogueEntry entry = put(incident, judge.deadly(incident, attempts, System.nanoTime()));
     synchronized (this) {
       count(entry.verdict(), entry.problemKind(), entry.state().isWithoutDump());
       judgedHere++;
@@ -476,24 +476,24 @@ public final class BatchScanner {
   /// Writes a row; where its report cannot be, one that says so.
   ///
   /// @throws IOException if the catalogue cannot be written to at all
-  private Entry put(Incident incident, Judge.Judged judged) throws IOException {
+  private CatalogueEntry put(Incident incident, Judge.Judged judged) throws IOException {
     try {
       catalogue.put(judged.entry(), judged.report());
       return judged.entry();
     } catch (RuntimeException | Error thrown) {
-      Entry entry = judge.broken(incident, thrown, System.nanoTime()).entry();
+      CatalogueEntry entry = judge.broken(incident, thrown, System.nanoTime()).entry();
       catalogue.put(entry, Optional.empty());
       return entry;
     }
   }
 
-  private synchronized void count(String verdict, Entry.Problem problem, boolean noDump) {
+  private synchronized void count(String verdict, CatalogueEntry.Problem problem, boolean noDump) {
     if (noDump) {
       withoutDump++;
     } else {
       verdicts.merge(verdict, 1, Integer::sum);
     }
-    ioTroubles += problem == Entry.Problem.IO ? 1 : 0;
-    bugs += problem == Entry.Problem.BUG ? 1 : 0;
+    ioTroubles += problem == CatalogueEntry.Problem.IO ? 1 : 0;
+    bugs += problem == CatalogueEntry.Problem.BUG ? 1 : 0;
   }
 }

@@ -60,7 +60,7 @@ public interface Catalogue extends AutoCloseable {
       String identity,
       String tool,
       String verdict,
-      Entry.Problem problemKind,
+      CatalogueEntry.Problem problemKind,
       boolean withoutDump,
       boolean vanished,
       long judgedAt) {}
@@ -71,7 +71,7 @@ public interface Catalogue extends AutoCloseable {
   record Line(
       IncidentKey key,
       String path,
-      Entry.State state,
+      CatalogueEntry.State state,
       String verdict,
       String release,
       long crashTime,
@@ -88,7 +88,7 @@ public interface Catalogue extends AutoCloseable {
   ///
   /// @param report as it is stored; empty if there is none
   @SuppressWarnings("ArrayRecordComponent") // handed on at once, never compared
-  record Stored(Entry entry, byte[] report) {}
+  record Stored(CatalogueEntry entry, byte[] report) {}
 
   /// Takes an incident to judge it, unless another scan has it.
   ///
@@ -122,7 +122,7 @@ public interface Catalogue extends AutoCloseable {
   /// it claimed has it no more.
   ///
   /// @param report empty if there is none
-  void put(Entry entry, Optional<DumpReport> report) throws IOException;
+  void put(CatalogueEntry entry, Optional<DumpReport> report) throws IOException;
 
   /// Notes that incidents are gone, or there again.
   void mark(Collection<IncidentKey> keys, boolean vanished) throws IOException;
@@ -149,7 +149,7 @@ public interface Catalogue extends AutoCloseable {
   void forEachStored(Sink<Stored> sink) throws IOException;
 
   /// Tells of the selected incidents, in order of location.
-  void forEach(Selection selection, Sink<Entry> sink) throws IOException;
+  void forEach(Selection selection, Sink<CatalogueEntry> sink) throws IOException;
 
   /// Tells in short of the selected incidents, in order of location.
   void forEachLine(Selection selection, Sink<Line> sink) throws IOException;
@@ -166,21 +166,21 @@ public interface Catalogue extends AutoCloseable {
   /// The selected incidents that count, by week and kernel, in this order.
   List<Trend> trend(Selection selection) throws IOException;
 
-  Optional<Entry> entry(IncidentKey key) throws IOException;
+  Optional<CatalogueEntry> entry(IncidentKey key) throws IOException;
 
   /// The incidents whose id begins with, or else whose path is or ends with, what a user wrote; at
   /// most 100.
-  List<Entry> find(String words) throws IOException;
+  List<CatalogueEntry> find(String words) throws IOException;
 
   /// The report of an incident; empty if its dump could not be read.
-  Optional<DumpReport> report(Entry entry) throws IOException;
+  Optional<DumpReport> report(CatalogueEntry entry) throws IOException;
 
   @Override
   void close() throws IOException;
 
   /// The selected incidents, in order of location, all in memory.
-  default List<Entry> entries(Selection selection) throws IOException {
-    List<Entry> entries = new ArrayList<>();
+  default List<CatalogueEntry> entries(Selection selection) throws IOException {
+    List<CatalogueEntry> entries = new ArrayList<>();
     forEach(selection, entries::add);
     return entries;
   }

@@ -119,7 +119,7 @@ final class ClaimTable {
             return Optional.of(
                 new Catalogue.Queued(
                     new IncidentKey(
-                        row.getString("origin"), new Location(row.getString("location"))),
+                        row.getString("origin"), new FileUri(row.getString("location"))),
                     row.getLong("bytes"),
                     row.getInt("attempts")));
           }

@@ -86,7 +86,7 @@ public record HostHardware(String host, List<String> crashes, Origin origin) {
         findings, report.origin().map(Origin::signs).orElse(Origin.Signs.NONE));
   }
 
-  private static String host(Entry entry) {
+  private static String host(CatalogueEntry entry) {
     return entry.nodename().isEmpty()
         ? entry.host().isEmpty() ? entry.origin() : entry.host()
         : entry.nodename();
@@ -94,7 +94,7 @@ public record HostHardware(String host, List<String> crashes, Origin origin) {
 
   /// Two dumps of one boot must not count as two crashes: what flipped once is in both. Where no
   /// time of the crash is known, where the kernel lay tells boots apart.
-  private static String crash(Entry entry, DumpReport report) {
+  private static String crash(CatalogueEntry entry, DumpReport report) {
     return entry.crashTime() > 0
         ? "time " + entry.crashTime()
         : "kernel at " + report.kernel().map(kernel -> kernel.kaslrOffset()).orElse(0L);

@@ -18,7 +18,7 @@ import java.util.List;
 /// @param namedIncomplete whether the dump's name says that it was not finished
 /// @param link equal for hard links to one file
 public record Incident(
-    Location location,
+    FileUri location,
     List<Path> parts,
     List<SideCar> sideCars,
     long bytes,
@@ -36,8 +36,8 @@ public record Incident(
   /// Every file, for the record.
   List<String> files() {
     List<String> files = new ArrayList<>();
-    parts.forEach(part -> files.add(Location.of(part).words()));
-    sideCars.forEach(sideCar -> files.add(Location.of(sideCar.path()).words()));
+    parts.forEach(part -> files.add(FileUri.of(part).words()));
+    sideCars.forEach(sideCar -> files.add(FileUri.of(sideCar.path()).words()));
     return files;
   }
 }

@@ -101,7 +101,7 @@ final class IncidentColumns {
   private IncidentColumns() {}
 
   /// The values of [#INSERT].
-  static void bind(PreparedStatement row, Entry entry) throws SQLException {
+  static void bind(PreparedStatement row, CatalogueEntry entry) throws SQLException {
     List<Object> values =
         List.of(
             entry.origin(),
@@ -169,18 +169,18 @@ final class IncidentColumns {
   }
 
   /// The entry of a row of [#SELECTED].
-  static Entry entry(CatalogueRow row) throws SQLException, MalformedFileException {
+  static CatalogueEntry entry(CatalogueRow row) throws SQLException, MalformedFileException {
     List<Note> remarks = new ArrayList<>();
     for (String line : lines(row.text("remarks"))) {
       int tab = line.indexOf('\t');
       remarks.add(new Note(line.substring(0, Math.max(0, tab)), line.substring(tab + 1)));
     }
     String causes = row.textOrNone("causes");
-    return new Entry(
+    return new CatalogueEntry(
         row.text("origin"),
-        new Location(row.text("location")),
+        new FileUri(row.text("location")),
         row.text("path"),
-        Entry.State.of(row.text("state")),
+        CatalogueEntry.State.of(row.text("state")),
         row.text("host"),
         row.text("named_time"),
         row.number("bytes", 0, Long.MAX_VALUE),
@@ -202,8 +202,8 @@ final class IncidentColumns {
         // What an older version took from a dump as it was.
         time(row.number("crash_time", Long.MIN_VALUE, Long.MAX_VALUE)),
         row.text("panic"),
-        new Signature(row.text("panic_signature"), row.text("panic_text")),
-        new Signature(row.text("damage_signature"), row.text("damage_text")),
+        new CrashSignature(row.text("panic_signature"), row.text("panic_text")),
+        new CrashSignature(row.text("damage_signature"), row.text("damage_text")),
         causes.isEmpty() ? List.of() : List.of(causes.split(" ")),
         remarks,
         row.number("vanished", 0, 1) != 0,
@@ -217,9 +217,9 @@ final class IncidentColumns {
   /// A row of [#LINE].
   static Catalogue.Line line(CatalogueRow row) throws SQLException, MalformedFileException {
     return new Catalogue.Line(
-        new IncidentKey(row.text("origin"), new Location(row.text("location"))),
+        new IncidentKey(row.text("origin"), new FileUri(row.text("location"))),
         row.text("path"),
-        Entry.State.of(row.text("state")),
+        CatalogueEntry.State.of(row.text("state")),
         row.text("verdict"),
         row.text("release"),
         time(row.number("crash_time", Long.MIN_VALUE, Long.MAX_VALUE)),
@@ -234,23 +234,23 @@ final class IncidentColumns {
   /// A row of [#KNOWN].
   static Catalogue.Known known(CatalogueRow row) throws SQLException, MalformedFileException {
     return new Catalogue.Known(
-        new IncidentKey(row.text("origin"), new Location(row.text("location"))),
+        new IncidentKey(row.text("origin"), new FileUri(row.text("location"))),
         row.text("identity"),
         row.text("tool"),
         row.text("verdict"),
         problem(row.text("problem_kind")),
-        Entry.State.of(row.text("state")).isWithoutDump(),
+        CatalogueEntry.State.of(row.text("state")).isWithoutDump(),
         row.number("vanished", 0, 1) != 0,
         row.number("judged_at", 0, KernelFacts.PanicFacts.LAST_SECOND));
   }
 
-  private static Entry.Problem problem(String name) {
-    for (Entry.Problem problem : Entry.Problem.values()) {
+  private static CatalogueEntry.Problem problem(String name) {
+    for (CatalogueEntry.Problem problem : CatalogueEntry.Problem.values()) {
       if (problem.name().equals(name)) {
         return problem;
       }
     }
-    return Entry.Problem.BUG;
+    return CatalogueEntry.Problem.BUG;
   }
 
   private static long time(long seconds) {

@@ -12,7 +12,7 @@ import java.util.HexFormat;
 ///
 /// @param origin name of the host, or of the shared tree, whose file system the location is on
 /// @param location of the dump there
-public record IncidentKey(String origin, Location location) implements Comparable<IncidentKey> {
+public record IncidentKey(String origin, FileUri location) implements Comparable<IncidentKey> {
   /// Begins the origin of rows that a vmcheck wrote which kept none; the rest of it tells one such
   /// catalogue from another.
   public static final String UNRECORDED = "unrecorded-";
@@ -24,7 +24,7 @@ public record IncidentKey(String origin, Location location) implements Comparabl
 
   /// Twelve hexadecimal digits that name the incident on a command line.
   public String id() {
-    return HexFormat.of().formatHex(Location.sha256(origin + '\n' + location.uri()), 0, 6);
+    return HexFormat.of().formatHex(FileUri.sha256(origin + '\n' + location.uri()), 0, 6);
   }
 
   /// Whether a user's name for an origin is one: some printable characters without blanks.

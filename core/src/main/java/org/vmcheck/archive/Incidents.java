@@ -78,7 +78,7 @@ public final class Incidents {
     /// Something that could not be looked at.
     ///
     /// @param complete false if there may be incidents at this place that were not seen
-    void problem(Location where, String what, boolean complete);
+    void problem(FileUri where, String what, boolean complete);
   }
 
   private enum Content {
@@ -123,12 +123,12 @@ public final class Incidents {
       Path absolute = file.toAbsolutePath();
       Path directory = absolute.getParent();
       if (directory == null || !Files.isRegularFile(absolute, LinkOption.NOFOLLOW_LINKS)) {
-        sink.problem(Location.of(absolute), "no such file", false);
+        sink.problem(FileUri.of(absolute), "no such file", false);
         continue;
       }
       folders
           .computeIfAbsent(directory.toRealPath(), _ -> new HashSet<>())
-          .add(Location.of(directory.toRealPath().resolve(absolute.getFileName())).words());
+          .add(FileUri.of(directory.toRealPath().resolve(absolute.getFileName())).words());
     }
     for (Map.Entry<Path, Set<String>> folder : folders.entrySet()) {
       Sink wanted =
@@ -141,7 +141,7 @@ public final class Incidents {
             }
 
             @Override
-            public void problem(Location where, String what, boolean complete) {
+            public void problem(FileUri where, String what, boolean complete) {
               sink.problem(where, what, complete);
             }
           };
@@ -175,7 +175,7 @@ public final class Incidents {
     @Override
     public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
       if (attributes.isDirectory()) {
-        sink.problem(Location.of(file), "more than " + MAX_DEPTH + " directories deep", false);
+        sink.problem(FileUri.of(file), "more than " + MAX_DEPTH + " directories deep", false);
       } else if (attributes.isRegularFile() && !folders.isEmpty()) {
         List<Candidate> folder = folders.peek();
         if (folder.size() < MAX_FILES) {
@@ -183,7 +183,7 @@ public final class Incidents {
         } else if (folder.size() == MAX_FILES) {
           folder.add(new Candidate(file, attributes, name(file)));
           sink.problem(
-              Location.of(file.getParent()),
+              FileUri.of(file.getParent()),
               "more than %,d files: the rest is not looked at".formatted(MAX_FILES),
               false);
         }
@@ -193,14 +193,14 @@ public final class Incidents {
 
     @Override
     public FileVisitResult visitFileFailed(Path file, IOException failure) {
-      sink.problem(Location.of(file), words(failure), false);
+      sink.problem(FileUri.of(file), words(failure), false);
       return FileVisitResult.CONTINUE;
     }
 
     @Override
     public FileVisitResult postVisitDirectory(Path directory, IOException failure) {
       if (failure != null) {
-        sink.problem(Location.of(directory), words(failure), false);
+        sink.problem(FileUri.of(directory), words(failure), false);
       }
       folder(folders.pop());
       return FileVisitResult.CONTINUE;
@@ -340,7 +340,7 @@ public final class Incidents {
         case OTHER -> false;
       };
     } catch (IOException failure) {
-      sink.problem(Location.of(file.path), words(failure), false);
+      sink.problem(FileUri.of(file.path), words(failure), false);
       return false;
     }
   }
@@ -418,23 +418,23 @@ public final class Incidents {
       }
       sink.incident(
           new Incident(
-              Location.of(first),
+              FileUri.of(first),
               parts,
               sideCars,
               bytes,
-              HexFormat.of().formatHex(Location.sha256(identity.toString()), 0, 16),
+              HexFormat.of().formatHex(FileUri.sha256(identity.toString()), 0, 16),
               host,
               time,
               directoryName.startsWith(SELF_TEST),
               name(first).contains("-incomplete"),
               link));
     } catch (IOException failure) {
-      sink.problem(Location.of(first), words(failure), false);
+      sink.problem(FileUri.of(first), words(failure), false);
     }
   }
 
   private static String stamp(Path file, Map<String, Object> stat) {
-    return Location.of(file).uri()
+    return FileUri.of(file).uri()
         + ' '
         + stat.get("size")
         + ' '

@@ -61,7 +61,7 @@ final class Judge {
           new KernelFacts.PanicFacts("", -1, 0, List.of()));
 
   /// An entry with the report behind it, if there is one.
-  record Judged(Entry entry, Optional<DumpReport> report) {}
+  record Judged(CatalogueEntry entry, Optional<DumpReport> report) {}
 
   private final AnalysisOptions options;
   private final String origin;
@@ -96,9 +96,9 @@ final class Judge {
     try {
       return analysed(incident, start);
     } catch (MalformedFileException | UnsupportedFormatException failure) {
-      return failed(incident, start, Entry.Problem.FORMAT, message(failure));
+      return failed(incident, start, CatalogueEntry.Problem.FORMAT, message(failure));
     } catch (IOException failure) {
-      return failed(incident, start, Entry.Problem.IO, message(failure));
+      return failed(incident, start, CatalogueEntry.Problem.IO, message(failure));
     }
   }
 
@@ -111,29 +111,30 @@ final class Judge {
         start,
         "undetermined",
         "stopped by %s before there was an answer: nothing is said of this dump".formatted(why),
-        Entry.Problem.NONE,
+        CatalogueEntry.Problem.NONE,
         "");
   }
 
   /// What threw an exception that nobody expected.
   Judged broken(Incident incident, Throwable thrown, long start) {
     String problem = "a bug of vmcheck: " + thrown;
-    Entry.Problem kind = Entry.Problem.BUG;
+    CatalogueEntry.Problem kind = CatalogueEntry.Problem.BUG;
     if (thrown instanceof OutOfMemoryError) {
       problem = "not enough memory: try again with fewer jobs";
-      kind = Entry.Problem.IO;
+      kind = CatalogueEntry.Problem.IO;
     } else if (thrown instanceof InternalError lost && MappedFile.isLostMap(lost)) {
       problem = "the file changed while it was read";
-      kind = Entry.Problem.IO;
+      kind = CatalogueEntry.Problem.IO;
     }
-    return unread(incident, start, Entry.UNREADABLE, problem, kind, problem);
+    return unread(incident, start, CatalogueEntry.UNREADABLE, problem, kind, problem);
   }
 
   /// What ended several processes that were at it.
   Judged deadly(Incident incident, int attempts, long start) {
     String problem =
         "%d scans were killed while they were at it: out of memory?".formatted(attempts);
-    return unread(incident, start, Entry.UNREADABLE, problem, Entry.Problem.IO, problem);
+    return unread(
+        incident, start, CatalogueEntry.UNREADABLE, problem, CatalogueEntry.Problem.IO, problem);
   }
 
   private Judged unread(
@@ -141,14 +142,16 @@ final class Judge {
       long start,
       String verdict,
       String summary,
-      Entry.Problem kind,
+      CatalogueEntry.Problem kind,
       String problem) {
     return new Judged(
         entry(
             incident,
             incident.selfTest()
-                ? Entry.State.SELF_TEST
-                : incident.namedIncomplete() ? Entry.State.INCOMPLETE : Entry.State.COMPLETE,
+                ? CatalogueEntry.State.SELF_TEST
+                : incident.namedIncomplete()
+                    ? CatalogueEntry.State.INCOMPLETE
+                    : CatalogueEntry.State.COMPLETE,
             List.of("", ""),
             start,
             verdict,
@@ -157,8 +160,8 @@ final class Judge {
             problem,
             "",
             NO_KERNEL,
-            Signature.NONE,
-            Signature.NONE,
+            CrashSignature.NONE,
+            CrashSignature.NONE,
             List.of(),
             List.of()),
         Optional.empty());
@@ -166,7 +169,7 @@ final class Judge {
 
   /// The same judgement for another name of the same file.
   Judged sameFile(Judged first, Incident link) {
-    Entry entry = first.entry();
+    CatalogueEntry entry = first.entry();
     Optional<DumpReport> report =
         first
             .report()
@@ -185,11 +188,11 @@ final class Judge {
     List<Note> remarks = new ArrayList<>(entry.remarks());
     remarks.add(new Note("file", "a hard link to " + entry.path()));
     return new Judged(
-        new Entry(
+        new CatalogueEntry(
             entry.origin(),
             link.location(),
             link.location().words(),
-            link.selfTest() ? Entry.State.SELF_TEST : entry.state(),
+            link.selfTest() ? CatalogueEntry.State.SELF_TEST : entry.state(),
             Printable.of(link.host(), 255),
             Printable.of(link.namedTime(), 40),
             entry.bytes(),
@@ -251,18 +254,18 @@ final class Judge {
       remarks.add(new Note("file", "the dump changed while it was read"));
     }
     // A dump cut short often lost its log; what was saved before it has not.
-    Signature panic = Signature.ofPanic(kernelsLog);
-    if (panic.equals(Signature.NONE)) {
+    CrashSignature panic = CrashSignature.ofPanic(kernelsLog);
+    if (panic.equals(CrashSignature.NONE)) {
       panic = savedPanic(incident);
     }
-    if (panic.equals(Signature.NONE)) {
-      panic = Signature.ofPanic(List.of(kernel.panic().message()));
+    if (panic.equals(CrashSignature.NONE)) {
+      panic = CrashSignature.ofPanic(List.of(kernel.panic().message()));
     }
     boolean complete =
         report.dump().complete()
             && report.findings().stream().noneMatch(f -> f.cause() == Cause.DUMP_TRUNCATED);
     String unread = SideCarCheck.unread(incident);
-    Entry entry =
+    CatalogueEntry entry =
         entry(
             incident,
             state(incident, changed, complete),
@@ -270,12 +273,12 @@ final class Judge {
             start,
             report.verdict().kind(),
             report.verdict().summary(),
-            unread.isEmpty() ? Entry.Problem.NONE : Entry.Problem.IO,
+            unread.isEmpty() ? CatalogueEntry.Problem.NONE : CatalogueEntry.Problem.IO,
             unread,
             report.dump().format() + (report.dump().flattened() ? " flattened" : ""),
             kernel,
             panic,
-            Signature.ofDamage(report),
+            CrashSignature.ofDamage(report),
             report.findings().stream().map(Finding::cause).map(c -> c.id()).distinct().toList(),
             remarks);
     return new Judged(entry, Optional.of(inTime(report)));
@@ -304,12 +307,12 @@ final class Judge {
   }
 
   /// The signature of the first saved log that has one.
-  private static Signature savedPanic(Incident incident) {
+  private static CrashSignature savedPanic(Incident incident) {
     for (SideCar sideCar : incident.sideCars()) {
       if (sideCar.kind() == SideCar.Kind.DMESG) {
         try {
-          Signature panic = Signature.ofPanic(SideCarCheck.lines(sideCar.path()));
-          if (!panic.equals(Signature.NONE)) {
+          CrashSignature panic = CrashSignature.ofPanic(SideCarCheck.lines(sideCar.path()));
+          if (!panic.equals(CrashSignature.NONE)) {
             return panic;
           }
         } catch (IOException _) {
@@ -317,18 +320,18 @@ final class Judge {
         }
       }
     }
-    return Signature.NONE;
+    return CrashSignature.NONE;
   }
 
-  private Entry.State state(Incident incident, boolean changed, boolean complete) {
+  private CatalogueEntry.State state(Incident incident, boolean changed, boolean complete) {
     if (incident.selfTest()) {
-      return Entry.State.SELF_TEST;
+      return CatalogueEntry.State.SELF_TEST;
     }
     boolean whole = complete && !incident.namedIncomplete();
     if (changed || (!whole && isFresh(incident))) {
-      return Entry.State.BEING_WRITTEN;
+      return CatalogueEntry.State.BEING_WRITTEN;
     }
-    return whole ? Entry.State.COMPLETE : Entry.State.INCOMPLETE;
+    return whole ? CatalogueEntry.State.COMPLETE : CatalogueEntry.State.INCOMPLETE;
   }
 
   private boolean isFresh(Incident incident) {
@@ -359,24 +362,25 @@ final class Judge {
         entry(
             incident,
             incident.selfTest()
-                ? Entry.State.SELF_TEST
-                : hasLog ? Entry.State.DMESG_ONLY : Entry.State.NO_DUMP,
+                ? CatalogueEntry.State.SELF_TEST
+                : hasLog ? CatalogueEntry.State.DMESG_ONLY : CatalogueEntry.State.NO_DUMP,
             List.of("", ""),
             start,
             "undetermined",
             hasLog ? "only a kernel log was saved" : "no dump was saved",
-            unread.isEmpty() ? Entry.Problem.NONE : Entry.Problem.IO,
+            unread.isEmpty() ? CatalogueEntry.Problem.NONE : CatalogueEntry.Problem.IO,
             unread,
             "",
             NO_KERNEL,
             savedPanic(incident),
-            Signature.NONE,
+            CrashSignature.NONE,
             List.of(),
             remarks),
         Optional.empty());
   }
 
-  private Judged failed(Incident incident, long start, Entry.Problem kind, String problem) {
+  private Judged failed(
+      Incident incident, long start, CatalogueEntry.Problem kind, String problem) {
     List<String> hashes;
     try {
       hashes = hashes(incident.parts());
@@ -389,35 +393,35 @@ final class Judge {
             state(incident, false, !incident.namedIncomplete()),
             hashes,
             start,
-            Entry.UNREADABLE,
+            CatalogueEntry.UNREADABLE,
             problem,
             kind,
             problem,
             "",
             NO_KERNEL,
             savedPanic(incident),
-            Signature.NONE,
+            CrashSignature.NONE,
             List.of(),
             SideCarCheck.compare(incident, List.of(), "", 0)),
         Optional.empty());
   }
 
-  private Entry entry(
+  private CatalogueEntry entry(
       Incident incident,
-      Entry.State state,
+      CatalogueEntry.State state,
       List<String> hashes,
       long start,
       String verdict,
       String summary,
-      Entry.Problem kind,
+      CatalogueEntry.Problem kind,
       String problem,
       String format,
       KernelFacts kernel,
-      Signature panic,
-      Signature damage,
+      CrashSignature panic,
+      CrashSignature damage,
       List<String> causes,
       List<Note> remarks) {
-    return new Entry(
+    return new CatalogueEntry(
         origin,
         incident.location(),
         incident.location().words(),
@@ -464,8 +468,8 @@ final class Judge {
 
   /// SHA-256 of the first and of the last 64 KiB of all parts.
   private static List<String> hashes(List<Path> parts) throws IOException {
-    MessageDigest head = Location.digest();
-    MessageDigest tail = Location.digest();
+    MessageDigest head = FileUri.digest();
+    MessageDigest tail = FileUri.digest();
     for (Path part : parts) {
       try (FileChannel channel = TreeFile.open(part);
           InputStream in = java.nio.channels.Channels.newInputStream(channel)) {

@@ -110,7 +110,7 @@ public final class QueueScanner {
           }
 
           @Override
-          public void problem(Location where, String what, boolean complete) {
+          public void problem(FileUri where, String what, boolean complete) {
             problems.incrementAndGet();
             listener.problem(where, what);
           }

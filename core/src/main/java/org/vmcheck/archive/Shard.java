@@ -12,7 +12,7 @@ public record Shard(int index, int count) {
     }
   }
 
-  boolean has(Location location) {
+  boolean has(FileUri location) {
     return location.shard(count) == index;
   }
 }

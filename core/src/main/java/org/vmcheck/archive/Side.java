@@ -113,12 +113,12 @@ public record Side(String name, List<DumpReport> reports, List<String> leftOut) 
             false);
     List<DumpReport> reports = new ArrayList<>();
     List<String> leftOut = new ArrayList<>();
-    for (Entry entry : catalogue.entries(selection)) {
+    for (CatalogueEntry entry : catalogue.entries(selection)) {
       String reason = "";
       Optional<DumpReport> report = Optional.empty();
       if (entry.vanished()) {
         reason = "no longer there";
-      } else if (entry.state() == Entry.State.SELF_TEST) {
+      } else if (entry.state() == CatalogueEntry.State.SELF_TEST) {
         reason = "a self-test";
       } else if (!entry.duplicateOf().isEmpty()) {
         reason = "a copy of " + entry.duplicateOf();

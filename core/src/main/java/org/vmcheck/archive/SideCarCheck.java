@@ -60,7 +60,7 @@ final class SideCarCheck {
   }
 
   private static String name(SideCar sideCar) {
-    return Location.of(sideCar.path()).words().replaceFirst(".*/", "");
+    return FileUri.of(sideCar.path()).words().replaceFirst(".*/", "");
   }
 
   /// @param log lines of the log in the dump; empty if it has none
@@ -99,12 +99,12 @@ final class SideCarCheck {
     }
     Set<String> known = new HashSet<>();
     for (String record : log) {
-      Lines.of(record).forEach(line -> known.add(Signature.withoutStamp(line).strip()));
+      Lines.of(record).forEach(line -> known.add(CrashSignature.withoutStamp(line).strip()));
     }
     int asked = 0;
     int found = 0;
     for (int i = saved.size() - 1; i >= 0 && asked < LAST_LINES; i--) {
-      String line = Signature.withoutStamp(saved.get(i)).strip();
+      String line = CrashSignature.withoutStamp(saved.get(i)).strip();
       // Escaped bytes are spelt differently by each dumper.
       if (!line.isEmpty() && !line.contains("\\x")) {
         asked++;

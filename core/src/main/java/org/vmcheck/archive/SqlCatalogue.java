@@ -40,7 +40,7 @@ final class SqlCatalogue implements Catalogue {
   // ---- writing
 
   @Override
-  public void put(Entry entry, Optional<DumpReport> report) throws IOException {
+  public void put(CatalogueEntry entry, Optional<DumpReport> report) throws IOException {
     byte[] stored = StoredReport.of(report);
     database.write(
         connection -> {
@@ -51,7 +51,7 @@ final class SqlCatalogue implements Catalogue {
   }
 
   private static void insert(Connection connection, Stored row) throws SQLException {
-    Entry entry = row.entry();
+    CatalogueEntry entry = row.entry();
     delete(connection, entry.key());
     long number;
     try (PreparedStatement incident = connection.prepareStatement(IncidentColumns.INSERT)) {
@@ -313,7 +313,7 @@ final class SqlCatalogue implements Catalogue {
   }
 
   @Override
-  public void forEach(Selection selection, Sink<Entry> sink) throws IOException {
+  public void forEach(Selection selection, Sink<CatalogueEntry> sink) throws IOException {
     List<Object> values = new ArrayList<>();
     query(
         "SELECT " + IncidentColumns.SELECTED + " FROM incident " + selection.where(values) + ORDER,
@@ -330,7 +330,8 @@ final class SqlCatalogue implements Catalogue {
         row -> sink.accept(IncidentColumns.line(row)));
   }
 
-  private void selectFew(String where, List<?> values, Sink<Entry> sink) throws IOException {
+  private void selectFew(String where, List<?> values, Sink<CatalogueEntry> sink)
+      throws IOException {
     query(
         "SELECT " + IncidentColumns.SELECTED_FEW + " FROM incident " + where,
         values,
@@ -363,15 +364,15 @@ final class SqlCatalogue implements Catalogue {
   }
 
   @Override
-  public Optional<Entry> entry(IncidentKey key) throws IOException {
-    List<Entry> found = new ArrayList<>();
+  public Optional<CatalogueEntry> entry(IncidentKey key) throws IOException {
+    List<CatalogueEntry> found = new ArrayList<>();
     selectFew("WHERE location = ? AND origin = ?", key(key), found::add);
     return found.stream().findFirst();
   }
 
   @Override
-  public List<Entry> find(String words) throws IOException {
-    List<Entry> named = new ArrayList<>();
+  public List<CatalogueEntry> find(String words) throws IOException {
+    List<CatalogueEntry> named = new ArrayList<>();
     if (ID_START.matcher(words).matches()) {
       // Behind all digits comes 'g'.
       selectFew(
@@ -382,14 +383,14 @@ final class SqlCatalogue implements Catalogue {
     return named.isEmpty() ? findPath(words) : named;
   }
 
-  private List<Entry> findPath(String words) throws IOException {
+  private List<CatalogueEntry> findPath(String words) throws IOException {
     String location = "";
     String spelt = words;
     try {
       Path path = Path.of(words).normalize();
-      location = Location.of(path).uri();
+      location = FileUri.of(path).uri();
       // As the catalogue spells it, of as many names as were given.
-      String whole = Location.of(path).words();
+      String whole = FileUri.of(path).words();
       int end = whole.length();
       for (int i = 0; i < path.getNameCount() && end > 0; i++) {
         end = whole.lastIndexOf('/', end - 1);
@@ -398,7 +399,7 @@ final class SqlCatalogue implements Catalogue {
     } catch (InvalidPathException _) {
       // No path in this locale, but perhaps the catalogue's spelling of one.
     }
-    List<Entry> found = new ArrayList<>();
+    List<CatalogueEntry> found = new ArrayList<>();
     String end = "substr(path, length(path) - length(?) + 1) = ?";
     selectFew(
         "WHERE path = ? OR location = ? OR " + end + " OR " + end + ORDER + " LIMIT 100",
@@ -408,7 +409,7 @@ final class SqlCatalogue implements Catalogue {
   }
 
   @Override
-  public Optional<DumpReport> report(Entry entry) throws IOException {
+  public Optional<DumpReport> report(CatalogueEntry entry) throws IOException {
     List<byte[]> stored = new ArrayList<>();
     query(
         "SELECT report.deflated FROM report JOIN incident ON incident.number = report.number"

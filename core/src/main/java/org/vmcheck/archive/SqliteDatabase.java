@@ -154,7 +154,7 @@ final class SqliteDatabase extends Database {
     Connection connection = null;
     try {
       connection =
-          config.createConnection("jdbc:sqlite:" + Location.of(file.toRealPath()).uri() + mode);
+          config.createConnection("jdbc:sqlite:" + FileUri.of(file.toRealPath()).uri() + mode);
       SqliteDatabase database = new SqliteDatabase(file, connection);
       database.prepare(readOnly);
       return database;

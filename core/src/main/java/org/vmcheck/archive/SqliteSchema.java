@@ -210,7 +210,7 @@ final class SqliteSchema {
   /// Of which host the rows are, nobody wrote down: they get an origin that says so, and that only
   /// a copy of this catalogue shares. Where a scan meets one of the files unchanged, it knows.
   private static String unrecordedOrigin(Connection connection) throws SQLException {
-    MessageDigest digest = Location.digest();
+    MessageDigest digest = FileUri.digest();
     try (Statement query = connection.createStatement();
         ResultSet row =
             query.executeQuery(
@@ -231,7 +231,7 @@ final class SqliteSchema {
         ResultSet row =
             query.executeQuery("SELECT number, origin, location FROM incident ORDER BY number")) {
       while (row.next()) {
-        update.setString(1, new IncidentKey(row.getString(2), new Location(row.getString(3))).id());
+        update.setString(1, new IncidentKey(row.getString(2), new FileUri(row.getString(3))).id());
         update.setLong(2, row.getLong(1));
         update.executeUpdate();
       }

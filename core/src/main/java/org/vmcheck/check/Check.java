@@ -28,11 +28,11 @@ public interface Check {
   /// How much processor time it will take about, of a check that goes through much memory: such a
   /// one is declined where that is too long, or where nobody wants it. Empty for one that always
   /// runs. Only called when the needs are met.
-  default OptionalDouble seconds(Subjects subjects) {
+  default OptionalDouble seconds(CheckContext context) {
     return OptionalDouble.empty();
   }
 
   /// Answers the question, or says that there was nothing to look at. Only called when the needs
   /// are met.
-  CheckOutcome run(Subjects subjects);
+  CheckOutcome run(CheckContext context);
 }

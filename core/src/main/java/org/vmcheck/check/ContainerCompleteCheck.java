@@ -73,9 +73,9 @@ final class ContainerCompleteCheck implements Check {
   }
 
   @Override
-  public CheckOutcome.Ran run(Subjects subjects) {
-    Container container = subjects.dump().container();
-    ContainerAudit audit = subjects.dump().audit();
+  public CheckOutcome.Ran run(CheckContext context) {
+    Container container = context.dump().container();
+    ContainerAudit audit = context.dump().audit();
     Map<String, String> facts = new LinkedHashMap<>();
     List<Note> notes = new ArrayList<>();
     List<Finding> findings = new ArrayList<>();
@@ -95,11 +95,10 @@ final class ContainerCompleteCheck implements Check {
         byBitmap
             && ((container.dumpLevel() & 1) == 0
                 || audit.storedAs().containsKey("shared page of zeros"));
-    KernelPages kernelPages =
-        KernelPages.of(subjects.dump(), subjects.kernel(), storesZeros, isCut);
-    truncation(subjects, container, audit, kernelPages, missing, reasons).ifPresent(findings::add);
+    KernelPages kernelPages = KernelPages.of(context.dump(), context.kernel(), storesZeros, isCut);
+    truncation(context, container, audit, kernelPages, missing, reasons).ifPresent(findings::add);
     container.remarks().forEach(remark -> notes.add(new Note("header", remark)));
-    String erased = subjects.dump().eraseinfo();
+    String erased = context.dump().eraseinfo();
     if (!erased.isBlank()) {
       notes.add(
           new Note(
@@ -109,17 +108,17 @@ final class ContainerCompleteCheck implements Check {
       facts.put("erased by filter", "yes");
     }
     Optional<PageCensus> census =
-        subjects
+        context
             .kernel()
-            .flatMap(kernel -> MemMap.of(kernel).map(map -> census(kernel, map, subjects::isOver)));
-    findings.addAll(LeftOutKernelPages.findings(id(), kernelPages, subjects));
+            .flatMap(kernel -> MemMap.of(kernel).map(map -> census(kernel, map, context::isOver)));
+    findings.addAll(LeftOutKernelPages.findings(id(), kernelPages, context));
     census.ifPresent(
         taken -> {
           facts.put("observed dump level", DumpLevel.observed(taken, audit));
           notes.addAll(DumpLevel.notes(container.dumpLevel(), taken));
-          excludedSlabs(subjects, taken, byBitmap).ifPresent(findings::add);
-          HardwarePages.note(subjects.kernel().orElseThrow(), taken).ifPresent(notes::add);
-          long givenUp = HardwarePages.sure(subjects.kernel().orElseThrow(), taken);
+          excludedSlabs(context, taken, byBitmap).ifPresent(findings::add);
+          HardwarePages.note(context.kernel().orElseThrow(), taken).ifPresent(notes::add);
+          long givenUp = HardwarePages.sure(context.kernel().orElseThrow(), taken);
           if (givenUp > 0) {
             facts.put(HardwarePages.FACT, Long.toString(givenUp));
           }
@@ -150,7 +149,7 @@ final class ContainerCompleteCheck implements Check {
     return new CheckOutcome.Ran(
         id(),
         findings.isEmpty()
-            ? (subjects.kernel().isPresent() && kernelPages.isWhole()
+            ? (context.kernel().isPresent() && kernelPages.isWhole()
                 ? "complete"
                 : "complete by the file's own account; not all was looked for that a kernel must"
                     + " have")
@@ -177,7 +176,7 @@ final class ContainerCompleteCheck implements Check {
   }
 
   private Optional<Finding> truncation(
-      Subjects subjects,
+      CheckContext context,
       Container container,
       ContainerAudit audit,
       KernelPages kernelPages,
@@ -205,7 +204,7 @@ final class ContainerCompleteCheck implements Check {
                   .formatted(missing, promised, String.join(", ", reasons))));
       evidence.addAll(
           PageRanges.evidence(
-              subjects.kernel(),
+              context.kernel(),
               audit.defects().stream().filter(defect -> MISSING.contains(defect.kind())).toList()));
     }
     LeftOutKernelPages.lost(kernelPages).ifPresent(evidence::add);
@@ -227,7 +226,8 @@ final class ContainerCompleteCheck implements Check {
   }
 
   /// Slab pages that were left out by a writer that says page by page what it left out.
-  private Optional<Finding> excludedSlabs(Subjects subjects, PageCensus census, boolean byBitmap) {
+  private Optional<Finding> excludedSlabs(
+      CheckContext context, PageCensus census, boolean byBitmap) {
     long pages = census.excludedSlabsInAll();
     if (!byBitmap || pages == 0) {
       return Optional.empty();
@@ -258,7 +258,7 @@ final class ContainerCompleteCheck implements Check {
                     Words.plural(census.excludedSlabPages().size(), "cache was", "caches were")),
             Subject.NONE,
             LeftOutKernelPages.withDumper(
-                subjects,
+                context,
                 new Evidence.CountMismatch(
                     "slab pages left out",
                     0,

@@ -73,12 +73,12 @@ final class ContainerPagesCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Dump dump = subjects.dump();
+  public CheckOutcome run(CheckContext context) {
+    Dump dump = context.dump();
     ContainerAudit audit = dump.audit();
-    boolean decodes = dump.memory().isPacked() || subjects.isFull();
+    boolean decodes = dump.memory().isPacked() || context.isFull();
     Optional<PageSweep.Result> decoding =
-        decodes ? Optional.of(subjects.decoding()) : Optional.empty();
+        decodes ? Optional.of(context.decoding()) : Optional.empty();
     long stored = audit.pages().stored();
     long wanted = decoding.map(PageSweep.Result::wanted).orElse(0L);
     long decoded = decoding.map(PageSweep.Result::decoded).orElse(0L);
@@ -101,7 +101,7 @@ final class ContainerPagesCheck implements Check {
     }
     List<Finding> findings = new ArrayList<>();
     if (damagedPages > 0) {
-      findings.add(undecodable(subjects, damagedPages, isSample || !finished));
+      findings.add(undecodable(context, damagedPages, isSample || !finished));
     }
     if (!audit.disorder().isEmpty()) {
       findings.add(
@@ -160,15 +160,15 @@ final class ContainerPagesCheck implements Check {
   }
 
   /// @param someOnly whether there are pages that nobody tried to decode
-  private Finding undecodable(Subjects subjects, long pages, boolean someOnly) {
-    Dump dump = subjects.dump();
+  private Finding undecodable(CheckContext context, long pages, boolean someOnly) {
+    Dump dump = context.dump();
     List<ContainerAudit.Defect> runs = dump.damagedPages().runs(dump.memory(), MAX_RUNS);
     return finding(
         (someOnly ? "at least " : "")
             + Words.plural(pages, "stored page does", "stored pages do")
             + " not decode"
             + (someOnly ? "; --full decodes them all" : ""),
-        PageRanges.evidence(subjects.kernel(), runs),
+        PageRanges.evidence(context.kernel(), runs),
         "undecodable");
   }
 

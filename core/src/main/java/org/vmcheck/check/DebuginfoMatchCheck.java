@@ -46,8 +46,8 @@ final class DebuginfoMatchCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     List<Note> notes = new ArrayList<>();
     List<String> gaps = new ArrayList<>();
     Map<String, String> facts = new LinkedHashMap<>();

@@ -64,15 +64,15 @@ final class ImageTextCheck implements Check {
   }
 
   @Override
-  public OptionalDouble seconds(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    return subjects.secondsFor(
+  public OptionalDouble seconds(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
+    return context.secondsFor(
         kernel.memory().map().imageEnd() - kernel.memory().map().imageStart());
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     if (!kernel.architecture().name().equals("x86_64")) {
       return new CheckOutcome.NothingToLookAt(
           id(),
@@ -91,14 +91,14 @@ final class ImageTextCheck implements Check {
           id(), "no file of this kernel was given to compare with (--vmlinux)");
     }
     try {
-      return outcome(subjects, TextSurvey.of(kernel, Vmlinux.open(file.get().path())));
+      return outcome(context, TextSurvey.of(kernel, Vmlinux.open(file.get().path())));
     } catch (IOException e) {
       return new CheckOutcome.NothingToLookAt(
           id(), "%s cannot be compared with: %s".formatted(file.get().path(), e.getMessage()));
     }
   }
 
-  private CheckOutcome outcome(Subjects subjects, TextSurvey survey) {
+  private CheckOutcome outcome(CheckContext context, TextSurvey survey) {
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
     List<Note> notes = new ArrayList<>();
     survey.remarks().forEach(remark -> notes.add(new Note("kernel image", remark)));
@@ -112,9 +112,9 @@ final class ImageTextCheck implements Check {
           notes,
           coverage);
     }
-    Kernel kernel = subjects.kernel().orElseThrow();
+    Kernel kernel = context.kernel().orElseThrow();
     List<WrongWord> words = survey.faults().stream().map(fault -> word(kernel, fault)).toList();
-    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     Map<String, String> facts = new LinkedHashMap<>();
     survey.lookedAt().forEach((what, count) -> facts.put(what, count.toString()));
     facts.put("bytes that the kernel patches", Long.toString(survey.open()));

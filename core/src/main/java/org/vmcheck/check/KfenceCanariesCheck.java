@@ -78,8 +78,8 @@ final class KfenceCanariesCheck implements Check {
   private record Damage(KfenceObject object, long from, long to, int bytes, boolean mayBeUnset) {}
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     KfenceObjects kfence = KfenceObjects.of(kernel);
     if (kfence.objects().isEmpty()) {
       return new CheckOutcome.NothingToLookAt(

@@ -49,9 +49,9 @@ final class KnownListsCheck implements Check {
   }
 
   @Override
-  public OptionalDouble seconds(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    return subjects.secondsFor(
+  public OptionalDouble seconds(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
+    return context.secondsFor(
         kernel.symbol("_edata").orElse(0)
             - kernel.symbol("_sdata").orElse(0)
             + kernel.symbol("__bss_stop").orElse(0)
@@ -59,8 +59,8 @@ final class KnownListsCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     ListSurvey survey = ListSurvey.of(kernel, kernel.isStopped());
     List<Note> notes = WrongWord.halfWay(survey.transients());
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
@@ -75,7 +75,7 @@ final class KnownListsCheck implements Check {
           coverage);
     }
     List<WrongWord> words = survey.faults().stream().map(KnownListsCheck::word).toList();
-    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     String answer =
         findings.isEmpty()

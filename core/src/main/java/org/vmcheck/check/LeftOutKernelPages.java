@@ -26,19 +26,19 @@ final class LeftOutKernelPages {
 
   private LeftOutKernelPages() {}
 
-  static List<Finding> findings(String check, KernelPages pages, Subjects subjects) {
+  static List<Finding> findings(String check, KernelPages pages, CheckContext context) {
     Map<Cause, List<KernelPages.Role>> byCause = new TreeMap<>();
     for (KernelPages.Role role : pages.roles()) {
       if (role.excluded() > 0) {
         byCause
             .computeIfAbsent(
-                isDumpersFault(role, subjects) ? Cause.DUMPER_EXCLUDED_KERNEL : Cause.PAGE_EXCLUDED,
+                isDumpersFault(role, context) ? Cause.DUMPER_EXCLUDED_KERNEL : Cause.PAGE_EXCLUDED,
                 _ -> new ArrayList<>())
             .add(role);
       }
     }
     List<Finding> findings = new ArrayList<>();
-    byCause.forEach((cause, roles) -> findings.add(finding(check, cause, roles, subjects)));
+    byCause.forEach((cause, roles) -> findings.add(finding(check, cause, roles, context)));
     return findings;
   }
 
@@ -63,7 +63,7 @@ final class LeftOutKernelPages {
   }
 
   private static Finding finding(
-      String check, Cause cause, List<KernelPages.Role> roles, Subjects subjects) {
+      String check, Cause cause, List<KernelPages.Role> roles, CheckContext context) {
     List<String> names = new ArrayList<>();
     List<Evidence> evidence = new ArrayList<>();
     for (KernelPages.Role role : roles) {
@@ -92,7 +92,7 @@ final class LeftOutKernelPages {
             + (names.size() > MAX_NAMED ? " and more" : ""),
         Subject.NONE,
         cause == Cause.DUMPER_EXCLUDED_KERNEL
-            ? withDumper(subjects, evidence.toArray(Evidence[]::new))
+            ? withDumper(context, evidence.toArray(Evidence[]::new))
             : evidence,
         List.of(),
         check + "/excluded-kernel/" + cause.id());
@@ -100,9 +100,9 @@ final class LeftOutKernelPages {
 
   /// Whether a program that does not know this kernel's compound pages would have left these out:
   /// all are tails of such.
-  private static boolean isDumpersFault(KernelPages.Role role, Subjects subjects) {
-    Optional<MemMap> map = subjects.kernel().flatMap(MemMap::of);
-    return isUnknownCompound(subjects)
+  private static boolean isDumpersFault(KernelPages.Role role, CheckContext context) {
+    Optional<MemMap> map = context.kernel().flatMap(MemMap::of);
+    return isUnknownCompound(context)
         && map.isPresent()
         && role.missing().stream()
             .allMatch(
@@ -114,10 +114,10 @@ final class LeftOutKernelPages {
 
   /// Whether this kernel names the word that marks the tails of compound pages in a way that no
   /// makedumpfile up to 1.7.9 knows, and the level has it ask for the kinds of pages.
-  private static boolean isUnknownCompound(Subjects subjects) {
+  private static boolean isUnknownCompound(CheckContext context) {
     Optional<Vmcoreinfo> info =
-        subjects.kernel().map(Kernel::vmcoreinfo).or(() -> subjects.dump().vmcoreinfo());
-    int level = subjects.dump().container().dumpLevel();
+        context.kernel().map(Kernel::vmcoreinfo).or(() -> context.dump().vmcoreinfo());
+    int level = context.dump().container().dumpLevel();
     return level >= 0
         && (level & READS_KINDS) != 0
         && info.isPresent()
@@ -126,9 +126,9 @@ final class LeftOutKernelPages {
   }
 
   /// Evidence, and which known dumper left such pages out, where one is recognised.
-  static List<Evidence> withDumper(Subjects subjects, Evidence... evidence) {
+  static List<Evidence> withDumper(CheckContext context, Evidence... evidence) {
     List<Evidence> all = new ArrayList<>(List.of(evidence));
-    if (isUnknownCompound(subjects)) {
+    if (isUnknownCompound(context)) {
       all.add(
           new Evidence.WhatIf(
               "a dumper that knows the kernel",

@@ -60,8 +60,8 @@ final class LogWitnessCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     LogBuffer log = kernel.log();
     KernelReports reports = KernelReports.of(log.records());
     LogTestimony testimony = LogTestimony.of(log.kernelRecords(), kernel.memory().pageShift());
@@ -69,7 +69,7 @@ final class LogWitnessCheck implements Check {
     Set<LogBuffer.Line> told = new HashSet<>();
     List<Note> notes = new ArrayList<>();
     Map<String, String> facts = new LinkedHashMap<>();
-    ReportFindings made = new ReportFindings(id(), subjects);
+    ReportFindings made = new ReportFindings(id(), context);
     for (KernelReports.Report report : reports.reports()) {
       told.addAll(report.lines());
       if (report.isProof()) {

@@ -60,12 +60,12 @@ final class LowMemoryBackupCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Optional<String> lacks = subjects.lacksLowMemory();
+  public CheckOutcome run(CheckContext context) {
+    Optional<String> lacks = context.lacksLowMemory();
     if (lacks.isPresent()) {
       return new CheckOutcome.NothingToLookAt(id(), lacks.get());
     }
-    CaptureKernel traces = subjects.captureKernel();
+    CaptureKernel traces = context.captureKernel();
     BackupRegion.Search search = traces.search();
     Map<String, String> facts = new LinkedHashMap<>();
     List<Note> notes = new ArrayList<>();
@@ -78,7 +78,7 @@ final class LowMemoryBackupCheck implements Check {
         facts.put("range", "0x%x + 0x%x".formatted(region.start(), region.byteCount()));
         facts.put("copy", "0x%x".formatted(region.copy()));
         facts.put("known from", region.source());
-        Compared compared = compare(subjects.dump().memory(), region);
+        Compared compared = compare(context.dump().memory(), region);
         looked = compared.pages;
         facts.put("pages with both copies", Long.toString(compared.pages));
         facts.put("pages that differ", Long.toString(compared.different));
@@ -117,7 +117,7 @@ final class LowMemoryBackupCheck implements Check {
           new Note("capture kernel", "page frame 0x%x: %s".formatted(trace.pfn(), trace.words())));
     }
     List<Finding> findings =
-        traces.overwritten().isEmpty() ? List.of() : List.of(finding(subjects, traces));
+        traces.overwritten().isEmpty() ? List.of() : List.of(finding(context, traces));
     if (!(search instanceof BackupRegion.Search.Found) && traces.searched() == 0) {
       return new CheckOutcome.NothingToLookAt(
           id(),
@@ -165,7 +165,7 @@ final class LowMemoryBackupCheck implements Check {
     return new Compared(low, pages, different, zero);
   }
 
-  private Finding finding(Subjects subjects, CaptureKernel traces) {
+  private Finding finding(CheckContext context, CaptureKernel traces) {
     List<Evidence> evidence = new ArrayList<>();
     traces
         .lists()
@@ -186,9 +186,9 @@ final class LowMemoryBackupCheck implements Check {
               "capture kernel",
               "page frame 0x%x (%s) holds %s"
                   .formatted(
-                      trace.pfn(), LowMemory.role(subjects.kernel(), trace.pfn()), trace.words())));
+                      trace.pfn(), LowMemory.role(context.kernel(), trace.pfn()), trace.words())));
     }
-    long faults = subjects.overwrittenFaults().size();
+    long faults = context.overwrittenFaults().size();
     if (faults > 0) {
       evidence.add(
           new Evidence.CountMismatch(

@@ -67,12 +67,12 @@ final class LowMemoryReservedCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Optional<String> lacks = subjects.lacksLowMemory();
+  public CheckOutcome run(CheckContext context) {
+    Optional<String> lacks = context.lacksLowMemory();
     if (lacks.isPresent()) {
       return new CheckOutcome.NothingToLookAt(id(), lacks.get());
     }
-    Kernel kernel = subjects.kernel().orElseThrow();
+    Kernel kernel = context.kernel().orElseThrow();
     MemMap memMap = MemMap.of(kernel).orElseThrow();
     Map<PageState.Kind, Integer> kinds = new EnumMap<>(PageState.Kind.class);
     Map<String, Integer> uses = new TreeMap<>();
@@ -85,7 +85,7 @@ final class LowMemoryReservedCheck implements Check {
     for (long pfn = 0; pfn < LowMemory.RESERVED_END_PFN; pfn++) {
       PageState.Kind kind = memMap.state(pfn).kind();
       kinds.merge(kind, 1, Integer::sum);
-      switch (subjects.dump().memory().read(pfn)) {
+      switch (context.dump().memory().read(pfn)) {
         case PageRead.Present _ -> stored++;
         case PageRead.NotInDump _ -> outside++;
         case PageRead.Excluded _, PageRead.Damaged _, PageRead.Unreadable _ -> {}
@@ -94,7 +94,7 @@ final class LowMemoryReservedCheck implements Check {
       if (isCounterExample(kind, memMap.knowsReserved())) {
         inUse++;
         lowInUse += pfn < LowMemory.BACKUP_END_PFN ? 1 : 0;
-        String role = LowMemory.role(subjects.kernel(), pfn);
+        String role = LowMemory.role(context.kernel(), pfn);
         if (uses.merge(role, 1, Integer::sum) == 1 && examples.size() < MAX_EXAMPLES) {
           examples.add("page frame 0x%x: %s".formatted(pfn, role));
         }

@@ -80,12 +80,12 @@ final class LowMemorySmeCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Optional<String> lacks = subjects.lacksLowMemory();
+  public CheckOutcome run(CheckContext context) {
+    Optional<String> lacks = context.lacksLowMemory();
     if (lacks.isPresent()) {
       return new CheckOutcome.NothingToLookAt(id(), lacks.get());
     }
-    LowMemoryReading reading = subjects.lowMemory();
+    LowMemoryReading reading = context.lowMemory();
     Map<String, Integer> states = new LinkedHashMap<>();
     Map<String, Integer> looks = new LinkedHashMap<>();
     for (LowMemoryReading.Frame frame : reading.frames()) {
@@ -118,9 +118,9 @@ final class LowMemorySmeCheck implements Check {
     }
     List<Note> notes = new ArrayList<>();
     boolean isWhole =
-        subjects.kernel().isEmpty()
+        context.kernel().isEmpty()
             && reading.answer() == LowMemoryReading.Answer.CANNOT_TELL
-            && MemoryEncryptionCheck.isEncrypted(subjects);
+            && MemoryEncryptionCheck.isEncrypted(context);
     if (isWhole) {
       notes.add(new Note("low memory", "the whole dump is ciphertext (memory.encryption)"));
     } else if (reading.answer() == LowMemoryReading.Answer.CANNOT_TELL) {
@@ -145,15 +145,15 @@ final class LowMemorySmeCheck implements Check {
         id(),
         reading.answer().words(),
         facts,
-        findings(subjects, reading),
+        findings(context, reading),
         notes,
         new Coverage(Map.of("low pages", reading.stored()), Map.of(), gaps(reading)));
   }
 
-  private List<Finding> findings(Subjects subjects, LowMemoryReading reading) {
+  private List<Finding> findings(CheckContext context, LowMemoryReading reading) {
     List<Finding> findings = new ArrayList<>();
     if (reading.answer().isCiphertext()) {
-      findings.add(finding(subjects, reading));
+      findings.add(finding(context, reading));
     }
     for (LowMemoryReading.Lost lost : reading.lists().lost()) {
       if (lost.underAll()) {
@@ -216,7 +216,7 @@ final class LowMemorySmeCheck implements Check {
         .toList();
   }
 
-  private Finding finding(Subjects subjects, LowMemoryReading reading) {
+  private Finding finding(CheckContext context, LowMemoryReading reading) {
     List<Evidence> evidence = new ArrayList<>();
     LowMemoryReading.Lists lists = reading.lists();
     boolean masked = reading.answer() == LowMemoryReading.Answer.MASKED;
@@ -245,7 +245,7 @@ final class LowMemorySmeCheck implements Check {
               .withAddress(bad.slot(), bad.physical())
               .withWord(bad.raw(), bad.recovered());
     }
-    gathered(subjects, evidence);
+    gathered(context, evidence);
     if (masked) {
       evidence.add(
           new Evidence.BytesAt(
@@ -270,7 +270,7 @@ final class LowMemorySmeCheck implements Check {
     reading
         .against()
         .forEach(sentence -> against.add(new Evidence.CountMismatch("pages", 0, 0, sentence)));
-    subjects.kernel().ifPresent(kernel -> encryption(kernel, evidence, against));
+    context.kernel().ifPresent(kernel -> encryption(kernel, evidence, against));
     long stored = reading.stored();
     return new Finding(
         id(),
@@ -364,11 +364,11 @@ final class LowMemorySmeCheck implements Check {
   }
 
   /// How many findings elsewhere these pages explain.
-  private static void gathered(Subjects subjects, List<Evidence> evidence) {
-    if (!subjects.unmetForSlabs().isEmpty()) {
+  private static void gathered(CheckContext context, List<Evidence> evidence) {
+    if (!context.unmetForSlabs().isEmpty()) {
       return;
     }
-    List<SlabFault> faults = subjects.ciphertextFaults();
+    List<SlabFault> faults = context.ciphertextFaults();
     long lists = faults.stream().filter(SlabFault.Broken.class::isInstance).count();
     Set<Long> slabs = new LinkedHashSet<>();
     Set<String> caches = new LinkedHashSet<>();
@@ -389,7 +389,7 @@ final class LowMemorySmeCheck implements Check {
                       Words.plural(lists, "freelist", "freelists"),
                       Words.plural(slabs.size(), "slab", "slabs"),
                       lists == 1 ? "breaks" : "break",
-                      subjects.soundFaults().stream().anyMatch(SlabFault.Broken.class::isInstance)
+                      context.soundFaults().stream().anyMatch(SlabFault.Broken.class::isInstance)
                           ? ""
                           : " and nowhere else",
                       String.join(", ", caches.stream().limit(MAX_EXAMPLES).toList()))));

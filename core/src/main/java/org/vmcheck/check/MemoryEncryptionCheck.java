@@ -73,16 +73,16 @@ final class MemoryEncryptionCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    PhysicalMemory memory = pieces(subjects.dump().memory());
+  public CheckOutcome run(CheckContext context) {
+    PhysicalMemory memory = pieces(context.dump().memory());
     Sample all = sample(memory);
-    Sample image = image(subjects, memory);
+    Sample image = image(context, memory);
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("pages sampled", Integer.toString(all.pages));
     facts.put("sampled pages that look random", Integer.toString(all.random));
     facts.put("pages of the kernel image sampled", Integer.toString(image.pages));
     facts.put("pages of the kernel image that look random", Integer.toString(image.random));
-    Optional<MemoryEncryption> encryption = subjects.kernel().map(MemoryEncryption::of);
+    Optional<MemoryEncryption> encryption = context.kernel().map(MemoryEncryption::of);
     encryption.ifPresent(
         known -> {
           facts.put("memory encryption", known.state().words());
@@ -92,11 +92,11 @@ final class MemoryEncryptionCheck implements Check {
       return new CheckOutcome.NothingToLookAt(
           id(), "no page of the dump could be read", facts, List.of(), Coverage.NONE);
     }
-    boolean found = subjects.kernel().isPresent();
+    boolean found = context.kernel().isPresent();
     boolean ciphertext = isEncrypted(found, all, image);
-    List<Finding> findings = ciphertext ? List.of(finding(subjects.dump(), all, image)) : List.of();
+    List<Finding> findings = ciphertext ? List.of(finding(context.dump(), all, image)) : List.of();
     List<Note> notes = new ArrayList<>();
-    subjects.kernel().ifPresent(kernel -> unnamedBit(kernel, facts, notes));
+    context.kernel().ifPresent(kernel -> unnamedBit(kernel, facts, notes));
     String answer;
     if (ciphertext) {
       answer = "encrypted as a whole";
@@ -122,9 +122,9 @@ final class MemoryEncryptionCheck implements Check {
   }
 
   /// Whether the dump is ciphertext all over.
-  static boolean isEncrypted(Subjects subjects) {
-    PhysicalMemory memory = pieces(subjects.dump().memory());
-    return isEncrypted(subjects.kernel().isPresent(), sample(memory), image(subjects, memory));
+  static boolean isEncrypted(CheckContext context) {
+    PhysicalMemory memory = pieces(context.dump().memory());
+    return isEncrypted(context.kernel().isPresent(), sample(memory), image(context, memory));
   }
 
   private static boolean isEncrypted(boolean found, Sample all, Sample image) {
@@ -183,18 +183,18 @@ final class MemoryEncryptionCheck implements Check {
   }
 
   /// Pages of the kernel image, from where VMCOREINFO says that it lies.
-  private static Sample image(Subjects subjects, PhysicalMemory memory) {
+  private static Sample image(CheckContext context, PhysicalMemory memory) {
     OptionalLong base = OptionalLong.empty();
-    Optional<Kernel> kernel = subjects.kernel();
+    Optional<Kernel> kernel = context.kernel();
     if (kernel.isPresent()) {
       base =
           OptionalLong.of(
               kernel.get().memory().map().imagePhysical(kernel.get().memory().map().imageStart()));
-    } else if (subjects.dump().vmcoreinfo().isPresent()) {
-      OptionalLong text = subjects.dump().vmcoreinfo().get().symbol("_stext");
-      Vmcoreinfo info = subjects.dump().vmcoreinfo().get();
+    } else if (context.dump().vmcoreinfo().isPresent()) {
+      OptionalLong text = context.dump().vmcoreinfo().get().symbol("_stext");
+      Vmcoreinfo info = context.dump().vmcoreinfo().get();
       OptionalLong offset =
-          Architectures.of(subjects.dump().container(), info)
+          Architectures.of(context.dump().container(), info)
               .map(architecture -> architecture.imageOffset(info, List.of()))
               .orElse(OptionalLong.empty());
       if (text.isPresent() && offset.isPresent()) {

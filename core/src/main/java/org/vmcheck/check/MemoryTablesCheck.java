@@ -58,13 +58,13 @@ final class MemoryTablesCheck implements Check {
 
   /// A word for each page frame, where the direct map is of the smallest pages.
   @Override
-  public OptionalDouble seconds(Subjects subjects) {
-    return subjects.secondsFor(subjects.dump().memory().endPfn() * Long.BYTES);
+  public OptionalDouble seconds(CheckContext context) {
+    return context.secondsFor(context.dump().memory().endPfn() * Long.BYTES);
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     TableSurvey survey = TableSurvey.of(kernel);
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
     if (coverage.isEmpty()) {
@@ -74,7 +74,7 @@ final class MemoryTablesCheck implements Check {
     List<Note> notes = new ArrayList<>();
     survey.remarks().forEach(remark -> notes.add(new Note("page tables", remark)));
     List<WrongWord> words = survey.faults().stream().map(fault -> word(kernel, fault)).toList();
-    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     return new CheckOutcome.Ran(
         id(),

@@ -70,8 +70,8 @@ final class MemoryTranslationCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    return new Comparison(subjects.kernel().orElseThrow()).run();
+  public CheckOutcome run(CheckContext context) {
+    return new Comparison(context.kernel().orElseThrow()).run();
   }
 
   /// One pass over the probes.

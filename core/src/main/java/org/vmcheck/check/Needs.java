@@ -24,14 +24,14 @@ public enum Needs {
   SLAB;
 
   /// What is missing, a sentence each; empty if the check can run.
-  public List<String> unmet(Subjects subjects) {
+  public List<String> unmet(CheckContext context) {
     if (this == DUMP) {
       return List.of();
     }
-    if (subjects.search() instanceof KernelSearch.NotFound(List<String> reasons, boolean _)) {
+    if (context.search() instanceof KernelSearch.NotFound(List<String> reasons, boolean _)) {
       return reasons;
     }
-    Optional<Kernel> found = subjects.kernel();
+    Optional<Kernel> found = context.kernel();
     Kernel kernel = found.orElseThrow();
     List<String> unmet = new ArrayList<>();
     if (this != KERNEL && this != MEMMAP && kernel.symbols().isEmpty()) {

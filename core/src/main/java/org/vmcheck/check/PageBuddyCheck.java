@@ -53,13 +53,13 @@ final class PageBuddyCheck implements Check {
 
   /// It is one pass with that of page.descriptors.
   @Override
-  public OptionalDouble seconds(Subjects subjects) {
-    return PageDescriptorsCheck.seconds(subjects, subjects.kernel().orElseThrow());
+  public OptionalDouble seconds(CheckContext context) {
+    return PageDescriptorsCheck.seconds(context, context.kernel().orElseThrow());
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     PageSurvey survey = PageSurvey.of(kernel).lists().orElseThrow();
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
     List<Note> notes = new ArrayList<>(WrongWord.halfWay(survey.transients()));
@@ -74,7 +74,7 @@ final class PageBuddyCheck implements Check {
           coverage);
     }
     List<WrongWord> words = survey.faults().stream().map(PageBuddyCheck::word).toList();
-    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     return new CheckOutcome.Ran(
         id(), answer(survey, findings.size()), facts, findings, notes, coverage);

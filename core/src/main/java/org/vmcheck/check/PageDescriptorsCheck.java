@@ -58,19 +58,19 @@ final class PageDescriptorsCheck implements Check {
   }
 
   @Override
-  public OptionalDouble seconds(Subjects subjects) {
-    return seconds(subjects, subjects.kernel().orElseThrow());
+  public OptionalDouble seconds(CheckContext context) {
+    return seconds(context, context.kernel().orElseThrow());
   }
 
   /// Of the one pass over all descriptors.
-  static OptionalDouble seconds(Subjects subjects, Kernel kernel) {
+  static OptionalDouble seconds(CheckContext context, Kernel kernel) {
     MemMap memMap = MemMap.of(kernel).orElseThrow();
-    return subjects.secondsFor(memMap.endPfn() * memMap.descriptorBytes());
+    return context.secondsFor(memMap.endPfn() * memMap.descriptorBytes());
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     PageSurvey survey = PageSurvey.of(kernel);
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
     List<Note> notes = WrongWord.halfWay(survey.transients());
@@ -86,7 +86,7 @@ final class PageDescriptorsCheck implements Check {
           coverage);
     }
     List<WrongWord> words = survey.faults().stream().map(PageDescriptorsCheck::word).toList();
-    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     return new CheckOutcome.Ran(
         id(),

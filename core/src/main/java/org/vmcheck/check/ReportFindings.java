@@ -57,10 +57,10 @@ final class ReportFindings {
   private final Kernel kernel;
   private final SlabObjects objects;
 
-  ReportFindings(String check, Subjects subjects) {
+  ReportFindings(String check, CheckContext context) {
     this.check = check;
-    this.kernel = subjects.kernel().orElseThrow();
-    this.objects = new SlabObjects(subjects);
+    this.kernel = context.kernel().orElseThrow();
+    this.objects = new SlabObjects(context);
   }
 
   /// An object and how the report leads to it.

@@ -73,12 +73,12 @@ public final class SlabCountsCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    SlabSurvey survey = subjects.survey();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
+    SlabSurvey survey = context.survey();
     List<Finding> findings = new ArrayList<>();
-    for (SlabFault fault : subjects.soundFaults()) {
-      if (fault instanceof SlabFault.Count count && !subjects.wrongLengths().containsKey(count)) {
+    for (SlabFault fault : context.soundFaults()) {
+      if (fault instanceof SlabFault.Count count && !context.wrongLengths().containsKey(count)) {
         findings.add(finding(kernel, count));
       }
     }
@@ -89,8 +89,8 @@ public final class SlabCountsCheck implements Check {
         survey.unreadableSlabPages().isEmpty()
             && survey.unreadableDescriptors() == 0
             && survey.finished()
-            && subjects.unreachedLists() == 0;
-    int told = subjects.wrongLengths().size();
+            && context.unreachedLists() == 0;
+    int told = context.wrongLengths().size();
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("slabs", Long.toString(survey.slabs()));
     facts.put("caches", Integer.toString(survey.tallies().size()));

@@ -76,15 +76,15 @@ public final class SlabFreelistCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    SlabSurvey survey = subjects.survey();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
+    SlabSurvey survey = context.survey();
     List<Finding> found = new ArrayList<>();
     Map<Long, List<SlabFault.Broken>> byCache = new LinkedHashMap<>();
     // An ELF core does not tell why a page is left out: a page of zeros is, from dump level 1 on.
-    boolean mayLeaveOutZeros = subjects.dump().container().dumpLevel() < 0;
+    boolean mayLeaveOutZeros = context.dump().container().dumpLevel() < 0;
     long leftOut = 0;
-    for (SlabFault fault : subjects.soundFaults()) {
+    for (SlabFault fault : context.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken) {
         if (mayLeaveOutZeros && endsInZeros(survey, broken)) {
           leftOut++;
@@ -94,12 +94,12 @@ public final class SlabFreelistCheck implements Check {
       }
     }
     Set<Long> wipedPages = new HashSet<>();
-    SlabDrawing drawing = SlabDrawing.of(kernel, subjects.soundFaults());
+    SlabDrawing drawing = SlabDrawing.of(kernel, context.soundFaults());
     List<String> gaps = new ArrayList<>();
     for (List<SlabFault.Broken> broken : byCache.values()) {
       SlabCache cache = broken.getFirst().cache();
       Optional<CacheMembers.Wrong> misleading =
-          subjects.wrongMembers().getOrDefault(cache, List.of()).stream()
+          context.wrongMembers().getOrDefault(cache, List.of()).stream()
               .filter(CacheMembers.Wrong::isStride)
               .findFirst();
       if (misleading.isPresent()) {
@@ -128,7 +128,7 @@ public final class SlabFreelistCheck implements Check {
         }
       }
     }
-    subjects
+    context
         .wrongLengths()
         .forEach(
             (count, result) ->
@@ -142,7 +142,7 @@ public final class SlabFreelistCheck implements Check {
                             count.slab().freelist(),
                             new Freelist(0, new Freelist.End.Closed())),
                         result)));
-    for (SlabFault fault : subjects.soundFaults()) {
+    for (SlabFault fault : context.soundFaults()) {
       if (fault instanceof SlabFault.Absent absent) {
         if (mayLeaveOutZeros && absent.why() instanceof PageRead.Excluded) {
           leftOut++;
@@ -151,7 +151,7 @@ public final class SlabFreelistCheck implements Check {
         }
       }
     }
-    List<Finding> findings = MissingSlabs.fold(found, subjects.dump().container());
+    List<Finding> findings = MissingSlabs.fold(found, context.dump().container());
     if (!survey.finished()) {
       gaps.add("the walk was ended by the deadline");
     }
@@ -197,23 +197,23 @@ public final class SlabFreelistCheck implements Check {
     Map<String, Long> notRead = new TreeMap<>();
     survey.unreadableSlabPages().forEach((why, count) -> notRead.put("slab pages " + why, count));
     long ciphertext =
-        subjects.ciphertextFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+        context.ciphertextFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
     if (ciphertext > 0) {
       notRead.merge("freelists on ciphertext pages", ciphertext, Long::sum);
       facts.put("freelists lost to ciphertext", Long.toString(ciphertext));
     }
     long overwritten =
-        subjects.overwrittenFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+        context.overwrittenFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
     if (overwritten > 0) {
       notRead.merge("freelists on pages overwritten by the capture kernel", overwritten, Long::sum);
       facts.put("freelists lost to the capture kernel", Long.toString(overwritten));
     }
     long doubtful =
-        subjects.doubtfulFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
+        context.doubtfulFaults().stream().filter(SlabFault.Broken.class::isInstance).count();
     if (doubtful > 0) {
       notRead.merge("freelists on pages that are ciphertext, or destroyed", doubtful, Long::sum);
     }
-    long masked = subjects.listsThroughMasks();
+    long masked = context.listsThroughMasks();
     if (masked > 0) {
       facts.put("freelists read through a mask", Long.toString(masked));
     }
@@ -223,7 +223,7 @@ public final class SlabFreelistCheck implements Check {
         .forEach(
             (why, count) ->
                 but.add("%s %s".formatted(Words.plural(count, "slab page", "slab pages"), why)));
-    long unreached = subjects.unreachedLists();
+    long unreached = context.unreachedLists();
     if (unreached > 0) {
       but.add(
           "what hangs on %s (slab.lists)"

@@ -29,6 +29,7 @@ import org.vmcheck.slab.SlabCaches;
 import org.vmcheck.slab.SlabFault;
 import org.vmcheck.slab.SlabPlace;
 import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.slab.TransientState;
 import org.vmcheck.slab.Words;
 
 /// Are the lists of caches and slabs whole, and is every slab where it must be?
@@ -108,14 +109,14 @@ public final class SlabListsCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    SlabSurvey survey = subjects.survey();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
+    SlabSurvey survey = context.survey();
     List<Finding> findings = new ArrayList<>();
     List<String> gaps = new ArrayList<>();
     Map<Strange, List<SlabFault.Owner>> owners = new LinkedHashMap<>();
-    Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers = subjects.wrongMembers();
-    for (SlabFault fault : subjects.soundFaults()) {
+    Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers = context.wrongMembers();
+    for (SlabFault fault : context.soundFaults()) {
       switch (fault) {
         case SlabFault.Links links -> {
           if (links.walk().end()
@@ -276,9 +277,9 @@ public final class SlabListsCheck implements Check {
                     + " for objects that were still in use"));
       }
     }
-    for (SlabSurvey.Instant instant : survey.instants()) {
+    for (TransientState state : survey.transients()) {
       if (notes.size() == MAX_NOTES) {
-        notes.add(new Note("instant", "%d more".formatted(survey.instants().size() - MAX_NOTES)));
+        notes.add(new Note("instant", "%d more".formatted(survey.transients().size() - MAX_NOTES)));
         break;
       }
       notes.add(
@@ -286,10 +287,10 @@ public final class SlabListsCheck implements Check {
               "instant",
               "%s%s; %s%s"
                   .formatted(
-                      instant.cache() == null ? "" : "cache " + Words.name(instant.cache()) + ": ",
-                      instant.what(),
-                      instant.isLegal() ? "legal for an instant: " : "",
-                      instant.why())));
+                      state.cache() == null ? "" : "cache " + Words.name(state.cache()) + ": ",
+                      state.what(),
+                      state.isLegal() ? "legal for an instant: " : "",
+                      state.why())));
     }
     return notes;
   }

@@ -26,10 +26,10 @@ final class SlabObjects {
     }
   }
 
-  /// @param subjects that can tell nothing of slabs: no address is found
-  SlabObjects(Subjects subjects) {
-    this.kernel = subjects.kernel().orElseThrow();
-    this.memMap = subjects.unmetForSlabs().isEmpty() ? MemMap.of(kernel) : Optional.empty();
+  /// @param context that can tell nothing of slabs: no address is found
+  SlabObjects(CheckContext context) {
+    this.kernel = context.kernel().orElseThrow();
+    this.memMap = context.unmetForSlabs().isEmpty() ? MemMap.of(kernel) : Optional.empty();
   }
 
   /// The object whose bytes, red zones and metadata included, hold an address.

@@ -54,17 +54,17 @@ final class SlabObjectsCheck implements Check {
   }
 
   @Override
-  public OptionalDouble seconds(Subjects subjects) {
+  public OptionalDouble seconds(CheckContext context) {
     long bytes = 0;
-    for (SlabSurvey.Tally tally : subjects.survey().tallies()) {
+    for (SlabSurvey.Tally tally : context.survey().tallies()) {
       bytes += tally.objects() * tally.cache().size();
     }
-    return subjects.secondsFor(bytes);
+    return context.secondsFor(bytes);
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     ObjectSurvey survey =
         ObjectSurvey.of(kernel, MemMap.of(kernel).orElseThrow(), kernel.isStopped());
     List<Note> notes = new ArrayList<>();
@@ -74,7 +74,7 @@ final class SlabObjectsCheck implements Check {
           id(), "no allocated object can be read", Map.of(), notes, coverage);
     }
     List<WrongWord> words = survey.faults().stream().map(SlabObjectsCheck::word).toList();
-    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     String answer =
         findings.isEmpty()
             ? "%s and %s lead where they must"

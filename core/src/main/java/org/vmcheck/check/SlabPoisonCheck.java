@@ -84,12 +84,12 @@ public final class SlabPoisonCheck implements Check {
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    SlabSurvey survey = subjects.survey();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
+    SlabSurvey survey = context.survey();
     // What overwrote a free pointer is a finding of slab.freelist already.
     Set<Long> brokenObjects = new HashSet<>();
-    for (SlabFault fault : subjects.soundFaults()) {
+    for (SlabFault fault : context.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken
           && broken.list().end() instanceof Freelist.End.BadPointer bad
           && bad.holder() != Freelist.HEAD) {
@@ -98,14 +98,14 @@ public final class SlabPoisonCheck implements Check {
     }
     MisplacedPatterns misplaced =
         MisplacedPatterns.of(
-            subjects.kernel().orElseThrow(),
-            subjects.survey(),
-            subjects.soundFaults(),
-            subjects.wrongMembers(),
+            context.kernel().orElseThrow(),
+            context.survey(),
+            context.soundFaults(),
+            context.wrongMembers(),
             id());
     List<SlabFault.Pattern> faults = new ArrayList<>();
     Set<Long> toldByFreelist = new HashSet<>();
-    for (SlabFault fault : subjects.soundFaults()) {
+    for (SlabFault fault : context.soundFaults()) {
       if (fault instanceof SlabFault.Pattern pattern
           && !misplaced.gaps().containsKey(pattern.cache())) {
         long object = pattern.slab().object(pattern.index());
@@ -117,7 +117,7 @@ public final class SlabPoisonCheck implements Check {
       }
     }
     Pages pages = new Pages(kernel);
-    Set<Long> toldByLists = pagesOfBrokenLists(subjects);
+    Set<Long> toldByLists = pagesOfBrokenLists(context);
     List<Finding> findings = new ArrayList<>(misplaced.findings());
     List<SlabFault.Pattern> uncleared = new ArrayList<>();
     SlabFault.Pattern wipedBefore = null;
@@ -268,13 +268,13 @@ public final class SlabPoisonCheck implements Check {
   }
 
   /// Pages of which slab.freelist tells that they were wiped, if they were.
-  private static Set<Long> pagesOfBrokenLists(Subjects subjects) {
+  private static Set<Long> pagesOfBrokenLists(CheckContext context) {
     Set<Long> pages = new HashSet<>();
-    for (SlabFault fault : subjects.soundFaults()) {
+    for (SlabFault fault : context.soundFaults()) {
       if (fault instanceof SlabFault.Broken broken
           && broken.list().end() instanceof Freelist.End.BadPointer bad
           && bad.holder() != Freelist.HEAD) {
-        pages.add(subjects.kernel().orElseThrow().memory().pageStart(bad.slot()));
+        pages.add(context.kernel().orElseThrow().memory().pageStart(bad.slot()));
       }
     }
     return pages;

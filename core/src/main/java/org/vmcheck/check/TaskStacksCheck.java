@@ -53,15 +53,15 @@ final class TaskStacksCheck implements Check {
 
   /// Two pages of each stack, and its task.
   @Override
-  public OptionalDouble seconds(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
-    return subjects.secondsFor(
+  public OptionalDouble seconds(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
+    return context.secondsFor(
         kernel.variable32("nr_threads").orElse(0) * 3L * kernel.memory().pageSize());
   }
 
   @Override
-  public CheckOutcome run(Subjects subjects) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+  public CheckOutcome run(CheckContext context) {
+    Kernel kernel = context.kernel().orElseThrow();
     StackSurvey survey = StackSurvey.of(kernel, kernel.isStopped());
     List<Note> notes = WrongWord.halfWay(survey.transients());
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
@@ -76,7 +76,7 @@ final class TaskStacksCheck implements Check {
           coverage);
     }
     List<WrongWord> words = survey.faults().stream().map(fault -> word(kernel, fault)).toList();
-    List<Finding> findings = WrongWord.findings(words, id(), subjects, notes);
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     Map<String, String> facts = WrongWord.facts(survey.lookedAt(), survey.bytes());
     return new CheckOutcome.Ran(
         id(), answer(survey, findings.size()), facts, findings, notes, coverage);

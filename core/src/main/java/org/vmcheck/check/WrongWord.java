@@ -61,13 +61,13 @@ record WrongWord(
   /// The first of the words that lie on pages which the dump holds as the kernel left them, as
   /// findings; how many do not becomes a note.
   static List<Finding> findings(
-      List<WrongWord> words, String check, Subjects subjects, List<Note> notes) {
-    Kernel kernel = subjects.kernel().orElseThrow();
+      List<WrongWord> words, String check, CheckContext context, List<Note> notes) {
+    Kernel kernel = context.kernel().orElseThrow();
     List<Finding> findings = new ArrayList<>();
     long spoiled = 0;
     for (WrongWord word : words) {
       long physical = kernel.memory().physicalAddress(word.address);
-      if (physical >= 0 && subjects.isSpoiled(kernel.memory().pfn(physical))) {
+      if (physical >= 0 && context.isSpoiled(kernel.memory().pfn(physical))) {
         spoiled++;
       } else if (findings.size() < MAX_FINDINGS) {
         findings.add(word.finding(check, kernel));

@@ -7,11 +7,11 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import org.vmcheck.archive.BatchScanner;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.CrashGroup;
-import org.vmcheck.archive.Entry;
-import org.vmcheck.archive.Location;
+import org.vmcheck.archive.CrashSignature;
+import org.vmcheck.archive.FileUri;
 import org.vmcheck.archive.Regressions;
-import org.vmcheck.archive.Signature;
 import org.vmcheck.archive.Trend;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.Printable;
@@ -43,12 +43,12 @@ public final class CatalogueJson {
   }
 
   /// One incident.
-  public static String incident(Entry entry) {
+  public static String incident(CatalogueEntry entry) {
     return line(out -> out.entry(entry));
   }
 
   /// One incident as an event of a scan.
-  public static String judged(Entry entry) {
+  public static String judged(CatalogueEntry entry) {
     return line(
         out -> {
           out.text("event", "incident");
@@ -57,7 +57,7 @@ public final class CatalogueJson {
   }
 
   /// A place that a scan could not look at.
-  public static String problem(Location where, String what) {
+  public static String problem(FileUri where, String what) {
     return line(
         out -> {
           out.text("event", "problem");
@@ -137,7 +137,7 @@ public final class CatalogueJson {
     json.writeEndObject();
   }
 
-  private void entry(Entry entry) {
+  private void entry(CatalogueEntry entry) {
     text("id", entry.id());
     text("origin", entry.origin());
     text("path", entry.path());
@@ -181,7 +181,7 @@ public final class CatalogueJson {
     json.writeNumberProperty("seconds", Math.round(entry.seconds() * 1000) / 1000.0);
   }
 
-  private void signature(String name, Signature signature) {
+  private void signature(String name, CrashSignature signature) {
     json.writeObjectPropertyStart(name);
     text("id", signature.id());
     text("text", signature.text());

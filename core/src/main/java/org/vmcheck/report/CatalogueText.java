@@ -10,8 +10,8 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.CrashGroup;
-import org.vmcheck.archive.Entry;
 import org.vmcheck.archive.Regressions;
 import org.vmcheck.archive.Tally;
 import org.vmcheck.archive.Trend;
@@ -59,16 +59,16 @@ public final class CatalogueText {
     return seconds <= 0 ? "-" : TIME.format(Instant.ofEpochSecond(seconds));
   }
 
-  private static String marks(Entry entry) {
+  private static String marks(CatalogueEntry entry) {
     return marks(entry.state(), entry.vanished(), entry.duplicateOf());
   }
 
-  private static String marks(Entry.State state, boolean vanished, String duplicateOf) {
-    if (state == Entry.State.COMPLETE && !vanished && duplicateOf.isEmpty()) {
+  private static String marks(CatalogueEntry.State state, boolean vanished, String duplicateOf) {
+    if (state == CatalogueEntry.State.COMPLETE && !vanished && duplicateOf.isEmpty()) {
       return "";
     }
     List<String> marks = new ArrayList<>();
-    if (state != Entry.State.COMPLETE) {
+    if (state != CatalogueEntry.State.COMPLETE) {
       marks.add(state.word());
     }
     if (vanished) {
@@ -81,7 +81,7 @@ public final class CatalogueText {
   }
 
   /// The line of one incident while a scan runs.
-  public static String judged(Entry entry) {
+  public static String judged(CatalogueEntry entry) {
     return "%s: %s: %s%s%n"
         .formatted(
             entry.verdict(),
@@ -116,7 +116,7 @@ public final class CatalogueText {
   }
 
   /// All that is known of one incident, without its report.
-  public static String show(Entry entry) {
+  public static String show(CatalogueEntry entry) {
     StringBuilder out = new StringBuilder();
     field(out, "id", entry.id());
     field(out, "origin", entry.origin());
@@ -294,7 +294,7 @@ public final class CatalogueText {
   }
 
   /// One row an incident.
-  public static String csv(Entry entry) {
+  public static String csv(CatalogueEntry entry) {
     return CsvReport.row(
         List.of(
             entry.id(),

@@ -12,8 +12,8 @@ import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.CrashGroup;
-import org.vmcheck.archive.Entry;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Tally;
 import org.vmcheck.finding.Note;
@@ -38,7 +38,7 @@ public final class HtmlCatalogue {
   private final SortedMap<LocalDate, Map<String, Integer>> verdictDays = new TreeMap<>();
 
   private final SortedMap<LocalDate, Map<String, Integer>> causeDays = new TreeMap<>();
-  private final List<Entry> rows = new ArrayList<>();
+  private final List<CatalogueEntry> rows = new ArrayList<>();
 
   private HtmlCatalogue(Markup page) {
     this.page = page;
@@ -78,7 +78,7 @@ public final class HtmlCatalogue {
     return counts;
   }
 
-  private void gather(Entry entry, List<String> common) {
+  private void gather(CatalogueEntry entry, List<String> common) {
     if (rows.size() < MAX_ROWS) {
       rows.add(entry);
     }
@@ -277,7 +277,7 @@ public final class HtmlCatalogue {
   private void table(long selected) {
     page.element("h2", "Incidents").raw("\n<table>\n<tr><th>id</th><th>verdict</th>");
     page.raw("<th>crashed (UTC)</th><th>kernel</th><th>dump</th></tr>\n");
-    for (Entry entry : rows) {
+    for (CatalogueEntry entry : rows) {
       page.open("tr", "id", "i" + entry.id(), "class", entry.verdict());
       page.element("td", entry.id(), "class", "mono id");
       page.open("td").element("span", entry.verdict(), "class", "word");
@@ -288,7 +288,7 @@ public final class HtmlCatalogue {
       page.element("a", entry.path(), "href", entry.location().uri()).close("div");
       page.element("div", "on " + entry.origin(), "class", "faint");
       page.element("div", entry.panic(), "class", "faint");
-      if (entry.state() != Entry.State.COMPLETE || entry.vanished()) {
+      if (entry.state() != CatalogueEntry.State.COMPLETE || entry.vanished()) {
         page.element("div", entry.state().word() + (entry.vanished() ? ", vanished" : ""));
       }
       if (!entry.duplicateOf().isEmpty()) {

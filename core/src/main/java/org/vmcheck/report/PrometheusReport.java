@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.vmcheck.archive.Catalogue;
-import org.vmcheck.archive.Entry;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.finding.Cause;
 
@@ -13,7 +13,8 @@ import org.vmcheck.finding.Cause;
 /// labels, all from closed lists: no path, no host and no address makes a time series.
 public final class PrometheusReport {
   private static final List<String> VERDICTS =
-      List.of("intact", "kernel-damaged", "dump-damaged", "undetermined", Entry.UNREADABLE);
+      List.of(
+          "intact", "kernel-damaged", "dump-damaged", "undetermined", CatalogueEntry.UNREADABLE);
 
   private PrometheusReport() {}
 

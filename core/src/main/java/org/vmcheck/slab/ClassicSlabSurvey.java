@@ -87,7 +87,7 @@ final class ClassicSlabSurvey {
     int emptyUnlisted;
   }
 
-  private final List<SlabSurvey.Instant> instants = new ArrayList<>();
+  private final List<TransientState> transients = new ArrayList<>();
 
   /// Link of the slab that a node's list has half; its descriptor is that of no lost slab.
   private final Set<Long> halfLinked = new HashSet<>();
@@ -176,7 +176,7 @@ final class ClassicSlabSurvey {
         new FreelistDecoder.Vote(FreelistDecoder.PLAIN, 0, 0, 0),
         tallies,
         faults,
-        instants,
+        transients,
         dropped,
         slabs,
         objects,
@@ -372,8 +372,8 @@ final class ClassicSlabSurvey {
             return;
           }
           given.add(holder);
-          instants.add(
-              new SlabSurvey.Instant(
+          transients.add(
+              new TransientState(
                   array.cache,
                   "the first %d objects of the %s are free in another place too"
                       .formatted(count, array.place),
@@ -416,8 +416,8 @@ final class ClassicSlabSurvey {
       ListWalk walk = ListWalk.walk(memory, head, MAX_LIST);
       if (isHalfLinked(node, walk, head)) {
         halfLinked.add(walk.bad().orElseThrow().value());
-        instants.add(
-            new SlabSurvey.Instant(
+        transients.add(
+            new TransientState(
                 cache, "one slab is linked half into the " + name, "list_lock is held"));
       } else if (!walk.isClosed()) {
         isWhole &= walk.isRecovered();
@@ -435,8 +435,8 @@ final class ClassicSlabSurvey {
     for (SlabFault.Count moved : List.copyOf(moving)) {
       if (node.isLocked() && !isMoved) {
         isMoved = true;
-        instants.add(
-            new SlabSurvey.Instant(
+        transients.add(
+            new TransientState(
                 cache,
                 "active of the slab at 0x%x is %d and %s"
                     .formatted(moved.slab().address(), moved.actual(), moved.why()),
@@ -491,8 +491,8 @@ final class ClassicSlabSurvey {
     }
     long off = lists.get(member) - expected;
     if (node.isLocked() && off >= least && off <= most) {
-      instants.add(
-          new SlabSurvey.Instant(
+      transients.add(
+          new TransientState(
               cache,
               "%s of node %d is %d where %d is right: %s"
                   .formatted(member, node.id(), lists.get(member), expected, why),
@@ -929,8 +929,8 @@ final class ClassicSlabSurvey {
   private void unlisted(SlabCache cache) {
     int empty = countsOf(cache).emptyUnlisted;
     if (empty > 0) {
-      instants.add(
-          new SlabSurvey.Instant(
+      transients.add(
+          new TransientState(
               cache,
               empty == 1
                   ? "a slab without objects is on no list"
@@ -939,8 +939,8 @@ final class ClassicSlabSurvey {
     }
     int count = countsOf(cache).unlisted;
     if (count > 0) {
-      instants.add(
-          new SlabSurvey.Instant(
+      transients.add(
+          new TransientState(
               cache,
               count == 1 ? "a slab is on no list" : count + " slabs are on no list",
               "a CPU holds one between two lists"));

@@ -87,7 +87,7 @@ final class DebugPatterns {
       boolean freeSetKnown,
       Optional<Sheaves> sheaves,
       Consumer<SlabFault> report,
-      Consumer<SlabSurvey.Instant> allow) {
+      Consumer<TransientState> allow) {
     SlabCache cache = slab.cache();
     if (!hasRoom(cache)) {
       return; // The flags are wrong, which is said of the cache.
@@ -247,8 +247,8 @@ final class DebugPatterns {
     return isOfFree && isOfUsed;
   }
 
-  private static SlabSurvey.Instant changing(Slab slab, int object) {
-    return new SlabSurvey.Instant(
+  private static TransientState changing(Slab slab, int object) {
+    return new TransientState(
         slab.cache(),
         "the red zones of object %d of the slab at 0x%x are partly those of a free object"
             .formatted(object, slab.address()),
@@ -257,8 +257,8 @@ final class DebugPatterns {
             : "list_lock is held: a CPU changes them");
   }
 
-  private static SlabSurvey.Instant unlisted(Slab slab, int count) {
-    return new SlabSurvey.Instant(
+  private static TransientState unlisted(Slab slab, int count) {
+    return new TransientState(
         slab.cache(),
         count == 1
             ? "an object of the slab at 0x%x is on no list and has the red zones of a free one"

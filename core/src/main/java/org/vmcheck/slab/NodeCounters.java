@@ -14,7 +14,7 @@ final class NodeCounters {
   private final Kernel kernel;
   private final SlabCaches caches;
   private final List<SlabFault> faults;
-  private final List<SlabSurvey.Instant> instants;
+  private final List<TransientState> transients;
 
   /// What a node counts of a cache, and what was found there; or all nodes together.
   ///
@@ -56,7 +56,7 @@ final class NodeCounters {
     this.kernel = descriptors.kernel();
     this.caches = descriptors.caches();
     this.faults = findings.faults();
-    this.instants = findings.instants();
+    this.transients = findings.transients();
   }
 
   /// The shares of a cache whose parts were all read: one a node, or one of all nodes.
@@ -125,8 +125,8 @@ final class NodeCounters {
     boolean isBuilt = unlisted.explains(cache, more, cpus);
     if (isBuilt) {
       excused.addAll(unlisted.excused(cache, more));
-      instants.add(
-          new SlabSurvey.Instant(
+      transients.add(
+          new TransientState(
               cache,
               "nr_slabs is %d and %d slabs are there"
                   .formatted(
@@ -162,8 +162,8 @@ final class NodeCounters {
       } else if (share.objects() != share.objectsFound()) {
         if (share.objectsFound() - share.objects() == cache.objects()
             && unlisted.explains(cache, 1, cpus)) {
-          instants.add(
-              new SlabSurvey.Instant(
+          transients.add(
+              new TransientState(
                   cache,
                   "total_objects is one slab behind",
                   "a CPU has counted the slab and not yet its objects"));

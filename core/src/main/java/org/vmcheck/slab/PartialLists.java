@@ -36,7 +36,7 @@ final class PartialLists {
   private final SlabCaches caches;
   private final SlabLayout layout;
   private final SlabFindings findings;
-  private final List<SlabSurvey.Instant> instants;
+  private final List<TransientState> transients;
   private final BooleanSupplier isOver;
   private final Map<Long, List<SlabPlace>> places = new HashMap<>();
   private final List<LockedCount> lockedCounts = new ArrayList<>();
@@ -72,7 +72,7 @@ final class PartialLists {
     this.caches = descriptors.caches();
     this.layout = descriptors.layout();
     this.findings = findings;
-    this.instants = findings.instants();
+    this.transients = findings.transients();
     this.isOver = isOver;
   }
 
@@ -177,8 +177,8 @@ final class PartialLists {
         place(home.address(), place);
       }
       if (isHome && one.slab() == 0 && deactivating.add(place.index())) {
-        instants.add(
-            new SlabSurvey.Instant(
+        transients.add(
+            new TransientState(
                 place.cache(),
                 "cpu %d has a freelist and no slab".formatted(place.cpu()),
                 "it may be letting go of the slab at 0x%x, whose objects these are"
@@ -309,8 +309,8 @@ final class PartialLists {
         && node.nrPartial() != SlabCache.Node.NOT_COUNTED
         && node.nrPartial() != met) {
       if (node.isLocked() && Math.abs(node.nrPartial() - met) == 1) {
-        instants.add(
-            new SlabSurvey.Instant(
+        transients.add(
+            new TransientState(
                 cache,
                 "nr_partial of node %d is %d and %d slabs are on its list"
                     .formatted(node.id(), node.nrPartial(), met),
@@ -356,8 +356,8 @@ final class PartialLists {
         && walk.isRecovered()
         && walk.bad().orElseThrow().member().equals("prev")
         && isListOfSlab(walk.bad().orElseThrow().value(), head)) {
-      instants.add(
-          new SlabSurvey.Instant(
+      transients.add(
+          new TransientState(
               cache, "one slab is linked half into the " + name, "list_lock is held"));
     } else {
       findings.found(

@@ -74,7 +74,7 @@ final class Sheaves {
   /// @param isDead whether another CPU empties them
   private record Cpu(long cache, int id, boolean isLocked, boolean isDead) {}
 
-  private final List<SlabSurvey.Instant> instants = new ArrayList<>();
+  private final List<TransientState> transients = new ArrayList<>();
 
   /// The sheaves of CPUs that were stopped while they changed them, by address.
   private final Map<Long, Cpu> lockedSheaves = new HashMap<>();
@@ -308,7 +308,7 @@ final class Sheaves {
   }
 
   private void allow(SlabCache cache, String what, String why) {
-    instants.add(new SlabSurvey.Instant(cache, what, why));
+    transients.add(new TransientState(cache, what, why));
   }
 
   private void sheaf(
@@ -473,8 +473,8 @@ final class Sheaves {
     if (count + sheaf.size > MAX_OBJECTS) {
       if (!isCut) {
         isCut = true;
-        instants.add(
-            new SlabSurvey.Instant(
+        transients.add(
+            new TransientState(
                 sheaf.cache,
                 "sheaves hold more than %,d objects".formatted(count),
                 "those from the %s on were not looked at".formatted(sheaf.place),
@@ -588,8 +588,8 @@ final class Sheaves {
 
   /// Says what the faults put aside are, when all slabs were seen. One dead CPU is cleared at a
   /// time, sheaf by sheaf: faults in two of these are damage.
-  void settle(Consumer<SlabFault> report, Consumer<SlabSurvey.Instant> allowed) {
-    instants.forEach(allowed);
+  void settle(Consumer<SlabFault> report, Consumer<TransientState> allowed) {
+    transients.forEach(allowed);
     long dead = suspects.keySet().stream().filter(holder -> sheaves.get(holder).cpu.isDead).count();
     suspects.forEach(
         (holder, found) -> {
@@ -599,7 +599,7 @@ final class Sheaves {
             return;
           }
           allowed.accept(
-              new SlabSurvey.Instant(
+              new TransientState(
                   sheaf.cache,
                   "%d objects of the %s are free already".formatted(found.size(), sheaf.place),
                   sheaf.cpu.isDead

@@ -3,12 +3,12 @@ package org.vmcheck.slab;
 import java.util.ArrayList;
 import java.util.List;
 
-/// The faults and the instants that a pass finds, or one thread of it, while it runs.
+/// The faults and the transient states that a pass finds, or one thread of it, while it runs.
 final class SlabFindings {
   private static final int MAX_FAULTS = 20_000;
 
   private final List<SlabFault> faults = new ArrayList<>();
-  private final List<SlabSurvey.Instant> instants = new ArrayList<>();
+  private final List<TransientState> transients = new ArrayList<>();
   private long dropped;
 
   /// Keeps a fault, or counts it where too many are kept.
@@ -23,7 +23,7 @@ final class SlabFindings {
   /// Adds what another thread found, all of it.
   void merge(SlabFindings more) {
     faults.addAll(more.faults);
-    instants.addAll(more.instants);
+    transients.addAll(more.transients);
     dropped += more.dropped;
   }
 
@@ -33,8 +33,8 @@ final class SlabFindings {
   }
 
   /// Those so far; more are added in place.
-  List<SlabSurvey.Instant> instants() {
-    return instants;
+  List<TransientState> transients() {
+    return transients;
   }
 
   /// Faults beyond the number that is kept.

@@ -27,7 +27,7 @@ final class SlabSettlement {
   private final Map<Long, List<SlabPlace>> places;
   private final SlabFindings findings;
   private final List<SlabFault> faults;
-  private final List<SlabSurvey.Instant> instants;
+  private final List<TransientState> transients;
   private final Optional<Sheaves> sheaves;
   private final FreelistDecoder.Vote vote;
 
@@ -47,7 +47,7 @@ final class SlabSettlement {
     this.places = slabPlaces.bySlab();
     this.findings = findings;
     this.faults = findings.faults();
-    this.instants = findings.instants();
+    this.transients = findings.transients();
     this.sheaves = sheaves;
     this.vote = vote;
   }
@@ -137,11 +137,11 @@ final class SlabSettlement {
     if (finished && unreadDescriptors == 0 && sheaves.isPresent()) {
       sheaves.get().strays(memMap, sheafEntries, findings::found);
     }
-    sheaves.ifPresent(all -> all.settle(faults::add, instants::add));
+    sheaves.ifPresent(all -> all.settle(faults::add, transients::add));
     ofUnlisted.forEach(
         (cache, count) ->
-            instants.add(
-                new SlabSurvey.Instant(
+            transients.add(
+                new TransientState(
                     cache,
                     count == 1 ? "a slab of it is there" : count + " slabs of it are there",
                     caches.isListWhole()
@@ -153,7 +153,7 @@ final class SlabSettlement {
         vote,
         tallies,
         faults,
-        instants,
+        transients,
         findings.dropped(),
         slabs,
         objects,
@@ -197,8 +197,8 @@ final class SlabSettlement {
         (node, ofNode) -> {
           SlabFault.Place first = ofNode.getFirst();
           if (node.isLocked() && ofNode.size() == 1) {
-            instants.add(
-                new SlabSurvey.Instant(
+            transients.add(
+                new TransientState(
                     first.cache(), first.why(), "list_lock is held: it may be taken off"));
           } else {
             faults.addAll(ofNode);
@@ -232,7 +232,7 @@ final class SlabSettlement {
             isCounted,
             kernel.perCpu().cpus().size(),
             pfn -> memMap.isJustAllocated(pfn, layout.countersAt(), references),
-            instants::add);
+            transients::add);
     if (settled.equals(strangers)) {
       return;
     }
@@ -251,8 +251,8 @@ final class SlabSettlement {
     for (PartialLists.LockedCount count : slabPlaces.lockedCounts()) {
       SlabCache cache = count.fault().cache();
       if (unlisted.notFull(cache) >= count.missing()) {
-        instants.add(
-            new SlabSurvey.Instant(
+        transients.add(
+            new TransientState(
                 cache,
                 "nr_partial is %d and %d slabs are on the list"
                     .formatted(count.fault().actual(), count.fault().expected()),
@@ -277,7 +277,8 @@ final class SlabSettlement {
     }
     for (SlabCache cache : caches.caches()) {
       boolean isExplained = faults.stream().anyMatch(fault -> explainsOrphans(fault, cache));
-      unlisted.judge(cache, kernel.perCpu().cpus().size(), isExplained, instants::add, faults::add);
+      unlisted.judge(
+          cache, kernel.perCpu().cpus().size(), isExplained, transients::add, faults::add);
     }
   }
 

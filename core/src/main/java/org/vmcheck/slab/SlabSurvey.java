@@ -18,7 +18,7 @@ import org.vmcheck.page.MemMap;
 /// @param vote how the free-pointer encoding was chosen
 /// @param tallies what was counted, one a cache in list order
 /// @param faults in order of cache and address
-/// @param instants states that are legal only for an instant, in which a CPU was stopped
+/// @param transients states that are legal only for an instant, in which a CPU was stopped
 /// @param droppedFaults faults beyond the number that is kept
 /// @param slabs slabs met
 /// @param objects slots in these
@@ -34,7 +34,7 @@ public record SlabSurvey(
     FreelistDecoder.Vote vote,
     List<Tally> tallies,
     List<SlabFault> faults,
-    List<Instant> instants,
+    List<TransientState> transients,
     long droppedFaults,
     long slabs,
     long objects,
@@ -50,7 +50,7 @@ public record SlabSurvey(
   public SlabSurvey {
     tallies = List.copyOf(tallies);
     faults = List.copyOf(faults);
-    instants = List.copyOf(instants);
+    transients = List.copyOf(transients);
     unreadableSlabPages = Map.copyOf(unreadableSlabPages);
   }
 
@@ -64,18 +64,6 @@ public record SlabSurvey(
     /// Objects that their users hold.
     public long allocated() {
       return inuse - onCpuFreelists - inSheaves;
-    }
-  }
-
-  /// Something that breaks a rule and is legal for an instant: a CPU was stopped in the middle.
-  ///
-  /// @param cache null if it is not known
-  /// @param what the state, a clause
-  /// @param why what allows it, a clause
-  /// @param isLegal false for what a fault that is reported has led to
-  public record Instant(SlabCache cache, String what, String why, boolean isLegal) {
-    Instant(SlabCache cache, String what, String why) {
-      this(cache, what, why, true);
     }
   }
 

@@ -309,14 +309,14 @@ final class SlabWalk implements Runnable, MemMap.Visitor {
           own.isClosed(),
           sheaves,
           findings::found,
-          findings.instants()::add);
+          findings.transients()::add);
     }
     int uncounted = slab.objects() - slab.inuse() - own.length();
     if (own.isClosed() && countsFit && Math.abs(uncounted) == 1 && isLocked(slab)) {
       findings
-          .instants()
+          .transients()
           .add(
-              new SlabSurvey.Instant(
+              new TransientState(
                   slab.cache(),
                   "inuse and the freelist of the slab at 0x%x differ by one"
                       .formatted(slab.address()),

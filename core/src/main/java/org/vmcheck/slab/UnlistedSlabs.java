@@ -163,18 +163,18 @@ final class UnlistedSlabs {
       SlabCache cache,
       int cpus,
       boolean isExplained,
-      Consumer<SlabSurvey.Instant> instants,
+      Consumer<TransientState> transients,
       Consumer<SlabFault> faults) {
     Counts counts = caches.get(cache.address());
     if (counts == null) {
       return;
     }
     if (isExplained && counts.notFull() > 0) {
-      instants.accept(
-          new SlabSurvey.Instant(
+      transients.accept(
+          new TransientState(
               cache, words(counts.notFull()), "a list of the cache is broken before them", false));
     } else {
-      judgeNotFull(cache, counts, cpus, instants, faults);
+      judgeNotFull(cache, counts, cpus, transients, faults);
     }
     if (counts.frozenFull > 0) {
       String what =
@@ -182,8 +182,7 @@ final class UnlistedSlabs {
               ? "a full slab is frozen and no CPU's"
               : counts.frozenFull + " full slabs are frozen and no CPU's";
       if (counts.frozenFull <= cpus) {
-        instants.accept(
-            new SlabSurvey.Instant(cache, what, "a CPU may take one up or give it back"));
+        transients.accept(new TransientState(cache, what, "a CPU may take one up or give it back"));
       } else {
         Slab first = counts.firstFrozen;
         faults.accept(
@@ -201,7 +200,7 @@ final class UnlistedSlabs {
       SlabCache cache,
       Counts counts,
       int cpus,
-      Consumer<SlabSurvey.Instant> instants,
+      Consumer<TransientState> transients,
       Consumer<SlabFault> faults) {
     long locked = cache.nodes().stream().filter(SlabCache.Node::isLocked).count();
     if (counts.marked > locked) {
@@ -214,9 +213,8 @@ final class UnlistedSlabs {
               first.flags(),
               words(counts.marked) + " and marked as being on a node's"));
     } else if (counts.marked > 0) {
-      instants.accept(
-          new SlabSurvey.Instant(
-              cache, words(counts.marked), "list_lock is held: it may be moved"));
+      transients.accept(
+          new TransientState(cache, words(counts.marked), "list_lock is held: it may be moved"));
     }
     if (counts.carried > cpus * MAX_CARRIED || counts.other > cpus) {
       Slab first = counts.first;
@@ -228,8 +226,8 @@ final class UnlistedSlabs {
               first.next(),
               words(counts.carried + counts.other)));
     } else if (counts.carried + counts.other > 0) {
-      instants.accept(
-          new SlabSurvey.Instant(
+      transients.accept(
+          new TransientState(
               cache,
               words(counts.carried + counts.other),
               counts.other == 0
@@ -237,8 +235,8 @@ final class UnlistedSlabs {
                   : "a CPU may hold one between two lists"));
     }
     if (counts.empty > 0) {
-      instants.accept(
-          new SlabSurvey.Instant(
+      transients.accept(
+          new TransientState(
               cache,
               counts.empty == 1
                   ? "an empty slab is on no list"
@@ -271,7 +269,7 @@ final class UnlistedSlabs {
       boolean isCounted,
       int cpus,
       LongPredicate isJustAllocated,
-      Consumer<SlabSurvey.Instant> instants) {
+      Consumer<TransientState> transients) {
     if (strangers.isEmpty() || !isCounted) {
       return strangers;
     }
@@ -281,8 +279,8 @@ final class UnlistedSlabs {
         && strangers.stream()
             .allMatch(one -> isUnset(one.slabCache()) && isJustAllocated.test(one.pfn()))) {
       for (SlabFault.Owner one : strangers) {
-        instants.accept(
-            new SlabSurvey.Instant(
+        transients.accept(
+            new TransientState(
                 null,
                 "slab_cache of the slab at 0x%x is not set".formatted(one.slab()),
                 "a CPU or a task may build it: it is on no list and in no counter"));

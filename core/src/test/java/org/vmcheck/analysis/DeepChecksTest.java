@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.check.Check;
+import org.vmcheck.check.CheckContext;
 import org.vmcheck.check.Checks;
-import org.vmcheck.check.Subjects;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.CheckOutcome;
@@ -73,12 +73,12 @@ class DeepChecksTest {
   @Test
   void eachSaysWhatItCostsAndTheOthersAlwaysRun() throws Exception {
     try (Dump dump = Dumps.open(TestData.named("healthy").dump())) {
-      Subjects subjects = new Subjects(dump, KernelFinder.find(dump), 1, false, () -> false);
+      CheckContext context = new CheckContext(dump, KernelFinder.find(dump), 1, false, () -> false);
       for (Check check : Checks.all()) {
         if (DEEP.contains(check.id())) {
-          assertThat(check.seconds(subjects).orElseThrow()).isBetween(0.0, 2.0);
+          assertThat(check.seconds(context).orElseThrow()).isBetween(0.0, 2.0);
         } else if (!check.id().startsWith("page.")) {
-          assertThat(check.seconds(subjects)).as(check.id()).isEmpty();
+          assertThat(check.seconds(context)).as(check.id()).isEmpty();
         }
       }
     }

@@ -11,8 +11,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.vmcheck.check.Check;
+import org.vmcheck.check.CheckContext;
 import org.vmcheck.check.Checks;
-import org.vmcheck.check.Subjects;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Verdict;
 import org.vmcheck.search.KernelSearch;
@@ -46,11 +46,11 @@ class EndedByDeadlineTest {
   }
 
   private static List<CheckOutcome> run(FakeImage image, Clock clock) {
-    Subjects subjects =
-        new Subjects(image.dump(), new KernelSearch.Found(image.kernel()), 1, false, clock);
+    CheckContext context =
+        new CheckContext(image.dump(), new KernelSearch.Found(image.kernel()), 1, false, clock);
     List<CheckOutcome> outcomes = new ArrayList<>();
     for (Check check : Checks.all()) {
-      outcomes.add(check.run(subjects));
+      outcomes.add(check.run(context));
     }
     return outcomes;
   }

@@ -57,11 +57,10 @@ public final class ArchiveTargets {
       all.add(new SideCar(kind, file, Files.size(file)));
     }
     Incident incident =
-        new Incident(
-            Location.of(file), List.of(), all, 0, "", "", "202611221000", false, false, "");
+        new Incident(FileUri.of(file), List.of(), all, 0, "", "", "202611221000", false, false, "");
     SideCarCheck.unread(incident);
     SideCarCheck.compare(incident, Lines.of(LOG), "6.1.0", 1_760_000_000);
-    Signature signature = Signature.ofPanic(SideCarCheck.lines(file));
+    CrashSignature signature = CrashSignature.ofPanic(SideCarCheck.lines(file));
     if (signature.text().length() > 1000) {
       throw new IllegalStateException("a signature of " + signature.text().length());
     }
@@ -71,13 +70,13 @@ public final class ArchiveTargets {
     Path file = directory.resolve("seed.sqlite");
     try (Catalogue catalogue = Catalogue.write(file)) {
       DumpReport report = SampleReports.damaged();
-      Location location = Location.of(directory.resolve("vmcore"));
+      FileUri location = FileUri.of(directory.resolve("vmcore"));
       catalogue.put(
-          new Entry(
+          new CatalogueEntry(
               "host-a",
               location,
               location.words(),
-              Entry.State.COMPLETE,
+              CatalogueEntry.State.COMPLETE,
               "host",
               "202611221000",
               1000,
@@ -90,7 +89,7 @@ public final class ArchiveTargets {
               1.5,
               report.verdict().kind(),
               report.verdict().summary(),
-              Entry.Problem.NONE,
+              CatalogueEntry.Problem.NONE,
               "",
               "kdump-compressed",
               "6.1.0",
@@ -98,8 +97,8 @@ public final class ArchiveTargets {
               "node",
               1_760_000_000L,
               "panic",
-              new Signature("0123456789ab", "text"),
-              new Signature("ba9876543210", "text"),
+              new CrashSignature("0123456789ab", "text"),
+              new CrashSignature("ba9876543210", "text"),
               List.of("bit-flip"),
               List.of(),
               false,
@@ -114,7 +113,7 @@ public final class ArchiveTargets {
   private static void catalogue(Path directory, byte[] input) throws IOException {
     Path file = Files.write(directory.resolve("input.sqlite"), input);
     try (Catalogue catalogue = Catalogue.read(file)) {
-      for (Entry entry : catalogue.entries(Selection.ALL)) {
+      for (CatalogueEntry entry : catalogue.entries(Selection.ALL)) {
         catalogue.report(entry);
       }
     }

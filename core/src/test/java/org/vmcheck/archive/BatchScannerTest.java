@@ -35,7 +35,7 @@ class BatchScannerTest {
   @TempDir private Path dir;
   private Path tree;
   private Path file;
-  private final List<Entry> judged = new ArrayList<>();
+  private final List<CatalogueEntry> judged = new ArrayList<>();
   private final List<String> problems = new ArrayList<>();
 
   @BeforeEach
@@ -75,19 +75,19 @@ class BatchScannerTest {
             public void planned(int toJudge, long bytes, int unchanged) {}
 
             @Override
-            public void judged(Entry entry) {
+            public void judged(CatalogueEntry entry) {
               judged.add(entry);
             }
 
             @Override
-            public void problem(Location where, String what) {
+            public void problem(FileUri where, String what) {
               problems.add(where.words() + ": " + what);
             }
           });
     }
   }
 
-  private List<Entry> entries(Selection selection) throws IOException {
+  private List<CatalogueEntry> entries(Selection selection) throws IOException {
     try (Catalogue catalogue = Catalogue.read(file)) {
       return catalogue.entries(selection);
     }
@@ -110,7 +110,7 @@ class BatchScannerTest {
     assertThat(summary.incidents()).isEqualTo(5);
     assertThat(summary.verdicts())
         .isEqualTo(Map.of("intact", 1, "kernel-damaged", 2, "unreadable", 2));
-    for (Entry entry : entries(Selection.ALL)) {
+    for (CatalogueEntry entry : entries(Selection.ALL)) {
       String folder = entry.location().path().getParent().getFileName().toString();
       assertThat(entry.verdict()).isEqualTo(truth.getOrDefault(folder, "unreadable"));
       assertThat(entry.headHash()).hasSize(64);
@@ -118,7 +118,7 @@ class BatchScannerTest {
     assertThat(Files.getPosixFilePermissions(file))
         .isEqualTo(PosixFilePermissions.fromString("rw-------"));
     try (Catalogue catalogue = Catalogue.read(file)) {
-      Entry damaged = catalogue.find("use-after-free/vmcore").getFirst();
+      CatalogueEntry damaged = catalogue.find("use-after-free/vmcore").getFirst();
       assertThat(catalogue.report(damaged).orElseThrow().verdict().kind())
           .isEqualTo("kernel-damaged");
       assertThat(catalogue.find(damaged.id())).containsExactly(damaged);
@@ -154,7 +154,7 @@ class BatchScannerTest {
     assertThat(summary.vanished()).isEqualTo(1);
     assertThat(entries(Selection.ofVanished()))
         .singleElement()
-        .extracting(Entry::verdict)
+        .extracting(CatalogueEntry::verdict)
         .isEqualTo("intact");
     dump("a/vmcore", "healthy");
     assertThat(scan(file, Shard.WHOLE, "t2", false).vanished()).isZero();
@@ -171,9 +171,9 @@ class BatchScannerTest {
 
     scan();
 
-    List<Entry> entries = entries(Selection.ALL);
+    List<CatalogueEntry> entries = entries(Selection.ALL);
     String id = entries.getFirst().id();
-    assertThat(entries).extracting(Entry::duplicateOf).containsExactly("", id, id, "");
+    assertThat(entries).extracting(CatalogueEntry::duplicateOf).containsExactly("", id, id, "");
     try (Catalogue catalogue = Catalogue.read(file)) {
       assertThat(catalogue.groups(Selection.ALL, CrashGroup.By.VERDICT, 9).groups())
           .extracting(group -> group.key() + " " + group.count())
@@ -189,10 +189,10 @@ class BatchScannerTest {
     }
     scan();
 
-    List<Entry> entries = entries(Selection.ALL);
+    List<CatalogueEntry> entries = entries(Selection.ALL);
     // All four were dumped by the same deliberate panic, and each has a fault of its own.
     assertThat(entries)
-        .extracting(Entry::panicSignature)
+        .extracting(CatalogueEntry::panicSignature)
         .containsOnly(entries.getFirst().panicSignature());
     assertThat(entries.getFirst().panicSignature().text())
         .isEqualTo(
@@ -250,12 +250,15 @@ class BatchScannerTest {
         .containsExactly(
             "being-written dump-damaged", "dmesg-only undetermined", "complete intact");
     assertThat(entries(Selection.ALL))
-        .extracting(Entry::panicSignature)
+        .extracting(CatalogueEntry::panicSignature)
         .containsOnly(entries(Selection.ALL).getFirst().panicSignature());
     assertThat(entries(Selection.ALL).getLast().remarks()).isEmpty();
     Files.setLastModifiedTime(cut, FileTime.fromMillis(1_000_000_000_000L));
     scan();
-    assertThat(judged).singleElement().extracting(Entry::state).isEqualTo(Entry.State.INCOMPLETE);
+    assertThat(judged)
+        .singleElement()
+        .extracting(CatalogueEntry::state)
+        .isEqualTo(CatalogueEntry.State.INCOMPLETE);
   }
 
   @Test
@@ -276,8 +279,8 @@ class BatchScannerTest {
         }
       }
       assertThat(judgedInShards).isEqualTo(5);
-      List<Entry> joined = all.entries(Selection.ALL);
-      List<Entry> whole = entries(Selection.ALL);
+      List<CatalogueEntry> joined = all.entries(Selection.ALL);
+      List<CatalogueEntry> whole = entries(Selection.ALL);
       assertThat(joined).hasSameSizeAs(whole);
       for (int i = 0; i < whole.size(); i++) {
         assertThat(joined.get(i))
@@ -367,7 +370,7 @@ class BatchScannerTest {
       }
       process.destroyForcibly().waitFor();
       if (Files.exists(file) && Files.size(file) > 0) {
-        List<Entry> entries = entries(Selection.ALL);
+        List<CatalogueEntry> entries = entries(Selection.ALL);
         assertThat(entries.size()).isGreaterThanOrEqualTo(known);
         known = entries.size();
       }
@@ -398,13 +401,13 @@ class BatchScannerTest {
               public void planned(int toJudge, long bytes, int unchanged) {}
 
               @Override
-              public void judged(Entry entry) {
+              public void judged(CatalogueEntry entry) {
                 System.out.write('.');
                 System.out.flush();
               }
 
               @Override
-              public void problem(Location where, String what) {}
+              public void problem(FileUri where, String what) {}
             });
       }
     }
@@ -438,7 +441,7 @@ class BatchScannerTest {
     assertThat(judged)
         .filteredOn(entry -> entry.problem().contains("not enough memory"))
         .singleElement()
-        .extracting(Entry::path)
+        .extracting(CatalogueEntry::path)
         .asString()
         .contains("three");
   }

@@ -21,7 +21,7 @@ abstract class CatalogueContract {
 
   @Test
   void whatWasPutIsThereAgain() throws IOException {
-    Entry entry = damaged("a", "/var/crash/x/vmcore", "x", 100);
+    CatalogueEntry entry = damaged("a", "/var/crash/x/vmcore", "x", 100);
     DumpReport report = SampleReports.damaged();
     try (Catalogue catalogue = catalogue("one")) {
       catalogue.put(entry, Optional.of(report));
@@ -45,8 +45,8 @@ abstract class CatalogueContract {
 
   @Test
   void hostsThatCrashedInTheSameMinuteBothStay() throws IOException {
-    Entry damaged = damaged("host-a", SAME_MINUTE, "a", 100);
-    Entry intact =
+    CatalogueEntry damaged = damaged("host-a", SAME_MINUTE, "a", 100);
+    CatalogueEntry intact =
         SampleEntries.entry("host-b", SAME_MINUTE, "b", "intact", "6.1.190", 1_790_812_801L, 200);
     try (Catalogue a = catalogue("a");
         Catalogue b = catalogue("b");
@@ -69,8 +69,8 @@ abstract class CatalogueContract {
 
   @Test
   void ofOneIncidentTheLaterJudgementStays() throws IOException {
-    Entry early = damaged("a", SAME_MINUTE, "x", 100);
-    Entry late = SampleEntries.entry("a", SAME_MINUTE, "x", "intact", "6.1.190", 0, 200);
+    CatalogueEntry early = damaged("a", SAME_MINUTE, "x", 100);
+    CatalogueEntry late = SampleEntries.entry("a", SAME_MINUTE, "x", "intact", "6.1.190", 0, 200);
     try (Catalogue first = catalogue("first");
         Catalogue second = catalogue("second")) {
       first.put(early, Optional.empty());
@@ -86,25 +86,26 @@ abstract class CatalogueContract {
 
   @Test
   void theSameDumpSeenTwiceIsLinked() throws IOException {
-    Entry first = damaged("b", "/srv/1/vmcore", "x", 100);
-    Entry otherHost = damaged("c", "/srv/1/vmcore", "x", 300);
-    Entry otherPlace = damaged("a", "/srv/2/vmcore", "x", 50);
-    Entry otherDump = damaged("a", "/srv/3/vmcore", "y", 50);
-    Entry unread = damaged("a", "/srv/4/vmcore", "", 50);
-    Entry unreadToo = damaged("a", "/srv/5/vmcore", "", 50);
+    CatalogueEntry first = damaged("b", "/srv/1/vmcore", "x", 100);
+    CatalogueEntry otherHost = damaged("c", "/srv/1/vmcore", "x", 300);
+    CatalogueEntry otherPlace = damaged("a", "/srv/2/vmcore", "x", 50);
+    CatalogueEntry otherDump = damaged("a", "/srv/3/vmcore", "y", 50);
+    CatalogueEntry unread = damaged("a", "/srv/4/vmcore", "", 50);
+    CatalogueEntry unreadToo = damaged("a", "/srv/5/vmcore", "", 50);
     try (Catalogue catalogue = catalogue("one")) {
-      for (Entry entry : List.of(otherPlace, unread, otherHost, otherDump, first, unreadToo)) {
+      for (CatalogueEntry entry :
+          List.of(otherPlace, unread, otherHost, otherDump, first, unreadToo)) {
         catalogue.put(entry, Optional.empty());
       }
 
       assertThat(catalogue.entries(Selection.ALL))
-          .extracting(Entry::duplicateOf)
+          .extracting(CatalogueEntry::duplicateOf)
           .containsExactly("", first.id(), first.id(), "", "", "");
       assertThat(catalogue.entry(otherPlace.key()).orElseThrow().duplicateOf())
           .isEqualTo(first.id());
       catalogue.remove(List.of(first.key()));
       assertThat(catalogue.entries(Selection.ALL))
-          .extracting(Entry::duplicateOf)
+          .extracting(CatalogueEntry::duplicateOf)
           .containsExactly("", otherHost.id(), "", "", "");
     }
   }
@@ -117,7 +118,7 @@ abstract class CatalogueContract {
 
       for (String name : List.of("a", "node-of-a")) {
         assertThat(catalogue.entries(new Selection("", "", "", name, 0, 0, "", false)))
-            .extracting(Entry::origin)
+            .extracting(CatalogueEntry::origin)
             .containsExactly("a");
       }
       assertThat(catalogue.entries(new Selection("", "", "", "node", 0, 0, "", false))).isEmpty();
@@ -126,15 +127,15 @@ abstract class CatalogueContract {
 
   @Test
   void markedAndForgotten() throws IOException {
-    Entry a = damaged("a", SAME_MINUTE, "x", 1);
-    Entry b = damaged("b", SAME_MINUTE, "y", 1);
+    CatalogueEntry a = damaged("a", SAME_MINUTE, "x", 1);
+    CatalogueEntry b = damaged("b", SAME_MINUTE, "y", 1);
     try (Catalogue catalogue = catalogue("one")) {
       catalogue.put(a, Optional.empty());
       catalogue.put(b, Optional.empty());
 
       catalogue.mark(List.of(a.key()), true);
       assertThat(catalogue.entries(Selection.ofVanished()))
-          .extracting(Entry::key)
+          .extracting(CatalogueEntry::key)
           .containsExactly(a.key());
       catalogue.mark(List.of(a.key()), false);
       assertThat(catalogue.entries(Selection.ofVanished())).isEmpty();
@@ -151,7 +152,7 @@ abstract class CatalogueContract {
           Optional.empty());
 
       assertThat(catalogue.entries(Selection.ALL))
-          .extracting(Entry::release)
+          .extracting(CatalogueEntry::release)
           .containsExactly("6\ufffd.1\ufffd'--");
     }
   }
@@ -212,7 +213,7 @@ abstract class CatalogueContract {
   private static void fillFleet(Catalogue catalogue) throws IOException {
     for (int i = 0; i < 20; i++) {
       boolean late = i % 2 == 1;
-      Entry entry =
+      CatalogueEntry entry =
           SampleEntries.entry(
               "host-" + i % 3,
               "/srv/" + i + "/vmcore",
@@ -252,7 +253,7 @@ abstract class CatalogueContract {
         for (CrashGroup group : all.groups()) {
           long rows =
               catalogue.entries(Selection.ALL).stream()
-                  .filter(Entry::isCounted)
+                  .filter(CatalogueEntry::isCounted)
                   .filter(entry -> isIn(entry, by, group.key()))
                   .count();
           assertThat(group.count()).as(by + " " + group.key()).isEqualTo(rows);
@@ -270,7 +271,7 @@ abstract class CatalogueContract {
     }
   }
 
-  private static boolean isIn(Entry entry, CrashGroup.By by, String key) {
+  private static boolean isIn(CatalogueEntry entry, CrashGroup.By by, String key) {
     return switch (by) {
       case PANIC -> entry.panicSignature().id().equals(key);
       case DAMAGE -> entry.damageSignature().id().equals(key);
@@ -305,7 +306,7 @@ abstract class CatalogueContract {
       long third = SampleEntries.FIRST_CRASH + 2 * 2 * 86_400L;
 
       assertThat(catalogue.entries(new Selection("", "", "", "", third, third + 1, "", false)))
-          .extracting(Entry::path)
+          .extracting(CatalogueEntry::path)
           .containsExactly("/srv/2/vmcore");
       // Of unknown time: neither since nor until.
       assertThat(catalogue.entries(new Selection("", "", "", "", 0, third, "", false))).hasSize(3);
@@ -317,7 +318,7 @@ abstract class CatalogueContract {
 
   @Test
   void idsAreFoundByTheirStart() throws IOException {
-    Entry entry = damaged("a", SAME_MINUTE, "x", 1);
+    CatalogueEntry entry = damaged("a", SAME_MINUTE, "x", 1);
     try (Catalogue catalogue = catalogue("one")) {
       catalogue.put(entry, Optional.empty());
 

@@ -37,7 +37,7 @@ class HostileTextTest {
     }
     Files.createDirectories(tree.resolve("good"));
     Files.copy(TestData.named("healthy").dump(), tree.resolve("good/vmcore"));
-    List<Entry> judged = new ArrayList<>();
+    List<CatalogueEntry> judged = new ArrayList<>();
 
     try (Catalogue catalogue = Catalogue.write(dir.resolve("c.sqlite"))) {
       BatchScanner.scan(
@@ -49,25 +49,27 @@ class HostileTextTest {
             public void planned(int toJudge, long bytes, int unchanged) {}
 
             @Override
-            public void judged(Entry entry) {
+            public void judged(CatalogueEntry entry) {
               judged.add(entry);
             }
 
             @Override
-            public void problem(Location where, String what) {}
+            public void problem(FileUri where, String what) {}
           });
       assertThat(catalogue.entries(Selection.ALL)).hasSize(5);
     }
 
     assertThat(judged).allMatch(entry -> entry.problem().isEmpty());
-    assertThat(judged).extracting(Entry::verdict).containsOnlyOnce("intact");
+    assertThat(judged).extracting(CatalogueEntry::verdict).containsOnlyOnce("intact");
   }
 
   @Test
   void isReadInTimeThatItsLengthGives() throws Exception {
-    Work.growsLinearly(2000, "\n"::repeat, text -> Signature.ofPanic(lines(text)));
+    Work.growsLinearly(2000, "\n"::repeat, text -> CrashSignature.ofPanic(lines(text)));
     Work.growsLinearly(
-        2000, size -> OOPS + "a+0x1/0x1\n".repeat(size), text -> Signature.ofPanic(lines(text)));
+        2000,
+        size -> OOPS + "a+0x1/0x1\n".repeat(size),
+        text -> CrashSignature.ofPanic(lines(text)));
   }
 
   private List<String> lines(String text) throws Exception {
@@ -78,12 +80,12 @@ class HostileTextTest {
 
   @Test
   void namesLoseWhatACompilerAdded() {
-    assertThat(Signature.symbol("a.isra.0.part.3")).isEqualTo("a");
-    assertThat(Signature.symbol("a.5.cold")).isEqualTo("a.5");
-    assertThat(Signature.symbol("a.b.constprop.0")).isEqualTo("a.b");
-    assertThat(Signature.symbol("a.1.2")).isEqualTo("a.1.2");
-    assertThat(Signature.symbol("a.isra" + ".1".repeat(100_000))).isEqualTo("a");
-    assertThat(Signature.symbol(".isra")).isEqualTo(".isra");
+    assertThat(CrashSignature.symbol("a.isra.0.part.3")).isEqualTo("a");
+    assertThat(CrashSignature.symbol("a.5.cold")).isEqualTo("a.5");
+    assertThat(CrashSignature.symbol("a.b.constprop.0")).isEqualTo("a.b");
+    assertThat(CrashSignature.symbol("a.1.2")).isEqualTo("a.1.2");
+    assertThat(CrashSignature.symbol("a.isra" + ".1".repeat(100_000))).isEqualTo("a");
+    assertThat(CrashSignature.symbol(".isra")).isEqualTo(".isra");
   }
 
   /// The healthy twin: a README of SUSE's, as kdump writes it.
@@ -101,7 +103,7 @@ class HostileTextTest {
   private List<Note> remarks(Path readme, String release) throws Exception {
     return SideCarCheck.compare(
         new Incident(
-            Location.of(readme),
+            FileUri.of(readme),
             List.of(),
             List.of(new SideCar(SideCar.Kind.README, readme, Files.size(readme))),
             0,

@@ -51,7 +51,7 @@ class IncidentsTest {
           }
 
           @Override
-          public void problem(Location where, String what, boolean complete) {
+          public void problem(FileUri where, String what, boolean complete) {
             problems.add(where.words() + ": " + what);
           }
         });
@@ -215,7 +215,7 @@ class IncidentsTest {
   @Test
   void shardsCoverEverythingOnce() {
     for (int i = 0; i < 200; i++) {
-      Location location = Location.of(Path.of("/var/crash/" + i + "/vmcore"));
+      FileUri location = FileUri.of(Path.of("/var/crash/" + i + "/vmcore"));
       int owners = 0;
       for (int index = 0; index < 7; index++) {
         owners += new Shard(index, 7).has(location) ? 1 : 0;

@@ -64,8 +64,8 @@ class PostgresCatalogueTest extends CatalogueContract {
 
   @Test
   void aLostConnectionCostsNothing() throws Exception {
-    Entry first = SampleEntries.damaged("a", "/srv/1/vmcore", "x", 1);
-    Entry second = SampleEntries.damaged("a", "/srv/2/vmcore", "y", 1);
+    CatalogueEntry first = SampleEntries.damaged("a", "/srv/1/vmcore", "x", 1);
+    CatalogueEntry second = SampleEntries.damaged("a", "/srv/2/vmcore", "y", 1);
     try (Catalogue catalogue = catalogue("one")) {
       catalogue.put(first, Optional.empty());
       sql(
@@ -101,7 +101,7 @@ class PostgresCatalogueTest extends CatalogueContract {
             .replace("vmcheck_reader", reader)
             .replace("vmcheck_worker", worker)
             .replace("SCHEMA public", "SCHEMA " + schema));
-    Entry entry = SampleEntries.damaged("a", "/srv/1/vmcore", "x", 1);
+    CatalogueEntry entry = SampleEntries.damaged("a", "/srv/1/vmcore", "x", 1);
 
     try (Catalogue catalogue = Catalogue.write(server.url(worker, schema))) {
       catalogue.put(entry, Optional.empty());
@@ -167,7 +167,7 @@ class PostgresCatalogueTest extends CatalogueContract {
   @Test
   void catalogueFilesMoveIn() throws Exception {
     Path file = Files.createTempDirectory("vmcheck").resolve("c.sqlite");
-    Entry entry = SampleEntries.damaged("a", "/srv/1/vmcore", "x", 1);
+    CatalogueEntry entry = SampleEntries.damaged("a", "/srv/1/vmcore", "x", 1);
     try (Catalogue local = Catalogue.write(file);
         Catalogue fleet = catalogue("one")) {
       local.put(entry, Optional.of(org.vmcheck.testing.SampleReports.damaged()));

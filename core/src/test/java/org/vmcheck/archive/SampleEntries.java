@@ -14,11 +14,11 @@ public final class SampleEntries {
   /// A damaged kernel.
   ///
   /// @param content equal for copies of one dump
-  public static Entry damaged(String origin, String path, String content, long judgedAt) {
+  public static CatalogueEntry damaged(String origin, String path, String content, long judgedAt) {
     return entry(origin, path, content, "kernel-damaged", "6.1.190", FIRST_CRASH, judgedAt);
   }
 
-  public static Entry entry(
+  public static CatalogueEntry entry(
       String origin,
       String path,
       String content,
@@ -27,12 +27,12 @@ public final class SampleEntries {
       long crashTime,
       long judgedAt) {
     boolean damaged = verdict.equals("kernel-damaged");
-    Location location = Location.of(Path.of(path));
-    return new Entry(
+    FileUri location = FileUri.of(Path.of(path));
+    return new CatalogueEntry(
         origin,
         location,
         location.words(),
-        Entry.State.COMPLETE,
+        CatalogueEntry.State.COMPLETE,
         "",
         "",
         4096,
@@ -45,7 +45,7 @@ public final class SampleEntries {
         1.5,
         verdict,
         verdict + ", they say",
-        Entry.Problem.NONE,
+        CatalogueEntry.Problem.NONE,
         "",
         "kdump-compressed",
         release,
@@ -53,8 +53,8 @@ public final class SampleEntries {
         "node-of-" + origin,
         crashTime,
         "Oops",
-        new Signature("0123456789ab", "Oops | do_it"),
-        damaged ? new Signature("ba9876543210", "bit-flip kmalloc-64") : Signature.NONE,
+        new CrashSignature("0123456789ab", "Oops | do_it"),
+        damaged ? new CrashSignature("ba9876543210", "bit-flip kmalloc-64") : CrashSignature.NONE,
         damaged ? List.of("bit-flip", "list-broken") : List.of(),
         List.of(new Note("file", "a remark")),
         false,

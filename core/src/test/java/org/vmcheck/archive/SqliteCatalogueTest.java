@@ -82,7 +82,7 @@ class SqliteCatalogueTest extends CatalogueContract {
     sql(file, statements);
   }
 
-  private static String row(Location location, String identity, String verdict) {
+  private static String row(FileUri location, String identity, String verdict) {
     return "INSERT INTO incident VALUES ('"
         + location.uri()
         + "', '0', '"
@@ -116,7 +116,7 @@ class SqliteCatalogueTest extends CatalogueContract {
 
   @Test
   void rowsOfAnOlderVersionStayAndGetAnOriginThatSaysSo() throws Exception {
-    Location location = Location.of(Path.of("/var/crash/1/vmcore"));
+    FileUri location = FileUri.of(Path.of("/var/crash/1/vmcore"));
     Path one = dir.resolve("one.sqlite");
     Path two = dir.resolve("two.sqlite");
     String causes = "INSERT INTO cause VALUES ('" + location.uri() + "', 'bit-flip')";
@@ -125,7 +125,7 @@ class SqliteCatalogueTest extends CatalogueContract {
 
     try (Catalogue first = Catalogue.write(one);
         Catalogue second = Catalogue.write(two)) {
-      Entry damaged = first.entries(Selection.ALL).getFirst();
+      CatalogueEntry damaged = first.entries(Selection.ALL).getFirst();
       assertThat(damaged.origin()).matches("unrecorded-[0-9a-f]{8}");
       assertThat(damaged.causes()).containsExactly("bit-flip");
       assertThat(first.find(damaged.id())).containsExactly(damaged);
@@ -133,7 +133,7 @@ class SqliteCatalogueTest extends CatalogueContract {
       // Two hosts of the same minute, neither of which is written down.
       assertThat(first.merge(second)).isEqualTo(1);
       assertThat(first.entries(Selection.ALL))
-          .extracting(Entry::verdict)
+          .extracting(CatalogueEntry::verdict)
           .containsExactlyInAnyOrder("kernel-damaged", "intact");
     }
     Catalogue.read(one).close();
@@ -153,10 +153,10 @@ class SqliteCatalogueTest extends CatalogueContract {
           }
 
           @Override
-          public void problem(Location where, String what, boolean complete) {}
+          public void problem(FileUri where, String what, boolean complete) {}
         });
     Incident incident = found.getFirst();
-    Location elsewhere = Location.of(tree.resolve("other"));
+    FileUri elsewhere = FileUri.of(tree.resolve("other"));
     Path file = dir.resolve("c.sqlite");
     old(
         file,
@@ -181,10 +181,10 @@ class SqliteCatalogueTest extends CatalogueContract {
                 public void planned(int toJudge, long bytes, int unchanged) {}
 
                 @Override
-                public void judged(Entry entry) {}
+                public void judged(CatalogueEntry entry) {}
 
                 @Override
-                public void problem(Location where, String what) {}
+                public void problem(FileUri where, String what) {}
               });
       assertThat(summary.unchanged()).isEqualTo(1);
       assertThat(summary.vanished()).isZero();

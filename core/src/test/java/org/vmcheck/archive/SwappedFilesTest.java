@@ -35,7 +35,7 @@ class SwappedFilesTest {
     }
 
     Map<String, String> verdicts = new TreeMap<>();
-    List<Entry> entries;
+    List<CatalogueEntry> entries;
     try (Catalogue catalogue = Catalogue.write(dir.resolve("c.sqlite"))) {
       BatchScanner.scan(
           catalogue,
@@ -54,12 +54,12 @@ class SwappedFilesTest {
             }
 
             @Override
-            public void judged(Entry entry) {
+            public void judged(CatalogueEntry entry) {
               verdicts.put(Path.of(entry.path()).getParent().getFileName() + "", entry.verdict());
             }
 
             @Override
-            public void problem(Location where, String what) {}
+            public void problem(FileUri where, String what) {}
           });
       entries = catalogue.entries(Selection.ALL);
     }

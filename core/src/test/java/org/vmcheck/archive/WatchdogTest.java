@@ -18,7 +18,7 @@ import org.vmcheck.io.Cancellation;
 class WatchdogTest {
   private static final Incident INCIDENT =
       new Incident(
-          Location.of(Path.of("/crash/vmcore")),
+          FileUri.of(Path.of("/crash/vmcore")),
           List.of(Path.of("/crash/vmcore")),
           List.of(),
           0,
@@ -29,7 +29,8 @@ class WatchdogTest {
           false,
           "");
 
-  private static Entry judged(Function<Incident, Judge.Judged> work, Optional<Duration> deadline) {
+  private static CatalogueEntry judged(
+      Function<Incident, Judge.Judged> work, Optional<Duration> deadline) {
     Judge judge = new Judge(AnalysisOptions.DEFAULT, "host-a", "t", Clock.systemUTC());
     return new Watchdog(judge, work, deadline).judge(INCIDENT).entry();
   }
@@ -38,18 +39,18 @@ class WatchdogTest {
   @ValueSource(
       classes = {StackOverflowError.class, IllegalStateException.class, AssertionError.class})
   void whatIsThrownIsABugOfThisProgram(Class<? extends Throwable> type) {
-    Entry entry = judged(_ -> thrown(type), Optional.empty());
+    CatalogueEntry entry = judged(_ -> thrown(type), Optional.empty());
 
     assertThat(entry.verdict()).isEqualTo("unreadable");
-    assertThat(entry.problemKind()).isEqualTo(Entry.Problem.BUG);
+    assertThat(entry.problemKind()).isEqualTo(CatalogueEntry.Problem.BUG);
     assertThat(entry.problem()).contains(type.getSimpleName());
   }
 
   @Test
   void memoryThatIsFullIsTriedAgain() {
-    Entry entry = judged(_ -> thrown(OutOfMemoryError.class), Optional.empty());
+    CatalogueEntry entry = judged(_ -> thrown(OutOfMemoryError.class), Optional.empty());
 
-    assertThat(entry.problemKind()).isEqualTo(Entry.Problem.IO);
+    assertThat(entry.problemKind()).isEqualTo(CatalogueEntry.Problem.IO);
     assertThat(entry.problem()).contains("not enough memory");
   }
 
@@ -65,7 +66,7 @@ class WatchdogTest {
 
   @Test
   void aLoopThatAsksIsEndedByTheDeadline() {
-    Entry entry =
+    CatalogueEntry entry =
         judged(
             incident -> {
               try {
@@ -83,7 +84,7 @@ class WatchdogTest {
 
   @Test
   void whatHangsIsLeftBehind() {
-    Entry entry =
+    CatalogueEntry entry =
         judged(
             _ -> {
               try {
@@ -100,6 +101,6 @@ class WatchdogTest {
         .isEqualTo(
             "stopped by the deadline of 50 ms, which it did not keep to by itself, before there was"
                 + " an answer: nothing is said of this dump");
-    assertThat(entry.problemKind()).isEqualTo(Entry.Problem.NONE);
+    assertThat(entry.problemKind()).isEqualTo(CatalogueEntry.Problem.NONE);
   }
 }

@@ -29,9 +29,10 @@ class BehindTheBreakTest {
   }
 
   private static List<Finding> findings(FakeImage image) {
-    Subjects subjects =
-        new Subjects(image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
-    return new SlabFreelistCheck().run(subjects).findingsIfRan();
+    CheckContext context =
+        new CheckContext(
+            image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
+    return new SlabFreelistCheck().run(context).findingsIfRan();
   }
 
   private static SlabImage partial(FakeImage image, int free) {

@@ -68,18 +68,18 @@ class CacheMembersTest {
     }
   }
 
-  private static Subjects subjects(FakeImage image) {
-    return new Subjects(
+  private static CheckContext context(FakeImage image) {
+    return new CheckContext(
         image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
   }
 
-  private static List<Finding> findings(Subjects subjects) {
+  private static List<Finding> findings(CheckContext context) {
     return Stream.of(
             new SlabFreelistCheck(),
             new SlabCountsCheck(),
             new SlabListsCheck(),
             new SlabPoisonCheck())
-        .map(check -> check.run(subjects))
+        .map(check -> check.run(context))
         .filter(CheckOutcome.Ran.class::isInstance)
         .map(CheckOutcome.Ran.class::cast)
         .flatMap(ran -> ran.findings().stream())
@@ -87,7 +87,7 @@ class CacheMembersTest {
   }
 
   private static Finding only(FakeImage image, long address, Cause cause) {
-    List<Finding> findings = findings(subjects(image));
+    List<Finding> findings = findings(context(image));
     assertThat(findings).as(image.layout().name()).hasSize(1);
     assertThat(findings.getFirst().subject().address()).isEqualTo(address);
     assertThat(findings.getFirst().cause()).isEqualTo(cause);
@@ -106,8 +106,8 @@ class CacheMembersTest {
   @ParameterizedTest
   @MethodSource("layouts")
   void aHealthyCacheHasNoWrongMember(Layout layout) {
-    assertThat(findings(subjects(image(layout)))).isEmpty();
-    assertThat(findings(subjects(FakeKernel.of(layout).seed(7).build()))).isEmpty();
+    assertThat(findings(context(image(layout)))).isEmpty();
+    assertThat(findings(context(FakeKernel.of(layout).seed(7).build()))).isEmpty();
   }
 
   @Test
@@ -115,9 +115,9 @@ class CacheMembersTest {
     for (TestData data : TestData.all()) {
       try (Dump dump = Dumps.open(data.dump())) {
         KernelSearch search = KernelFinder.find(dump);
-        Subjects subjects = new Subjects(dump, search, 1, false, () -> false);
-        if (subjects.kernel().isPresent()) {
-          assertThat(subjects.wrongMembers()).as(data.toString()).isEmpty();
+        CheckContext context = new CheckContext(dump, search, 1, false, () -> false);
+        if (context.kernel().isPresent()) {
+          assertThat(context.wrongMembers()).as(data.toString()).isEmpty();
         }
       }
     }
@@ -131,7 +131,7 @@ class CacheMembersTest {
       long address = member(image, "victim", name);
       // Far above what any of them holds.
       image.flipBit(address, 29);
-      List<Finding> found = findings(subjects(image));
+      List<Finding> found = findings(context(image));
       assertThat(found)
           .as(layout.name() + " " + name)
           .anySatisfy(
@@ -148,7 +148,7 @@ class CacheMembersTest {
     FakeImage image = image(layout);
     long address = member(image, "victim", "oo");
     image.flipBit(address, 2);
-    assertThat(findings(subjects(image)))
+    assertThat(findings(context(image)))
         .filteredOn(finding -> finding.cause() == Cause.BIT_FLIP)
         .extracting(finding -> finding.subject().address())
         .containsExactly(address);
@@ -172,7 +172,7 @@ class CacheMembersTest {
     only(image, address, Cause.BIT_FLIP);
     image = image(layout);
     put32(image, address, 0);
-    assertThat(findings(subjects(image)))
+    assertThat(findings(context(image)))
         .singleElement()
         .satisfies(one -> assertThat(one.subject().address()).isEqualTo(address));
   }
@@ -183,7 +183,7 @@ class CacheMembersTest {
   void anOddAlignmentThatTheSizeWasRoundedWithIsLegal(Layout layout) {
     FakeImage image = image(layout);
     put32(image, member(image, "victim", "align"), 24);
-    assertThat(findings(subjects(image))).isEmpty();
+    assertThat(findings(context(image))).isEmpty();
   }
 
   /// The kernel raises object_size first; the symbol of the mutex is not in these images.
@@ -193,7 +193,7 @@ class CacheMembersTest {
     FakeImage image = image(layout);
     put32(image, member(image, "roomy", "object_size"), 112);
     put32(image, member(image, "roomy", "refcount"), 2);
-    assertThat(findings(subjects(image))).isEmpty();
+    assertThat(findings(context(image))).isEmpty();
   }
 
   @ParameterizedTest
@@ -231,7 +231,7 @@ class CacheMembersTest {
   void aCacheThatIsDestroyedCountsNothing(Layout layout) {
     FakeImage image = image(layout);
     put32(image, member(image, "bystander", "refcount"), 0);
-    assertThat(findings(subjects(image))).isEmpty();
+    assertThat(findings(context(image))).isEmpty();
     put32(image, member(image, "bystander", "refcount"), -5);
     only(image, member(image, "bystander", "refcount"), Cause.BIT_FLIP);
   }
@@ -255,7 +255,7 @@ class CacheMembersTest {
     FakeImage image = image(layout);
     long address = member(image, "debugged", "inuse");
     image.flipBit(address, 3);
-    assertThat(findings(subjects(image)))
+    assertThat(findings(context(image)))
         .singleElement()
         .satisfies(one -> assertThat(one.subject().address()).isEqualTo(address));
   }
@@ -268,7 +268,7 @@ class CacheMembersTest {
     long address = member(image, "debugged", "flags");
     SlabFlags flags = SlabCaches.of(image.kernel()).layout().orElseThrow().flags();
     image.flipBit(address, Long.numberOfTrailingZeros(flags.storeUser()));
-    assertThat(findings(subjects(image)))
+    assertThat(findings(context(image)))
         .filteredOn(one -> one.check().equals("slab.poison"))
         .singleElement()
         .satisfies(one -> assertThat(one.subject().address()).isEqualTo(address));
@@ -276,7 +276,7 @@ class CacheMembersTest {
     FakeImage twin = image(layout);
     long payloadEnd = twin.cache("debugged").slabs().getFirst().object(1) + 72;
     twin.corrupt(payloadEnd, (byte) 0x41);
-    assertThat(findings(subjects(twin)))
+    assertThat(findings(context(twin)))
         .singleElement()
         .satisfies(one -> assertThat(one.cause()).isEqualTo(Cause.REDZONE_OVERWRITTEN));
   }
@@ -288,7 +288,7 @@ class CacheMembersTest {
     long address = member(image, "fenced", "flags");
     SlabFlags flags = SlabCaches.of(image.kernel()).layout().orElseThrow().flags();
     image.flipBit(address, Long.numberOfTrailingZeros(flags.redZone()));
-    assertThat(findings(subjects(image)))
+    assertThat(findings(context(image)))
         .anySatisfy(
             one -> {
               assertThat(one.subject().address()).isEqualTo(address);
@@ -315,7 +315,7 @@ class CacheMembersTest {
     SlabImage slab = image.cache("victim").slabs(SlabImage.Place.NODE_PARTIAL).getFirst();
     long slot = slab.slot(slab.freelist().getFirst());
     image.corruptWord(slot, 0x2e6d_6f64_6e61_7221L);
-    assertThat(findings(subjects(image)))
+    assertThat(findings(context(image)))
         .singleElement()
         .satisfies(one -> assertThat(one.subject().address()).isEqualTo(slot));
   }

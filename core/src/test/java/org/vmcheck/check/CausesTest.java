@@ -64,8 +64,8 @@ class CausesTest {
 
   private static Found run(FakeImage image) {
     Kernel kernel = image.kernel();
-    Subjects subjects =
-        new Subjects(image.dump(), new KernelSearch.Found(kernel), 1, false, () -> false);
+    CheckContext context =
+        new CheckContext(image.dump(), new KernelSearch.Found(kernel), 1, false, () -> false);
     List<Finding> findings = new ArrayList<>();
     List<Note> notes = new ArrayList<>();
     for (Check check :
@@ -74,7 +74,7 @@ class CausesTest {
             new SlabCountsCheck(),
             new SlabListsCheck(),
             new SlabPoisonCheck())) {
-      if (check.run(subjects) instanceof CheckOutcome.Ran ran) {
+      if (check.run(context) instanceof CheckOutcome.Ran ran) {
         findings.addAll(ran.findings());
         notes.addAll(ran.notes());
       }

@@ -143,17 +143,18 @@ public final class DamageTrials {
 
   private List<CheckOutcome> run() {
     Dump changed = memory.of(dump);
-    Subjects subjects =
-        new Subjects(changed, new KernelSearch.Found(kernel.over(memory)), 2, false, () -> false);
+    CheckContext context =
+        new CheckContext(
+            changed, new KernelSearch.Found(kernel.over(memory)), 2, false, () -> false);
     List<CheckOutcome> outcomes = new ArrayList<>();
     for (Check check : Checks.all()) {
       if (check.needs() == Needs.DUMP || check.id().startsWith("lowmem.")) {
         continue;
       }
-      List<String> unmet = check.needs().unmet(subjects);
+      List<String> unmet = check.needs().unmet(context);
       try {
         outcomes.add(
-            unmet.isEmpty() ? check.run(subjects) : new CheckOutcome.Skipped(check.id(), unmet));
+            unmet.isEmpty() ? check.run(context) : new CheckOutcome.Skipped(check.id(), unmet));
       } catch (RuntimeException broken) {
         outcomes.add(new CheckOutcome.Failed(check.id(), String.valueOf(broken)));
       }

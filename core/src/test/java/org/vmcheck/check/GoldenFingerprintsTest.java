@@ -67,10 +67,11 @@ class GoldenFingerprintsTest {
   }
 
   private static List<String> fingerprints(FakeImage image) {
-    Subjects subjects =
-        new Subjects(image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
+    CheckContext context =
+        new CheckContext(
+            image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
     return Stream.of(new SlabFreelistCheck(), new SlabCountsCheck(), new SlabListsCheck())
-        .map(check -> check.run(subjects))
+        .map(check -> check.run(context))
         .filter(CheckOutcome.Ran.class::isInstance)
         .flatMap(outcome -> ((CheckOutcome.Ran) outcome).findings().stream())
         .map(Finding::fingerprint)

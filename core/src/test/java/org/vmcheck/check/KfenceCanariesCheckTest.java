@@ -37,7 +37,7 @@ class KfenceCanariesCheckTest {
   private static CheckOutcome outcome(FakeImage image) {
     return new KfenceCanariesCheck()
         .run(
-            new Subjects(
+            new CheckContext(
                 image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false));
   }
 

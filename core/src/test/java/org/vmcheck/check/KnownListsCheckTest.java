@@ -63,7 +63,7 @@ class KnownListsCheckTest {
 
   private static CheckOutcome outcome(Dump dump, Kernel kernel) {
     return new KnownListsCheck()
-        .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
   }
 
   private CheckOutcome.Ran run() {

@@ -68,13 +68,13 @@ class LowMemoryBackupCheckTest {
             });
   }
 
-  private static Subjects subjects(FakeImage image) {
-    return new Subjects(
+  private static CheckContext context(FakeImage image) {
+    return new CheckContext(
         image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
   }
 
   private static CheckOutcome.Ran run(FakeImage image) {
-    return (CheckOutcome.Ran) new LowMemoryBackupCheck().run(subjects(image));
+    return (CheckOutcome.Ran) new LowMemoryBackupCheck().run(context(image));
   }
 
   @Test
@@ -116,8 +116,8 @@ class LowMemoryBackupCheckTest {
       image.memory().store(pfn, page);
     }
 
-    Subjects subjects = subjects(image);
-    CheckOutcome.Ran ran = (CheckOutcome.Ran) new LowMemoryBackupCheck().run(subjects);
+    CheckContext context = context(image);
+    CheckOutcome.Ran ran = (CheckOutcome.Ran) new LowMemoryBackupCheck().run(context);
 
     assertThat(ran.answer()).contains("overwritten by the capture kernel");
     assertThat(ran.findings())
@@ -126,7 +126,7 @@ class LowMemoryBackupCheckTest {
     assertThat(ran.findings().getFirst().evidence().getFirst().sentence())
         .contains("backup copy", "close");
     assertThat(ran.facts()).containsEntry("freelists that break in the copy", "0");
-    assertThat(new SlabFreelistCheck().run(subjects).findingsIfRan()).isEmpty();
+    assertThat(new SlabFreelistCheck().run(context).findingsIfRan()).isEmpty();
   }
 
   @Test
@@ -155,12 +155,12 @@ class LowMemoryBackupCheckTest {
     SlabImage slab = image.cache("dma-kmalloc-512").slabs().getFirst();
     image.corruptWord(slab.slot(slab.freelist().getFirst()), 0x4141414141414141L);
 
-    Subjects subjects = subjects(image);
-    CheckOutcome.Ran ran = (CheckOutcome.Ran) new LowMemoryBackupCheck().run(subjects);
+    CheckContext context = context(image);
+    CheckOutcome.Ran ran = (CheckOutcome.Ran) new LowMemoryBackupCheck().run(context);
 
     assertThat(ran.answer()).contains("not used");
     assertThat(ran.findings()).isEmpty();
-    assertThat(new SlabFreelistCheck().run(subjects).findingsIfRan()).hasSize(1);
+    assertThat(new SlabFreelistCheck().run(context).findingsIfRan()).hasSize(1);
   }
 
   @Test

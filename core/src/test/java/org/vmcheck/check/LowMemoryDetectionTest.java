@@ -296,11 +296,11 @@ class LowMemoryDetectionTest {
       int affected,
       SlabImage damaged,
       Map<Long, byte[]> plain) {
-    Subjects subjects =
-        new Subjects(image.dump(), new KernelSearch.Found(kernel), 1, false, () -> false);
+    CheckContext context =
+        new CheckContext(image.dump(), new KernelSearch.Found(kernel), 1, false, () -> false);
     LowMemoryReading reading =
         machine.types
-            ? subjects.lowMemory()
+            ? context.lowMemory()
             : LowMemoryReading.of(image.memory(), Optional.of(kernel), Optional.empty());
     int whole = 0;
     List<String> wrong = new ArrayList<>();
@@ -325,24 +325,24 @@ class LowMemoryDetectionTest {
         affected,
         damaged != null,
         reading.answer(),
-        damaged == null ? Fault.NONE : fate(subjects, damaged),
+        damaged == null ? Fault.NONE : fate(context, damaged),
         reading.masks().size(),
         whole,
-        damaged == null && machine.types ? alarms(subjects) : 0,
+        damaged == null && machine.types ? alarms(context) : 0,
         wrong);
   }
 
-  private static long alarms(Subjects subjects) {
-    return subjects.unmasked().soundFaults().size()
-        + subjects.lowMemory().lists().lost().stream()
+  private static long alarms(CheckContext context) {
+    return context.unmasked().soundFaults().size()
+        + context.lowMemory().lists().lost().stream()
             .filter(LowMemoryReading.Lost::underAll)
             .count();
   }
 
-  private static Fault fate(Subjects subjects, SlabImage damaged) {
-    LowMemoryReading reading = subjects.lowMemory();
+  private static Fault fate(CheckContext context, SlabImage damaged) {
+    LowMemoryReading reading = context.lowMemory();
     boolean isNamed =
-        subjects.unmasked().soundFaults().stream()
+        context.unmasked().soundFaults().stream()
                 .anyMatch(
                     fault ->
                         fault instanceof SlabFault.Broken broken
@@ -359,7 +359,7 @@ class LowMemoryDetectionTest {
           case MASKED ->
               reading.lists().lost().stream()
                       .anyMatch(l -> l.head().slab().address() == damaged.address())
-                  || subjects.unmasked().ciphertextFaults().stream()
+                  || context.unmasked().ciphertextFaults().stream()
                       .anyMatch(
                           fault ->
                               fault instanceof SlabFault.Broken broken

@@ -29,13 +29,13 @@ class LowMemoryReservedCheckTest {
     return FakeKernel.of(layout).seed(2);
   }
 
-  private static Subjects subjects(FakeImage image) {
-    return new Subjects(
+  private static CheckContext context(FakeImage image) {
+    return new CheckContext(
         image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
   }
 
   private static CheckOutcome.Ran reserved(FakeImage image) {
-    return (CheckOutcome.Ran) new LowMemoryReservedCheck().run(subjects(image));
+    return (CheckOutcome.Ran) new LowMemoryReservedCheck().run(context(image));
   }
 
   @Test
@@ -73,7 +73,7 @@ class LowMemoryReservedCheckTest {
   void aDumpInTheClearIsNotEncryptedAsAWhole() {
     FakeImage image = kernel(Layout.V6_1).sme(47).build();
 
-    CheckOutcome.Ran ran = (CheckOutcome.Ran) new MemoryEncryptionCheck().run(subjects(image));
+    CheckOutcome.Ran ran = (CheckOutcome.Ran) new MemoryEncryptionCheck().run(context(image));
 
     assertThat(ran.answer()).startsWith("no;");
     assertThat(ran.findings()).isEmpty();
@@ -89,7 +89,7 @@ class LowMemoryReservedCheckTest {
     CheckOutcome.Ran ran =
         (CheckOutcome.Ran)
             new MemoryEncryptionCheck()
-                .run(new Subjects(image.dump(), search, 1, false, () -> false));
+                .run(new CheckContext(image.dump(), search, 1, false, () -> false));
 
     assertThat(search).isInstanceOf(KernelSearch.NotFound.class);
     assertThat(ran.answer()).isEqualTo("encrypted as a whole");
@@ -147,6 +147,6 @@ class LowMemoryReservedCheckTest {
       }
     }
 
-    assertThat(new MemoryEncryptionCheck().run(subjects(image)).findingsIfRan()).isEmpty();
+    assertThat(new MemoryEncryptionCheck().run(context(image)).findingsIfRan()).isEmpty();
   }
 }

@@ -39,13 +39,13 @@ class LowMemorySmeCheckTest {
         : LowMemoryReading.Answer.RANDOM;
   }
 
-  private static Subjects subjects(FakeImage image) {
-    return new Subjects(
+  private static CheckContext context(FakeImage image) {
+    return new CheckContext(
         image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
   }
 
   private static LowMemoryReading read(FakeImage image) {
-    return subjects(image).lowMemory();
+    return context(image).lowMemory();
   }
 
   private static DumpReport report(FakeImage image, Path dir) throws Exception {
@@ -199,17 +199,17 @@ class LowMemorySmeCheckTest {
     byte[] page = image.memory().pages().get(0x40L);
     image.memory().store(0x40, which.spoiler(11).spoiled(0x40000, page));
 
-    Subjects subjects = subjects(image);
-    LowMemoryReading reading = subjects.lowMemory();
+    CheckContext context = context(image);
+    LowMemoryReading reading = context.lowMemory();
 
     if (which == SmeReading.ONE_SIDED) {
       assertThat(reading.answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
       assertThat(reading.ciphertext()).containsExactly(0x40L);
-      assertThat(subjects.unmasked().soundFaults()).isEmpty();
+      assertThat(context.unmasked().soundFaults()).isEmpty();
     } else {
       assertThat(reading.answer()).isEqualTo(LowMemoryReading.Answer.CANNOT_TELL);
       assertThat(reading.ciphertext()).isEmpty();
-      assertThat(subjects.soundFaults()).isNotEmpty();
+      assertThat(context.soundFaults()).isNotEmpty();
     }
   }
 

@@ -43,8 +43,8 @@ class LowSlabsTest {
     return LowSlabs.image(encrypts ? kernel.sme(47) : kernel);
   }
 
-  private static Subjects subjects(FakeImage image) {
-    return new Subjects(
+  private static CheckContext context(FakeImage image) {
+    return new CheckContext(
         image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false);
   }
 
@@ -133,11 +133,11 @@ class LowSlabsTest {
     SlabImage slab = damage(image);
     LowSlabs.spoil(image, SmeReading.ONE_SIDED.spoiler(seed));
 
-    Subjects subjects = subjects(image);
+    CheckContext context = context(image);
 
-    assertThat(subjects.lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
-    assertThat(subjects.lowMemory().lists().closedUnmasked()).isEqualTo(LowSlabs.SLABS - 1);
-    assertThat(subjects.unmasked().soundFaults())
+    assertThat(context.lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
+    assertThat(context.lowMemory().lists().closedUnmasked()).isEqualTo(LowSlabs.SLABS - 1);
+    assertThat(context.unmasked().soundFaults())
         .anyMatch(
             fault ->
                 fault instanceof SlabFault.Broken broken
@@ -161,11 +161,11 @@ class LowSlabsTest {
         }
       }
 
-      Subjects subjects = subjects(image);
+      CheckContext context = context(image);
 
-      assertThat(subjects.lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.CANNOT_TELL);
-      assertThat(subjects.lowMemory().ciphertext()).isEmpty();
-      assertThat(subjects.soundFaults()).hasSizeGreaterThanOrEqualTo(slabs);
+      assertThat(context.lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.CANNOT_TELL);
+      assertThat(context.lowMemory().ciphertext()).isEmpty();
+      assertThat(context.soundFaults()).hasSizeGreaterThanOrEqualTo(slabs);
     }
   }
 
@@ -233,11 +233,11 @@ class LowSlabsTest {
     for (var contents : org.vmcheck.testing.FakeKernel.Contents.values()) {
       for (boolean encrypts : new boolean[] {true, false}) {
         var kernel = LowSlabs.kernel(Layout.V5_3, 10).contents(contents);
-        Subjects subjects = subjects(LowSlabs.image(encrypts ? kernel.sme(47) : kernel));
+        CheckContext context = context(LowSlabs.image(encrypts ? kernel.sme(47) : kernel));
 
-        assertThat(subjects.lowMemory().answer().isCiphertext()).as("%s", contents).isFalse();
-        assertThat(subjects.soundFaults()).isEmpty();
-        assertThat(subjects.masks()).isEqualTo(Map.of());
+        assertThat(context.lowMemory().answer().isCiphertext()).as("%s", contents).isFalse();
+        assertThat(context.soundFaults()).isEmpty();
+        assertThat(context.masks()).isEqualTo(Map.of());
       }
     }
   }
@@ -282,11 +282,11 @@ class LowSlabsTest {
     Random random = new Random(kind);
     others().forEach(pfn -> image.memory().store(pfn, byRight(random, kind)));
 
-    Subjects subjects = subjects(image);
+    CheckContext context = context(image);
 
-    assertThat(subjects.lowMemory().answer().isCiphertext()).isFalse();
-    assertThat(subjects.masks()).isEmpty();
-    assertThat(subjects.soundFaults()).isEmpty();
+    assertThat(context.lowMemory().answer().isCiphertext()).isFalse();
+    assertThat(context.masks()).isEmpty();
+    assertThat(context.soundFaults()).isEmpty();
   }
 
   /// The same pages beside slabs under a mask, themselves masked or, which no copy makes, not.
@@ -303,11 +303,11 @@ class LowSlabsTest {
       others().forEach(pfn -> image.memory().store(pfn, byRight(random, (int) (pfn & 3))));
     }
 
-    Subjects subjects = subjects(image);
+    CheckContext context = context(image);
 
-    assertThat(subjects.lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
-    assertThat(subjects.lowMemory().lists().closedUnmasked()).isEqualTo(LowSlabs.SLABS);
-    assertThat(subjects.unmasked().soundFaults()).isEmpty();
+    assertThat(context.lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
+    assertThat(context.lowMemory().lists().closedUnmasked()).isEqualTo(LowSlabs.SLABS);
+    assertThat(context.unmasked().soundFaults()).isEmpty();
   }
 
   /// A different mask of 128 bits on every page: what is recovered is right, or is called a guess,
@@ -319,11 +319,11 @@ class LowSlabsTest {
     Map<Long, byte[]> plain = LowSlabs.pages(image);
     LowSlabs.spoil(image, SmeReading.wideMasks(seed));
 
-    Subjects subjects = subjects(image);
-    LowMemoryReading reading = subjects.lowMemory();
+    CheckContext context = context(image);
+    LowMemoryReading reading = context.lowMemory();
 
     assertThat(reading.answer()).isEqualTo(LowMemoryReading.Answer.MASKED);
-    assertThat(subjects.unmasked().soundFaults()).isEmpty();
+    assertThat(context.unmasked().soundFaults()).isEmpty();
     assertThat(reading.lists().lost()).noneMatch(LowMemoryReading.Lost::underAll);
     reading
         .masks()
@@ -351,7 +351,7 @@ class LowSlabsTest {
                 .applyTo(java.lang.foreign.MemorySegment.ofArray(page))
                 .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
 
-    assertThat(subjects(image).lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.PLAIN);
+    assertThat(context(image).lowMemory().answer()).isEqualTo(LowMemoryReading.Answer.PLAIN);
   }
 
   /// A line of the memory bus that is stuck turns one bit of every word: no mask of a cipher.
@@ -369,10 +369,10 @@ class LowSlabsTest {
                   .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
     }
 
-    Subjects subjects = subjects(image);
+    CheckContext context = context(image);
 
-    assertThat(subjects.lowMemory().answer().isCiphertext()).isFalse();
-    assertThat(subjects.soundFaults()).isNotEmpty();
+    assertThat(context.lowMemory().answer().isCiphertext()).isFalse();
+    assertThat(context.soundFaults()).isNotEmpty();
   }
 
   /// The range ends inside page frame 0x9f: what is stored of it is looked at.

@@ -67,7 +67,7 @@ class MemoryTablesCheckTest {
 
   private static CheckOutcome outcome(Dump dump, Kernel kernel) {
     return new MemoryTablesCheck()
-        .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
   }
 
   private CheckOutcome.Ran run() {

@@ -57,7 +57,9 @@ class NothingToLookAtTest {
   }
 
   private static CheckOutcome run(String check, Dump dump, KernelSearch search) {
-    return Checks.byId(check).orElseThrow().run(new Subjects(dump, search, 1, false, () -> false));
+    return Checks.byId(check)
+        .orElseThrow()
+        .run(new CheckContext(dump, search, 1, false, () -> false));
   }
 
   private static String why(CheckOutcome outcome) {

@@ -69,7 +69,7 @@ class PageBuddyCheckTest {
 
   private static CheckOutcome outcome(Dump dump, Kernel kernel) {
     return new PageBuddyCheck()
-        .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
   }
 
   private CheckOutcome.Ran run() {

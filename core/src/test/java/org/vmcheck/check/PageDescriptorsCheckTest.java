@@ -73,7 +73,7 @@ class PageDescriptorsCheckTest {
 
   private static CheckOutcome outcome(Dump dump, Kernel kernel) {
     return new PageDescriptorsCheck()
-        .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
   }
 
   private CheckOutcome.Ran run() {

@@ -86,7 +86,7 @@ class SlabObjectsCheckTest {
   private static CheckOutcome.Ran run(Dump dump, Kernel kernel) {
     return (CheckOutcome.Ran)
         new SlabObjectsCheck()
-            .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+            .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
   }
 
   private CheckOutcome.Ran run() {

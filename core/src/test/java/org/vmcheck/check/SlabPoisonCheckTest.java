@@ -37,7 +37,7 @@ class SlabPoisonCheckTest {
     return (CheckOutcome.Ran)
         new SlabPoisonCheck()
             .run(
-                new Subjects(
+                new CheckContext(
                     image.dump(), new KernelSearch.Found(image.kernel()), 1, false, () -> false));
   }
 

@@ -76,7 +76,7 @@ class TaskStacksCheckTest {
 
   private static CheckOutcome outcome(Dump dump, Kernel kernel) {
     return new TaskStacksCheck()
-        .run(new Subjects(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
+        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
   }
 
   private CheckOutcome.Ran run() {

@@ -12,11 +12,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.CrashGroup;
-import org.vmcheck.archive.Entry;
-import org.vmcheck.archive.Location;
+import org.vmcheck.archive.CrashSignature;
+import org.vmcheck.archive.FileUri;
 import org.vmcheck.archive.Selection;
-import org.vmcheck.archive.Signature;
 import org.vmcheck.archive.Tally;
 import org.vmcheck.archive.Trend;
 import org.vmcheck.finding.Note;
@@ -26,13 +26,13 @@ import tools.jackson.databind.json.JsonMapper;
 
 /// Every form of the catalogue.
 class CatalogueRenderersTest {
-  private static Entry entry(int number, String verdict, String text) {
-    Location location = Location.of(Path.of("/var/crash/" + number + "/vmcore"));
-    return new Entry(
+  private static CatalogueEntry entry(int number, String verdict, String text) {
+    FileUri location = FileUri.of(Path.of("/var/crash/" + number + "/vmcore"));
+    return new CatalogueEntry(
         "host-a",
         location,
         location.words(),
-        Entry.State.COMPLETE,
+        CatalogueEntry.State.COMPLETE,
         text,
         text,
         1000,
@@ -45,7 +45,7 @@ class CatalogueRenderersTest {
         1.5,
         verdict,
         text,
-        Entry.Problem.NONE,
+        CatalogueEntry.Problem.NONE,
         "",
         "kdump-compressed",
         text,
@@ -53,16 +53,16 @@ class CatalogueRenderersTest {
         text,
         1_760_000_000L + number * 2_000_000L,
         text,
-        new Signature("0123456789ab", text),
-        new Signature("ba9876543210", text),
+        new CrashSignature("0123456789ab", text),
+        new CrashSignature("ba9876543210", text),
         verdict.equals("kernel-damaged") ? List.of("bit-flip", text) : List.of(),
         List.of(new Note(text, text)),
         number == 3,
         number == 7 ? "0123456789ab" : "");
   }
 
-  static List<Entry> entries() {
-    List<Entry> entries = new ArrayList<>();
+  static List<CatalogueEntry> entries() {
+    List<CatalogueEntry> entries = new ArrayList<>();
     List<String> verdicts =
         List.of("intact", "kernel-damaged", "dump-damaged", "undetermined", "unreadable");
     for (int i = 0; i < 10; i++) {
@@ -74,9 +74,9 @@ class CatalogueRenderersTest {
   @TempDir private Path dir;
 
   /// A catalogue of these entries.
-  static Catalogue catalogue(Path dir, List<Entry> entries) throws IOException {
+  static Catalogue catalogue(Path dir, List<CatalogueEntry> entries) throws IOException {
     Catalogue catalogue = Catalogue.write(dir.resolve(entries.size() + ".sqlite"));
-    for (Entry entry : entries) {
+    for (CatalogueEntry entry : entries) {
       catalogue.put(entry, Optional.empty());
     }
     return catalogue;
@@ -113,7 +113,7 @@ class CatalogueRenderersTest {
 
   @Test
   void jsonIsOneObjectALine() throws Exception {
-    for (Entry entry : entries()) {
+    for (CatalogueEntry entry : entries()) {
       String line = CatalogueJson.incident(entry);
       assertThat(line.lines()).hasSize(1);
       JsonNode json = JsonMapper.shared().readTree(line);

@@ -124,8 +124,8 @@ class BrokenCachesTest {
     SlabSurvey survey = image.survey();
     ListWalk walk = only(survey, SlabFault.Links.class).walk();
     assertThat(walk.isRecovered()).isFalse();
-    assertThat(survey.instants())
-        .extracting(SlabSurvey.Instant::why)
+    assertThat(survey.transients())
+        .extracting(TransientState::why)
         .contains("slab_caches is broken before it");
   }
 

@@ -46,7 +46,7 @@ class DebugKeyTest {
     FakeImage image = image(layout, 0);
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).isEmpty();
-    assertThat(survey.instants()).isEmpty();
+    assertThat(survey.transients()).isEmpty();
     assertThat(survey.patternObjects()).isZero();
     for (SlabSurvey.Tally tally : survey.tallies()) {
       long held =

@@ -83,7 +83,7 @@ class DebugPatternsTest {
     isolate(image, slab);
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).isEmpty();
-    assertThat(survey.instants())
+    assertThat(survey.transients())
         .filteredOn(instant -> instant.what().contains("red zones"))
         .singleElement()
         .satisfies(
@@ -124,7 +124,7 @@ class DebugPatternsTest {
     setInuse(image, slab, slab.objects() - slab.freelist().size() + 1);
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).isEmpty();
-    assertThat(survey.instants())
+    assertThat(survey.transients())
         .singleElement()
         .satisfies(instant -> assertThat(instant.what()).startsWith("an object"));
   }
@@ -145,7 +145,7 @@ class DebugPatternsTest {
               assertThat(fault.free()).isFalse();
               assertThat(fault.zone()).isEqualTo(SlabFault.Zone.LEFT_RED_ZONE);
             });
-    assertThat(survey.instants()).isEmpty();
+    assertThat(survey.transients()).isEmpty();
   }
 
   /// Then the counter is the finding, and nothing is said to be legal.
@@ -157,7 +157,7 @@ class DebugPatternsTest {
     image.corruptWord(image.member(slab, "freelist"), slab.object(slab.freelist().get(2)));
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).singleElement().isInstanceOf(SlabFault.Count.class);
-    assertThat(survey.instants()).isEmpty();
+    assertThat(survey.transients()).isEmpty();
   }
 
   // ---- object extensions inside the slab (7.0 on)
@@ -372,7 +372,7 @@ class DebugPatternsTest {
       image.corruptWord(image.member("kmem_cache_node", cache.node(0), "list_lock"), 1);
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).isEmpty();
-      assertThat(survey.instants()).hasSize(1);
+      assertThat(survey.transients()).hasSize(1);
     }
   }
 

@@ -90,7 +90,7 @@ class OutOfUseSlabsTest {
     }
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).isEmpty();
-    assertThat(survey.instants())
+    assertThat(survey.transients())
         .hasSize(slabs.size())
         .allMatch(instant -> instant.why().contains("isolated"));
   }
@@ -102,7 +102,7 @@ class OutOfUseSlabsTest {
     takeOutOfUse(image, partials(image).getFirst(), false);
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).isEmpty();
-    assertThat(survey.instants()).hasSize(1);
+    assertThat(survey.transients()).hasSize(1);
   }
 
   /// A full slab on the node's partial list, or more frozen ones than CPUs, that hold no free
@@ -150,7 +150,7 @@ class OutOfUseSlabsTest {
       }
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).hasSize(isLocked ? 0 : 1);
-      assertThat(survey.instants()).hasSize(isLocked ? 1 : 0);
+      assertThat(survey.transients()).hasSize(isLocked ? 1 : 0);
     }
   }
 

@@ -301,7 +301,7 @@ class PlantedFaultsTest {
   @MethodSource("layouts")
   void aFullSlabOnANodesPartialListIsFound(Layout layout) {
     FakeImage image = image(layout);
-    SlabImage slab = LegalInstantsTest.linkFull(image, image.cache("victim"), 1).getFirst();
+    SlabImage slab = TransientStatesTest.linkFull(image, image.cache("victim"), 1).getFirst();
     SlabFault.Place place = onlyFault(image, SlabFault.Place.class);
     assertThat(place.slab().address()).isEqualTo(slab.address());
     assertThat(place.why()).contains("full");

@@ -21,7 +21,7 @@ import org.vmcheck.testing.SlabImage;
 
 /// States in which a CPU may have been stopped are notes as long as the lock that guards them is
 /// held, and findings otherwise; and what no list shows is looked at too.
-class LegalInstantsTest {
+class TransientStatesTest {
   static Stream<Layout> layouts() {
     return Layout.ALL.stream();
   }
@@ -62,7 +62,7 @@ class LegalInstantsTest {
       }
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).hasSize(isLocked ? 0 : 1);
-      assertThat(survey.instants()).hasSize(isLocked ? 1 : 0);
+      assertThat(survey.transients()).hasSize(isLocked ? 1 : 0);
     }
   }
 
@@ -96,7 +96,7 @@ class LegalInstantsTest {
       }
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).hasSize(isLocked ? 0 : 1);
-      assertThat(survey.instants()).hasSize(isLocked ? 1 : 0);
+      assertThat(survey.transients()).hasSize(isLocked ? 1 : 0);
     }
   }
 
@@ -125,7 +125,7 @@ class LegalInstantsTest {
       // With the mark a CPU can be seen to have taken them all; without, one a CPU is the limit.
       if (lost <= 2 || marksPartial(layout)) {
         assertThat(survey.faults()).isEmpty();
-        assertThat(survey.instants())
+        assertThat(survey.transients())
             .singleElement()
             .extracting("what")
             .asString()
@@ -153,7 +153,7 @@ class LegalInstantsTest {
       SlabSurvey survey = image.survey();
       boolean isLost = marksPartial(layout) && !isLocked;
       assertThat(survey.faults()).hasSize(isLost ? 1 : 0);
-      assertThat(survey.instants()).hasSize(isLost ? 0 : 1);
+      assertThat(survey.transients()).hasSize(isLost ? 0 : 1);
     }
   }
 
@@ -180,7 +180,7 @@ class LegalInstantsTest {
     }
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).isEmpty();
-    assertThat(survey.instants())
+    assertThat(survey.transients())
         .singleElement()
         .extracting("what")
         .asString()
@@ -243,7 +243,7 @@ class LegalInstantsTest {
       lock(image, image.cache("victim"));
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).hasSize(count == 1 ? 0 : 2);
-      assertThat(survey.instants()).hasSize(count == 1 ? 1 : 0);
+      assertThat(survey.transients()).hasSize(count == 1 ? 1 : 0);
     }
   }
 
@@ -275,7 +275,7 @@ class LegalInstantsTest {
       SlabSurvey survey = image.survey();
       // A CPU does one at a time.
       assertThat(survey.faults()).hasSize(isTwice ? 1 : 0);
-      assertThat(survey.instants())
+      assertThat(survey.transients())
           .singleElement()
           .extracting("what")
           .asString()
@@ -324,10 +324,10 @@ class LegalInstantsTest {
       SlabSurvey survey = image.survey();
       if (isCounted) {
         assertThat(survey.faults()).isNotEmpty();
-        assertThat(survey.instants()).isEmpty();
+        assertThat(survey.transients()).isEmpty();
       } else {
         assertThat(survey.faults()).isEmpty();
-        assertThat(survey.instants())
+        assertThat(survey.transients())
             .singleElement()
             .extracting("why")
             .asString()
@@ -376,7 +376,7 @@ class LegalInstantsTest {
                 owner -> assertThat(owner.cache().name()).isEqualTo("victim"));
       } else {
         assertThat(survey.faults()).isEmpty();
-        assertThat(survey.instants()).hasSize(1);
+        assertThat(survey.transients()).hasSize(1);
       }
     }
   }
@@ -410,7 +410,7 @@ class LegalInstantsTest {
       image.corruptWord(slab.address() + image.layout().offset("page", "lru"), next);
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).as("lru.next %x", next).isEmpty();
-      assertThat(survey.instants()).hasSize(1);
+      assertThat(survey.transients()).hasSize(1);
     }
   }
 
@@ -432,7 +432,7 @@ class LegalInstantsTest {
     }
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).isEmpty();
-    assertThat(survey.instants()).hasSize(full.size());
+    assertThat(survey.transients()).hasSize(full.size());
   }
 
   /// A page of another use has more to it than one that was just allocated.
@@ -482,7 +482,7 @@ class LegalInstantsTest {
       }
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).hasSize(isLocked ? 0 : 1);
-      assertThat(survey.instants()).hasSize(isLocked ? 2 : 1);
+      assertThat(survey.transients()).hasSize(isLocked ? 2 : 1);
     }
   }
 
@@ -496,7 +496,7 @@ class LegalInstantsTest {
       }
       SlabSurvey survey = image.survey();
       assertThat(survey.faults()).hasSize(frozen <= 2 ? 0 : 1);
-      assertThat(survey.instants()).hasSize(frozen <= 2 ? 1 : 0);
+      assertThat(survey.transients()).hasSize(frozen <= 2 ? 1 : 0);
     }
   }
 
@@ -531,7 +531,7 @@ class LegalInstantsTest {
       SlabSurvey survey = image.survey();
       if (isDeleted) {
         assertThat(survey.faults()).isEmpty();
-        assertThat(survey.instants())
+        assertThat(survey.transients())
             .singleElement()
             .extracting("why")
             .asString()

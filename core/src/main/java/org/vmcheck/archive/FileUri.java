@@ -13,12 +13,12 @@ import org.vmcheck.io.MalformedFileException;
 /// text in no charset, and must be found again by the next scan, whatever its locale.
 ///
 /// @param uri every byte that is not plain stands as `%NN`
-public record Location(String uri) implements Comparable<Location> {
-  public static Location of(Path path) {
+public record FileUri(String uri) implements Comparable<FileUri> {
+  public static FileUri of(Path path) {
     Path absolute = path.toAbsolutePath();
     String text = absolute.toString();
     // Plain names, nearly all, need no help of the file system.
-    return new Location("file://" + (isPlain(text) ? text : encoded(absolute.normalize().toUri())));
+    return new FileUri("file://" + (isPlain(text) ? text : encoded(absolute.normalize().toUri())));
   }
 
   private static boolean isPlain(String text) {
@@ -108,7 +108,7 @@ public record Location(String uri) implements Comparable<Location> {
   }
 
   /// Whether this lies in, or is, a directory.
-  boolean isUnder(Location directory) {
+  boolean isUnder(FileUri directory) {
     return uri.equals(directory.uri) || uri.startsWith(directory.uri + "/");
   }
 
@@ -125,7 +125,7 @@ public record Location(String uri) implements Comparable<Location> {
   }
 
   @Override
-  public int compareTo(Location other) {
+  public int compareTo(FileUri other) {
     return uri.compareTo(other.uri);
   }
 }

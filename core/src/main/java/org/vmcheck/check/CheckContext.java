@@ -40,7 +40,7 @@ import org.vmcheck.slab.SlabView;
 
 /// What the checks look at: one open dump, the kernel in it, and the one pass over its slabs that
 /// several checks share.
-public final class Subjects {
+public final class CheckContext {
   /// Beyond these a counter that disagrees is reported as it stands.
   private static final int MAX_WRONG_LENGTHS = 256;
 
@@ -57,7 +57,7 @@ public final class Subjects {
   private PageSweep sweep;
   private SlabSurvey survey;
   private LowMemoryReading lowMemory;
-  private Subjects unmasked;
+  private CheckContext unmasked;
   private CaptureKernel captureKernel;
   private Map<SlabFault.Count, Diagnosis> wrongLengths;
   private Map<SlabCache, List<CacheMembers.Wrong>> wrongMembers;
@@ -65,7 +65,7 @@ public final class Subjects {
   /// @param threads how many threads a check may use
   /// @param full whether every stored page is to be decoded
   /// @param isOver true once the deadline has passed
-  public Subjects(
+  public CheckContext(
       Dump dump, KernelSearch search, int threads, boolean full, BooleanSupplier isOver) {
     this.dump = dump;
     this.search = search;
@@ -175,12 +175,12 @@ public final class Subjects {
 
   /// The same dump with the pages of the low 640 KiB read through their masks, if any were
   /// recovered: what is still broken there is the kernel's own.
-  public synchronized Subjects unmasked() {
+  public synchronized CheckContext unmasked() {
     if (unmasked == null) {
       unmasked = this;
       if (search instanceof KernelSearch.Found(Kernel kernel) && !masks().isEmpty()) {
         unmasked =
-            new Subjects(
+            new CheckContext(
                 dump,
                 new KernelSearch.Found(
                     kernel.over(new UnmaskedMemory(kernel.memory().physical(), masks()))),

@@ -15,7 +15,7 @@ import org.vmcheck.testing.SlabImage;
 
 /// What a CPU leaves behind that is stopped while it moves objects of the SLAB allocator is a note
 /// as long as the lock is held, and damage otherwise.
-class ClassicSlabInstantsTest {
+class ClassicSlabTransientsTest {
   private static final long POISON_NEXT = 0xdead_0000_0000_0100L;
   private static final long POISON_PREV = 0xdead_0000_0000_0122L;
 
@@ -45,10 +45,10 @@ class ClassicSlabInstantsTest {
         .toList();
   }
 
-  private static void expect(FakeImage image, int faults, int instants) {
+  private static void expect(FakeImage image, int faults, int transients) {
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).hasSize(faults);
-    assertThat(survey.instants()).hasSize(instants);
+    assertThat(survey.transients()).hasSize(transients);
   }
 
   @ParameterizedTest

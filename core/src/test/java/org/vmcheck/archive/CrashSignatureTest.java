@@ -7,7 +7,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.vmcheck.testing.SampleReports;
 
-class SignatureTest {
+class CrashSignatureTest {
   private static final List<String> OOPS =
       List.of(
           "[   12.000001] BUG: unable to handle page fault for address: ffff888012345678",
@@ -23,7 +23,7 @@ class SignatureTest {
 
   @Test
   void namesStayAndNumbersGo() {
-    Signature signature = Signature.ofPanic(OOPS);
+    CrashSignature signature = CrashSignature.ofPanic(OOPS);
 
     assertThat(signature.text())
         .isEqualTo(
@@ -33,8 +33,8 @@ class SignatureTest {
 
   @Test
   void anOopsOfArm64HasOneToo() {
-    Signature signature =
-        Signature.ofPanic(
+    CrashSignature signature =
+        CrashSignature.ofPanic(
             List.of(
                 "[   12.000001] Unable to handle kernel paging request at virtual address"
                     + " 6ce7b862468b00a8",
@@ -65,8 +65,9 @@ class SignatureTest {
                         .replace("getname_flags.part.0", "getname_flags.isra.0.part.3"))
             .toList();
 
-    assertThat(Signature.ofPanic(other)).isEqualTo(Signature.ofPanic(OOPS));
-    assertThat(Signature.ofPanic(OOPS.subList(0, 3))).isNotEqualTo(Signature.ofPanic(OOPS));
+    assertThat(CrashSignature.ofPanic(other)).isEqualTo(CrashSignature.ofPanic(OOPS));
+    assertThat(CrashSignature.ofPanic(OOPS.subList(0, 3)))
+        .isNotEqualTo(CrashSignature.ofPanic(OOPS));
   }
 
   @Test
@@ -81,25 +82,25 @@ class SignatureTest {
     log.add("[    4.000001] RIP: 0010:other+0x1/0x2");
     log.addAll(OOPS);
 
-    assertThat(Signature.ofPanic(log)).isEqualTo(Signature.ofPanic(OOPS));
+    assertThat(CrashSignature.ofPanic(log)).isEqualTo(CrashSignature.ofPanic(OOPS));
 
     log.add("[   12.000011] Kernel panic - not syncing: Fatal exception");
-    assertThat(Signature.ofPanic(log)).isEqualTo(Signature.ofPanic(OOPS));
+    assertThat(CrashSignature.ofPanic(log)).isEqualTo(CrashSignature.ofPanic(OOPS));
     log.add("[   12.000012] Kernel panic - not syncing: hung_task: blocked tasks");
-    assertThat(Signature.ofPanic(log).text())
+    assertThat(CrashSignature.ofPanic(log).text())
         .isEqualTo("Kernel panic - not syncing: hung_task: blocked tasks");
   }
 
   @Test
   void whoWasUnluckyIsNoPartOfIt() {
     assertThat(
-            Signature.ofPanic(
+            CrashSignature.ofPanic(
                 List.of(
                     "[ 9.1] watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [kworker/3:1:42]",
                     "[ 9.2] RIP: 0010:spin+0x8/0x9",
                     "[ 9.3] Kernel panic - not syncing: softlockup: hung tasks")))
         .isEqualTo(
-            Signature.ofPanic(
+            CrashSignature.ofPanic(
                 List.of(
                     "[ 7.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [cc1:4242]",
                     "[ 7.2] RIP: 0010:spin+0x8/0x9")));
@@ -107,14 +108,15 @@ class SignatureTest {
 
   @Test
   void aLogWithoutPanicHasNone() {
-    assertThat(Signature.ofPanic(List.of("[ 0.0] Linux version 6.1"))).isEqualTo(Signature.NONE);
-    assertThat(Signature.ofPanic(List.of())).isEqualTo(Signature.NONE);
+    assertThat(CrashSignature.ofPanic(List.of("[ 0.0] Linux version 6.1")))
+        .isEqualTo(CrashSignature.NONE);
+    assertThat(CrashSignature.ofPanic(List.of())).isEqualTo(CrashSignature.NONE);
   }
 
   @Test
   void damageIsCauseCacheAndOffset() {
-    assertThat(Signature.ofDamage(SampleReports.damaged()).text())
+    assertThat(CrashSignature.ofDamage(SampleReports.damaged()).text())
         .isEqualTo("use-after-free-write kmalloc-64 +0x40");
-    assertThat(Signature.ofDamage(SampleReports.intact("x"))).isEqualTo(Signature.NONE);
+    assertThat(CrashSignature.ofDamage(SampleReports.intact("x"))).isEqualTo(CrashSignature.NONE);
   }
 }

@@ -19,8 +19,8 @@ import org.vmcheck.io.Printable;
 ///
 /// @param id twelve hexadecimal digits; empty if there is nothing to go by
 /// @param text what it was made of
-public record Signature(String id, String text) {
-  public static final Signature NONE = new Signature("", "");
+public record CrashSignature(String id, String text) {
+  public static final CrashSignature NONE = new CrashSignature("", "");
 
   private static final int MAX_FRAMES = 6;
   private static final int MAX_FAULTS = 16;
@@ -79,7 +79,7 @@ public record Signature(String id, String text) {
   /// The signature of the way the kernel died.
   ///
   /// @param log lines of the kernel log, with or without time stamps
-  public static Signature ofPanic(List<String> log) {
+  public static CrashSignature ofPanic(List<String> log) {
     int at = messageAt(log);
     String message = at < 0 ? "" : withoutStamp(log.get(at));
     String rip = "";
@@ -155,7 +155,7 @@ public record Signature(String id, String text) {
   }
 
   /// The signature of the damage in the slabs.
-  public static Signature ofDamage(DumpReport report) {
+  public static CrashSignature ofDamage(DumpReport report) {
     SortedSet<String> faults = new TreeSet<>();
     for (Finding finding : report.findings()) {
       if (!finding.cause().isArtefact()) {
@@ -183,9 +183,9 @@ public record Signature(String id, String text) {
     return name.isEmpty() || name.equals(finding.cause().id()) ? "" : " " + name;
   }
 
-  private static Signature of(String text) {
+  private static CrashSignature of(String text) {
     String printable = Printable.of(text, MAX_CHARS);
-    return new Signature(HexFormat.of().formatHex(Location.sha256(printable), 0, 6), printable);
+    return new CrashSignature(HexFormat.of().formatHex(FileUri.sha256(printable), 0, 6), printable);
   }
 
   /// A symbol without what the compiler put behind it.

@@ -17,7 +17,7 @@ import org.vmcheck.testing.SlabImage;
 
 /// What a CPU leaves behind that is stopped while it changes sheaves is a note as long as the lock
 /// that guards them is held, or the CPU that they belong to is dead, and damage otherwise.
-class SheafInstantsTest {
+class SheafTransientsTest {
   static Stream<Layout> layouts() {
     return Layout.ALL.stream().filter(layout -> layout.has("kmem_cache", "cpu_sheaves"));
   }
@@ -46,10 +46,10 @@ class SheafInstantsTest {
         .toList();
   }
 
-  private static void expect(FakeImage image, int faults, int instants) {
+  private static void expect(FakeImage image, int faults, int transients) {
     SlabSurvey survey = image.survey();
     assertThat(survey.faults()).hasSize(faults);
-    assertThat(survey.instants()).hasSize(instants);
+    assertThat(survey.transients()).hasSize(transients);
   }
 
   private static long barn(FakeImage image, String member) {

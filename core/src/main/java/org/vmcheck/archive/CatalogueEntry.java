@@ -21,9 +21,9 @@ import org.vmcheck.finding.Note;
 /// @param remarks what the side-cars and names say
 /// @param vanished whether the last scan of its place no longer found it
 /// @param duplicateOf id of an incident with the same content; empty if it is the first or only one
-public record Entry(
+public record CatalogueEntry(
     String origin,
-    Location location,
+    FileUri location,
     String path,
     State state,
     String host,
@@ -46,8 +46,8 @@ public record Entry(
     String nodename,
     long crashTime,
     String panic,
-    Signature panicSignature,
-    Signature damageSignature,
+    CrashSignature panicSignature,
+    CrashSignature damageSignature,
     List<String> causes,
     List<Note> remarks,
     boolean vanished,
@@ -55,7 +55,7 @@ public record Entry(
   /// The verdict of an incident whose dump could not be opened.
   public static final String UNREADABLE = "unreadable";
 
-  public Entry {
+  public CatalogueEntry {
     files = List.copyOf(files);
     causes = List.copyOf(causes);
     remarks = List.copyOf(remarks);
