@@ -2,7 +2,6 @@ package org.vmcheck.archive;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.FileSystemException;
@@ -32,6 +31,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.dump.Dumps;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.TreeFile;
 
 /// Finds the incidents in a tree: the conventions of `/var/crash`. What a file is, its first bytes
@@ -44,6 +44,19 @@ public final class Incidents {
   private static final int MAX_FILES = 200_000;
 
   private static final int SNIFF_BYTES = 64;
+
+  /// How dumps are packed that are worth an attempt; of the last two the attempt says what they
+  /// are.
+  private static final List<FileMagic> PACKED =
+      List.of(
+          FileMagic.GZIP,
+          FileMagic.BZIP2,
+          FileMagic.XZ,
+          FileMagic.ZSTD,
+          FileMagic.LZ4,
+          FileMagic.ZIP,
+          FileMagic.SEVEN_ZIP,
+          FileMagic.LZOP);
 
   private static final String STAT = "unix:size,lastModifiedTime,ctime,ino,dev,nlink";
 
@@ -353,29 +366,11 @@ public final class Incidents {
     try (InputStream in = TreeFile.stream(file.path)) {
       start = in.readNBytes(SNIFF_BYTES);
     }
-    String text = new String(start, StandardCharsets.ISO_8859_1);
-    if (text.startsWith("KDUMP   ")
-        || text.startsWith("DISKDUMP")
-        || text.startsWith("makedumpfile\0\0\0\0")) {
+    if (Dumps.isDump(start)) {
       return Content.DUMP;
     }
-    if (text.startsWith("\u007fELF") && start.length >= 20) {
-      boolean bigEndian = start[5] == 2;
-      int type = bigEndian ? start[16] << 8 | start[17] : start[17] << 8 | start[16];
-      return type == 4 ? Content.DUMP : Content.OTHER;
-    }
-    String hex = HexFormat.of().formatHex(start, 0, Math.min(8, start.length));
-    for (String magic :
-        List.of(
-            "1f8b",
-            "425a68",
-            "fd377a585a00",
-            "28b52ffd",
-            "04224d18",
-            "504b0304",
-            "377abcaf271c",
-            "894c5a4f")) {
-      if (hex.startsWith(magic)) {
+    for (FileMagic magic : PACKED) {
+      if (magic.startsWith(start)) {
         return Content.PACKED;
       }
     }

@@ -24,6 +24,7 @@ import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.UnsupportedFormatException;
 
@@ -45,40 +46,25 @@ final class BootImage {
   /// dictionary of megabytes.
   private static final int MAX_TRIES = 64;
 
-  private static final byte[] ELF = {0x7f, 'E', 'L', 'F'};
-
   /// How a payload is packed, by its first bytes.
   private enum Packing {
-    GZIP(0x1f, 0x8b, 0x08),
-    XZ(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00),
-    ZSTD(0x28, 0xb5, 0x2f, 0xfd),
-    LZ4(0x02, 0x21, 0x4c, 0x18),
-    LZO(0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a),
-    BZIP2(0x42, 0x5a, 0x68),
-    LZMA(0x5d, 0x00, 0x00),
-    NONE(0x7f, 0x45, 0x4c, 0x46);
+    GZIP(FileMagic.GZIP),
+    XZ(FileMagic.XZ),
+    ZSTD(FileMagic.ZSTD),
+    LZ4(FileMagic.LZ4_LEGACY),
+    LZO(FileMagic.LZOP),
+    BZIP2(FileMagic.BZIP2),
+    LZMA(FileMagic.LZMA),
+    NONE(FileMagic.ELF);
 
-    /// A character a byte.
-    private final String magic;
+    private final FileMagic magic;
 
-    Packing(int... magic) {
-      StringBuilder text = new StringBuilder();
-      for (int b : magic) {
-        text.append((char) b);
-      }
-      this.magic = text.toString();
+    Packing(FileMagic magic) {
+      this.magic = magic;
     }
 
     boolean isAt(byte[] bytes, int at) {
-      if (bytes.length - at < magic.length()) {
-        return false;
-      }
-      for (int i = 0; i < magic.length(); i++) {
-        if ((bytes[at + i] & 0xff) != magic.charAt(i)) {
-          return false;
-        }
-      }
-      return true;
+      return magic.isAt(bytes, at);
     }
 
     /// Whether what follows the magic can be the start of a stream, as far as a look tells without
@@ -88,7 +74,8 @@ final class BootImage {
         return false;
       }
       return switch (this) {
-        case GZIP -> (bytes[at + 3] & 0xe0) == 0;
+        // Deflate is the only method that there is.
+        case GZIP -> bytes[at + 2] == 8 && (bytes[at + 3] & 0xe0) == 0;
         case XZ -> bytes[at + 6] == 0 && (bytes[at + 7] & 0xf0) == 0;
         case LZ4 -> {
           long size = u32(bytes, at + 4);
@@ -240,8 +227,8 @@ final class BootImage {
   private static Optional<byte[]> attempt(
       Packing packing, byte[] bytes, int at, List<String> tried) {
     try (InputStream in = packing.open(bytes, at, bytes.length - at)) {
-      byte[] start = in.readNBytes(ELF.length);
-      if (!Arrays.equals(start, ELF)) {
+      byte[] start = in.readNBytes(4);
+      if (!FileMagic.ELF.startsWith(start)) {
         return Optional.empty();
       }
       byte[] unpacked = Arrays.copyOf(start, 1 << 20);

@@ -5,9 +5,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Predicate;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.UnsupportedFormatException;
@@ -16,7 +18,14 @@ import org.vmcheck.io.UnsupportedFormatException;
 public final class Dumps {
   private static final List<DumpFormat> FORMATS = List.of(new KdumpFormat(), new ElfDumpFormat());
 
+  /// What is shorter is not taken for a dump unless the user says so.
+  private static final int MIN_BYTES = 16;
+
   private Dumps() {}
+
+  static List<DumpFormat> formats() {
+    return FORMATS;
+  }
 
   /// Opens a dump in one file.
   ///
@@ -91,12 +100,12 @@ public final class Dumps {
     if (files.size() == 1) {
       return formatOf(files.getFirst()).open(files.getFirst());
     }
-    KdumpFormat split = new KdumpFormat();
+    DumpFormat split = new KdumpFormat();
     for (OpenFile file : files) {
-      String whyNot = split.whyNot(file.source());
-      if (whyNot != null) {
+      Optional<String> whyNot = split.whyNot(start(file.source()));
+      if (whyNot.isPresent()) {
         throw new MalformedFileException(
-            "[%s] no part of a split dump: %s".formatted(file.source().name(), whyNot));
+            "[%s] no part of a split dump: %s".formatted(file.source().name(), whyNot.get()));
       }
     }
     return KdumpDump.open(files);
@@ -110,8 +119,9 @@ public final class Dumps {
           "[%s] flat memory lies in one file, got %d"
               .formatted(file.source().name(), files.size()));
     }
+    ByteView start = start(file.source());
     for (DumpFormat format : FORMATS) {
-      if (format.whyNot(file.source()) == null) {
+      if (format.whyNot(start).isEmpty()) {
         throw new UnsupportedFormatException(
             "[%s] is no flat memory but a dump of format %s: it is read without --raw"
                 .formatted(file.source().name(), format.name()));
@@ -127,13 +137,14 @@ public final class Dumps {
     if (source.size() == 0) {
       throw new MalformedFileException("[" + name + "] the file is empty");
     }
+    ByteView start = start(source);
     List<String> reasons = new ArrayList<>();
     for (DumpFormat format : FORMATS) {
-      String whyNot = format.whyNot(source);
-      if (whyNot == null) {
+      Optional<String> whyNot = format.whyNot(start);
+      if (whyNot.isEmpty()) {
         return format;
       }
-      reasons.add(format.name() + ": " + whyNot);
+      reasons.add(format.name() + ": " + whyNot.get());
     }
     if (source instanceof FlattenedSource stream && stream.heldFrom(0, 8) < 8) {
       throw new MalformedFileException(
@@ -149,16 +160,25 @@ public final class Dumps {
             + foreign.orElseGet(() -> "no known dump format: " + String.join("; ", reasons)));
   }
 
-  /// Whether the first bytes are those of a dump that is read here, in whatever form.
+  /// A file's start, as far as [DumpFormat] asks for it.
+  static ByteView start(ByteSource source) throws IOException {
+    return source.view("start of file", 0, Math.min(FileMagic.HEAD_BYTES, source.size()), false);
+  }
+
+  /// Whether the first bytes are those of a file that is opened as a dump here.
   static boolean looksLikeDump(ByteView start) {
-    if (start.size() < 16) {
-      return false;
-    }
-    String signature = start.string(0, 16);
-    return signature.startsWith("KDUMP   ")
-        || signature.startsWith(KdumpHeader.DISKDUMP)
-        || signature.equals("makedumpfile")
-        || (start.u8(0) == 0x7f && signature.startsWith("ELF", 1));
+    return isStart(start, format -> format.whyNot(start).isEmpty());
+  }
+
+  /// Whether a file is a dump by its first bytes alone, where its name says nothing.
+  public static boolean isDump(byte[] start) {
+    ByteView view = ByteView.of("start", start);
+    return isStart(view, format -> format.isDump(view));
+  }
+
+  private static boolean isStart(ByteView start, Predicate<DumpFormat> isOf) {
+    return start.size() >= MIN_BYTES
+        && (FileMagic.FLATTENED.startsWith(start) || FORMATS.stream().anyMatch(isOf));
   }
 
   /// The first bytes as hexadecimal pairs, for messages.

@@ -9,6 +9,7 @@ import java.util.TreeMap;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.MalformedFileException;
 
 /// A flattened dump (`makedumpfile -F`) read in place: an index from logical offsets to the records
@@ -66,11 +67,8 @@ final class FlattenedSource implements ByteSource {
   }
 
   static boolean probe(ByteSource file) throws IOException {
-    if (file.size() < 16) {
-      return false;
-    }
-    ByteView signature = file.view("signature", 0, 16, true);
-    return signature.string(0, 16).equals("makedumpfile") && signature.u32(12) == 0;
+    return FileMagic.FLATTENED.startsWith(
+        file.view("signature", 0, Math.min(16, file.size()), true));
   }
 
   /// Walks the record headers once.

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.FileMagic;
 
 /// Formats that are recognised so as to be named, and not read here.
 final class ForeignFormats {
@@ -57,11 +58,14 @@ final class ForeignFormats {
           text(0, "PAGEDUMP", "a Windows crash dump", "WinDbg reads it"),
           hex("514649fb", "a qcow2 disk image", "qemu-img convert -O raw, then give the raw image"),
           hex("4c5a4950", "an lzip file", "unpack it with lzip -d"),
-          hex("894c5a4f000d0a1a0a", "an lzop file", "unpack it with lzop -d"),
-          hex("377abcaf271c", "a 7z archive", "unpack it with 7z x"),
+          hex(FileMagic.LZOP.digits(), "an lzop file", "unpack it with lzop -d"),
+          hex(FileMagic.SEVEN_ZIP.digits(), "a 7z archive", "unpack it with 7z x"),
           hex("1f9d", "a file of compress(1)", "unpack it with gzip -d"),
-          hex("02214c18", "an lz4 file of the legacy format", "unpack it with lz4 -d"),
-          hex("5d0000", "an LZMA file", "unpack it with xz -d"),
+          hex(
+              FileMagic.LZ4_LEGACY.digits(),
+              "an lz4 file of the legacy format",
+              "unpack it with lz4 -d"),
+          hex(FileMagic.LZMA.digits(), "an LZMA file", "unpack it with xz -d"),
           text(0, "!<arch>", "an ar or .deb archive", "unpack it first"),
           hex("edabeedb", "an RPM package", "unpack it first"),
           text(0, "070701", "a cpio archive", "unpack it first"));

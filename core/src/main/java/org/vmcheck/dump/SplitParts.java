@@ -53,7 +53,7 @@ final class SplitParts {
   private static Optional<Part> part(Path path, boolean inTree) {
     try (MappedFile map = inTree ? MappedFile.openInTree(path) : MappedFile.open(path)) {
       ByteSource source = FlattenedSource.probe(map) ? FlattenedSource.index(map) : map;
-      if (new KdumpFormat().whyNot(source) != null) {
+      if (!KdumpFormat.isKdump(source)) {
         return Optional.empty();
       }
       KdumpHeader header = KdumpHeader.read(source);

@@ -27,6 +27,7 @@ import org.tukaani.xz.XZInputStream;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
@@ -120,7 +121,7 @@ final class Unpacker {
   private boolean areParts() throws IOException {
     String first = "";
     for (OpenFile file : found) {
-      if (new KdumpFormat().whyNot(file.source()) != null) {
+      if (!KdumpFormat.isKdump(file.source())) {
         return false;
       }
       KdumpHeader header = KdumpHeader.read(file.source());
@@ -459,7 +460,7 @@ final class Unpacker {
     }
 
     byte[] peek() throws IOException {
-      head = in.readNBytes(Wrapping.HEAD_BYTES);
+      head = in.readNBytes(FileMagic.HEAD_BYTES);
       return head;
     }
 

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.MappedFile;
 
 /// Opens a file down to the bytes of a dump. Apart from [Unpacker], so that opening a dump that is
@@ -37,7 +38,7 @@ final class Unpacking {
   }
 
   static byte[] head(ByteSource source) throws IOException {
-    int count = (int) Math.min(Wrapping.HEAD_BYTES, source.size());
+    int count = (int) Math.min(FileMagic.HEAD_BYTES, source.size());
     return source.view("start of file", 0, count, false).bytes(0, count);
   }
 

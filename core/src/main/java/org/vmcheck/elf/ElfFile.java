@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.UnsupportedFormatException;
 
@@ -56,7 +57,7 @@ public final class ElfFile {
 
   /// Whether the file begins with the ELF magic.
   public static boolean probe(ByteSource source) throws IOException {
-    return source.size() >= 4 && source.view("magic", 0, 4, true).u32(0) == 0x7f454c46L;
+    return FileMagic.ELF.startsWith(source.view("magic", 0, Math.min(4, source.size()), false));
   }
 
   /// Reads the header and the program headers.
