@@ -15,12 +15,8 @@ import org.vmcheck.finding.Verdict;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.Printable;
-import org.vmcheck.json.ReportWriter;
-import org.vmcheck.report.HtmlReport;
 import org.vmcheck.report.InTime;
-import org.vmcheck.report.JUnitReport;
-import org.vmcheck.report.SarifReport;
-import org.vmcheck.report.TextReport;
+import org.vmcheck.report.ReportForm;
 import org.vmcheck.report.Unopened;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -35,15 +31,6 @@ import picocli.CommandLine.Spec;
     description = "Check dumps and give a verdict with its evidence.",
     mixinStandardHelpOptions = true)
 final class CheckCommand implements Callable<Integer> {
-  /// Forms of the report.
-  enum Format {
-    TEXT,
-    JSON,
-    HTML,
-    SARIF,
-    JUNIT
-  }
-
   /// Verdicts that make the exit code other than 0.
   enum FailOn {
     ANY,
@@ -63,7 +50,7 @@ final class CheckCommand implements Callable<Integer> {
       names = "--format",
       paramLabel = "text|json|html|sarif|junit",
       description = "Form of the report (default: text).")
-  private Format format = Format.TEXT;
+  private ReportForm format = ReportForm.TEXT;
 
   @Option(
       names = {"-o", "--output"},
@@ -147,14 +134,14 @@ final class CheckCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     ExplainCommand.requireKnownChecks(only);
-    if (format == Format.HTML && dumps.size() > 1) {
+    if (format == ReportForm.HTML && dumps.size() > 1) {
       throw new Failures.UsageException(
           "--format html: one dump a page; for many, use 'vmcheck scan' and 'vmcheck catalogue"
               + " export --format html'");
     }
     Streams.requireOutput(output, dumps);
     StringBuilder text = new StringBuilder();
-    boolean inOneDocument = format == Format.SARIF || format == Format.JUNIT;
+    boolean inOneDocument = format.isOneDocument();
     List<DumpReport> together = new ArrayList<>();
     List<Unopened> unopened = new ArrayList<>();
     int code = ExitCode.INTACT;
@@ -171,7 +158,7 @@ final class CheckCommand implements Callable<Integer> {
                     dumpOptions.openForCheck(
                         dump, only, full, deep, Optional.ofNullable(deadline)))) {
           report = analyzer.check(Version.text());
-          if (format == Format.HTML) {
+          if (format == ReportForm.HTML) {
             map = analyzer.lowMapInTime().orElse(null);
           }
           if (!inOneDocument) {
@@ -216,7 +203,7 @@ final class CheckCommand implements Callable<Integer> {
       // Written at the end, with as much time as each dump had.
       text.append(
           Cancellation.after(Optional.ofNullable(deadline))
-              .run(() -> InTime.render(together, all -> document(all, unopened))));
+              .run(() -> InTime.render(together, all -> format.document(all, unopened))));
       if (output == null) {
         Streams.write(spec, null, text.toString());
       }
@@ -227,27 +214,22 @@ final class CheckCommand implements Callable<Integer> {
     return code;
   }
 
-  private String document(List<DumpReport> reports, List<Unopened> unopened) {
-    return format == Format.SARIF
-        ? SarifReport.render(reports, unopened)
-        : JUnitReport.render(reports, unopened);
-  }
-
   private String render(DumpReport report, List<Path> dump) {
     List<String> given = new ArrayList<>();
     dump.forEach(file -> given.add(file.toString()));
     given.addAll(dumpOptions.repeated());
-    boolean colour = colours.isWanted(spec, output);
-    return switch (format) {
-      case JSON ->
-          dumps.size() == 1 ? ReportWriter.pretty(report) : ReportWriter.line(report) + "\n";
-      case HTML -> HtmlReport.render(report, Optional.ofNullable(map), given);
-      case SARIF, JUNIT -> throw new IllegalStateException("one document for all dumps");
-      case TEXT ->
-          quiet
-              ? TextReport.verdictLine(report, colour)
-              : TextReport.render(report, colour, verbose, given) + (dumps.size() == 1 ? "" : "\n");
-    };
+    ReportForm.Detail detail =
+        quiet
+            ? ReportForm.Detail.QUIET
+            : verbose ? ReportForm.Detail.VERBOSE : ReportForm.Detail.NORMAL;
+    return format.render(
+        report,
+        new ReportForm.Wishes(
+            detail,
+            colours.isWanted(spec, output),
+            dumps.size() == 1,
+            given,
+            Optional.ofNullable(map)));
   }
 
   private int exitCode(Verdict verdict) {

@@ -5,20 +5,9 @@ import java.util.List;
 import java.util.Map;
 import picocli.CommandLine.Help;
 
-/// The commands in the order in which they are met, for `vmcheck --help`.
+/// The commands by groups, for `vmcheck --help`.
 final class CommandGroups {
-  /// A heading, and the commands under it.
-  private record Group(String heading, List<String> commands) {}
-
   static final String REST = "Others";
-
-  private static final List<Group> GROUPS =
-      List.of(
-          new Group("One dump", List.of("check", "info", "explain", "map")),
-          new Group("What was running", List.of("bt", "tasks", "dmesg")),
-          new Group("Memory", List.of("word", "object", "refs", "find", "slabs", "leaks", "read")),
-          new Group("Many dumps", List.of("scan", "catalogue", "compare")),
-          new Group("Evidence and this machine", List.of("evidence", "verify", "doctor")));
 
   private CommandGroups() {}
 
@@ -26,9 +15,10 @@ final class CommandGroups {
   static String render(Help help) {
     Map<String, Help> all = new LinkedHashMap<>(help.subcommands());
     StringBuilder out = new StringBuilder();
-    for (Group group : GROUPS) {
-      List<String> names = group.commands.stream().filter(all::containsKey).toList();
-      append(out, group.heading, names, all);
+    for (Commands.Group group : Commands.Group.values()) {
+      List<String> names =
+          group.commands().stream().map(Commands::word).filter(all::containsKey).toList();
+      append(out, group.heading(), names, all);
       names.forEach(all::remove);
     }
     append(out, REST, List.copyOf(all.keySet()), all);

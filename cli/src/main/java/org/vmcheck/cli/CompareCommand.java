@@ -17,11 +17,7 @@ import org.vmcheck.archive.Policy;
 import org.vmcheck.archive.PolicyReader;
 import org.vmcheck.archive.SelectionException;
 import org.vmcheck.archive.Side;
-import org.vmcheck.report.ComparisonJUnit;
-import org.vmcheck.report.ComparisonJson;
-import org.vmcheck.report.ComparisonMarkdown;
-import org.vmcheck.report.ComparisonSarif;
-import org.vmcheck.report.ComparisonText;
+import org.vmcheck.report.ComparisonForm;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -53,15 +49,6 @@ import picocli.CommandLine.Spec;
 final class CompareCommand implements Callable<Integer> {
   private static final int REGRESSION = 1;
 
-  /// Forms of the comparison.
-  enum Format {
-    TEXT,
-    JSON,
-    JUNIT,
-    SARIF,
-    MARKDOWN
-  }
-
   @Spec private CommandSpec spec;
   @Mixin private DumpOptions dumpOptions;
   @Mixin private CatalogueOption catalogue;
@@ -85,7 +72,7 @@ final class CompareCommand implements Callable<Integer> {
       names = "--format",
       paramLabel = "text|json|junit|sarif|markdown",
       description = "Form of the answer (default: text).")
-  private Format format = Format.TEXT;
+  private ComparisonForm format = ComparisonForm.TEXT;
 
   @Option(
       names = {"-o", "--output"},
@@ -112,16 +99,7 @@ final class CompareCommand implements Callable<Integer> {
     Policy rules = policy == null ? Policy.DEFAULT : PolicyReader.read(policy);
     Comparison comparison =
         ComparisonRule.compare(side(base), side(next), rules, LocalDate.now(ZoneOffset.UTC));
-    Streams.write(
-        spec,
-        output,
-        switch (format) {
-          case TEXT -> ComparisonText.render(comparison, verbose);
-          case JSON -> ComparisonJson.render(comparison);
-          case JUNIT -> ComparisonJUnit.render(comparison);
-          case SARIF -> ComparisonSarif.render(comparison);
-          case MARKDOWN -> ComparisonMarkdown.render(comparison);
-        });
+    Streams.write(spec, output, format.render(comparison, verbose));
     return comparison.isRegression() ? REGRESSION : ExitCode.INTACT;
   }
 

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import picocli.CommandLine;
 
 /// The command `vmcheck`.
@@ -19,28 +20,7 @@ public final class Main {
   /// judges integrity may run on these.
   static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");
 
-  private static final List<String> COMMANDS =
-      List.of(
-          "check",
-          "info",
-          "bt",
-          "tasks",
-          "slabs",
-          "object",
-          "word",
-          "refs",
-          "find",
-          "leaks",
-          "dmesg",
-          "read",
-          "map",
-          "scan",
-          "catalogue",
-          "compare",
-          "evidence",
-          "verify",
-          "explain",
-          "doctor");
+  private static final List<Commands> ALL = List.of(Commands.values());
 
   private Main() {}
 
@@ -87,9 +67,9 @@ public final class Main {
         return ExitCode.INTACT;
       }
       String[] words = withDefaultCommand(args);
-      boolean isCommand = words.length > 0 && COMMANDS.contains(words[0]);
-      CommandLine line = commandLine(out, err, isCommand ? List.of(words[0]) : COMMANDS);
-      return line.execute(isCommand ? SplitArguments.gather(line, words) : words);
+      Optional<Commands> command = words.length > 0 ? Commands.byWord(words[0]) : Optional.empty();
+      CommandLine line = commandLine(out, err, command.map(List::of).orElse(ALL));
+      return line.execute(command.isPresent() ? SplitArguments.gather(line, words) : words);
     } catch (Error error) {
       // Left to the JVM it would end with code 1, which says that a kernel is damaged.
       return Failures.handle(error, err);
@@ -101,20 +81,21 @@ public final class Main {
 
   /// The whole command line, with every command.
   static CommandLine commandLine(PrintWriter out, PrintWriter err) {
-    return commandLine(out, err, COMMANDS);
+    return commandLine(out, err, ALL);
   }
 
   /// Picocli reads the annotations of each command that it is given: one start needs one.
-  private static CommandLine commandLine(PrintWriter out, PrintWriter err, List<String> commands) {
+  private static CommandLine commandLine(
+      PrintWriter out, PrintWriter err, List<Commands> commands) {
     CommandLine line = new CommandLine(new VmcheckCommand());
-    for (String name : commands) {
-      line.addSubcommand(name, command(name));
+    for (Commands command : commands) {
+      line.addSubcommand(command.word(), command.make());
     }
     line.setOut(out);
     line.setErr(err);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpWidth(100);
-    if (commands.size() == COMMANDS.size()) {
+    if (commands.size() == ALL.size()) {
       line.getHelpSectionMap().put(SECTION_KEY_COMMAND_LIST, CommandGroups::render);
     }
     line.setExecutionExceptionHandler(Failures::handle);
@@ -122,35 +103,9 @@ public final class Main {
     return line;
   }
 
-  private static Object command(String name) {
-    return switch (name) {
-      case "check" -> new CheckCommand();
-      case "info" -> new InfoCommand();
-      case "bt" -> new BtCommand();
-      case "tasks" -> new TasksCommand();
-      case "slabs" -> new SlabsCommand();
-      case "object" -> new ObjectCommand();
-      case "word" -> new WordCommand();
-      case "refs" -> new RefsCommand();
-      case "find" -> new FindCommand();
-      case "leaks" -> new LeaksCommand();
-      case "dmesg" -> new DmesgCommand();
-      case "read" -> new ReadCommand();
-      case "map" -> new MapCommand();
-      case "scan" -> new ScanCommand();
-      case "catalogue" -> new CatalogueCommand();
-      case "compare" -> new CompareCommand();
-      case "evidence" -> new EvidenceCommand();
-      case "verify" -> new VerifyCommand();
-      case "explain" -> new ExplainCommand();
-      case "doctor" -> new DoctorCommand();
-      default -> throw new IllegalArgumentException(name);
-    };
-  }
-
   /// `vmcheck DUMP...` is `vmcheck check DUMP...`.
   private static String[] withDefaultCommand(String[] args) {
-    if (args.length == 0 || COMMANDS.contains(args[0])) {
+    if (args.length == 0 || Commands.byWord(args[0]).isPresent()) {
       return args;
     }
     if (args[0].equals("help") && !Files.exists(Path.of("help"))) {

@@ -86,6 +86,11 @@ final class ManText {
               List.of(
                   new Example("scan /var/crash --catalogue crashes.sqlite", "Check an archive."))),
           Map.entry(
+              "vmcheck-catalogue",
+              List.of(
+                  new Example(
+                      "catalogue list --catalogue crashes.sqlite", "What lies in an archive."))),
+          Map.entry(
               "vmcheck-catalogue-hardware",
               List.of(
                   new Example(
@@ -109,6 +114,14 @@ final class ManText {
                   new Example(
                       "evidence " + DUMP + " -o evidence.zip --redact",
                       "A bundle to give away, without names and contents."))),
+          Map.entry(
+              "vmcheck-verify",
+              List.of(
+                  new Example(
+                      "verify --trust signers.pem evidence.zip", "Who signed it, unchanged?"))),
+          Map.entry(
+              "vmcheck-doctor",
+              List.of(new Example("doctor", "What this machine lacks, and what to do."))),
           Map.entry(
               "vmcheck-explain",
               List.of(new Example("explain bit-flip", "What a cause means, and what to do."))));

@@ -23,8 +23,9 @@ public final class Dumps {
 
   private Dumps() {}
 
-  static List<DumpFormat> formats() {
-    return FORMATS;
+  /// The formats that are read, by the names that reports call them.
+  public static List<String> formatNames() {
+    return FORMATS.stream().map(DumpFormat::name).toList();
   }
 
   /// Opens a dump in one file.

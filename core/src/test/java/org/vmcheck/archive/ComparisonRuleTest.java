@@ -12,6 +12,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.vmcheck.archive.Comparison.CacheChange;
 import org.vmcheck.archive.Comparison.State;
 import org.vmcheck.archive.Policy.Rule;
@@ -20,6 +22,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.report.ComparisonForm;
 import org.vmcheck.report.ComparisonJUnit;
 import org.vmcheck.report.ComparisonJson;
 import org.vmcheck.report.ComparisonMarkdown;
@@ -291,6 +294,17 @@ class ComparisonRuleTest {
         .matches(f -> f.baseDumps() == 1 && f.nextDumps() == 2);
     assertThat(ComparisonText.render(comparison, false))
         .contains("in 1 of 2 dumps before, in 2 of 2 now");
+  }
+
+  @ParameterizedTest
+  @EnumSource(ComparisonForm.class)
+  void noFormLetsADumpActOnATerminal(ComparisonForm form) {
+    Comparison comparison =
+        compare(SampleReports.intact("a"), SampleReports.damaged(SampleReports.HOSTILE));
+    String text = form.render(comparison, true);
+
+    assertThat(text).endsWith("\n");
+    assertThat(text.chars().filter(c -> c < ' ' && c != '\n' && c != '\t')).isEmpty();
   }
 
   @Test

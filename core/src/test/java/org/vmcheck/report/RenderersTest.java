@@ -18,6 +18,7 @@ import javax.xml.transform.stream.StreamSource;
 import javax.xml.validation.SchemaFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.PageMap;
@@ -42,6 +43,28 @@ class RenderersTest {
         RenderersTest.class.getResourceAsStream("/schema/sarif-schema-2.1.0.json")) {
       return SchemaRegistry.withDefaultDialect(SpecificationVersion.DRAFT_7)
           .getSchema(new String(in.readAllBytes(), StandardCharsets.UTF_8));
+    }
+  }
+
+  /// No form lets a dump's words act on a terminal, and each draws one dump and many.
+  @ParameterizedTest
+  @EnumSource(ReportForm.class)
+  void everyFormDrawsWhateverADumpSays(ReportForm form) {
+    for (DumpReport report : reports()) {
+      for (ReportForm.Detail detail : ReportForm.Detail.values()) {
+        for (boolean isAlone : new boolean[] {true, false}) {
+          String text =
+              form.render(
+                  report,
+                  new ReportForm.Wishes(detail, false, isAlone, List.of("a b"), Optional.empty()));
+          assertThat(text).endsWith("\n");
+          assertThat(text.chars().filter(c -> c < ' ' && c != '\n' && c != '\t')).isEmpty();
+        }
+      }
+    }
+    if (form.isOneDocument()) {
+      assertThat(form.document(reports(), List.of(new Unopened("x\u001b[2J", "y"))))
+          .doesNotContain("\u001b");
     }
   }
 
