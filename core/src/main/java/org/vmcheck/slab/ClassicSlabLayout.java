@@ -7,6 +7,7 @@ import java.util.OptionalLong;
 import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.page.MemMap;
 
 /// The shape of the SLAB allocator (to 6.7; Linux `mm/slab.c`, `include/linux/slab_def.h`).
 ///
@@ -97,5 +98,22 @@ public record ClassicSlabLayout(
   /// A few words for reports.
   public String variant() {
     return "struct %s, array caches, %d-byte indices".formatted(descriptor.name(), indexSize);
+  }
+
+  /// The slab that a descriptor, which begins at `at`, tells of; its base is its first object.
+  Slab slab(SlabCache cache, long address, long pfn, byte[] bytes, int at) {
+    return new Slab(
+        cache,
+        address,
+        pfn,
+        MemMap.word(bytes, at + firstObjectAt),
+        cache.order(),
+        cache.objects(),
+        (int) MemMap.word(bytes, at + activeAt),
+        false,
+        MemMap.word(bytes, at + freelistAt),
+        MemMap.word(bytes, at + listAt),
+        MemMap.word(bytes, at + listAt + 8),
+        MemMap.word(bytes, at));
   }
 }

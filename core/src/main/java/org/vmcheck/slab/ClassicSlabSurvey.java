@@ -1,7 +1,6 @@
 package org.vmcheck.slab;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -10,15 +9,11 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
-import java.util.function.Predicate;
 import org.vmcheck.dump.PageBuffer;
-import org.vmcheck.dump.PageRead;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListPoison;
 import org.vmcheck.kernel.ListWalk;
-import org.vmcheck.kernel.PerCpu;
-import org.vmcheck.kernel.StructRead;
 import org.vmcheck.kernel.StructRef;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
@@ -35,11 +30,6 @@ import org.vmcheck.page.MemMap;
 final class ClassicSlabSurvey {
   private static final int CHUNK = 1 << 15;
   private static final int MAX_FAULTS = 20_000;
-  private static final int MAX_LIST = 1 << 24;
-  private static final String FREE_INDICES = "array of free indices";
-
-  /// array_cache.avail of the largest tunable; real ones are at most a few hundred.
-  private static final int MAX_AVAIL = 1 << 16;
 
   /// CFLGS_OFF_SLAB: the index array lies in an object of another cache; otherwise at the end of
   /// the slab, or in a free object of it.
@@ -54,6 +44,7 @@ final class ClassicSlabSurvey {
   private final Map<Long, Counts> counts = new HashMap<>();
   private final Map<String, Long> unreadable = new TreeMap<>();
   private final Set<Long> listed = new HashSet<>();
+  private final ArrayCaches arrays;
   private long dropped;
   private long slabs;
   private long objects;
@@ -62,23 +53,9 @@ final class ClassicSlabSurvey {
   private long kfencePages;
   private long pendingSlabs;
 
-  /// Objects that array caches hold, ascending, each with the index of its array.
-  private long[] cached = new long[0];
-
-  private int[] holders = new int[0];
-  private final List<ArrayCache> arrays = new ArrayList<>();
-
-  @SuppressWarnings("ArrayRecordComponent") // private, never compared
-  private record ArrayCache(
-      SlabCache cache, String place, long address, int avail, int batch, long[] entries) {}
-
   private static final class Counts {
     long slabs;
     long active;
-    long inArrays;
-
-    /// The most objects that one array of the cache can hold: no step moves more at once.
-    long mostMoved;
 
     /// Slabs that no list has, as a CPU leaves them that moves or makes one.
     int unlisted;
@@ -92,32 +69,6 @@ final class ClassicSlabSurvey {
   /// Link of the slab that a node's list has half; its descriptor is that of no lost slab.
   private final Set<Long> halfLinked = new HashSet<>();
 
-  private final List<TwiceFree> twiceFree = new ArrayList<>();
-
-  /// An entry whose object is free in another place too: by damage, or because a CPU is moving it.
-  ///
-  /// @param other index of the entry that it is also in; -1 if it is free in its slab
-  private record TwiceFree(int entry, int other, Slab slab, int object, String why) {
-    int[] both() {
-      return new int[] {entry, other};
-    }
-  }
-
-  /// The lists of a node, each with what it says of the slabs on it.
-  private enum SlabList {
-    PARTIAL("slabs_partial", SlabPlace.Kind.NODE_PARTIAL),
-    FULL("slabs_full", SlabPlace.Kind.NODE_FULL),
-    FREE("slabs_free", SlabPlace.Kind.NODE_FREE);
-
-    private final String member;
-    private final SlabPlace.Kind place;
-
-    SlabList(String member, SlabPlace.Kind place) {
-      this.member = member;
-      this.place = place;
-    }
-  }
-
   ClassicSlabSurvey(
       Kernel kernel, MemMap memMap, ClassicSlabLayout layout, BooleanSupplier isOver) {
     this.kernel = kernel;
@@ -125,6 +76,7 @@ final class ClassicSlabSurvey {
     this.memMap = memMap;
     this.layout = layout;
     this.isOver = isOver;
+    this.arrays = new ArrayCaches(kernel, layout, this::report);
   }
 
   SlabSurvey survey() {
@@ -134,12 +86,12 @@ final class ClassicSlabSurvey {
     for (SlabCache cache : caches.caches()) {
       if (cache.isSane()) {
         sane.add(cache);
-        arrayCaches(cache);
+        arrays.read(cache);
       } else {
         report(PartialLists.insane(cache));
       }
     }
-    sortArrays();
+    arrays.sort();
     boolean finished = true;
     for (SlabCache cache : sane) {
       finished = !isOver.getAsBoolean();
@@ -152,9 +104,9 @@ final class ClassicSlabSurvey {
     }
     finished = finished && scan(caches);
     sane.forEach(this::unlisted);
-    twiceFree(sane);
+    arrays.settleTwiceFree(sane, transients::add);
     if (finished) {
-      strayEntries();
+      arrays.strayEntries(memMap);
     }
     List<SlabSurvey.Tally> tallies = new ArrayList<>();
     for (SlabCache cache : caches.caches()) {
@@ -165,7 +117,7 @@ final class ClassicSlabSurvey {
               count.slabs,
               count.slabs * Math.max(0, cache.objects()),
               count.active,
-              count.inArrays,
+              arrays.held(cache),
               0));
     }
     faults.sort(
@@ -177,7 +129,7 @@ final class ClassicSlabSurvey {
         tallies,
         faults,
         transients,
-        dropped,
+        dropped + arrays.dropped(),
         slabs,
         objects,
         freeIndices,
@@ -202,203 +154,6 @@ final class ClassicSlabSurvey {
     }
   }
 
-  // ---- array caches
-
-  private void arrayCaches(SlabCache cache) {
-    PerCpu perCpu = kernel.perCpu();
-    for (int i = 0; i < perCpu.cpus().size(); i++) {
-      arrayCache(
-          cache, "array_cache of cpu " + perCpu.cpus().get(i), perCpu.address(cache.cpuSlab(), i));
-    }
-    for (SlabCache.Node node : cache.nodes()) {
-      if (!(StructRef.read(memory, layout.node(), node.address()) instanceof StructRef lists)) {
-        continue;
-      }
-      long shared = lists.has("shared") ? lists.get("shared") : 0;
-      if (shared != 0) {
-        arrayCache(cache, "shared array_cache of node " + node.id(), shared);
-      }
-      long alien = lists.has("alien") ? lists.get("alien") : 0;
-      if (alien != 0 && layout.alienArrayAt() >= 0) {
-        for (SlabCache.Node other : cache.nodes()) {
-          long pointer = kernel.word(alien + 8L * other.id()).orElse(0);
-          if (pointer != 0) {
-            arrayCache(
-                cache,
-                "alien_cache of node %d for node %d".formatted(node.id(), other.id()),
-                pointer + layout.alienArrayAt());
-          }
-        }
-      }
-    }
-  }
-
-  private void arrayCache(SlabCache cache, String place, long address) {
-    StructRead read = StructRef.read(memory, layout.arrayCache(), address, layout.entryAt());
-    if (!(read instanceof StructRef array)) {
-      report(new SlabFault.Unread(cache, place, 0, address, ((StructRead.Unread) read).why()));
-      return;
-    }
-    long avail = array.get("avail");
-    long limit = array.has("limit") ? array.get("limit") : MAX_AVAIL;
-    Counts counted = countsOf(cache);
-    counted.mostMoved = Math.max(counted.mostMoved, Math.min(limit, MAX_AVAIL));
-    if (avail > Math.min(limit, MAX_AVAIL)) {
-      report(
-          new SlabFault.Count(
-              cache,
-              null,
-              "array_cache.avail in the " + place,
-              array.addressOf("avail"),
-              limit,
-              avail,
-              "at most array_cache.limit"));
-      return;
-    }
-    if (avail == 0) {
-      return;
-    }
-    MemoryRead entries = memory.read(address + layout.entryAt(), (int) avail * 8);
-    if (!(entries instanceof MemoryRead.Bytes(ByteView words))) {
-      report(new SlabFault.Unread(cache, place, 0, address, entries));
-      return;
-    }
-    long[] pointers = new long[(int) avail];
-    Arrays.setAll(pointers, i -> words.u64(8L * i));
-    long batch = array.has("batchcount") ? array.get("batchcount") : 0;
-    arrays.add(
-        new ArrayCache(
-            cache, place, address, (int) avail, (int) Math.min(batch, MAX_AVAIL), pointers));
-    counted.inArrays += avail;
-  }
-
-  private void sortArrays() {
-    int count = arrays.stream().mapToInt(ArrayCache::avail).sum();
-    cached = new long[count];
-    int at = 0;
-    for (ArrayCache array : arrays) {
-      System.arraycopy(array.entries, 0, cached, at, array.avail);
-      at += array.avail;
-    }
-    Arrays.sort(cached);
-    holders = new int[count];
-    Arrays.fill(holders, -1);
-    for (int i = 0; i < arrays.size(); i++) {
-      for (long entry : arrays.get(i).entries) {
-        int place = first(entry);
-        while (holders[place] >= 0) {
-          place++;
-        }
-        holders[place] = i;
-      }
-    }
-    seen = new boolean[count];
-  }
-
-  /// Entries that some slab accounted for.
-  private boolean[] seen = new boolean[0];
-
-  /// Index of the first element of `cached` not below a value.
-  private int first(long value) {
-    int low = 0;
-    int high = cached.length;
-    while (low < high) {
-      int middle = (low + high) >>> 1;
-      if (cached[middle] < value) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
-  }
-
-  private void strayEntries() {
-    for (int i = 0; i < cached.length; i++) {
-      // Of a slab that could not be walked something else was said.
-      if (!seen[i] && !memMap.isSlab(cached[i])) {
-        entry(i, null, -1, false, "no slab of a known cache is there");
-      }
-    }
-  }
-
-  private void entry(int index, Slab slab, int object, boolean isTwiceFree, String why) {
-    ArrayCache array = arrays.get(holders[index]);
-    report(
-        new SlabFault.Entry(
-            array.cache,
-            slab,
-            object,
-            array.place,
-            wordOf(index),
-            cached[index],
-            isTwiceFree,
-            why));
-  }
-
-  /// Address of the word of its array that holds an entry: the last, if it is there twice.
-  private long wordOf(int index) {
-    ArrayCache array = arrays.get(holders[index]);
-    int at = array.avail - 1;
-    while (at > 0 && array.entries[at] != cached[index]) {
-      at--;
-    }
-    return array.address + layout.entryAt() + 8L * at;
-  }
-
-  /// Judges the objects that are free twice. Who gives objects of an array back to their slabs, or
-  /// to the node's array, works from its first entry on and takes them out of it last, all at once:
-  /// until then they are in both places (`cache_flusharray`, `drain_array_locked`).
-  private void twiceFree(List<SlabCache> caches) {
-    Map<Integer, Set<Long>> objects = new TreeMap<>();
-    for (TwiceFree twice : twiceFree) {
-      for (int entry : twice.other < 0 ? new int[] {twice.entry} : twice.both()) {
-        objects.computeIfAbsent(holders[entry], _ -> new HashSet<>()).add(cached[twice.entry]);
-      }
-    }
-    Map<Long, Long> locked = new HashMap<>();
-    for (SlabCache cache : caches) {
-      locked.put(cache.address(), cache.nodes().stream().filter(SlabCache.Node::isLocked).count());
-    }
-    Set<Integer> given = new HashSet<>();
-    objects.forEach(
-        (holder, twice) -> {
-          ArrayCache array = arrays.get(holder);
-          int count = twice.size();
-          // list_lock is given back an instant before the entries are taken out: a batch of them.
-          boolean isBatch = count > 1 && count == array.batch;
-          if (!isStart(array, twice)
-              || (!isBatch && locked.merge(array.cache.address(), -1L, Long::sum) < 0)) {
-            return;
-          }
-          given.add(holder);
-          transients.add(
-              new TransientState(
-                  array.cache,
-                  "the first %d objects of the %s are free in another place too"
-                      .formatted(count, array.place),
-                  isBatch ? "a CPU gives back a batch of them" : "list_lock is held"));
-        });
-    for (TwiceFree twice : twiceFree) {
-      if (!given.contains(holders[twice.entry])
-          && (twice.other < 0 || !given.contains(holders[twice.other]))) {
-        entry(twice.entry, twice.slab, twice.object, true, twice.why);
-      }
-    }
-  }
-
-  /// Whether these objects are the first ones of an array, in any order.
-  private static boolean isStart(ArrayCache array, Set<Long> objects) {
-    for (int i = 0; i < objects.size(); i++) {
-      if (!objects.contains(array.entries[i])) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  // ---- slabs
-
   private void node(SlabCache cache, SlabCache.Node node) {
     if (!(StructRef.read(memory, layout.node(), node.address()) instanceof StructRef lists)) {
       return;
@@ -407,13 +162,13 @@ final class ClassicSlabSurvey {
     long free = 0;
     long freeObjects = 0;
     boolean isWhole = true;
-    for (SlabList list : SlabList.values()) {
-      if (!lists.has(list.member)) {
+    for (ClassicSlabList list : ClassicSlabList.values()) {
+      if (!lists.has(list.member())) {
         continue;
       }
-      String name = "%s of node %d".formatted(list.member, node.id());
-      long head = lists.addressOf(list.member);
-      ListWalk walk = ListWalk.walk(memory, head, MAX_LIST);
+      String name = "%s of node %d".formatted(list.member(), node.id());
+      long head = lists.addressOf(list.member());
+      ListWalk walk = ListWalk.walk(memory, head, ClassicSlabList.MAX_SLABS);
       if (isHalfLinked(node, walk, head)) {
         halfLinked.add(walk.bad().orElseThrow().value());
         transients.add(
@@ -427,7 +182,7 @@ final class ClassicSlabSurvey {
       }
       for (long link : walk.nodes()) {
         total++;
-        free += list == SlabList.FREE ? 1 : 0;
+        free += list == ClassicSlabList.FREE ? 1 : 0;
         freeObjects += slab(cache, list, name, link);
       }
     }
@@ -457,7 +212,7 @@ final class ClassicSlabSurvey {
           "free_objects",
           freeObjects,
           -cache.objects(),
-          countsOf(cache).mostMoved + cache.objects(),
+          arrays.mostMoved(cache) + cache.objects(),
           "objects not active in the node's slabs");
     }
   }
@@ -511,7 +266,7 @@ final class ClassicSlabSurvey {
   }
 
   /// Looks at one slab; returns how many of its objects are not active.
-  private long slab(SlabCache cache, SlabList list, String listName, long link) {
+  private long slab(SlabCache cache, ClassicSlabList list, String listName, long link) {
     long address = link - layout.listAt();
     long pfn = memMap.pfn(address);
     if (pfn < 0
@@ -552,7 +307,7 @@ final class ClassicSlabSurvey {
               "the slab is on " + listName));
     }
     long start = memory.directMapPage(pfn);
-    Slab slab = read(cache, address, pfn, bytes, 0);
+    Slab slab = layout.slab(cache, address, pfn, bytes, 0);
     long firstObject = slab.base();
     int active = slab.inuse();
     long byteCount = slab.byteCount();
@@ -605,28 +360,11 @@ final class ClassicSlabSurvey {
     }
     count.active += active;
     boolean[] free = freeObjects(slab, start, byteCount);
-    entriesOf(slab, free != null ? free : new boolean[cache.objects()]);
+    arrays.entriesOf(slab, free != null ? free : new boolean[cache.objects()]);
     return cache.objects() - (long) active;
   }
 
-  /// The slab that the descriptor at `at` tells of; its base is its first object.
-  private Slab read(SlabCache cache, long address, long pfn, byte[] bytes, int at) {
-    return new Slab(
-        cache,
-        address,
-        pfn,
-        MemMap.word(bytes, at + layout.firstObjectAt()),
-        cache.order(),
-        cache.objects(),
-        (int) MemMap.word(bytes, at + layout.activeAt()),
-        false,
-        MemMap.word(bytes, at + layout.freelistAt()),
-        MemMap.word(bytes, at + layout.listAt()),
-        MemMap.word(bytes, at + layout.listAt() + 8),
-        MemMap.word(bytes, at));
-  }
-
-  private static boolean contradicts(SlabList list, int active, SlabCache cache) {
+  private static boolean contradicts(ClassicSlabList list, int active, SlabCache cache) {
     return switch (list) {
       case PARTIAL -> active == 0 || active == cache.objects();
       case FULL -> active != cache.objects();
@@ -663,7 +401,7 @@ final class ClassicSlabSurvey {
       if (read instanceof MemoryRead.Missing(long _, long _, var why)) {
         unreadable.merge(why.words(), 1L, Long::sum);
       }
-      report(new SlabFault.Unread(cache, FREE_INDICES, 0, from, read));
+      report(new SlabFault.Unread(cache, ClassicSlabViews.FREE_INDICES, 0, from, read));
       return null;
     }
     for (int i = 0; i < count; i++) {
@@ -691,149 +429,9 @@ final class ClassicSlabSurvey {
 
   private void index(Slab slab, int object, long at, int raw, boolean isTwiceFree, String why) {
     report(
-        new SlabFault.Entry(slab.cache(), slab, object, FREE_INDICES, at, raw, isTwiceFree, why));
+        new SlabFault.Entry(
+            slab.cache(), slab, object, ClassicSlabViews.FREE_INDICES, at, raw, isTwiceFree, why));
   }
-
-  /// Entries of array caches that point into a slab: each an active object of it, none twice.
-  private void entriesOf(Slab slab, boolean[] free) {
-    long end = slab.base() + (long) slab.cache().objects() * slab.cache().size();
-    for (int i = first(slab.base()); i < cached.length && cached[i] < end; i++) {
-      seen[i] = true;
-      int index = slab.index(cached[i]);
-      if (index < 0) {
-        entry(i, slab, index, false, "no object starts there");
-      } else if (arrays.get(holders[i]).cache.address() != slab.cache().address()) {
-        entry(i, slab, index, false, "the object is one of cache " + slab.cache().name());
-      } else if (i > 0 && cached[i - 1] == cached[i]) {
-        String why = "the object is also in the " + arrays.get(holders[i - 1]).place;
-        if (holders[i - 1] == holders[i]) {
-          entry(i, slab, index, true, why);
-        } else {
-          twiceFree(new TwiceFree(i, i - 1, slab, index, why));
-        }
-      } else if (free[index]) {
-        twiceFree(new TwiceFree(i, -1, slab, index, "the object is also free in its slab"));
-      }
-    }
-  }
-
-  private void twiceFree(TwiceFree twice) {
-    if (twiceFree.size() < MAX_FAULTS) {
-      twiceFree.add(twice);
-    } else {
-      dropped++;
-    }
-  }
-
-  // ---- views
-
-  /// The slabs whose first page lies in a range of frames, of the caches asked for.
-  void eachView(long firstPfn, long endPfn, Predicate<SlabCache> wanted, Predicate<SlabView> sink) {
-    SlabCaches caches = SlabCaches.of(kernel);
-    Map<Long, List<SlabPlace>> places = new HashMap<>();
-    for (SlabCache cache : caches.caches()) {
-      if (cache.isSane() && wanted.test(cache)) {
-        arrayCaches(cache);
-        places(cache, places);
-      }
-    }
-    sortArrays();
-    memMap.stream(
-        firstPfn,
-        endPfn,
-        new MemMap.Visitor() {
-          private boolean isEnough;
-
-          @Override
-          public void page(long pfn, byte[] bytes, int at) {
-            if (isEnough || !memMap.isSlabHead(pfn, bytes, at)) {
-              return;
-            }
-            SlabCache cache = caches.byAddress().get(MemMap.word(bytes, at + layout.slabCacheAt()));
-            if (cache != null && cache.isSane() && wanted.test(cache)) {
-              Slab slab = read(cache, memMap.descriptor(pfn), pfn, bytes, at);
-              isEnough = !sink.test(view(slab, places.getOrDefault(slab.address(), List.of())));
-            }
-          }
-
-          @Override
-          public void unreadable(long first, long count) {}
-        },
-        memMap.newBuffer());
-  }
-
-  private void places(SlabCache cache, Map<Long, List<SlabPlace>> places) {
-    for (SlabCache.Node node : cache.nodes()) {
-      if (StructRef.read(memory, layout.node(), node.address()) instanceof StructRef lists) {
-        for (SlabList list : SlabList.values()) {
-          if (lists.has(list.member)) {
-            SlabPlace place = new SlabPlace(list.place, cache, -1, node.id(), 0, 0, 0);
-            for (long link :
-                ListWalk.walk(memory, lists.addressOf(list.member), MAX_LIST).nodes()) {
-              places.computeIfAbsent(link - layout.listAt(), _ -> new ArrayList<>(1)).add(place);
-            }
-          }
-        }
-      }
-    }
-  }
-
-  private SlabView view(Slab slab, List<SlabPlace> places) {
-    List<SlabView.FreeObjects> lists = new ArrayList<>();
-    lists.add(indices(slab));
-    Map<Integer, SlabView.Held> held = new TreeMap<>();
-    for (int i = first(slab.base()); i < cached.length && slab.index(cached[i]) >= 0; i++) {
-      if (arrays.get(holders[i]).cache.address() == slab.cache().address()) {
-        held.computeIfAbsent(holders[i], _ -> new SlabView.Held())
-            .add(slab.index(cached[i]), wordOf(i));
-      }
-    }
-    held.forEach(
-        (holder, objects) -> lists.add(objects.in(SlabView.Kind.ARRAY, arrays.get(holder).place)));
-    return new SlabView(slab, places, lists);
-  }
-
-  /// The free objects by the slab's array of indices, up to the first index that cannot be.
-  private SlabView.FreeObjects indices(Slab slab) {
-    List<Integer> objects = new ArrayList<>();
-    List<Long> words = new ArrayList<>();
-    Freelist.End end = new Freelist.End.Closed();
-    int active = slab.inuse();
-    long headSlot = slab.address() + layout.freelistAt();
-    if (active < 0 || active > slab.objects()) {
-      end = new Freelist.End.BadPointer(Freelist.HEAD, headSlot, slab.freelist(), slab.freelist());
-    } else if (active < slab.objects()) {
-      int size = layout.indexSize();
-      long from = slab.freelist() + (long) size * active;
-      boolean[] free = new boolean[slab.objects()];
-      int count = slab.objects() - active;
-      int holder = Freelist.HEAD;
-      switch (memory.read(from, count * size)) {
-        case MemoryRead.Bytes(ByteView read) -> {
-          for (int i = 0; i < count && end instanceof Freelist.End.Closed; i++) {
-            int index = size == 1 ? read.u8(i) : read.u16(2L * i);
-            long word = from + (long) i * size;
-            if (index >= slab.objects() || free[index]) {
-              end = new Freelist.End.BadPointer(holder, word, index, index);
-            } else {
-              free[index] = true;
-              objects.add(index);
-              words.add(word);
-              holder = index;
-            }
-          }
-        }
-        case MemoryRead.Missing(long _, long _, PageRead why) ->
-            end = new Freelist.End.Unreadable(holder, from, why);
-        case MemoryRead.NotMapped _ ->
-            end = new Freelist.End.BadPointer(holder, headSlot, slab.freelist(), slab.freelist());
-      }
-    }
-    return new SlabView.FreeObjects(
-        SlabView.Kind.LIST, FREE_INDICES, objects, words, new Freelist(objects.size(), end));
-  }
-
-  // ---- the page descriptors
 
   /// Looks for slabs that no list has.
   private boolean scan(SlabCaches caches) {
@@ -900,7 +498,7 @@ final class ClassicSlabSurvey {
       return;
     }
     if (cache.isSane()) {
-      Slab slab = read(cache, address, pfn, bytes, at);
+      Slab slab = layout.slab(cache, address, pfn, bytes, at);
       SlabFault.Place lost =
           new SlabFault.Place(
               slab,

@@ -114,8 +114,7 @@ public record SlabSurvey(
       Predicate<SlabView> sink) {
     if (SlabCaches.of(kernel).detection()
         instanceof SlabLayout.Detection.Old(ClassicSlabLayout old)) {
-      new ClassicSlabSurvey(kernel, memMap, old, () -> false)
-          .eachView(firstPfn, endPfn, wanted, sink);
+      new ClassicSlabViews(kernel, memMap, old).eachView(firstPfn, endPfn, wanted, sink);
       return;
     }
     SlubPass pass = new SlubPass(kernel, memMap, () -> false);
