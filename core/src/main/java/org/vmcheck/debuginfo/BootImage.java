@@ -10,7 +10,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.zip.GZIPInputStream;
 import net.jpountz.lz4.LZ4Exception;
 import net.jpountz.lz4.LZ4Factory;
 import net.jpountz.lz4.LZ4SafeDecompressor;
@@ -25,6 +24,7 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.FileMagic;
+import org.vmcheck.io.GzipStream;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.UnsupportedFormatException;
 
@@ -107,7 +107,7 @@ final class BootImage {
     InputStream open(byte[] bytes, int at, int byteCount) throws IOException {
       InputStream in = new ByteArrayInputStream(bytes, at, byteCount);
       return switch (this) {
-        case GZIP -> new GZIPInputStream(in, 1 << 16);
+        case GZIP -> new GzipStream(in, 1 << 16);
         case XZ -> new SingleXZInputStream(in, XZ_MEMORY_KIB);
         case ZSTD -> new ZstdInputStream(in);
         case LZ4 -> new Lz4Blocks(bytes, at + 4, at + byteCount);

@@ -57,6 +57,10 @@ record KdumpHeader(
   private static final int MAX_BLOCK = 256 << 10;
   private static final long MAX_NOTES = 256L << 20;
 
+  /// Of 4 KiB, 256 TiB: four times what the largest machines have. The bitmaps of more would be
+  /// read for minutes, even where a sparse file stores none of them.
+  private static final long MAX_FRAMES = 1L << 36;
+
   /// A range of the file; `byteCount` 0 if there is none.
   record Area(long offset, long byteCount) {
     static final Area NONE = new Area(0, 0);
@@ -147,6 +151,13 @@ record KdumpHeader(
           "max_mapnr %d is more than the bitmap's %d bits; the bitmap counts"
               .formatted(maxMapnr, bits));
       maxMapnr = bits;
+    }
+    if (maxMapnr > MAX_FRAMES) {
+      throw main.malformed(
+          "max_mapnr",
+          at.maxMapnr,
+          "at most " + MAX_FRAMES + " page frames",
+          Long.toString(maxMapnr));
     }
     if (sub.split && (sub.startPfn < 0 || sub.endPfn < sub.startPfn)) {
       throw MalformedFileException.field(

@@ -3,43 +3,62 @@ package org.vmcheck.dump;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import org.vmcheck.io.Cancellation;
 
 /// One bitmap of a kdump-compressed file with fast ranks. Bit p is bit p mod 8 of byte p / 8 on
 /// every architecture, so words are read little endian whatever the dump's order.
 final class PageBitmap {
   private static final ValueLayout.OfLong WORD =
       ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-  private static final int BLOCK_SHIFT = 9;
-  private static final int WORDS_IN_BLOCK = 1 << (BLOCK_SHIFT - 6);
+  private static final int LEAST_BLOCK_SHIFT = 9;
+  private static final int LEAST_WORDS_IN_BLOCK = 1 << (LEAST_BLOCK_SHIFT - 6);
+
+  /// Blocks that are counted, at most: 16 MiB, whatever the header claims. Blocks grow with a map
+  /// of more than 2^30 bits.
+  private static final int MAX_BLOCKS_SHIFT = 21;
 
   /// Words that are copied out of the map at a time: one copy costs less than as many checked
-  /// reads, above all in a program that has only just started. A multiple of a block's.
+  /// reads, above all in a program that has only just started. A multiple of the least block's.
   private static final int WORDS_IN_COPY = 1024;
 
   private final MemorySegment bits;
   private final long bitCount;
 
-  /// Set bits before each block of 512.
+  /// Bits of a block, as a power of two.
+  private final int blockShift;
+
+  /// Set bits before each block.
   private final long[] before;
 
   /// @param bitCount how many bits count; those beyond are ignored
   PageBitmap(MemorySegment bits, long bitCount) {
     this.bits = bits;
     this.bitCount = Math.min(bitCount, bits.byteSize() * 8);
-    int blocks = Math.toIntExact((this.bitCount + (1 << BLOCK_SHIFT) - 1) >>> BLOCK_SHIFT);
+    int bitsOfCount = Long.SIZE - Long.numberOfLeadingZeros(this.bitCount);
+    blockShift = Math.max(LEAST_BLOCK_SHIFT, bitsOfCount - MAX_BLOCKS_SHIFT);
+    int blocks = Math.toIntExact((this.bitCount + (1L << blockShift) - 1) >>> blockShift);
     before = new long[blocks + 1];
+    long inBlock = wordsInBlock() - 1;
     long[] words = new long[WORDS_IN_COPY];
-    for (int first = 0; first < blocks; first += WORDS_IN_COPY / WORDS_IN_BLOCK) {
-      copy((long) first * WORDS_IN_BLOCK, words);
-      int end = Math.min(blocks, first + WORDS_IN_COPY / WORDS_IN_BLOCK);
-      for (int block = first, i = 0; block < end; block++) {
-        long sum = before[block];
-        for (int last = i + WORDS_IN_BLOCK; i < last; i++) {
+    long sum = 0;
+    for (long first = 0; first << 6 < this.bitCount; first += WORDS_IN_COPY) {
+      Cancellation.check();
+      copy(first, words);
+      for (int i = 0; i < WORDS_IN_COPY; ) {
+        long word = first + i;
+        if ((word & inBlock) == 0 && word << 6 < this.bitCount) {
+          before[(int) (word << 6 >>> blockShift)] = sum;
+        }
+        for (int last = i + LEAST_WORDS_IN_BLOCK; i < last; i++) {
           sum += words[i] == 0 ? 0 : Long.bitCount(words[i]);
         }
-        before[block + 1] = sum;
       }
     }
+    before[blocks] = sum;
+  }
+
+  private long wordsInBlock() {
+    return 1L << (blockShift - 6);
   }
 
   long bitCount() {
@@ -57,9 +76,9 @@ final class PageBitmap {
   /// Set bits below `bit`.
   long rank(long bit) {
     long limited = Math.clamp(bit, 0, bitCount);
-    int block = (int) (limited >>> BLOCK_SHIFT);
+    int block = (int) (limited >>> blockShift);
     long sum = before[block];
-    long wordIndex = (long) block * WORDS_IN_BLOCK;
+    long wordIndex = block * wordsInBlock();
     for (; wordIndex < limited >>> 6; wordIndex++) {
       sum += Long.bitCount(word(wordIndex));
     }
@@ -85,7 +104,7 @@ final class PageBitmap {
       }
     }
     long left = rank - before[low];
-    long index = (long) low * WORDS_IN_BLOCK;
+    long index = low * wordsInBlock();
     long word = word(index);
     while (left >= Long.bitCount(word)) {
       left -= Long.bitCount(word);
@@ -101,9 +120,9 @@ final class PageBitmap {
   long nextSet(long bit) {
     long at = Math.max(0, bit);
     while (at < bitCount) {
-      int block = (int) (at >>> BLOCK_SHIFT);
-      if ((at & ((1 << BLOCK_SHIFT) - 1)) == 0 && before[block] == before[block + 1]) {
-        at += 1 << BLOCK_SHIFT;
+      int block = (int) (at >>> blockShift);
+      if ((at & ((1L << blockShift) - 1)) == 0 && before[block] == before[block + 1]) {
+        at += 1L << blockShift;
         continue;
       }
       long rest = word(at >>> 6) >>> (at & 63);
@@ -122,6 +141,7 @@ final class PageBitmap {
     long[] mine = new long[WORDS_IN_COPY];
     long[] others = new long[WORDS_IN_COPY];
     for (long first = 0; first << 6 < bitCount; first += WORDS_IN_COPY) {
+      Cancellation.check();
       copy(first, mine);
       other.copy(first, others);
       for (int i = 0; i < WORDS_IN_COPY; i++) {

@@ -14,7 +14,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.zip.GZIPInputStream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipInputStream;
 import net.jpountz.lz4.LZ4Factory;
@@ -28,6 +27,7 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.FileMagic;
+import org.vmcheck.io.GzipStream;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
@@ -287,7 +287,7 @@ final class Unpacker {
   /// alone is native.
   private static InputStream decompressor(Wrapping wrapping, InputStream in) throws IOException {
     return switch (wrapping) {
-      case GZIP -> new GZIPInputStream(in, HOLE);
+      case GZIP -> new GzipStream(in, HOLE);
       case XZ -> new XZInputStream(in, XZ_MEMORY_KIB);
       case ZSTD -> new ZstdInputStreamNoFinalizer(in);
       case LZ4 ->

@@ -1,6 +1,7 @@
 package org.vmcheck.dump;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -9,6 +10,7 @@ import java.time.Duration;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.testing.ElfWriter;
 import org.vmcheck.testing.KdumpWriter;
 
@@ -48,6 +50,25 @@ class HugeFilesTest {
       assertThat(dump.audit().defects()).isEmpty();
     }
     within(SOON, start);
+  }
+
+  /// 4 PiB of memory: a sparse file has room for such bitmaps, and reading them took minutes.
+  @Test
+  void aKdumpHeaderOfFourPebibytesIsRefused() throws IOException {
+    Path file = KdumpWriter.version(6).raw(5, DumpFormatContract.contents(5)).write(directory);
+    try (RandomAccessFile raw = new RandomAccessFile(file.toFile(), "rw")) {
+      // disk_dump_header.bitmap_blocks, max_mapnr and, in the sub header, max_mapnr_64
+      raw.seek(0x1b4);
+      raw.writeInt(Integer.reverseBytes(1 << 26));
+      raw.writeInt(-1);
+      raw.seek(4096 + 96);
+      raw.writeLong(Long.reverseBytes(1L << 40));
+      raw.setLength(1L << 39);
+    }
+    assertThatThrownBy(() -> Dumps.open(file))
+        .isInstanceOf(MalformedFileException.class)
+        .hasMessageContaining("max_mapnr")
+        .hasMessageContaining("at most 68719476736 page frames, got 1099511627776");
   }
 
   @Test

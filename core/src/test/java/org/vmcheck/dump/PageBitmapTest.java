@@ -2,10 +2,16 @@ package org.vmcheck.dump;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.BitSet;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class PageBitmapTest {
   @Test
@@ -50,5 +56,38 @@ class PageBitmapTest {
     PageBitmap b = new PageBitmap(MemorySegment.ofArray(new byte[] {0b0010, 1}), 16);
     assertThat(a.countNotIn(b)).isEqualTo(2);
     assertThat(b.countNotIn(a)).isZero();
+  }
+
+  /// Blocks are larger there: their table stays as small as it is.
+  @Test
+  void aMapOfTwoBillionBitsAnswersTheSame(@TempDir Path directory) throws Exception {
+    long bits = (1L << 31) + 100;
+    long[] set = {3, 511, 513, 1024, 5000, 1L << 30, (1L << 30) + 4095, 1L << 31, bits - 1};
+    try (Arena arena = Arena.ofConfined();
+        FileChannel file =
+            FileChannel.open(
+                directory.resolve("bits"),
+                StandardOpenOption.CREATE_NEW,
+                StandardOpenOption.READ,
+                StandardOpenOption.WRITE)) {
+      long bytes = bits / 8 + 1;
+      MemorySegment map = file.map(FileChannel.MapMode.READ_WRITE, 0, bytes, arena);
+      for (long bit : set) {
+        long at = bit / 8;
+        int now = map.get(ValueLayout.JAVA_BYTE, at);
+        map.set(ValueLayout.JAVA_BYTE, at, (byte) (now | 1 << bit % 8));
+      }
+      PageBitmap bitmap = new PageBitmap(map, bits);
+      assertThat(bitmap.setCount()).isEqualTo(set.length);
+      for (int i = 0; i < set.length; i++) {
+        assertThat(bitmap.get(set[i])).isTrue();
+        assertThat(bitmap.get(set[i] + 1)).isFalse();
+        assertThat(bitmap.rank(set[i])).isEqualTo(i);
+        assertThat(bitmap.rank(set[i] + 1)).isEqualTo(i + 1);
+        assertThat(bitmap.select(i)).isEqualTo(set[i]);
+        assertThat(bitmap.nextSet(i == 0 ? 0 : set[i - 1] + 1)).isEqualTo(set[i]);
+      }
+      assertThat(bitmap.nextSet(bits)).isEqualTo(-1);
+    }
   }
 }
