@@ -7,16 +7,11 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Consumer;
-import java.util.function.Supplier;
-import java.util.function.UnaryOperator;
-import org.vmcheck.check.Check;
 import org.vmcheck.check.CheckContext;
 import org.vmcheck.check.Checks;
-import org.vmcheck.check.Needs;
 import org.vmcheck.desk.AddressExpression;
 import org.vmcheck.dump.Container;
 import org.vmcheck.dump.ContainerAudit;
@@ -42,7 +37,6 @@ import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.CancelledException;
-import org.vmcheck.io.MappedFile;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
 import org.vmcheck.lowmem.LowMemory;
@@ -55,11 +49,6 @@ import org.vmcheck.slab.SlabSurvey;
 
 /// One open dump and the questions that can be asked of it: the public entry of the library.
 public final class Analyzer implements AutoCloseable {
-  private static final String PAGES = "container.pages";
-
-  /// Processor time from which on a check that goes through much memory is declined by default.
-  private static final double MOST_SECONDS = 5;
-
   /// Lines of the log that a report ends with.
   private static final int LAST_LINES = 20;
 
@@ -122,7 +111,7 @@ public final class Analyzer implements AutoCloseable {
   /// @throws IOException if a file cannot be read or is no dump that is read here
   public static Analyzer openForCheck(List<Path> paths, AnalysisOptions options)
       throws IOException {
-    boolean decodes = options.only().isEmpty() || options.only().contains(PAGES);
+    boolean decodes = options.only().isEmpty() || options.only().contains(CheckRun.PAGES);
     return open(paths, options, decodes && !options.full() && options.threads() > 1);
   }
 
@@ -175,7 +164,7 @@ public final class Analyzer implements AutoCloseable {
   }
 
   private DumpReport checked(String tool) {
-    List<CheckOutcome> outcomes = runAll();
+    List<CheckOutcome> outcomes = new CheckRun(dump, context, options, lostMaps).outcomes();
     isChecked = true;
     List<String> problems = problems();
     if (outcomes.stream()
@@ -193,20 +182,25 @@ public final class Analyzer implements AutoCloseable {
     }
     List<String> doubts = new ArrayList<>();
     Optional<KernelFacts> kernel =
-        inTime(
+        JoinedFindings.inTime(
             "the description of the kernel",
             doubts,
             () -> kernelFacts().map(facts -> facts.withContents(modules(), caches())),
             Optional.empty());
     outcomes = MissingPages.gather(outcomes);
     if (kernel.isPresent() && context.kernel().isPresent()) {
-      outcomes = attributed(outcomes, kernel.get(), doubts);
+      outcomes =
+          JoinedFindings.of(
+              outcomes,
+              new JoinedFindings.Of(dump, context, kernel.get(), this::object, options.threads()),
+              doubts);
     }
     Optional<MachineState> state =
-        inTime("what the machine was doing", doubts, this::machineState, Optional.empty());
+        JoinedFindings.inTime(
+            "what the machine was doing", doubts, this::machineState, Optional.empty());
     List<CheckOutcome> judged = outcomes;
     Optional<Origin> origin =
-        inTime(
+        JoinedFindings.inTime(
             "whether hardware or software is to blame",
             doubts,
             () -> context.kernel().flatMap(found -> HardwareEvidence.origin(judged, found)),
@@ -244,69 +238,6 @@ public final class Analyzer implements AutoCloseable {
             logLines(records.subList(Math.max(0, records.size() - LAST_LINES), records.size()))));
   }
 
-  /// Joins findings that have one cause. Where the deadline ends that, they stand side by side.
-  private List<CheckOutcome> attributed(
-      List<CheckOutcome> outcomes, KernelFacts facts, List<String> doubts) {
-    Kernel found = context.kernel().orElseThrow();
-    List<UnaryOperator<List<CheckOutcome>>> steps =
-        List.of(
-            all -> TornSnapshot.gather(all, facts, found),
-            all -> ErasedData.attribute(all, found),
-            all -> HashedReports.attach(all, found),
-            all -> KernelsReports.join(all, new Extents(found), this::object),
-            all -> LowMemoryEvidence.attach(all, context),
-            all -> PoisonedOops.attach(all, found, found.log().kernelRecords()),
-            all -> ObjectHistory.attach(all, found),
-            all ->
-                new BrokenObjectHolders(found, this::object)
-                    .attach(all, dump.container().pages().stored(), options.threads()),
-            all -> PanicRelation.attach(all, found, found.log().kernelRecords(), facts.panic()),
-            all -> LogQuotes.attach(all, found, found.log().kernelRecords()));
-    List<CheckOutcome> joined = outcomes;
-    for (UnaryOperator<List<CheckOutcome>> step : steps) {
-      List<CheckOutcome> before = joined;
-      joined = inTime("what the findings have in common", doubts, () -> step.apply(before), before);
-    }
-    return joined;
-  }
-
-  /// @param what this is, for the doubt that the deadline leaves
-  private static <T> T inTime(String what, List<String> doubts, Supplier<T> work, T otherwise) {
-    try {
-      return work.get();
-    } catch (CancelledException over) {
-      String doubt = what + " was not looked for to the end: " + over.getMessage() + " came first";
-      if (!doubts.contains(doubt)) {
-        doubts.add(doubt);
-      }
-      return otherwise;
-    }
-  }
-
-  /// Runs what was asked for, in the order of the list. What came of the pages is asked last: they
-  /// are decoded beside all else, and whatever page another check met and could not decode counts.
-  private List<CheckOutcome> runAll() {
-    List<CheckOutcome> outcomes = new ArrayList<>();
-    int pagesAt = -1;
-    for (Check check : Checks.all()) {
-      if (options.only().isEmpty() || options.only().contains(check.id())) {
-        if (check.id().equals(PAGES)) {
-          pagesAt = outcomes.size();
-        } else {
-          outcomes.add(run(check));
-        }
-      }
-    }
-    Check pages = Checks.byId(PAGES).orElseThrow();
-    if (pagesAt >= 0) {
-      outcomes.add(pagesAt, run(pages));
-    } else if (dump.damagedPages().count() > 0) {
-      // Nobody asked for it, but no page that was met is forgotten.
-      outcomes.addFirst(run(pages));
-    }
-    return outcomes;
-  }
-
   private static boolean isForWantOfKernel(CheckOutcome outcome, List<String> problems) {
     return outcome instanceof CheckOutcome.Skipped skipped && problems.containsAll(skipped.unmet());
   }
@@ -319,56 +250,6 @@ public final class Analyzer implements AutoCloseable {
     return context
         .surveyIfMade()
         .map(survey -> KernelDescription.caches(context.kernel().orElseThrow(), survey));
-  }
-
-  /// A check that throws is a bug of the check: it is reported as one and the others go on.
-  private CheckOutcome run(Check check) {
-    List<String> unmet = check.needs().unmet(context);
-    if (!unmet.isEmpty()) {
-      return new CheckOutcome.Skipped(check.id(), unmet);
-    }
-    try {
-      Optional<CheckOutcome> declined = declined(check);
-      if (declined.isPresent()) {
-        return declined.get();
-      }
-      // What a mask lies over is looked at through it.
-      CheckOutcome outcome = check.run(check.needs() == Needs.SLAB ? context.unmasked() : context);
-      MappedFile.settle();
-      return outcome;
-    } catch (CancelledException over) {
-      return new CheckOutcome.Skipped(
-          check.id(), List.of(check.id() + " was ended by " + over.getMessage()));
-    } catch (RuntimeException | StackOverflowError bug) {
-      return new CheckOutcome.Failed(check.id(), describe(bug));
-    } catch (InternalError lost) {
-      if (MappedFile.isLostMap(lost)) {
-        String what = "the dump's file shrank or its device failed while it was read";
-        lostMaps.add(check.id() + ": " + what);
-        return new CheckOutcome.Failed(check.id(), what);
-      }
-      throw lost;
-    }
-  }
-
-  /// What is said in place of a check that would take too long, or that goes through much memory
-  /// where nobody wants that.
-  private Optional<CheckOutcome> declined(Check check) {
-    if (options.deep() == AnalysisOptions.Deep.ALWAYS || options.only().contains(check.id())) {
-      return Optional.empty();
-    }
-    OptionalDouble seconds = check.seconds(context);
-    if (seconds.isEmpty()
-        || (options.deep() == AnalysisOptions.Deep.AUTO && seconds.getAsDouble() < MOST_SECONDS)) {
-      return Optional.empty();
-    }
-    return Optional.of(
-        new CheckOutcome.Declined(
-            check.id(),
-            options.deep() == AnalysisOptions.Deep.NEVER
-                ? "nobody asked for checks that go through much memory (--deep never)"
-                : "it would take about %,.0f s of processor time; --deep always, or --only %s, runs it"
-                    .formatted(seconds.getAsDouble(), check.id())));
   }
 
   /// What the operating system could not deliver so far, a sentence each, with the pages concerned:
@@ -401,11 +282,6 @@ public final class Analyzer implements AutoCloseable {
                             runs.getFirst().firstPfn(),
                             runs.getFirst().fileOffset(),
                             runs.getFirst().reason())));
-  }
-
-  private static String describe(Throwable bug) {
-    StackTraceElement[] trace = bug.getStackTrace();
-    return bug + (trace.length == 0 ? "" : " at " + trace[0]);
   }
 
   private List<String> problems() {

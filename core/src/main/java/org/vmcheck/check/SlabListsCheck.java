@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.vmcheck.attribution.CacheMembers;
+import org.vmcheck.attribution.CacheNumbers;
 import org.vmcheck.attribution.FlippedBit;
 import org.vmcheck.attribution.WordShape;
 import org.vmcheck.dump.PageRead;
@@ -415,7 +416,7 @@ public final class SlabListsCheck implements Check {
   private Finding member(Kernel kernel, SlabCache cache, CacheMembers.Wrong wrong) {
     Cause cause = wrong.isOneBit() ? Cause.BIT_FLIP : Cause.METADATA_OVERWRITTEN;
     long physical = kernel.memory().physicalAddress(wrong.address());
-    String value = CacheMembers.number(wrong.name(), wrong.value());
+    String value = CacheNumbers.number(wrong.name(), wrong.value());
     List<Evidence> evidence = new ArrayList<>();
     evidence.add(
         new Evidence.WordAt(
@@ -432,7 +433,7 @@ public final class SlabListsCheck implements Check {
               "kmem_cache." + wrong.name(),
               "with %s nothing contradicts; %s"
                   .formatted(
-                      CacheMembers.number(wrong.name(), right),
+                      CacheNumbers.number(wrong.name(), right),
                       FlippedBit.words(wrong.value(), right, physical))));
     }
     evidence.add(

@@ -22,7 +22,6 @@ import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
-import org.vmcheck.io.Printable;
 import org.vmcheck.io.UnsupportedFormatException;
 
 /// Types from the DWARF of a vmlinux, versions 2 to 5 (dwarfstd.org).
@@ -32,9 +31,6 @@ import org.vmcheck.io.UnsupportedFormatException;
 /// none of them is looked for in all, once a name. Safe for use by several threads at once.
 public final class DwarfTypes implements Types {
   private static final int MAX_UNITS = 1 << 20;
-  private static final int MAX_DEPTH = 32;
-  private static final int MAX_MEMBERS = 65536;
-  private static final int MAX_DIMENSIONS = 64;
 
   /// Definitions of one name that are compared; a header's struct is in hundreds of units.
   private static final int MAX_DEFINITIONS = 64;
@@ -127,7 +123,7 @@ public final class DwarfTypes implements Types {
   private final ConcurrentHashMap<Integer, DwarfUnit> units = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<Integer, Contents> contents = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<String, List<StructLayout>> byName = new ConcurrentHashMap<>();
-  private final ConcurrentHashMap<Long, StructLayout> layouts = new ConcurrentHashMap<>();
+  private final DwarfLayouts layouts;
   private final Set<String> problems = ConcurrentHashMap.newKeySet();
 
   /// Bytes of units that may still be kept, and of their abbreviation tables.
@@ -138,6 +134,7 @@ public final class DwarfTypes implements Types {
   private DwarfTypes(Sections sections, List<Header> headers) {
     this.sections = sections;
     this.headers = headers;
+    this.layouts = new DwarfLayouts(this::unitOf, this::guarded);
     this.tablesLeft = tablesOfAPass();
     for (int i = 0; i < headers.size(); i++) {
       byOffset.put(headers.get(i).offset(), i);
@@ -312,7 +309,7 @@ public final class DwarfTypes implements Types {
     List<StructLayout> found = new ArrayList<>(1);
     List<Integer> places = unit.structs.getOrDefault(name, List.of());
     for (int at : places.subList(0, Math.min(places.size(), MAX_DEFINITIONS))) {
-      guarded(() -> found.add(layout(unit.unit, at)));
+      guarded(() -> found.add(layouts.of(unit.unit, at)));
     }
     return found;
   }
@@ -334,7 +331,7 @@ public final class DwarfTypes implements Types {
     for (long place : places) {
       guarded(
           () -> {
-            StructLayout layout = layout(place).orElse(null);
+            StructLayout layout = layouts.of(place).orElse(null);
             if (layout != null && shapes.add(layout.size() + " " + layout.memberCount())) {
               found.add(layout);
             }
@@ -351,42 +348,17 @@ public final class DwarfTypes implements Types {
           cancellation.step();
           DwarfUnit unit = DwarfUnit.load(sections, header, left);
           DwarfEntry entry = unit.entries();
-          forTopEntries(
+          DwarfLayouts.forTopEntries(
               unit,
               entry,
               at -> {
                 cancellation.step();
-                if (isCompleteStruct(entry) && unit.isNamed(entry, wanted)) {
+                if (DwarfLayouts.isCompleteStruct(entry) && unit.isNamed(entry, wanted)) {
                   found.add(header.offset() + at);
                 }
               });
         });
     return found;
-  }
-
-  private static boolean isCompleteStruct(DwarfEntry entry) {
-    return (entry.tag == DwarfEntry.TAG_STRUCTURE || entry.tag == DwarfEntry.TAG_UNION)
-        && !entry.isDeclaration;
-  }
-
-  @FunctionalInterface
-  private interface At {
-    void at(int offset);
-  }
-
-  /// Every entry right below the root: in C types are nowhere else, but for those of functions.
-  private static void forTopEntries(DwarfUnit unit, DwarfEntry entry, At visitor) {
-    entry.read(unit.firstEntry());
-    int at = entry.next;
-    int end = entry.hasChildren ? unit.data().length : at;
-    while (at < end) {
-      entry.read(at);
-      if (entry.tag == 0) {
-        return;
-      }
-      visitor.at(at);
-      at = entry.afterChildren();
-    }
   }
 
   /// The types of the unit that was compiled from a file, read when first asked for.
@@ -411,12 +383,12 @@ public final class DwarfTypes implements Types {
   private static Contents read(DwarfUnit unit) {
     Contents contents = new Contents(unit, new HashMap<>(), new HashMap<>(), new ArrayList<>());
     DwarfEntry entry = unit.entries();
-    forTopEntries(
+    DwarfLayouts.forTopEntries(
         unit,
         entry,
         at -> {
           Cancellation.check();
-          if (isCompleteStruct(entry)) {
+          if (DwarfLayouts.isCompleteStruct(entry)) {
             contents.structs.computeIfAbsent(unit.name(entry), _ -> new ArrayList<>(1)).add(at);
           } else if (entry.tag == DwarfEntry.TAG_TYPEDEF) {
             contents.typedefs.putIfAbsent(unit.name(entry), at);
@@ -516,7 +488,7 @@ public final class DwarfTypes implements Types {
             if (!enumName.isEmpty() && !unit.name(entry).equals(enumName)) {
               return;
             }
-            forChildren(
+            DwarfLayouts.forChildren(
                 entry,
                 enumeration,
                 budget,
@@ -533,24 +505,6 @@ public final class DwarfTypes implements Types {
     return OptionalLong.empty();
   }
 
-  /// @param budget how many entries may still be looked at
-  private static void forChildren(DwarfEntry entry, int parent, int[] budget, At visitor) {
-    entry.read(parent);
-    if (!entry.hasChildren) {
-      return;
-    }
-    int at = entry.next;
-    while (budget[0]-- > 0) {
-      Cancellation.check();
-      entry.read(at);
-      if (entry.tag == 0) {
-        return;
-      }
-      visitor.at(at);
-      at = entry.afterChildren();
-    }
-  }
-
   @Override
   public OptionalLong typedefSize(String name) {
     for (String file : USUAL_FILES) {
@@ -558,236 +512,15 @@ public final class DwarfTypes implements Types {
       Integer at = unit.map(found -> found.typedefs.get(name)).orElse(null);
       if (at != null) {
         long[] size = {-1};
-        guarded(() -> size[0] = size(unit.get().unit.offset() + at, 0));
+        guarded(() -> size[0] = layouts.size(unit.get().unit.offset() + at, 0));
         return size[0] < 0 ? OptionalLong.empty() : OptionalLong.of(size[0]);
       }
     }
     return OptionalLong.empty();
   }
 
-  private Optional<StructLayout> layout(long place) throws MalformedFileException {
-    DwarfUnit unit = unitOf(place);
-    if (unit == null) {
-      return Optional.empty();
-    }
-    DwarfEntry entry = unit.entries();
-    entry.read((int) (place - unit.offset()));
-    return isCompleteStruct(entry)
-        ? Optional.of(layout(unit, (int) (place - unit.offset())))
-        : Optional.empty();
-  }
-
-  private StructLayout layout(DwarfUnit unit, int at) throws MalformedFileException {
-    long place = unit.offset() + at;
-    StructLayout known = layouts.get(place);
-    if (known == null) {
-      DwarfEntry entry = unit.entries();
-      entry.read(at);
-      long byteCount = Math.max(0, entry.byteSize);
-      String name = unit.name(entry);
-      List<Member> members = new ArrayList<>();
-      collect(unit, at, 0, 0, new int[] {MAX_MEMBERS}, members);
-      known = new StructLayout(Printable.of(name), byteCount, members);
-      layouts.put(place, known);
-    }
-    return known;
-  }
-
-  /// One member as it stands, before its type is looked at.
-  private record Raw(
-      String name,
-      long type,
-      long byteSize,
-      long location,
-      long dataBitOffset,
-      long bitOffset,
-      long bitSize) {}
-
-  /// Adds the members of a structure or union, those of anonymous members in their place.
-  ///
-  /// @param budget how many members may still be looked at, nested ones too
-  private void collect(
-      DwarfUnit unit, int at, long baseBits, int depth, int[] budget, List<Member> into)
-      throws MalformedFileException {
-    if (depth > MAX_DEPTH) {
-      return;
-    }
-    List<Raw> raws = new ArrayList<>();
-    DwarfEntry entry = unit.entries();
-    forChildren(
-        entry,
-        at,
-        budget,
-        _ -> {
-          if (entry.tag == DwarfEntry.TAG_MEMBER) {
-            raws.add(
-                new Raw(
-                    unit.name(entry),
-                    entry.type,
-                    entry.byteSize,
-                    entry.location,
-                    entry.dataBitOffset,
-                    entry.bitOffset,
-                    entry.bitSize));
-          }
-        });
-    for (Raw raw : raws) {
-      long bits = baseBits + bitOffset(raw);
-      if (raw.name.isEmpty()) {
-        long stripped = strip(raw.type);
-        DwarfUnit inner = stripped == DwarfEntry.ABSENT ? null : unitOf(stripped);
-        if (inner != null) {
-          DwarfEntry type = inner.entries();
-          type.read((int) (stripped - inner.offset()));
-          if (isCompleteStruct(type)) {
-            collect(inner, (int) (stripped - inner.offset()), bits, depth + 1, budget, into);
-          }
-        }
-        continue;
-      }
-      Elements elements = elements(raw.type);
-      into.add(
-          new Member(
-              raw.name,
-              bits,
-              raw.bitSize == DwarfEntry.ABSENT ? 0 : (int) raw.bitSize,
-              Math.max(0, size(raw.type, 0)),
-              elements.count,
-              () -> structOf(elements.type)));
-    }
-  }
-
-  /// Bits from the start of the structure, by whichever of three ways the compiler has chosen.
-  private long bitOffset(Raw raw) throws MalformedFileException {
-    if (raw.dataBitOffset != DwarfEntry.ABSENT) {
-      return raw.dataBitOffset;
-    }
-    long bytes = raw.location == DwarfEntry.ABSENT ? 0 : raw.location;
-    if (raw.bitOffset == DwarfEntry.ABSENT) {
-      return bytes * 8;
-    }
-    // DWARF 2 and 3 count from the most significant bit of the storage.
-    long storage = raw.byteSize == DwarfEntry.ABSENT ? size(raw.type, 0) : raw.byteSize;
-    return bytes * 8 + storage * 8 - raw.bitOffset - Math.max(0, raw.bitSize);
-  }
-
-  /// The type behind typedefs and qualifiers; [DwarfEntry#ABSENT] for void or a chain that does not
-  /// end.
-  private long strip(long type) throws MalformedFileException {
-    long place = type;
-    for (int depth = 0; depth < MAX_DEPTH && place != DwarfEntry.ABSENT; depth++) {
-      DwarfUnit unit = unitOf(place);
-      if (unit == null) {
-        return DwarfEntry.ABSENT;
-      }
-      DwarfEntry entry = unit.entries();
-      entry.read((int) (place - unit.offset()));
-      switch (entry.tag) {
-        case DwarfEntry.TAG_TYPEDEF,
-            DwarfEntry.TAG_CONST,
-            DwarfEntry.TAG_VOLATILE,
-            DwarfEntry.TAG_RESTRICT,
-            DwarfEntry.TAG_ATOMIC ->
-            place = entry.type;
-        default -> {
-          return place;
-        }
-      }
-    }
-    return DwarfEntry.ABSENT;
-  }
-
-  /// Bytes of a type, -1 if it has no size.
-  private long size(long type, int depth) throws MalformedFileException {
-    long stripped = strip(type);
-    DwarfUnit unit = stripped == DwarfEntry.ABSENT || depth > MAX_DEPTH ? null : unitOf(stripped);
-    if (unit == null) {
-      return -1;
-    }
-    DwarfEntry entry = unit.entries();
-    entry.read((int) (stripped - unit.offset()));
-    return switch (entry.tag) {
-      case DwarfEntry.TAG_POINTER -> entry.byteSize == DwarfEntry.ABSENT ? 8 : entry.byteSize;
-      case DwarfEntry.TAG_ARRAY -> {
-        Elements elements = elements(type);
-        long each = size(entry.type, depth + 1);
-        yield each < 0 ? -1 : Math.clamp(each * elements.count, 0, Integer.MAX_VALUE);
-      }
-      case DwarfEntry.TAG_STRUCTURE,
-          DwarfEntry.TAG_UNION,
-          DwarfEntry.TAG_ENUMERATION,
-          DwarfEntry.TAG_BASE ->
-          entry.byteSize == DwarfEntry.ABSENT ? -1 : entry.byteSize;
-      default -> -1;
-    };
-  }
-
-  /// What a type is an array of; of an array of arrays the elements of all dimensions.
-  ///
-  /// @param count -1 if it is no array
-  private record Elements(long count, long type) {}
-
-  private Elements elements(long type) throws MalformedFileException {
-    long stripped = strip(type);
-    DwarfUnit unit = stripped == DwarfEntry.ABSENT ? null : unitOf(stripped);
-    if (unit == null) {
-      return new Elements(-1, DwarfEntry.ABSENT);
-    }
-    DwarfEntry entry = unit.entries();
-    int at = (int) (stripped - unit.offset());
-    entry.read(at);
-    if (entry.tag != DwarfEntry.TAG_ARRAY) {
-      return new Elements(-1, stripped);
-    }
-    long element = entry.type;
-    long[] count = {1};
-    forChildren(
-        entry,
-        at,
-        new int[] {MAX_DIMENSIONS},
-        _ -> {
-          if (entry.tag == DwarfEntry.TAG_SUBRANGE) {
-            count[0] = Math.clamp(count[0] * dimension(entry), 0, Integer.MAX_VALUE);
-          }
-        });
-    return new Elements(count[0], element);
-  }
-
-  /// Elements of one dimension; 0 for a flexible one.
-  private static long dimension(DwarfEntry entry) {
-    if (entry.count != DwarfEntry.ABSENT) {
-      return Math.clamp(entry.count, 0, Integer.MAX_VALUE);
-    }
-    return entry.upperBound == DwarfEntry.ABSENT || entry.isUpperBoundAllOnes
-        ? 0
-        : Math.clamp(entry.upperBound, -1, Integer.MAX_VALUE - 1) + 1;
-  }
-
-  /// The structure that a member is, or that the elements of an array member are.
-  private Optional<StructLayout> structOf(long type) {
-    List<StructLayout> found = new ArrayList<>(1);
-    guarded(
-        () -> {
-          long stripped = strip(type);
-          for (int depth = 0; depth < MAX_DEPTH && stripped != DwarfEntry.ABSENT; depth++) {
-            Elements elements = elements(stripped);
-            if (elements.count < 0) {
-              layout(stripped).ifPresent(found::add);
-              return;
-            }
-            stripped = strip(elements.type);
-          }
-        });
-    return found.isEmpty() ? Optional.empty() : Optional.of(found.getFirst());
-  }
-
-  @FunctionalInterface
-  private interface Reading {
-    void run() throws MalformedFileException;
-  }
-
   /// Damage in a unit ends the reading of it, and is kept for [#problems].
-  private void guarded(Reading reading) {
+  private void guarded(DwarfLayouts.Reading reading) {
     try {
       reading.run();
     } catch (MalformedFileException e) {
