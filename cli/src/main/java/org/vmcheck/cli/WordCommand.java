@@ -1,8 +1,13 @@
 package org.vmcheck.cli;
 
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.analysis.UnansweredException;
 import org.vmcheck.finding.WordAnswer;
 import org.vmcheck.json.DeskWriter;
 import picocli.CommandLine.Command;
@@ -11,11 +16,17 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
 
 /// What a word is.
 @Command(
     name = "word",
-    description = "Say what a 64-bit value can be: the likeliest first, with the reasons.",
+    description = {
+      "Say what a 64-bit value can be: the likeliest first, with the reasons.",
+      "",
+      "With - the values come from standard input, one a line, each with the address that it lies"
+          + " at behind it if that is known."
+    },
     mixinStandardHelpOptions = true)
 final class WordCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
@@ -25,9 +36,8 @@ final class WordCommand implements Callable<Integer> {
   @Parameters(
       index = "1",
       paramLabel = "VALUE",
-      converter = AddressArgument.Converter.class,
-      description = AddressArgument.FORMS)
-  private AddressArgument value;
+      description = AddressArgument.FORMS + " Or - for many, from standard input.")
+  private String value;
 
   @Option(
       names = "--at",
@@ -38,11 +48,53 @@ final class WordCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    boolean isMany = value.equals("-");
+    if (isMany && at != null) {
+      throw new Failures.UsageException("--at: with - the place stands behind each value");
+    }
+    AddressArgument one = isMany ? null : argument(value, "VALUE");
     try (Analyzer analyzer = dump.open()) {
-      OptionalLong place = at == null ? OptionalLong.empty() : OptionalLong.of(at.in(analyzer));
-      WordAnswer answer = analyzer.desk().word(value.in(analyzer), place);
-      form.write(spec, () -> DeskWriter.word(answer), () -> WordText.render(answer));
+      if (isMany) {
+        answerEach(analyzer);
+      } else {
+        answer(analyzer, one, at);
+      }
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
+    }
+  }
+
+  private void answerEach(Analyzer analyzer) throws Exception {
+    BufferedReader lines =
+        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    int number = 0;
+    for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+      number++;
+      if (line.isBlank()) {
+        continue;
+      }
+      String[] words = line.strip().split("\\s+");
+      String where = "line " + number + " of standard input";
+      if (words.length > 2) {
+        throw new Failures.UsageException(where + ": expected a value and the address it lies at");
+      }
+      answer(
+          analyzer, argument(words[0], where), words.length < 2 ? null : argument(words[1], where));
+    }
+  }
+
+  private void answer(Analyzer analyzer, AddressArgument word, AddressArgument place)
+      throws UnansweredException, IOException {
+    OptionalLong slot = place == null ? OptionalLong.empty() : OptionalLong.of(place.in(analyzer));
+    WordAnswer answer = analyzer.desk().word(word.in(analyzer), slot);
+    form.write(spec, () -> DeskWriter.word(answer), () -> WordText.render(answer));
+  }
+
+  private static AddressArgument argument(String text, String where)
+      throws Failures.UsageException {
+    try {
+      return new AddressArgument.Converter().convert(text);
+    } catch (TypeConversionException wrong) {
+      throw new Failures.UsageException(where + ": " + wrong.getMessage());
     }
   }
 }

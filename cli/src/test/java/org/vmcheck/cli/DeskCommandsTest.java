@@ -2,8 +2,11 @@ package org.vmcheck.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.ByteArrayInputStream;
+import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
 import java.util.Comparator;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -37,6 +40,29 @@ class DeskCommandsTest {
     assertThat(answer("word", dump(), "runqueues:0")).contains("per-CPU runqueues of cpu 0");
     AnswerSchema.assertFits("word", answer("word", dump(), "init_task", "--format", "json"));
     AnswerSchema.assertFits("word", answer("word", dump(), "41424344", "--format", "json"));
+  }
+
+  @Test
+  void manyWordsComeFromStandardInput() throws Exception {
+    InputStream before = System.in;
+    try {
+      System.setIn(input("init_task\n\n0xdead000000000100  init_task+0x8\n"));
+      assertThat(answer("word", dump(), "-", "--format", "json").lines())
+          .hasSize(2)
+          .allSatisfy(line -> AnswerSchema.assertFits("word", line));
+      System.setIn(input("init_task\n1 2 3\n"));
+      assertThat(run("word", dump(), "-")).isEqualTo(ExitCode.USAGE);
+      assertThat(err.toString()).contains("line 2 of standard input: expected a value");
+      assertThat(run("word", dump(), "-", "--at", "init_task")).isEqualTo(ExitCode.USAGE);
+      assertThat(run("word", dump(), "+5")).isEqualTo(ExitCode.USAGE);
+      assertThat(err.toString()).contains("VALUE: expected a hexadecimal address");
+    } finally {
+      System.setIn(before);
+    }
+  }
+
+  private static InputStream input(String text) {
+    return new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8));
   }
 
   @Test

@@ -118,7 +118,8 @@ public final class References {
       long at = locator.address(hit.paddr());
       Place place = places.withFrame(places.withMember(places.at(at)));
       boolean isItself = at - start >= 0 && at - start < size;
-      holders.add(new Holder(at, hit.word(), place, isItself ? Holder.Rank.ITSELF : rank(place)));
+      Holder.Rank rank = isItself ? Holder.Rank.ITSELF : rank(place);
+      holders.add(new Holder(at, hit.paddr(), hit.word(), place, rank));
     }
     holders.sort(
         Comparator.comparing(Holder::rank).thenComparing(Holder::address, Long::compareUnsigned));

@@ -3,10 +3,11 @@ package org.vmcheck.finding;
 /// A word of memory that leads to what was asked for.
 ///
 /// @param address of the word
+/// @param physical where it lies in memory: one word may have several addresses
 /// @param word what it holds
 /// @param place where it lies
 /// @param rank how much it says
-public record Holder(long address, long word, Place place, Rank rank) {
+public record Holder(long address, long physical, long word, Place place, Rank rank) {
   /// How much a holder says, the most first.
   public enum Rank {
     /// In an allocated object whose structure is known.

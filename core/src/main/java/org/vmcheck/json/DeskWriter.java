@@ -98,6 +98,7 @@ public final class DeskWriter {
     for (Holder holder : answer.holders()) {
       json.writeStartObject();
       hex("address", holder.address());
+      hex("physical", holder.physical());
       hex("word", holder.word());
       word("rank", holder.rank());
       json.writeName("place");
