@@ -6,7 +6,6 @@ import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.analysis.TaskQuestions;
 import org.vmcheck.analysis.UnansweredException;
-import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Task;
 import org.vmcheck.finding.TaskTrace;
 import org.vmcheck.json.TaskWriter;
@@ -76,9 +75,7 @@ final class BtCommand implements Callable<Integer> {
     boolean isFirst = true;
     for (Task one : wanted(analyzer, questions)) {
       TaskTrace trace = trace(questions, one);
-      isMarked |=
-          trace.backtrace().frames().stream()
-              .anyMatch(frame -> frame.mark() != Backtrace.Mark.UNWOUND);
+      isMarked |= TraceText.isMarked(trace.backtrace());
       Streams.write(spec, null, (isFirst ? "" : "\n") + TraceText.render(trace));
       isFirst = false;
     }

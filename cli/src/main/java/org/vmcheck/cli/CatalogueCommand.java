@@ -14,6 +14,7 @@ import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.IncidentKey;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Tally;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.report.CatalogueJson;
 import org.vmcheck.report.CatalogueText;
@@ -286,7 +287,10 @@ final class CatalogueCommand implements Runnable {
           }
         }
         Streams.write(
-            spec, null, "%,d incidents taken from %d catalogues%n".formatted(taken, files.size()));
+            spec,
+            null,
+            "%s taken from %s%n"
+                .formatted(Counted.of(taken, "incidents"), Counted.of(files.size(), "catalogues")));
         return ExitCode.INTACT;
       } finally {
         for (Catalogue other : others) {
@@ -347,7 +351,8 @@ final class CatalogueCommand implements Runnable {
           catalogue.remove(doomed);
         }
         out.printf(
-            "%,d incidents %s%n", doomed.size(), dryRun ? "would be forgotten" : "forgotten");
+            "%s %s%n",
+            Counted.of(doomed.size(), "incidents"), dryRun ? "would be forgotten" : "forgotten");
         return ExitCode.INTACT;
       }
     }

@@ -2,6 +2,7 @@ package org.vmcheck.cli;
 
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.FindAnswer;
 import org.vmcheck.finding.FoundPattern;
 import org.vmcheck.finding.MemoryPattern;
@@ -121,14 +122,13 @@ final class FindCommand implements Callable<Integer> {
       out.append("and %,d more%n".formatted(unlisted));
     }
     out.append(
-        "%,d place%s in %,d pages%s%n"
+        "%s in %s%s%n"
             .formatted(
-                answer.total(),
-                answer.total() == 1 ? "" : "s",
-                answer.pages(),
+                Counted.of(answer.total(), "places"),
+                Counted.of(answer.pages(), "pages"),
                 answer.unread() == 0
                     ? ""
-                    : "; %,d stored pages cannot be read".formatted(answer.unread())));
+                    : "; not read: " + Counted.of(answer.unread(), "stored pages")));
     return out.toString();
   }
 }

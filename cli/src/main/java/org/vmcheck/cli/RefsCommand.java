@@ -2,6 +2,7 @@ package org.vmcheck.cli;
 
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Holder;
 import org.vmcheck.finding.RefsAnswer;
 import org.vmcheck.io.Printable;
@@ -75,15 +76,14 @@ final class RefsCommand implements Callable<Integer> {
       out.append("and %,d more%n".formatted(unlisted));
     }
     out.append(
-        "%,d word%s in %,d pages of the kernel; %,d free pages, users' pages and page tables not searched%s%n"
+        "%s in %s of the kernel; %,d free pages, users' pages and page tables not searched%s%n"
             .formatted(
-                answer.total(),
-                answer.total() == 1 ? "" : "s",
-                answer.pages(),
+                Counted.of(answer.total(), "words"),
+                Counted.of(answer.pages(), "pages"),
                 answer.passedOver(),
                 answer.unread() == 0
                     ? ""
-                    : "; %,d stored pages cannot be read".formatted(answer.unread())));
+                    : "; not read: " + Counted.of(answer.unread(), "stored pages")));
     return out.toString();
   }
 

@@ -94,7 +94,7 @@ class ScanCommandTest {
     Result hardware = run("catalogue", "--catalogue", catalogue, "hardware");
     assertThat(hardware.code).as(hardware.err).isEqualTo(0);
     assertThat(hardware.out)
-        .contains(": not decided\n", "one finding alone decides nothing")
+        .contains(": not decided\n", "and one alone decides nothing")
         .endsWith("2 dumps weighed; 0 hosts without damage and without such lines in the log\n");
     assertThat(run("catalogue", "--catalogue", catalogue, "hardware", "--format", "json").out)
         .startsWith("{\"host\":")
@@ -119,9 +119,9 @@ class ScanCommandTest {
     assertThat(run("scan", tree, "--catalogue", catalogue, "--progress", "none").out)
         .contains("1 vanished");
     assertThat(run("catalogue", "--catalogue", catalogue, "prune", "--vanished", "--dry-run").out)
-        .contains("1 incidents would be forgotten");
+        .contains("1 incident would be forgotten");
     assertThat(run("catalogue", "--catalogue", catalogue, "prune", "--vanished").out)
-        .contains("1 incidents forgotten");
+        .contains("1 incident forgotten");
     assertThat(run("catalogue", "--catalogue", catalogue, "list").out.lines()).hasSize(2);
   }
 
@@ -135,7 +135,7 @@ class ScanCommandTest {
     run("scan", tree, "--catalogue", a, "--origin", "db-1");
     run("scan", tree, "--catalogue", b);
 
-    assertThat(run("catalogue", "--catalogue", a, "merge", b).out).contains("1 incidents taken");
+    assertThat(run("catalogue", "--catalogue", a, "merge", b).out).contains("1 incident taken");
 
     String list = run("catalogue", "--catalogue", a, "list").out;
     assertThat(list).contains("  db-1:" + tree, "  " + host + ":" + tree, "(same as ");
@@ -218,7 +218,7 @@ class ScanCommandTest {
     Files.writeString(list, tree.resolve("none") + "\0" + tree.resolve("use-after-free") + "\0");
     Result missing = run("scan", "--files-from", list, "--catalogue", catalogue);
     assertThat(missing.err).contains("none: no such file");
-    assertThat(missing.out).contains("1 unchanged, 0 vanished", "not looked at 1 places");
+    assertThat(missing.out).contains("1 unchanged, 0 vanished", "not looked at 1 place");
     assertThat(run("scan", "--catalogue", catalogue).code).isEqualTo(2);
   }
 

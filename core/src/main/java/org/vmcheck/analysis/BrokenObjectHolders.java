@@ -7,6 +7,7 @@ import java.util.Map;
 import org.vmcheck.desk.Places;
 import org.vmcheck.desk.References;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Holder;
@@ -133,7 +134,7 @@ final class BrokenObjectHolders {
   }
 
   private static String summary(RefsAnswer answer, int living) {
-    String searched = "%,d pages of the kernel's".formatted(answer.pages());
+    String searched = Counted.of(answer.pages(), "pages of the kernel's");
     return living == 0
         ? "nothing but the allocator leads to the object, in the %s that were searched%s"
             .formatted(

@@ -13,6 +13,7 @@ import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Origin;
@@ -168,30 +169,27 @@ public final class HardwareRule {
 
   /// What there is to weigh, and that one finding is not enough.
   private void counted(boolean isBoth) {
-    long inDumps = dumps;
+    String inDumps = dumps > 1 ? " in %d dumps".formatted(dumps) : "";
     String what =
         damages.isEmpty()
-            ? "no damage was found"
-            : "%s, %s"
-                .formatted(
-                    plural(damages.size(), "finding", "findings"),
-                    flips.isEmpty()
-                        ? "none of them a single flipped bit"
-                        : plural(flips.size(), "flipped bit", "flipped bits") + " among them");
+            ? "no damage was found" + inDumps
+            : damages.size() == 1
+                ? "the one finding%s is %s"
+                    .formatted(inDumps, flips.isEmpty() ? "no single flipped bit" : "a flipped bit")
+                : "%d findings%s, %s"
+                    .formatted(
+                        damages.size(),
+                        inDumps,
+                        flips.isEmpty()
+                            ? "none of them a single flipped bit"
+                            : Counted.of(flips.size(), "flipped bits") + " among them");
     String caveat =
         isBoth
             ? "; there is evidence for both"
             : damages.size() == 1 && claims.stream().noneMatch(Claim::earned)
-                ? "; one finding alone decides nothing"
+                ? ", and one alone decides nothing"
                 : "";
-    claims.addFirst(
-        new Claim(
-            "counted",
-            what + (inDumps > 1 ? " in %d dumps".formatted(inDumps) : "") + caveat,
-            flips.size(),
-            damages.size(),
-            1,
-            false));
+    claims.addFirst(new Claim("counted", what + caveat, flips.size(), damages.size(), 1, false));
   }
 
   // ---- for hardware
@@ -362,8 +360,8 @@ public final class HardwareRule {
         count++;
       }
     }
-    if (count == 0) {
-      return false;
+    if (count == 0 || damages.size() == 1) {
+      return false; // Of one finding it is said already that it is no single bit.
     }
     boolean isEarned = count > 1 && flips.isEmpty();
     String words =
@@ -373,10 +371,10 @@ public final class HardwareRule {
     claims.add(
         new Claim(
             "whole stores",
-            "%d of %s cannot be a single flipped bit (%s)%s"
+            "%d of %d findings cannot be a single flipped bit (%s)%s"
                 .formatted(
                     count,
-                    plural(damages.size(), "finding", "findings"),
+                    damages.size(),
                     words,
                     isEarned
                         ? ": stores do that, a program's or a device's, and no failing memory"

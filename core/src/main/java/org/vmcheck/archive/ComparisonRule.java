@@ -27,6 +27,7 @@ import org.vmcheck.archive.Comparison.State;
 import org.vmcheck.archive.Policy.Rule;
 import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Finding;
@@ -359,7 +360,8 @@ public final class ComparisonRule {
         fail(
             Rule.CONTAINER,
             path(report),
-            "%s has %,d pages missing or damaged, the base none".formatted(path(report), bad));
+            "%s has %s missing or damaged, the base none"
+                .formatted(path(report), Counted.of(bad, "pages")));
       }
     }
     long stored = median(base.reports(), r -> r.dump().pages().stored());

@@ -11,6 +11,7 @@ import org.vmcheck.dump.ContainerAudit;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
@@ -128,6 +129,7 @@ final class ContainerCompleteCheck implements Check {
         });
     facts.put("total", Long.toString(audit.pages().total()));
     facts.put("stored", Long.toString(audit.pages().stored()));
+    facts.put("page size", Integer.toString(context.dump().memory().pageSize()));
     if (container.pages().inPart() > 0) {
       facts.put("stored in part", Long.toString(container.pages().inPart()));
     }
@@ -217,7 +219,9 @@ final class ContainerCompleteCheck implements Check {
                 Severity.CORRUPT,
                 Cause.DUMP_TRUNCATED,
                 missing > 0
-                    ? "the dump is not complete: %d pages are missing".formatted(missing)
+                    ? "the dump is not complete: "
+                        + Counted.of(missing, "pages")
+                        + (missing == 1 ? " is missing" : " are missing")
                     : "the dump is not complete",
                 Subject.NONE,
                 evidence,

@@ -12,6 +12,7 @@ import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PageSweep;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
@@ -93,11 +94,14 @@ final class ContainerPagesCheck implements Check {
     boolean finished = decoding.map(PageSweep.Result::finished).orElse(true);
     List<String> gaps = new ArrayList<>();
     if (!finished) {
-      gaps.add("only %d stored pages were decoded before the deadline".formatted(decoded));
+      gaps.add(
+          "only %s decoded before the deadline"
+              .formatted(Counted.of(decoded, "stored pages") + (decoded == 1 ? " was" : " were")));
     }
     if (unreadable > 0) {
       gaps.add(
-          "%d pages could not be read: the file shrank or its device failed".formatted(unreadable));
+          Counted.of(unreadable, "pages")
+              + " could not be read: the file shrank or its device failed");
     }
     List<Finding> findings = new ArrayList<>();
     if (damagedPages > 0) {

@@ -66,6 +66,9 @@ final class ImageTextCheck implements Check {
   @Override
   public OptionalDouble seconds(CheckContext context) {
     Kernel kernel = context.kernel().orElseThrow();
+    if (!kernel.architecture().name().equals("x86_64") || file(kernel).isEmpty()) {
+      return OptionalDouble.empty(); // It only says that it cannot.
+    }
     return context.secondsFor(
         kernel.memory().map().imageEnd() - kernel.memory().map().imageStart());
   }
@@ -76,16 +79,10 @@ final class ImageTextCheck implements Check {
     if (!kernel.architecture().name().equals("x86_64")) {
       return new CheckOutcome.NothingToLookAt(
           id(),
-          "which places of its text a kernel of %s patches is not known here: nothing was compared"
+          "text is compared on x86_64 only: which places of it a kernel of %s patches is not known here"
               .formatted(kernel.architecture().name()));
     }
-    Optional<DebugFile> file =
-        kernel.debugFiles().stream()
-            .filter(
-                one ->
-                    one.match() == KernelIdentity.Match.SAME_BUILD_ID
-                        || one.match() == KernelIdentity.Match.SAME_BANNER)
-            .findFirst();
+    Optional<DebugFile> file = file(kernel);
     if (file.isEmpty()) {
       return new CheckOutcome.NothingToLookAt(
           id(), "no file of this kernel was given to compare with (--vmlinux)");
@@ -96,6 +93,16 @@ final class ImageTextCheck implements Check {
       return new CheckOutcome.NothingToLookAt(
           id(), "%s cannot be compared with: %s".formatted(file.get().path(), e.getMessage()));
     }
+  }
+
+  /// A file of this very kernel.
+  private static Optional<DebugFile> file(Kernel kernel) {
+    return kernel.debugFiles().stream()
+        .filter(
+            one ->
+                one.match() == KernelIdentity.Match.SAME_BUILD_ID
+                    || one.match() == KernelIdentity.Match.SAME_BANNER)
+        .findFirst();
   }
 
   private CheckOutcome outcome(CheckContext context, TextSurvey survey) {

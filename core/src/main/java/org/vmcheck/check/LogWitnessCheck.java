@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
@@ -128,8 +129,10 @@ final class LogWitnessCheck implements Check {
           + Words.plural(findings.size(), "report", "reports");
     }
     return testimony.counts().isEmpty()
-        ? "nothing about memory in %d lines%s"
-            .formatted(log.records().size(), log.problem().isEmpty() ? "" : " that could be read")
+        ? "nothing about memory in %s%s"
+            .formatted(
+                Counted.of(log.records().size(), "lines"),
+                log.problem().isEmpty() ? "" : " that could be read")
         : String.join(
             ", ", testimony.counts().keySet().stream().map(LogTestimony.Topic::words).toList());
   }

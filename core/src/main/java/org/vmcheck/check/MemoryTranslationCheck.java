@@ -11,6 +11,7 @@ import java.util.TreeSet;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
@@ -281,7 +282,7 @@ final class MemoryTranslationCheck implements Check {
         return "not known: only %d of %d addresses could be compared".formatted(compared, probes);
       }
       return "page tables and arithmetic agree"
-          + (wrong.isEmpty() ? "" : ", but for %d addresses".formatted(wrong.size()))
+          + (wrong.isEmpty() ? "" : ", but for " + Counted.of(wrong.size(), "addresses"))
           + (compared == probes
               ? ""
               : "; %d of %d addresses could be compared".formatted(compared, probes));

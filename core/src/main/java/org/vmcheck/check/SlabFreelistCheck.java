@@ -16,6 +16,7 @@ import org.vmcheck.attribution.MissingSlabs;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
@@ -242,14 +243,14 @@ public final class SlabFreelistCheck implements Check {
         id(),
         findings.isEmpty()
             ? (but.isEmpty()
-                ? "every freelist of %,d slabs ends as it should%s"
+                ? "every freelist of %s ends as it should%s"
                     .formatted(
-                        survey.slabs(),
+                        Counted.of(survey.slabs(), "slabs"),
                         masked > 0
                             ? ", %d of them read through a mask (lowmem.sme)".formatted(masked)
                             : "")
-                : "every freelist of %,d slabs that could be read ends as it should; not read: %s"
-                    .formatted(survey.slabs(), String.join(" and ", but)))
+                : "every freelist of %s that could be read ends as it should; not read: %s"
+                    .formatted(Counted.of(survey.slabs(), "slabs"), String.join(" and ", but)))
             : answer(findings),
         facts,
         findings,

@@ -95,6 +95,21 @@ public record DumpReport(
     return held;
   }
 
+  /// Bytes of memory that the file holds, unpacked; empty where no check says how large a page is.
+  public OptionalLong bytesStored() {
+    for (CheckOutcome outcome : checks) {
+      if (outcome instanceof CheckOutcome.Ran ran && ran.facts().containsKey("page size")) {
+        try {
+          return OptionalLong.of(
+              dump.pages().stored() * Long.parseLong(ran.facts().get("page size")));
+        } catch (NumberFormatException _) {
+          // Of a report that another version wrote.
+        }
+      }
+    }
+    return OptionalLong.empty();
+  }
+
   /// How many of the stored pages were decoded; empty where nobody asked, or where pages are stored
   /// as they were.
   public OptionalLong pagesDecoded() {

@@ -15,6 +15,7 @@ import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Regressions;
 import org.vmcheck.archive.Tally;
 import org.vmcheck.archive.Trend;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.Printable;
 
@@ -105,7 +106,7 @@ public final class CatalogueText {
       field(out, "without dump", "%,d".formatted(summary.withoutDump()));
     }
     if (summary.problems() > 0) {
-      field(out, "not looked at", "%,d places".formatted(summary.problems()));
+      field(out, "not looked at", Counted.of(summary.problems(), "places"));
     }
     field(
         out,
@@ -170,10 +171,10 @@ public final class CatalogueText {
     }
     int shown = groups.groups().size();
     out.append(
-        "%,d in %,d groups%s; %s%n"
+        "%,d in %s%s; %s%n"
             .formatted(
                 groups.shown(),
-                shown,
+                Counted.of(shown, "groups"),
                 groups.all() > shown
                     ? " (%,d more in %,d smaller ones: --top)"
                         .formatted(groups.keyed() - groups.shown(), groups.all() - shown)
@@ -186,12 +187,12 @@ public final class CatalogueText {
   static String counted(Tally tally) {
     List<String> others = new ArrayList<>();
     if (tally.copies() > 0) {
-      others.add("%,d copies".formatted(tally.copies()));
+      others.add(Counted.of(tally.copies(), "copies"));
     }
     if (tally.selfTests() > 0) {
-      others.add("%,d self-tests".formatted(tally.selfTests()));
+      others.add(Counted.of(tally.selfTests(), "self-tests"));
     }
-    return "%,d incidents".formatted(tally.selected())
+    return Counted.of(tally.selected(), "incidents")
         + (others.isEmpty()
             ? ""
             : ", of which %,d count (not %s)"
@@ -243,12 +244,12 @@ public final class CatalogueText {
   public static String regressions(Regressions regressions) {
     StringBuilder out = new StringBuilder();
     out.append(
-        "%s: %,d incidents; %s: %,d incidents%n"
+        "%s: %s; %s: %s%n"
             .formatted(
                 Printable.of(regressions.from()),
-                regressions.incidentsBefore(),
+                Counted.of(regressions.incidentsBefore(), "incidents"),
                 Printable.of(regressions.to()),
-                regressions.incidentsNow()));
+                Counted.of(regressions.incidentsNow(), "incidents")));
     for (Regressions.Change change : regressions.changes()) {
       out.append(
           "%-13s %-6s %s%s: %,d before, %,d now%s%n"

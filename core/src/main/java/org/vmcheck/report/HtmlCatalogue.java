@@ -16,6 +16,7 @@ import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.Selection;
 import org.vmcheck.archive.Tally;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Note;
 
 /// A catalogue as one HTML file: counts, crashes over time, what is the same crash, and a table.
@@ -52,7 +53,7 @@ public final class HtmlCatalogue {
     Map<String, Long> causes = counts(catalogue, selection, CrashGroup.By.CAUSE);
     List<String> common = causes.keySet().stream().limit(CAUSE_FILLS.size() - 1).toList();
     catalogue.forEach(selection, entry -> html.gather(entry, common));
-    page.element("h1", "Catalogue of %,d incidents".formatted(tally.selected())).newline();
+    page.element("h1", "Catalogue of " + Counted.of(tally.selected(), "incidents")).newline();
     page.element("p", CatalogueText.counted(tally), "class", "faint").newline();
     html.bars("By verdict", counts(catalogue, selection, CrashGroup.By.VERDICT), true);
     html.timeline(

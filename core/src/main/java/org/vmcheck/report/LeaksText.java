@@ -2,6 +2,7 @@ package org.vmcheck.report;
 
 import java.util.List;
 import java.util.stream.Collectors;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.LeaksAnswer;
 import org.vmcheck.finding.LeaksAnswer.LeakedCache;
 import org.vmcheck.finding.LeaksAnswer.Site;
@@ -39,15 +40,15 @@ public final class LeaksText {
       }
     }
     if (caches.size() > top) {
-      out.append("and %,d more caches%n".formatted(caches.size() - top));
+      out.append("and %s%n".formatted(Counted.of(caches.size() - top, "more caches")));
     }
     out.append(
-        "nothing leads to %,d of %,d objects in use (%,d bytes), in %,d pages of the kernel that were searched; %,d free pages, users' pages and page tables were not%n"
+        "nothing leads to %,d of %,d objects in use (%,d bytes), in %s of the kernel that were searched; %,d free pages, users' pages and page tables were not%n"
             .formatted(
                 answer.unreferenced(),
                 answer.objects(),
                 answer.bytes(),
-                answer.pages(),
+                pages(answer.pages()),
                 answer.passedOver()));
     if (answer.absent() + answer.unread() > 0) {
       out.append(
@@ -61,13 +62,13 @@ public final class LeaksText {
     }
     if (answer.notJudged() > 0) {
       out.append(
-          "%,d objects lie in slabs with broken lists: which of them are in use cannot be told%n"
-              .formatted(answer.notJudged()));
+          "not judged: %s in slabs with broken lists: which are in use cannot be told%n"
+              .formatted(Counted.of(answer.notJudged(), "objects")));
     }
     return out.toString();
   }
 
   private static String pages(long count) {
-    return "%,d %s".formatted(count, count == 1 ? "page" : "pages");
+    return Counted.of(count, "pages");
   }
 }

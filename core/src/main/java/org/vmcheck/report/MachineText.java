@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.MachineState;
 import org.vmcheck.finding.Task;
 import org.vmcheck.finding.TaskTrace;
@@ -46,9 +47,9 @@ public final class MachineText {
     List<String> letters = new ArrayList<>();
     state.taskStates().forEach((letter, count) -> letters.add(count + " " + letter));
     words.add(
-        "%,d tasks%s"
+        "%s%s"
             .formatted(
-                state.taskCount(),
+                Counted.of(state.taskCount(), "tasks"),
                 letters.isEmpty() ? "" : " (" + String.join(", ", letters) + ")"));
     if (state.memoryBytes() > 0) {
       words.add("%,d MiB of memory".formatted(state.memoryBytes() >> 20));
@@ -85,7 +86,7 @@ public final class MachineText {
     List<String> lines = new ArrayList<>();
     state.panicking().ifPresent(trace -> trace(lines, trace));
     if (!state.lastLines().isEmpty()) {
-      lines.add("log        the last %d lines".formatted(state.lastLines().size()));
+      lines.add("log        the last " + Counted.of(state.lastLines().size(), "lines"));
       for (String line : LogText.render(state.lastLines()).lines().toList()) {
         lines.add("  " + line);
       }
@@ -99,6 +100,9 @@ public final class MachineText {
             .formatted(trace.task().comm(), trace.task().pid(), trace.cpu()));
     for (String line : TraceText.lines(trace.backtrace())) {
       lines.add("  " + line);
+    }
+    if (TraceText.isMarked(trace.backtrace())) {
+      lines.add("   " + TraceText.MARKS);
     }
   }
 }

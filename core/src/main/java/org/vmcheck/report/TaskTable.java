@@ -2,6 +2,7 @@ package org.vmcheck.report;
 
 import java.util.Map;
 import java.util.TreeMap;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Task;
 import org.vmcheck.finding.TaskList;
 
@@ -33,7 +34,7 @@ public final class TaskTable {
                   task.stack(),
                   task.isKernelThread() ? "[" + task.comm() + "]" : task.comm()));
     }
-    out.append("%,d tasks:".formatted(list.tasks().size()));
+    out.append(Counted.of(list.tasks().size(), "tasks") + ":");
     states.forEach((letter, count) -> out.append(" %d %c".formatted(count, letter)));
     return out.append("; > is on a CPU\n").toString();
   }

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
@@ -140,7 +141,7 @@ public final class TextReport {
         "machine",
         "%s, %s, %d-level paging, KASLR %s%s, %s"
             .formatted(
-                kernel.cpus() < 0 ? "CPUs not known" : kernel.cpus() + " CPUs online",
+                kernel.cpus() < 0 ? "CPUs not known" : Counted.of(kernel.cpus(), "CPUs online"),
                 bytes(kernel.memoryBytes()),
                 kernel.pagingLevels(),
                 kernel.kaslrOffset() == 0
@@ -283,7 +284,7 @@ public final class TextReport {
     if (verbose) {
       facts.forEach(
           (name, value) ->
-              line("  %-20s   %s: %s".formatted("", Printable.of(name), Printable.of(value))));
+              line("  %-20s   %s".formatted("", Printable.of(FactText.of(name, value)))));
     }
     for (Note note : notes) {
       Cancellation.check();
@@ -303,7 +304,7 @@ public final class TextReport {
           .forEach(
               (kind, count) -> {
                 if (count > 0) {
-                  looked.add("%,d %s".formatted(count, kind));
+                  looked.add(Counted.of(count, kind));
                 }
               });
       if (!looked.isEmpty()) {
@@ -321,9 +322,12 @@ public final class TextReport {
       held.forEach((check, bytes) -> parts.add(check + " " + kib(bytes)));
       field(
           "held",
-          "%s of memory against other memory: %s"
+          "%s%s against other memory: %s"
               .formatted(
                   kib(held.values().stream().mapToLong(Long::longValue).sum()),
+                  report.bytesStored().isPresent()
+                      ? " of %s stored".formatted(kib(report.bytesStored().getAsLong()))
+                      : "",
                   String.join(", ", parts)));
     }
     if (!coverage.notRead().isEmpty()) {

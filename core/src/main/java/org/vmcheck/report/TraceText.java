@@ -16,6 +16,11 @@ public final class TraceText {
 
   private TraceText() {}
 
+  /// Whether a frame has a mark that [#MARKS] tells.
+  public static boolean isMarked(Backtrace backtrace) {
+    return backtrace.frames().stream().anyMatch(frame -> frame.mark() != Backtrace.Mark.UNWOUND);
+  }
+
   /// The heading and one line a frame; saved registers stand behind the frame that they interrupt.
   public static String render(TaskTrace trace) {
     StringBuilder out = new StringBuilder();

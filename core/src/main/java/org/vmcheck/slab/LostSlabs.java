@@ -249,8 +249,12 @@ final class LostSlabs {
                   "it is all zeros%s%s%s"
                       .formatted(
                           addresses.size() > 1
-                              ? ", as are %d others from 0x%x on"
-                                  .formatted(addresses.size() - 1, addresses.getFirst())
+                              ? ", as %s from 0x%x on"
+                                  .formatted(
+                                      addresses.size() == 2
+                                          ? "is one other"
+                                          : "are %d others".formatted(addresses.size() - 1),
+                                      addresses.getFirst())
                               : "",
                           named.isEmpty()
                               ? ""

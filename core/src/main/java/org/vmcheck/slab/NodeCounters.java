@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.LongStream;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.kernel.Kernel;
 
 /// The counters of the nodes, `nr_slabs` and `total_objects` of `kmem_cache_node`, against the
@@ -128,10 +129,10 @@ final class NodeCounters {
       transients.add(
           new TransientState(
               cache,
-              "nr_slabs is %d and %d slabs are there"
+              "nr_slabs is %d, and found: %s"
                   .formatted(
                       shares.stream().mapToLong(Share::slabs).sum(),
-                      shares.stream().mapToLong(Share::slabsFound).sum()),
+                      Counted.of(shares.stream().mapToLong(Share::slabsFound).sum(), "slabs")),
               "a CPU builds a slab or gives it back: it is on no list and in no counter"));
     }
     for (Share share : shares) {

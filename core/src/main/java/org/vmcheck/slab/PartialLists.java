@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListWalk;
@@ -312,8 +313,8 @@ final class PartialLists {
         transients.add(
             new TransientState(
                 cache,
-                "nr_partial of node %d is %d and %d slabs are on its list"
-                    .formatted(node.id(), node.nrPartial(), met),
+                "nr_partial of node %d is %d, and its list has %s"
+                    .formatted(node.id(), node.nrPartial(), Counted.of(met, "slabs")),
                 "list_lock is held"));
       } else {
         SlabFault.Count fault =

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.page.PageState;
@@ -254,8 +255,9 @@ final class SlabSettlement {
         transients.add(
             new TransientState(
                 cache,
-                "nr_partial is %d and %d slabs are on the list"
-                    .formatted(count.fault().actual(), count.fault().expected()),
+                "nr_partial is %d, and the list has %s"
+                    .formatted(
+                        count.fault().actual(), Counted.of(count.fault().expected(), "slabs")),
                 "list_lock is held, and the others are on no list: they are moved"));
       } else {
         faults.add(count.fault());

@@ -74,8 +74,8 @@ class HardwareRuleTest {
       assertThat(origin.side()).isEqualTo(Side.OPEN);
       assertThat(earned(origin)).isEmpty();
       assertThat(origin.paragraph())
-          .startsWith("not decided: 1 finding, ")
-          .contains("one finding alone decides nothing");
+          .startsWith("not decided: the one finding is ")
+          .contains("one alone decides nothing");
     }
   }
 

@@ -149,7 +149,7 @@ class CatalogueRenderersTest {
       trend = CatalogueText.trend(catalogue.trend(Selection.ALL), tally);
       catalogue.forEachLine(Selection.ALL, line -> lines.append(CatalogueText.line(line)));
     }
-    assertThat(groups).contains("9 in 1 groups; 10 incidents, of which 9 count (not 1 copies)");
+    assertThat(groups).contains("9 in 1 group; 10 incidents, of which 9 count (not 1 copy)");
     StringBuilder csvRows = new StringBuilder(CatalogueText.csvHead());
     entries().forEach(entry -> csvRows.append(CatalogueText.csv(entry)));
     String csv = csvRows.toString();
