@@ -25,7 +25,6 @@ import org.vmcheck.archive.Comparison.FindingChange;
 import org.vmcheck.archive.Comparison.Regression;
 import org.vmcheck.archive.Comparison.State;
 import org.vmcheck.archive.Policy.Rule;
-import org.vmcheck.finding.CacheUse;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.DumpFacts;
@@ -71,7 +70,11 @@ public final class ComparisonRule {
     container();
     lowMemory();
     kernels();
-    List<CacheChange> caches = caches();
+    ComparedCaches caches = ComparedCaches.of(base, next, policy.growth());
+    if (!caches.notCompared().isEmpty()) {
+      notes.add(caches.notCompared());
+    }
+    caches.leak().ifPresent(this::leak);
     return new Comparison(
         base,
         next,
@@ -79,7 +82,7 @@ public final class ComparisonRule {
         findings,
         checks,
         changes,
-        caches,
+        caches.changes(),
         regressions,
         List.copyOf(notes));
   }
@@ -94,6 +97,14 @@ public final class ComparisonRule {
     if (policy.failOn().contains(rule)) {
       regressions.add(new Regression(rule, subject, sentence));
     }
+  }
+
+  private void leak(CacheChange found) {
+    fail(
+        Rule.LEAK,
+        found.name(),
+        "cache %s grew from %,d to %,d objects in use, by %,d bytes: a leak is likely"
+            .formatted(found.name(), found.baseObjects(), found.nextObjects(), found.growth()));
   }
 
   private void change(String subject, String before, String after) {
@@ -443,7 +454,7 @@ public final class ComparisonRule {
   }
 
   /// The lower median; 0 of nothing.
-  private static <T> long median(Collection<T> values, ToLongFunction<T> number) {
+  static <T> long median(Collection<T> values, ToLongFunction<T> number) {
     long[] sorted = values.stream().mapToLong(number).sorted().toArray();
     return sorted.length == 0 ? 0 : sorted[(sorted.length - 1) / 2];
   }
@@ -526,118 +537,6 @@ public final class ComparisonRule {
                 .flatMap(List::stream)
                 .filter(word -> !word.isEmpty())
                 .collect(Collectors.toCollection(TreeSet::new)));
-  }
-
-  /// One cache in one dump; caches of one name are taken together.
-  private record Use(long objects, long total, long bytes, boolean reclaimable) {
-    static final Use NONE = new Use(0, 0, 0, false);
-
-    Use plus(CacheUse cache) {
-      return new Use(
-          objects + cache.allocated(),
-          total + cache.total(),
-          bytes + cache.bytes(),
-          reclaimable || cache.reclaimable());
-    }
-  }
-
-  private static List<Map<String, Use>> uses(Side side) {
-    List<Map<String, Use>> all = new ArrayList<>();
-    for (DumpReport report : side.reports()) {
-      Optional<List<CacheUse>> caches = kernel(report).flatMap(KernelFacts::caches);
-      if (caches.isPresent()) {
-        Map<String, Use> uses = new TreeMap<>();
-        for (CacheUse cache : caches.get()) {
-          uses.put(cache.name(), uses.getOrDefault(cache.name(), Use.NONE).plus(cache));
-        }
-        all.add(uses);
-      }
-    }
-    return all;
-  }
-
-  /// The median of each number over the dumps that have the cache.
-  private static Optional<Use> middle(List<Map<String, Use>> all, String name) {
-    List<Use> uses = all.stream().filter(m -> m.containsKey(name)).map(m -> m.get(name)).toList();
-    return uses.isEmpty()
-        ? Optional.empty()
-        : Optional.of(
-            new Use(
-                median(uses, Use::objects),
-                median(uses, Use::total),
-                median(uses, Use::bytes),
-                uses.stream().anyMatch(Use::reclaimable)));
-  }
-
-  private List<CacheChange> caches() {
-    List<Map<String, Use>> before = uses(base);
-    List<Map<String, Use>> after = uses(next);
-    if (before.isEmpty() || after.isEmpty()) {
-      notes.add(
-          "caches not compared: not recorded on "
-              + (before.isEmpty()
-                  ? (after.isEmpty() ? "both sides" : "the base")
-                  : "the new side"));
-      return List.of();
-    }
-    Set<String> names = new TreeSet<>();
-    before.forEach(uses -> names.addAll(uses.keySet()));
-    after.forEach(uses -> names.addAll(uses.keySet()));
-    List<CacheChange> list = new ArrayList<>();
-    Optional<CacheChange> leak = Optional.empty();
-    for (String name : names) {
-      Optional<Use> then = middle(before, name);
-      Optional<Use> now = middle(after, name);
-      CacheChange change = change(name, then.orElse(Use.NONE), now.orElse(Use.NONE), false);
-      if (change.baseObjects() == change.nextObjects() && change.growth() == 0) {
-        continue;
-      }
-      list.add(change);
-      if (then.isPresent()
-          && now.isPresent()
-          && growsLikeALeak(then.get(), now.get())
-          && (leak.isEmpty() || leak.get().growth() < change.growth())) {
-        leak = Optional.of(change);
-      }
-    }
-    if (leak.isPresent()) {
-      CacheChange found = leak.get();
-      list.set(
-          list.indexOf(found),
-          change(
-              found.name(),
-              middle(before, found.name()).orElseThrow(),
-              middle(after, found.name()).orElseThrow(),
-              true));
-      fail(
-          Rule.LEAK,
-          found.name(),
-          "cache %s grew from %,d to %,d objects in use, by %,d bytes: a leak is likely"
-              .formatted(found.name(), found.baseObjects(), found.nextObjects(), found.growth()));
-    }
-    list.sort(
-        Comparator.comparingLong(CacheChange::growth).reversed().thenComparing(CacheChange::name));
-    return list;
-  }
-
-  private static CacheChange change(String name, Use then, Use now, boolean isLeak) {
-    return new CacheChange(
-        name,
-        then.objects,
-        now.objects,
-        then.bytes,
-        now.bytes,
-        then.reclaimable || now.reclaimable,
-        isLeak);
-  }
-
-  private boolean growsLikeALeak(Use then, Use now) {
-    Policy.Growth growth = policy.growth();
-    return !then.reclaimable
-        && !now.reclaimable
-        && now.bytes - then.bytes >= growth.minBytes()
-        && now.bytes >= growth.factor() * then.bytes
-        && now.objects >= growth.minInUse() * now.total;
   }
 
   /// The rules by name, for messages.

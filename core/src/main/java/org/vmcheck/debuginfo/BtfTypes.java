@@ -34,26 +34,6 @@ public final class BtfTypes implements Types {
   /// Types of one name that are looked at: two or three exist.
   private static final int MAX_DEFINITIONS = 64;
 
-  private static final int KIND_INT = 1;
-  private static final int KIND_PTR = 2;
-  private static final int KIND_ARRAY = 3;
-  private static final int KIND_STRUCT = 4;
-  private static final int KIND_UNION = 5;
-  private static final int KIND_ENUM = 6;
-  private static final int KIND_FWD = 7;
-  private static final int KIND_TYPEDEF = 8;
-  private static final int KIND_VOLATILE = 9;
-  private static final int KIND_CONST = 10;
-  private static final int KIND_RESTRICT = 11;
-  private static final int KIND_FUNC = 12;
-  private static final int KIND_FUNC_PROTO = 13;
-  private static final int KIND_VAR = 14;
-  private static final int KIND_DATASEC = 15;
-  private static final int KIND_FLOAT = 16;
-  private static final int KIND_DECL_TAG = 17;
-  private static final int KIND_TYPE_TAG = 18;
-  private static final int KIND_ENUM64 = 19;
-
   /// Words of a record before those of its kind: name, info, size or type.
   private static final int NAME = 0;
 
@@ -64,7 +44,8 @@ public final class BtfTypes implements Types {
   private static final boolean[] IS_NAMED = new boolean[32];
 
   static {
-    for (int kind : new int[] {KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_TYPEDEF, KIND_ENUM64}) {
+    for (int kind :
+        new int[] {BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.TYPEDEF, BtfKind.ENUM64}) {
       IS_NAMED[kind] = true;
     }
   }
@@ -179,7 +160,7 @@ public final class BtfTypes implements Types {
         headerLength >= 32 && blob.u32(28) > 0 ? section(blob, headerLength, 24, "layout") : null;
     Index index = new Index(typeSection, words, base == null ? 0 : base.typeCount);
     index.read(
-        new RecordSizes(layout),
+        new BtfRecordSizes(layout),
         (base == null ? 0L : base.baseStrings + base.strings.length) + stringLength);
     return new BtfTypes(base, words, stringSection.bytes(0, stringLength), index);
   }
@@ -193,41 +174,6 @@ public final class BtfTypes implements Types {
           name + "_len", at + 4, "at most " + (blob.size() - offset), Long.toString(length));
     }
     return blob.slice("btf " + name + " section", offset, length);
-  }
-
-  /// Words behind the prefix of a record, by kind: those known here, and those that the blob itself
-  /// describes (7.1 on), so that kinds of the future can be skipped.
-  private static final class RecordSizes {
-    private final int[] fixed = new int[32];
-    private final int[] each = new int[32];
-
-    RecordSizes(ByteView layout) {
-      for (int kind = 0; kind < 32; kind++) {
-        fixed[kind] = -1;
-        long at = 4L * kind;
-        if (layout != null
-            && at + 4 <= layout.size()
-            && (layout.u8(at) & 3) == 0
-            && (layout.u8(at + 1) & 3) == 0) {
-          fixed[kind] = layout.u8(at) >> 2;
-          each[kind] = layout.u8(at + 1) >> 2;
-        }
-      }
-      fixed[0] = -1;
-      set(0, 0, KIND_PTR, KIND_FWD, KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT);
-      set(0, 0, KIND_FUNC, KIND_FLOAT, KIND_TYPE_TAG);
-      set(1, 0, KIND_INT, KIND_VAR, KIND_DECL_TAG);
-      set(3, 0, KIND_ARRAY);
-      set(0, 3, KIND_STRUCT, KIND_UNION, KIND_DATASEC, KIND_ENUM64);
-      set(0, 2, KIND_ENUM, KIND_FUNC_PROTO);
-    }
-
-    private void set(int fixedWords, int wordsEach, int... kinds) {
-      for (int kind : kinds) {
-        fixed[kind] = fixedWords;
-        each[kind] = wordsEach;
-      }
-    }
   }
 
   /// The one walk over all records.
@@ -250,7 +196,7 @@ public final class BtfTypes implements Types {
       this.recordAt = new int[Math.min(MAX_TYPES, words.length / PREFIX + 1) + 2];
     }
 
-    void read(RecordSizes sizes, long stringEnd) throws MalformedFileException {
+    void read(BtfRecordSizes sizes, long stringEnd) throws MalformedFileException {
       Cancellation cancellation = Cancellation.current();
       int at = 0;
       int id = 0;
@@ -273,17 +219,17 @@ public final class BtfTypes implements Types {
     /// Where the record after this one starts; -1 if this one is not right.
     ///
     /// A method for one record, not a loop over all: it is compiled after a few hundred of them.
-    private int next(RecordSizes sizes, long stringEnd, int at) {
+    private int next(BtfRecordSizes sizes, long stringEnd, int at) {
       if (words.length - at < PREFIX || (words[at + NAME] & 0xffff_ffffL) >= stringEnd) {
         return -1;
       }
       int info = words[at + INFO];
       int kind = info >>> 24 & 0x1f;
-      int extra = sizes.fixed[kind] + sizes.each[kind] * (info & 0xffff);
-      return sizes.fixed[kind] < 0 || extra > words.length - at - PREFIX ? -1 : at + PREFIX + extra;
+      int extra = sizes.fixed(kind) + sizes.each(kind) * (info & 0xffff);
+      return sizes.fixed(kind) < 0 || extra > words.length - at - PREFIX ? -1 : at + PREFIX + extra;
     }
 
-    private MalformedFileException malformed(RecordSizes sizes, long stringEnd, int id, int at) {
+    private MalformedFileException malformed(BtfRecordSizes sizes, long stringEnd, int id, int at) {
       String type = "type " + (baseCount + id);
       if (words.length - at < PREFIX) {
         return section.malformed(type, 4L * at, "a record of 12 bytes or more", "the end");
@@ -300,7 +246,7 @@ public final class BtfTypes implements Types {
             "below " + stringEnd,
             Integer.toUnsignedString(words[at + NAME]));
       }
-      if (sizes.fixed[kind] < 0) {
+      if (sizes.fixed(kind) < 0) {
         return section.malformed(
             type + ".kind", 4L * at + 4, "a known kind", kind + ", which has no layout record");
       }
@@ -309,7 +255,7 @@ public final class BtfTypes implements Types {
     }
 
     private void addNamed(int id, int kind, int name) {
-      if (kind == KIND_ENUM || kind == KIND_ENUM64) {
+      if (kind == BtfKind.ENUM || kind == BtfKind.ENUM64) {
         if (enumerationCount == enumerations.length) {
           enumerations = Arrays.copyOf(enumerations, enumerationCount * 2);
         }
@@ -339,7 +285,7 @@ public final class BtfTypes implements Types {
   public List<StructLayout> structs(String name) {
     List<StructLayout> found = new ArrayList<>(1);
     for (int id : ids(name)) {
-      if (kind(id) == KIND_STRUCT || kind(id) == KIND_UNION) {
+      if (kind(id) == BtfKind.STRUCT || kind(id) == BtfKind.UNION) {
         found.add(layout(id));
       }
     }
@@ -372,16 +318,16 @@ public final class BtfTypes implements Types {
 
   private OptionalLong enumeratorIn(int id, byte[] wanted) {
     int kind = kind(id);
-    if (kind != KIND_ENUM && kind != KIND_ENUM64) {
+    if (kind != BtfKind.ENUM && kind != BtfKind.ENUM64) {
       return OptionalLong.empty();
     }
-    int width = kind == KIND_ENUM ? 2 : 3;
+    int width = kind == BtfKind.ENUM ? 2 : 3;
     for (int i = 0; i < vlen(id); i++) {
       int at = PREFIX + i * width;
       if (nameEquals(word(id, at), wanted)) {
         long low = word(id, at + 1);
         return OptionalLong.of(
-            kind == KIND_ENUM ? low : (low & 0xffff_ffffL) | ((long) word(id, at + 2) << 32));
+            kind == BtfKind.ENUM ? low : (low & 0xffff_ffffL) | ((long) word(id, at + 2) << 32));
       }
     }
     return OptionalLong.empty();
@@ -390,7 +336,7 @@ public final class BtfTypes implements Types {
   @Override
   public OptionalLong typedefSize(String name) {
     for (int id : ids(name)) {
-      if (kind(id) == KIND_TYPEDEF) {
+      if (kind(id) == BtfKind.TYPEDEF) {
         long size = size(id);
         return size < 0 ? OptionalLong.empty() : OptionalLong.of(size);
       }
@@ -486,7 +432,7 @@ public final class BtfTypes implements Types {
     int at = id;
     for (int depth = 0; depth < MAX_DEPTH && isValid(at); depth++) {
       switch (kind(at)) {
-        case KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT, KIND_TYPE_TAG ->
+        case BtfKind.TYPEDEF, BtfKind.VOLATILE, BtfKind.CONST, BtfKind.RESTRICT, BtfKind.TYPE_TAG ->
             at = word(at, SIZE);
         default -> {
           return at;
@@ -506,14 +452,19 @@ public final class BtfTypes implements Types {
         return -1;
       }
       switch (kind(stripped)) {
-        case KIND_PTR -> {
+        case BtfKind.PTR -> {
           return elements * 8;
         }
-        case KIND_ARRAY -> {
+        case BtfKind.ARRAY -> {
           elements = Math.clamp(elements * unsigned(stripped, PREFIX + 2), 0, Integer.MAX_VALUE);
           at = word(stripped, PREFIX);
         }
-        case KIND_INT, KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_ENUM64, KIND_FLOAT -> {
+        case BtfKind.INT,
+            BtfKind.STRUCT,
+            BtfKind.UNION,
+            BtfKind.ENUM,
+            BtfKind.ENUM64,
+            BtfKind.FLOAT -> {
           return elements * unsigned(stripped, SIZE);
         }
         default -> {
@@ -555,7 +506,7 @@ public final class BtfTypes implements Types {
       long bits = baseBits + (bitFields ? offset & 0xff_ffff : offset & 0xffff_ffffL);
       int stripped = strip(type);
       boolean isStruct =
-          stripped != 0 && (kind(stripped) == KIND_STRUCT || kind(stripped) == KIND_UNION);
+          stripped != 0 && (kind(stripped) == BtfKind.STRUCT || kind(stripped) == BtfKind.UNION);
       if (nameOffset == 0) {
         if (isStruct) {
           collect(stripped, bits, depth + 1, budget, into);
@@ -565,7 +516,7 @@ public final class BtfTypes implements Types {
       if ((nameOffset & 0xffff_ffffL) >= (long) baseStrings + strings.length) {
         continue;
       }
-      if (!bitFields && stripped != 0 && kind(stripped) == KIND_INT) {
+      if (!bitFields && stripped != 0 && kind(stripped) == BtfKind.INT) {
         // The old form of a bit field: an integer type narrower than its storage.
         int encoding = word(stripped, PREFIX);
         int intBits = encoding & 0xff;
@@ -580,7 +531,9 @@ public final class BtfTypes implements Types {
               bits,
               width,
               Math.max(0, size(type)),
-              stripped != 0 && kind(stripped) == KIND_ARRAY ? unsigned(stripped, PREFIX + 2) : -1,
+              stripped != 0 && kind(stripped) == BtfKind.ARRAY
+                  ? unsigned(stripped, PREFIX + 2)
+                  : -1,
               () -> structOf(type)));
     }
   }
@@ -590,10 +543,10 @@ public final class BtfTypes implements Types {
     int stripped = strip(type);
     for (int depth = 0; depth < MAX_DEPTH && stripped != 0; depth++) {
       int kind = kind(stripped);
-      if (kind == KIND_STRUCT || kind == KIND_UNION) {
+      if (kind == BtfKind.STRUCT || kind == BtfKind.UNION) {
         return Optional.of(layout(stripped));
       }
-      if (kind != KIND_ARRAY) {
+      if (kind != BtfKind.ARRAY) {
         return Optional.empty();
       }
       stripped = strip(word(stripped, PREFIX));

@@ -11,7 +11,6 @@ import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeMap;
 import org.vmcheck.elf.ElfFile;
 import org.vmcheck.elf.ElfNote;
 import org.vmcheck.elf.ElfSegment;
@@ -29,9 +28,6 @@ import org.vmcheck.io.UnsupportedFormatException;
 final class ElfDump implements Dump, PhysicalMemory {
   private static final int DEFAULT_PAGE_SIZE = 4096;
   private static final int MAX_PAGE_SIZE = 256 << 10;
-
-  /// No architecture addresses more memory.
-  private static final long MAX_PHYSICAL = 1L << 52;
 
   private final OpenFile file;
   private final ByteSource source;
@@ -58,12 +54,8 @@ final class ElfDump implements Dump, PhysicalMemory {
   private final long[] runStarts;
   private final long[] runEnds;
 
-  /// @param storedEnd end of what the header says is in the file
-  /// @param fileOffset where the byte at the piece's start lies
-  private record Piece(long end, long storedEnd, long fileOffset) {}
-
   private ElfDump(
-      OpenFile file, ElfFile elf, NavigableMap<Long, Piece> pieces, List<String> remarks)
+      OpenFile file, ElfFile elf, NavigableMap<Long, ElfPieces.Piece> pieces, List<String> remarks)
       throws IOException {
     this.file = file;
     this.source = file.source();
@@ -83,11 +75,11 @@ final class ElfDump implements Dump, PhysicalMemory {
     int i = 0;
     int runs = 0;
     long held = 0;
-    for (Map.Entry<Long, Piece> entry : pieces.entrySet()) {
+    for (Map.Entry<Long, ElfPieces.Piece> entry : pieces.entrySet()) {
       starts[i] = entry.getKey();
-      ends[i] = entry.getValue().end;
-      storedEnds[i] = entry.getValue().storedEnd;
-      fileOffsets[i] = entry.getValue().fileOffset;
+      ends[i] = entry.getValue().end();
+      storedEnds[i] = entry.getValue().storedEnd();
+      fileOffsets[i] = entry.getValue().fileOffset();
       long there = lostFrom(i);
       if (there > starts[i]) {
         held += there - starts[i];
@@ -172,7 +164,7 @@ final class ElfDump implements Dump, PhysicalMemory {
           "[" + name + "] an ELF core whose segments carry no physical addresses");
     }
     List<String> remarks = new ArrayList<>();
-    return new ElfDump(file, elf, pieces(elf, remarks), remarks);
+    return new ElfDump(file, elf, ElfPieces.of(elf, remarks), remarks);
   }
 
   /// The file of `xl dump-core`: its pages stand in sections.
@@ -217,95 +209,6 @@ final class ElfDump implements Dump, PhysicalMemory {
     }
     remarks.add("VMCOREINFO says PAGESIZE=" + told + ", which is none; 4096 is taken");
     return DEFAULT_PAGE_SIZE;
-  }
-
-  private static NavigableMap<Long, Piece> pieces(ElfFile elf, List<String> remarks) {
-    NavigableMap<Long, Piece> pieces = new TreeMap<>();
-    NavigableMap<Long, Long> covered = new TreeMap<>();
-    List<long[]> tails = new ArrayList<>();
-    int index = -1;
-    for (ElfSegment segment : elf.segments()) {
-      index++;
-      if (segment.type() != ElfSegment.PT_LOAD || segment.memorySize() == 0) {
-        continue;
-      }
-      long start = segment.paddr();
-      if (start == -1L) {
-        continue;
-      }
-      long size = segment.memorySize();
-      if (start < 0 || start >= MAX_PHYSICAL || size < 0 || size > MAX_PHYSICAL - start) {
-        remark(
-            remarks,
-            "program header %d: p_paddr + p_memsz is beyond 2^52, where no memory is; ignored"
-                .formatted(index));
-        continue;
-      }
-      long stored = segment.fileSize();
-      if (Long.compareUnsigned(stored, size) > 0) {
-        remark(
-            remarks,
-            "program header %d: p_filesz is more than p_memsz; the latter counts".formatted(index));
-        stored = size;
-      }
-      if (stored > 0 && segment.offset() < 0) {
-        remark(
-            remarks,
-            "program header %d: p_offset 0x%x leaves the file".formatted(index, segment.offset()));
-      }
-      if (stored > 0) {
-        insert(pieces, covered, start, start + stored, start + stored, segment.offset());
-      }
-      if (stored < size) {
-        tails.add(new long[] {start + stored, start + size});
-      }
-    }
-    // What one segment leaves out another may hold, whichever comes first.
-    for (long[] tail : tails) {
-      insert(pieces, covered, tail[0], tail[1], tail[0], 0);
-    }
-    return pieces;
-  }
-
-  private static void remark(List<String> remarks, String text) {
-    if (remarks.size() < 32) {
-      remarks.add(text);
-    }
-  }
-
-  /// Adds the parts of a segment that no earlier one covers.
-  ///
-  /// @param covered ends of what is covered so far by its starts; what touches is one run, so that
-  ///   each gap is met once, however many segments lie over it
-  private static void insert(
-      NavigableMap<Long, Piece> pieces,
-      NavigableMap<Long, Long> covered,
-      long start,
-      long end,
-      long storedEnd,
-      long fileOffset) {
-    Cancellation cancellation = Cancellation.current();
-    Map.Entry<Long, Long> before = covered.floorEntry(start);
-    boolean touches = before != null && before.getValue() >= start;
-    long runStart = touches ? before.getKey() : start;
-    long at = touches ? Math.min(before.getValue(), end) : start;
-    long runEnd = Math.max(end, touches ? before.getValue() : end);
-    while (at < end) {
-      cancellation.step();
-      Map.Entry<Long, Long> next = covered.ceilingEntry(at);
-      long pieceEnd = next == null ? end : Math.min(end, next.getKey());
-      if (pieceEnd > at) {
-        long pieceStored = Math.clamp(storedEnd, at, pieceEnd);
-        pieces.put(at, new Piece(pieceEnd, pieceStored, fileOffset + (at - start)));
-      }
-      at = pieceEnd;
-      if (next != null && next.getKey() == at) {
-        at = next.getValue();
-        runEnd = Math.max(runEnd, at);
-        covered.remove(next.getKey());
-      }
-    }
-    covered.put(runStart, runEnd);
   }
 
   /// How many frames hold the first or the last byte of a run that begins or ends inside of them.

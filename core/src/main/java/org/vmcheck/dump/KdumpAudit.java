@@ -58,7 +58,7 @@ final class KdumpAudit {
               .formatted(notInFirst));
     }
     long pfn = dumpable.nextSet(0);
-    for (KdumpDump.Part part : dump.parts()) {
+    for (KdumpPart part : dump.parts()) {
       while (pfn >= 0 && pfn < part.startPfn()) {
         missing(pfn);
         pfn = dumpable.nextSet(pfn + 1);
@@ -81,7 +81,7 @@ final class KdumpAudit {
   /// The frames of one file.
   ///
   /// @return the first stored frame behind it, or -1
-  private long part(KdumpDump.Part part, long firstPfn) {
+  private long part(KdumpPart part, long firstPfn) {
     PageBitmap dumpable = dump.dumpable();
     Spans spans = new Spans();
     long pfn = firstPfn;
@@ -120,7 +120,7 @@ final class KdumpAudit {
     return pfn;
   }
 
-  private KdumpDump.Location locate(long pfn, KdumpDump.Part part, long index) {
+  private KdumpDump.Location locate(long pfn, KdumpPart part, long index) {
     try {
       return dump.locate(pfn, part, index);
     } catch (IOException e) {
@@ -192,7 +192,7 @@ final class KdumpAudit {
       }
     }
 
-    void judge(KdumpDump.Part part) {
+    void judge(KdumpPart part) {
       String name = part.source().name();
       if (sameData > 0) {
         disorder.add(

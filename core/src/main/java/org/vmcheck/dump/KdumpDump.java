@@ -5,7 +5,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -32,18 +31,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
 
   private static final ThreadLocal<byte[]> SCRATCH = ThreadLocal.withInitial(() -> new byte[4096]);
 
-  /// One file of the dump; the whole dump if it is not split.
-  ///
-  /// @param startPfn first frame whose descriptor is in this file
-  /// @param endPfn end (exclusive) of these frames
-  /// @param rankOfStart stored frames before `startPfn`
-  record Part(OpenFile file, KdumpHeader header, long startPfn, long endPfn, long rankOfStart) {
-    ByteSource source() {
-      return file.source();
-    }
-  }
-
-  private final List<Part> parts;
+  private final List<KdumpPart> parts;
   private final KdumpHeader header;
   private final PageBitmap exists;
   private final PageBitmap dumpable;
@@ -85,7 +73,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     long[] lost = lostBits(source, secondAt, oneBytes);
     lostBitsFrom = lost[0];
     lostBitsTo = lost[1];
-    parts = arrange(files, headers, dumpable, second, remarks);
+    parts = KdumpPart.arrange(files, headers, dumpable, second, remarks);
     notes = notes(source, header);
     vmcoreinfo = vmcoreinfo(source, header, notes);
     cache = new PageCache(header.blockSize(), dumpable);
@@ -121,80 +109,6 @@ final class KdumpDump implements Dump, PhysicalMemory {
       headers.add(KdumpHeader.read(file.source()));
     }
     return new KdumpDump(files, headers);
-  }
-
-  /// The parts in the order of their frames.
-  private static List<Part> arrange(
-      List<OpenFile> files,
-      List<KdumpHeader> headers,
-      PageBitmap dumpable,
-      MemorySegment bitmap,
-      List<String> remarks)
-      throws IOException {
-    KdumpHeader first = headers.getFirst();
-    if (files.size() == 1 && !first.split()) {
-      return List.of(new Part(files.getFirst(), first, 0, dumpable.bitCount(), 0));
-    }
-    List<Part> parts = new ArrayList<>();
-    for (int i = 0; i < files.size(); i++) {
-      OpenFile file = files.get(i);
-      KdumpHeader header = headers.get(i);
-      String name = file.source().name();
-      if (!header.split()) {
-        throw new MalformedFileException(
-            "[%s] kdump_sub_header.split: expected 1 in a file given as part of a split dump, got 0"
-                .formatted(name));
-      }
-      if (!header.fingerprint().equals(first.fingerprint())) {
-        throw new MalformedFileException(
-            "[%s] disk_dump_header: expected the same bytes as in %s, got others: not parts of one"
-                    .formatted(name, files.getFirst().source().name())
-                + " dump");
-      }
-      long at = header.descriptorTableOffset() - bitmap.byteSize();
-      if (i > 0 && file.source().slice(at, bitmap.byteSize()).mismatch(bitmap) != -1) {
-        throw new MalformedFileException(
-            "[%s] bitmaps: expected the same bits as in %s, got others: not parts of one dump"
-                .formatted(name, files.getFirst().source().name()));
-      }
-      long start = Math.min(header.startPfn(), dumpable.bitCount());
-      long end = Math.min(header.endPfn(), dumpable.bitCount());
-      parts.add(new Part(file, header, start, end, dumpable.rank(start)));
-    }
-    parts.sort(Comparator.comparingLong(Part::startPfn).thenComparingLong(Part::endPfn));
-    long at = 0;
-    Part before = null;
-    for (Part part : parts) {
-      if (part.startPfn == part.endPfn) {
-        continue;
-      }
-      if (part.startPfn < at) {
-        throw new MalformedFileException(
-            "[%s] start_pfn and end_pfn: frames 0x%x to 0x%x are also in %s%s"
-                .formatted(
-                    part.source().name(),
-                    part.startPfn,
-                    Math.min(part.endPfn, at),
-                    before.source().name(),
-                    part.startPfn == before.startPfn && part.endPfn == before.endPfn
-                        ? ": the same part twice"
-                        : ""));
-      }
-      if (part.startPfn > at) {
-        remarks.add(missingPart(at, part.startPfn, dumpable));
-      }
-      at = part.endPfn;
-      before = part;
-    }
-    if (at < dumpable.bitCount()) {
-      remarks.add(missingPart(at, dumpable.bitCount(), dumpable));
-    }
-    return List.copyOf(parts);
-  }
-
-  private static String missingPart(long from, long to, PageBitmap dumpable) {
-    return "split dump: the part with frames 0x%x to 0x%x (%d pages) was not given"
-        .formatted(from, to, dumpable.rank(to) - dumpable.rank(from));
   }
 
   /// Frames whose bits of the second bitmap a flattened stream that was cut short does not hold:
@@ -249,9 +163,9 @@ final class KdumpDump implements Dump, PhysicalMemory {
   /// Stored pages without a descriptor in the files: beyond a file's end, or of a part not given.
   private long missing() {
     long there = 0;
-    for (Part part : parts) {
-      long wanted = dumpable.rank(part.endPfn) - part.rankOfStart;
-      long room = part.source().size() - part.header.descriptorTableOffset();
+    for (KdumpPart part : parts) {
+      long wanted = dumpable.rank(part.endPfn()) - part.rankOfStart();
+      long room = part.source().size() - part.header().descriptorTableOffset();
       there += Math.clamp(room / DESCRIPTOR_BYTES, 0, wanted);
     }
     return dumpable.setCount() - there;
@@ -264,9 +178,9 @@ final class KdumpDump implements Dump, PhysicalMemory {
     if (Dump.super.isCut() || parts.stream().anyMatch(KdumpDump::isEndless)) {
       return true;
     }
-    for (Part part : parts) {
-      long end = dumpable.rank(part.endPfn);
-      for (long i = Math.max(part.rankOfStart, end - LAST_PAGES); i < end; i++) {
+    for (KdumpPart part : parts) {
+      long end = dumpable.rank(part.endPfn());
+      for (long i = Math.max(part.rankOfStart(), end - LAST_PAGES); i < end; i++) {
         if (defect(dumpable.select(i)).orElse(null) instanceof PageRead.Damaged damaged
             && damaged.damage() == PageRead.Damage.TRUNCATED) {
           return true;
@@ -276,7 +190,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     return false;
   }
 
-  private static boolean isEndless(Part part) {
+  private static boolean isEndless(KdumpPart part) {
     return part.source() instanceof FlattenedSource stream && !stream.isEnded();
   }
 
@@ -284,7 +198,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
     return header;
   }
 
-  List<Part> parts() {
+  List<KdumpPart> parts() {
     return parts;
   }
 
@@ -298,22 +212,22 @@ final class KdumpDump implements Dump, PhysicalMemory {
 
   @Override
   public List<String> names() {
-    return parts.stream().flatMap(part -> part.file.names()).toList();
+    return parts.stream().flatMap(part -> part.file().names()).toList();
   }
 
   @Override
   public Path path() {
-    return parts.getFirst().file.path();
+    return parts.getFirst().file().path();
   }
 
   @Override
   public List<Path> files() {
-    return parts.stream().map(part -> part.file.path()).toList();
+    return parts.stream().map(part -> part.file().path()).toList();
   }
 
   @Override
   public long fileBytes() {
-    return parts.stream().mapToLong(part -> part.file.map().size()).sum();
+    return parts.stream().mapToLong(part -> part.file().map().size()).sum();
   }
 
   @Override
@@ -476,7 +390,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
 
   @Override
   public List<String> readFailures() {
-    return failures.words(parts.stream().map(part -> part.file.map()).toList());
+    return failures.words(parts.stream().map(part -> part.file().map()).toList());
   }
 
   @Override
@@ -492,7 +406,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
   /// Where a page's data lies, or why it lies nowhere.
   sealed interface Location {
     /// @param codecFlags the codec's bit, 0 for a page stored as it is
-    record At(Part part, long offset, int byteCount, int codecFlags) implements Location {}
+    record At(KdumpPart part, long offset, int byteCount, int codecFlags) implements Location {}
 
     record Nowhere(PageRead why) implements Location {}
   }
@@ -504,9 +418,9 @@ final class KdumpDump implements Dump, PhysicalMemory {
   }
 
   /// The file that holds a frame's descriptor, or null.
-  private Part partOf(long pfn) {
-    for (Part part : parts) {
-      if (pfn >= part.startPfn && pfn < part.endPfn) {
+  private KdumpPart partOf(long pfn) {
+    for (KdumpPart part : parts) {
+      if (pfn >= part.startPfn() && pfn < part.endPfn()) {
         return part;
       }
     }
@@ -526,7 +440,7 @@ final class KdumpDump implements Dump, PhysicalMemory {
       return new Location.Nowhere(
           exists.get(pfn) ? new PageRead.Excluded(pfn) : new PageRead.NotInDump(pfn));
     }
-    Part part = partOf(pfn);
+    KdumpPart part = partOf(pfn);
     if (part == null) {
       return damaged(
           pfn,
@@ -534,11 +448,11 @@ final class KdumpDump implements Dump, PhysicalMemory {
           PageRead.Damage.MISSING_PART,
           "the page is in a part of this split dump that was not given");
     }
-    return locate(pfn, part, dumpable.rank(pfn) - part.rankOfStart);
+    return locate(pfn, part, dumpable.rank(pfn) - part.rankOfStart());
   }
 
   /// @param index number of the page's descriptor in its part
-  Location locate(long pfn, Part part, long index) throws IOException {
+  Location locate(long pfn, KdumpPart part, long index) throws IOException {
     ByteSource source = part.source();
     long at = header.descriptorTableOffset() + index * DESCRIPTOR_BYTES;
     if (source.available(at, DESCRIPTOR_BYTES) < DESCRIPTOR_BYTES) {
@@ -640,8 +554,8 @@ final class KdumpDump implements Dump, PhysicalMemory {
 
   @Override
   public void close() {
-    for (Part part : parts) {
-      part.file.map().close();
+    for (KdumpPart part : parts) {
+      part.file().map().close();
     }
   }
 }

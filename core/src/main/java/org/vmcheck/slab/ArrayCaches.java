@@ -40,10 +40,8 @@ final class ArrayCaches {
 
   private final Map<Long, Long> mostMoved = new HashMap<>();
 
-  /// The objects of all arrays, ascending, each with the index of its array.
-  private long[] cached = new long[0];
-
-  private int[] holders = new int[0];
+  /// The objects of all arrays, by the place of the array in `arrays`.
+  private final HeldObjects cached = new HeldObjects();
 
   /// Entries that some slab accounted for.
   private boolean[] seen = new boolean[0];
@@ -87,11 +85,13 @@ final class ArrayCaches {
   /// The arrays that hold objects of a slab, with these.
   List<SlabView.FreeObjects> holding(Slab slab) {
     Map<Integer, SlabView.Held> objects = new TreeMap<>();
-    for (int i = first(slab.base()); i < cached.length && slab.index(cached[i]) >= 0; i++) {
-      if (arrays.get(holders[i]).cache.address() == slab.cache().address()) {
+    for (int i = cached.from(slab.base());
+        i < cached.count() && slab.index(cached.object(i)) >= 0;
+        i++) {
+      if (arrays.get(cached.holder(i)).cache.address() == slab.cache().address()) {
         objects
-            .computeIfAbsent(holders[i], _ -> new SlabView.Held())
-            .add(slab.index(cached[i]), wordOf(i));
+            .computeIfAbsent(cached.holder(i), _ -> new SlabView.Held())
+            .add(slab.index(cached.object(i)), wordOf(i));
       }
     }
     List<SlabView.FreeObjects> lists = new ArrayList<>();
@@ -169,55 +169,27 @@ final class ArrayCaches {
 
   /// Makes the arrays that were read ready to be asked.
   void sort() {
-    int count = arrays.stream().mapToInt(ArrayCache::avail).sum();
-    cached = new long[count];
-    int at = 0;
-    for (ArrayCache array : arrays) {
-      System.arraycopy(array.entries, 0, cached, at, array.avail);
-      at += array.avail;
-    }
-    Arrays.sort(cached);
-    holders = new int[count];
-    Arrays.fill(holders, -1);
     for (int i = 0; i < arrays.size(); i++) {
       for (long entry : arrays.get(i).entries) {
-        int place = first(entry);
-        while (holders[place] >= 0) {
-          place++;
-        }
-        holders[place] = i;
+        cached.add(entry, i);
       }
     }
-    seen = new boolean[count];
-  }
-
-  /// Index of the first element of `cached` not below a value.
-  private int first(long value) {
-    int low = 0;
-    int high = cached.length;
-    while (low < high) {
-      int middle = (low + high) >>> 1;
-      if (cached[middle] < value) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
+    cached.sort();
+    seen = new boolean[cached.count()];
   }
 
   /// Entries that no slab accounted for.
   void strayEntries(MemMap memMap) {
-    for (int i = 0; i < cached.length; i++) {
+    for (int i = 0; i < cached.count(); i++) {
       // Of a slab that could not be walked something else was said.
-      if (!seen[i] && !memMap.isSlab(cached[i])) {
+      if (!seen[i] && !memMap.isSlab(cached.object(i))) {
         entry(i, null, -1, false, "no slab of a known cache is there");
       }
     }
   }
 
   private void entry(int index, Slab slab, int object, boolean isTwiceFree, String why) {
-    ArrayCache array = arrays.get(holders[index]);
+    ArrayCache array = arrays.get(cached.holder(index));
     report.accept(
         new SlabFault.Entry(
             array.cache,
@@ -225,16 +197,16 @@ final class ArrayCaches {
             object,
             array.place,
             wordOf(index),
-            cached[index],
+            cached.object(index),
             isTwiceFree,
             why));
   }
 
   /// Address of the word of its array that holds an entry: the last, if it is there twice.
   private long wordOf(int index) {
-    ArrayCache array = arrays.get(holders[index]);
+    ArrayCache array = arrays.get(cached.holder(index));
     int at = array.avail - 1;
-    while (at > 0 && array.entries[at] != cached[index]) {
+    while (at > 0 && array.entries[at] != cached.object(index)) {
       at--;
     }
     return array.address + layout.entryAt() + 8L * at;
@@ -247,7 +219,9 @@ final class ArrayCaches {
     Map<Integer, Set<Long>> objects = new TreeMap<>();
     for (TwiceFree twice : twiceFree) {
       for (int entry : twice.other < 0 ? new int[] {twice.entry} : twice.both()) {
-        objects.computeIfAbsent(holders[entry], _ -> new HashSet<>()).add(cached[twice.entry]);
+        objects
+            .computeIfAbsent(cached.holder(entry), _ -> new HashSet<>())
+            .add(cached.object(twice.entry));
       }
     }
     Map<Long, Long> locked = new HashMap<>();
@@ -274,8 +248,8 @@ final class ArrayCaches {
                   isBatch ? "a CPU gives back a batch of them" : "list_lock is held"));
         });
     for (TwiceFree twice : twiceFree) {
-      if (!given.contains(holders[twice.entry])
-          && (twice.other < 0 || !given.contains(holders[twice.other]))) {
+      if (!given.contains(cached.holder(twice.entry))
+          && (twice.other < 0 || !given.contains(cached.holder(twice.other)))) {
         entry(twice.entry, twice.slab, twice.object, true, twice.why);
       }
     }
@@ -294,16 +268,16 @@ final class ArrayCaches {
   /// Entries of array caches that point into a slab: each an active object of it, none twice.
   void entriesOf(Slab slab, boolean[] free) {
     long end = slab.base() + (long) slab.cache().objects() * slab.cache().size();
-    for (int i = first(slab.base()); i < cached.length && cached[i] < end; i++) {
+    for (int i = cached.from(slab.base()); i < cached.count() && cached.object(i) < end; i++) {
       seen[i] = true;
-      int index = slab.index(cached[i]);
+      int index = slab.index(cached.object(i));
       if (index < 0) {
         entry(i, slab, index, false, "no object starts there");
-      } else if (arrays.get(holders[i]).cache.address() != slab.cache().address()) {
+      } else if (arrays.get(cached.holder(i)).cache.address() != slab.cache().address()) {
         entry(i, slab, index, false, "the object is one of cache " + slab.cache().name());
-      } else if (i > 0 && cached[i - 1] == cached[i]) {
-        String why = "the object is also in the " + arrays.get(holders[i - 1]).place;
-        if (holders[i - 1] == holders[i]) {
+      } else if (cached.isSameAsBefore(i)) {
+        String why = "the object is also in the " + arrays.get(cached.holder(i - 1)).place;
+        if (cached.holder(i - 1) == cached.holder(i)) {
           entry(i, slab, index, true, why);
         } else {
           twiceFree(new TwiceFree(i, i - 1, slab, index, why));

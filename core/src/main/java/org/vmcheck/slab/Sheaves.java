@@ -1,13 +1,11 @@
 package org.vmcheck.slab;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BooleanSupplier;
@@ -22,7 +20,6 @@ import org.vmcheck.kernel.StructRef;
 import org.vmcheck.memory.MemoryRead;
 import org.vmcheck.memory.VirtualMemory;
 import org.vmcheck.page.MemMap;
-import org.vmcheck.page.PageState;
 
 /// The objects that per-CPU sheaves and the nodes' barns hold (6.18 on): free for their users,
 /// while their slabs count them as handed out.
@@ -36,9 +33,6 @@ import org.vmcheck.page.PageState;
 /// (`barn_replace_full_sheaf`), and the last entry of `main`; of a CPU that died the one sheaf that
 /// is emptied in place (`__pcs_flush_all_cpu`), whose size falls only when all of it is free.
 final class Sheaves {
-  /// The largest sheaf that a kernel makes holds 60 objects; a cache may ask for more.
-  private static final int MAX_CAPACITY = 1 << 14;
-
   /// Sheaves of a barn: by policy ten of each kind, a few more in races.
   private static final int MAX_BARN = 1 << 12;
 
@@ -48,19 +42,16 @@ final class Sheaves {
   private static final int MAX_FAULTS = 20_000;
 
   private final VirtualMemory memory;
-  private final Optional<MemMap> memMap;
-  private final Map<Long, SlabCache> byAddress;
+  private final SheafOwners owners;
   private final SheafLayout layout;
   private final int barnLinkAt;
   private final List<SlabFault> faults = new ArrayList<>();
   private final List<Sheaf> sheaves = new ArrayList<>();
   private final Map<Long, Long> freeObjects = new HashMap<>();
 
-  /// Object pointers, ascending, and the sheaf that holds each.
-  private long[] objects = new long[0];
+  /// By the sheaf's place in `sheaves`.
+  private final HeldObjects held = new HeldObjects();
 
-  private int[] holders = new int[0];
-  private int count;
   private boolean isCut;
 
   /// @param isFree false for objects that wait for a grace period
@@ -88,8 +79,7 @@ final class Sheaves {
 
   private Sheaves(Kernel kernel, SheafLayout layout) {
     this.memory = kernel.memory();
-    this.memMap = MemMap.of(kernel);
-    this.byAddress = SlabCaches.of(kernel).byAddress();
+    this.owners = new SheafOwners(kernel, layout);
     this.layout = layout;
     this.barnLinkAt = layout.sheaf().member("barn_list").map(Member::offset).orElse(0);
   }
@@ -136,7 +126,7 @@ final class Sheaves {
         }
       }
     }
-    all.sort();
+    all.held.sort();
     return all;
   }
 
@@ -153,11 +143,11 @@ final class Sheaves {
   /// are being changed, where an entry may tell of an object that was handed out just before.
   BitSet freeObjects(Slab slab) {
     BitSet free = new BitSet();
-    for (int i = first(objects, slab.base());
-        i < objects.length && objects[i] < slab.base() + slab.byteCount();
+    for (int i = held.from(slab.base());
+        i < held.count() && held.object(i) < slab.base() + slab.byteCount();
         i++) {
-      Sheaf sheaf = sheaves.get(holders[i]);
-      int index = slab.index(objects[i]);
+      Sheaf sheaf = sheaves.get(held.holder(i));
+      int index = slab.index(held.object(i));
       boolean isInUse = sheaf.cpu != null && (sheaf.cpu.isLocked || sheaf.cpu.isDead);
       if (index >= 0
           && sheaf.isFree
@@ -335,7 +325,9 @@ final class Sheaves {
       return;
     }
     // What waits for a grace period is handed on when the sheaf is full.
-    long most = Math.min(cache.sheafCapacity(), MAX_CAPACITY) - (kind == Kind.RCU_FREE ? 1L : 0L);
+    long most =
+        Math.min(cache.sheafCapacity(), SheafOwners.MAX_CAPACITY)
+            - (kind == Kind.RCU_FREE ? 1L : 0L);
     if (kind == Kind.RCU_FREE && keeper.isLocked && size > 0 && size == most + 1) {
       allow(cache, "the " + place + " is full and not handed on", "its CPU's lock is held");
     } else if (size > Math.max(0, most)) {
@@ -389,8 +381,8 @@ final class Sheaves {
   private void foreign(SlabCache cache, String place, StructRef sheaf, long from) {
     long size = sheaf.get("size");
     long owner = sheaf.get("cache");
-    boolean isZero = owner == 0 && size == 0 && mayBeSheaf(cache, sheaf.vaddr());
-    if (!isZero && !isOfCache(cache, sheaf.vaddr(), size)) {
+    boolean isZero = owner == 0 && size == 0 && owners.mayBeSheaf(cache, sheaf.vaddr());
+    if (!isZero && !owners.isOfCache(cache, sheaf.vaddr(), size)) {
       found(
           pointer(
               cache,
@@ -414,43 +406,6 @@ final class Sheaves {
                 : "its objects are those of this cache"));
   }
 
-  /// Whether a sheaf of the cache may lie at an address: an object of kmalloc that has room for it
-  /// starts there.
-  private boolean mayBeSheaf(SlabCache cache, long address) {
-    if (memMap.isEmpty() || !memory.map().isDirectMap(address)) {
-      return memMap.isEmpty();
-    }
-    PageState page = memMap.get().state(memory.directMapPfn(address));
-    SlabCache home = byAddress.get(page.slabCache());
-    if (page.kind() != PageState.Kind.SLAB || home == null || !home.isSane()) {
-      return false;
-    }
-    long inSlab = address - memory.directMapPage(page.headPfn()) - home.redLeftPad();
-    return home.name().startsWith("kmalloc-")
-        && home.objectSize() >= layout.objectsAt() + 8L * cache.sheafCapacity()
-        && inSlab >= 0
-        && inSlab % home.size() == 0;
-  }
-
-  /// Whether a sheaf holds objects, and each lies in a slab of the cache.
-  private boolean isOfCache(SlabCache cache, long address, long size) {
-    if (memMap.isEmpty()
-        || size < 1
-        || size > Math.min(cache.sheafCapacity(), MAX_CAPACITY)
-        || !(memory.read(address + layout.objectsAt(), 8 * (int) size)
-            instanceof MemoryRead.Bytes(ByteView words))) {
-      return false;
-    }
-    for (int i = 0; i < size; i++) {
-      long object = words.u64(8L * i);
-      if (!memory.map().isDirectMap(object)
-          || memMap.get().state(memory.directMapPfn(object)).slabCache() != cache.address()) {
-        return false;
-      }
-    }
-    return true;
-  }
-
   private void count(
       SlabCache cache, StructRef sheaf, String place, long expected, long actual, String why) {
     found(
@@ -470,26 +425,20 @@ final class Sheaves {
       found(new SlabFault.Unread(sheaf.cache, sheaf.place, 0, sheaf.address, read));
       return;
     }
-    if (count + sheaf.size > MAX_OBJECTS) {
+    if (held.count() + sheaf.size > MAX_OBJECTS) {
       if (!isCut) {
         isCut = true;
         transients.add(
             new TransientState(
                 sheaf.cache,
-                "sheaves hold more than %,d objects".formatted(count),
+                "sheaves hold more than %,d objects".formatted(held.count()),
                 "those from the %s on were not looked at".formatted(sheaf.place),
                 false));
       }
       return;
     }
-    if (count + sheaf.size > objects.length) {
-      int capacity = Math.max(1024, Math.max(count * 2, count + sheaf.size));
-      objects = Arrays.copyOf(objects, capacity);
-      holders = Arrays.copyOf(holders, capacity);
-    }
     for (int i = 0; i < sheaf.size; i++) {
-      objects[count] = words.u64(8L * i);
-      holders[count++] = sheaves.size();
+      held.add(words.u64(8L * i), sheaves.size());
     }
     sheaves.add(sheaf);
     if (sheaf.isFree) {
@@ -497,61 +446,29 @@ final class Sheaves {
     }
   }
 
-  /// Puts the pointers in order, each with its holder.
-  private void sort() {
-    long[] sorted = Arrays.copyOf(objects, count);
-    Arrays.sort(sorted);
-    int[] sortedHolders = new int[count];
-    Arrays.fill(sortedHolders, -1);
-    for (int i = 0; i < count; i++) {
-      int at = first(sorted, objects[i]);
-      while (sortedHolders[at] >= 0) {
-        at++;
-      }
-      sortedHolders[at] = holders[i];
-    }
-    objects = sorted;
-    holders = sortedHolders;
-  }
-
-  /// Index of the first element not below a value.
-  private static int first(long[] sorted, long value) {
-    int low = 0;
-    int high = sorted.length;
-    while (low < high) {
-      int middle = (low + high) >>> 1;
-      if (sorted[middle] < value) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
-  }
-
   // ---- checking
 
   /// Marks of the entries that some slab accounted for.
   BitSet newMarks() {
-    return new BitSet(count);
+    return new BitSet(held.count());
   }
 
   /// Looks at the entries that point into a slab whose freelists were just walked.
   void check(Slab slab, Freelist.Walker walked, BitSet marks, Consumer<SlabFault> report) {
-    int end = objects.length;
-    for (int i = first(objects, slab.base());
-        i < end && objects[i] < slab.base() + slab.byteCount();
+    int end = held.count();
+    for (int i = held.from(slab.base());
+        i < end && held.object(i) < slab.base() + slab.byteCount();
         i++) {
       marks.set(i);
-      Sheaf sheaf = sheaves.get(holders[i]);
-      int index = slab.index(objects[i]);
+      Sheaf sheaf = sheaves.get(held.holder(i));
+      int index = slab.index(held.object(i));
       if (index < 0) {
         report.accept(fault(i, slab, index, false, "no object starts there"));
       } else if (sheaf.cache.address() != slab.cache().address()) {
         report.accept(
             fault(i, slab, index, false, "the object is one of cache " + slab.cache().name()));
-      } else if (i > 0 && objects[i - 1] == objects[i]) {
-        String why = "the object is also in the " + sheaves.get(holders[i - 1]).place;
+      } else if (held.isSameAsBefore(i)) {
+        String why = "the object is also in the " + sheaves.get(held.holder(i - 1)).place;
         // Which of two sheaves comes first is chance.
         int entry = mayBeStale(i - 1) ? i - 1 : i;
         if (entry != i) {
@@ -567,10 +484,10 @@ final class Sheaves {
 
   /// Puts a fault aside if an instant may be the reason.
   private void judge(int entry, SlabFault.Entry fault, Consumer<SlabFault> report) {
-    Sheaf sheaf = sheaves.get(holders[entry]);
+    Sheaf sheaf = sheaves.get(held.holder(entry));
     if (mayBeStale(entry) || (sheaf.cpu != null && sheaf.cpu.isDead)) {
       suspects
-          .computeIfAbsent(holders[entry], _ -> Collections.synchronizedList(new ArrayList<>()))
+          .computeIfAbsent(held.holder(entry), _ -> Collections.synchronizedList(new ArrayList<>()))
           .add(fault);
     } else {
       report.accept(fault);
@@ -580,7 +497,7 @@ final class Sheaves {
   /// Whether it is the last entry of the sheaf that a CPU was stopped at: its size is raised before
   /// the object is stored.
   private boolean mayBeStale(int entry) {
-    Sheaf sheaf = sheaves.get(holders[entry]);
+    Sheaf sheaf = sheaves.get(held.holder(entry));
     return sheaf.cpu != null
         && sheaf.cpu.isLocked
         && wordOf(entry) == sheaf.address + layout.objectsAt() + 8L * (sheaf.size - 1);
@@ -610,17 +527,17 @@ final class Sheaves {
 
   /// The objects of a slab that sheaves of its cache hold, by sheaf.
   List<SlabView.FreeObjects> in(Slab slab) {
-    Map<Integer, SlabView.Held> held = new TreeMap<>();
-    for (int i = first(objects, slab.base());
-        i < objects.length && objects[i] < slab.base() + slab.byteCount();
+    Map<Integer, SlabView.Held> bySheaf = new TreeMap<>();
+    for (int i = held.from(slab.base());
+        i < held.count() && held.object(i) < slab.base() + slab.byteCount();
         i++) {
-      int index = slab.index(objects[i]);
-      if (index >= 0 && sheaves.get(holders[i]).cache.address() == slab.cache().address()) {
-        held.computeIfAbsent(holders[i], _ -> new SlabView.Held()).add(index, wordOf(i));
+      int index = slab.index(held.object(i));
+      if (index >= 0 && sheaves.get(held.holder(i)).cache.address() == slab.cache().address()) {
+        bySheaf.computeIfAbsent(held.holder(i), _ -> new SlabView.Held()).add(index, wordOf(i));
       }
     }
     List<SlabView.FreeObjects> lists = new ArrayList<>();
-    held.forEach(
+    bySheaf.forEach(
         (holder, in) -> {
           Sheaf sheaf = sheaves.get(holder);
           lists.add(in.in(sheaf.isFree ? SlabView.Kind.ARRAY : SlabView.Kind.WAITING, sheaf.place));
@@ -630,9 +547,9 @@ final class Sheaves {
 
   /// Entries that point into no slab at all.
   void strays(MemMap memMap, BitSet marks, Consumer<SlabFault> report) {
-    for (int i = marks.nextClearBit(0); i < count; i = marks.nextClearBit(i + 1)) {
+    for (int i = marks.nextClearBit(0); i < held.count(); i = marks.nextClearBit(i + 1)) {
       // Of a slab that could not be walked something else was said.
-      if (memMap.isSlab(objects[i])) {
+      if (memMap.isSlab(held.object(i))) {
         continue;
       }
       judge(i, fault(i, null, -1, false, "no slab of a known cache is there"), report);
@@ -640,18 +557,18 @@ final class Sheaves {
   }
 
   private SlabFault.Entry fault(int entry, Slab slab, int index, boolean isTwiceFree, String why) {
-    Sheaf sheaf = sheaves.get(holders[entry]);
+    Sheaf sheaf = sheaves.get(held.holder(entry));
     return new SlabFault.Entry(
-        sheaf.cache, slab, index, sheaf.place, wordOf(entry), objects[entry], isTwiceFree, why);
+        sheaf.cache, slab, index, sheaf.place, wordOf(entry), held.object(entry), isTwiceFree, why);
   }
 
   /// Address of the word of its sheaf that holds an entry: the last, if it is there twice.
   private long wordOf(int entry) {
-    Sheaf sheaf = sheaves.get(holders[entry]);
+    Sheaf sheaf = sheaves.get(held.holder(entry));
     long address = sheaf.address + layout.objectsAt();
     if (memory.read(address, 8 * sheaf.size) instanceof MemoryRead.Bytes(ByteView words)) {
       for (int i = sheaf.size - 1; i >= 0; i--) {
-        if (words.u64(8L * i) == objects[entry]) {
+        if (words.u64(8L * i) == held.object(entry)) {
           return address + 8L * i;
         }
       }
