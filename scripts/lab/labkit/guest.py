@@ -202,17 +202,19 @@ def command_line(plan, kernel, initrd, work):
     if plan.kexec:
         disk = ["-drive", f"file={work}/disk,format=raw,if=virtio,cache=unsafe"]
     device = ["-device", "vmcoreinfo"] if plan.vmcoreinfo else []
-    second = ["-serial", f"file:{work}/truth.log"]
+    chardev = f"file,id=words,path={work}/truth.log"
     if plan.wait:
-        second = ["-chardev", f"socket,id=words,path={work}/words,server=on,wait=off", "-serial", "chardev:words"]
+        chardev = f"socket,id=words,path={work}/words,server=on,wait=off"
         disk = ["-drive", f"if=none,id=state,file={work}/state,format=qcow2,cache=unsafe"]
+    second = ["-chardev", chardev, "-serial", "chardev:words"]
     if kernel.arch == "arm64":
+        second = ["-chardev", chardev, "-device", "pci-serial,chardev=words"]  # the board has one port: the other is a card
         return [
             program("nice"), "-n", "10", program("qemu-system-aarch64"),
             "-accel", "tcg,thread=multi", "-machine", "virt", "-cpu", plan.cpu,
             "-smp", str(plan.cpus), "-m", f"{plan.memory}M", *numa,
             "-nodefaults", "-display", "none", "-no-reboot",
-            "-serial", f"file:{work}/serial.log",
+            "-serial", f"file:{work}/serial.log", *second,
             "-qmp", f"unix:{work}/qmp,server=on,wait=off",
             *disk, *device,
             "-kernel", kernel.vmlinuz, "-initrd", initrd, "-append", append.replace("ttyS0", "ttyAMA0"),

@@ -30,6 +30,7 @@ WORDS = {
     "amd64": {"cloud": "-cloud-amd64", "rt": "-rt-amd64", "amd64": "-amd64"},
     "arm64": {"cloud": "-cloud-arm64", "arm64": "-arm64", "16k": "-arm64-16k"},
 }
+CROSS = {"arm64": "aarch64-linux-gnu"}  # the words before the names of a cross compiler and its package
 
 STRUCTS = ["kmem_cache", "kmem_cache_cpu", "kmem_cache_node", "slab", "track"]
 
@@ -176,7 +177,8 @@ class Kernel:
             return None
         wanted = [package] + [d for d in self.suite.depends(package) if d.startswith(("linux-headers", "linux-kbuild"))]
         for name in wanted:
-            self.suite.unpack(name, self.root)
+            # the build's own programs run on this machine, whatever it builds for
+            (suite(self.suite.name) if name.startswith("linux-kbuild") else self.suite).unpack(name, self.root)
         if not self.compiler:  # built on the host: the absolute paths in the tree are rewritten to the cache
             makefile = tree / "Makefile"
             makefile.write_text(makefile.read_text().replace("/usr/src/", f"{self.root}/usr/src/"))
@@ -190,13 +192,19 @@ class Kernel:
         if not self.compiler:
             return run(argv, what)
         where = suite(TOOLCHAINS.get(self.suite.name, self.suite.name))
-        tree = where.toolbox(self.compiler, "make", "bash", "coreutils", "sed", "grep", "gawk", "findutils", "libelf1" if where.name == "bullseye" else "libelf1t64")
+        elf = "libelf1" if where.name == "bullseye" else "libelf1t64"
+        tools, cc = [self.compiler, "make", "bash", "coreutils", "sed", "grep", "gawk", "findutils", elf], self.compiler
+        if prefix := CROSS.get(self.arch):
+            tools.append(f"{self.compiler}-{prefix}")
+            cc = f"{prefix}-{self.compiler}"
+            words = (f"ARCH={self.arch}", f"CROSS_COMPILE={prefix}-", *words)
+        tree = where.toolbox(*tools)
         for source in (self.root / "usr").iterdir():  # the headers' absolute paths are right inside
             if source.name in ("src", "lib"):
                 for path in source.iterdir():
                     link_in(tree, path, f"usr/{source.name}/{path.name}")
         inside = f"/usr/src/linux-headers-{self.release}"
-        argv = ["nice", "-n", "10", "make", "-C", inside, f"M={directory}", f"CC={self.compiler}", f"HOSTCC={self.compiler}", *words, "modules"]
+        argv = ["nice", "-n", "10", "make", "-C", inside, f"M={directory}", f"CC={cc}", f"HOSTCC={self.compiler}", *words, "modules"]
         return in_tree(tree, argv, what, binds=[cache_dir(), directory])
 
     def layout(self):

@@ -11,6 +11,7 @@
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
 #include <linux/vmalloc.h>
@@ -31,13 +32,31 @@ module_param(wait, bool, 0);
 
 /* ---- the second serial port: nothing of the truth may stand in the dump's own log ---- */
 
+#ifdef CONFIG_X86
+static unsigned long port = 0x2f8;
+
+static int find_port(void) { return 0; }
+#else
+static unsigned long port; /* a 16550 on a card: QEMU's pci-serial */
+
+static int find_port(void)
+{
+	struct pci_dev *card = pci_get_device(PCI_VENDOR_ID_REDHAT, 0x0002, NULL);
+
+	if (!card || pci_enable_device(card))
+		return -ENODEV;
+	port = pci_resource_start(card, 0);
+	return port ? 0 : -ENODEV;
+}
+#endif
+
 static void say_char(char c)
 {
 	int spins = 100000;
 
-	while (!(inb(0x2f8 + 5) & 0x20) && --spins)
+	while (!(inb(port + 5) & 0x20) && --spins)
 		cpu_relax();
-	outb(c, 0x2f8);
+	outb(c, port);
 }
 
 static __printf(1, 2) void say(const char *format, ...)
@@ -64,13 +83,13 @@ static int hear(void)
 	unsigned int n = 0, i;
 	char *at = said, *word;
 
-	while (inb(0x2f8 + 5) & 1)
-		inb(0x2f8);
+	while (inb(port + 5) & 1)
+		inb(port);
 	say("VMCHECK-READY\n");
 	for (;;) {
-		while (!(inb(0x2f8 + 5) & 1))
+		while (!(inb(port + 5) & 1))
 			n ? cpu_relax() : msleep(5);
-		said[n] = inb(0x2f8);
+		said[n] = inb(port);
 		if (said[n] == '\n')
 			break;
 		if (++n == sizeof(said) - 1)
@@ -328,6 +347,7 @@ static struct {
 	void *also[2]; /* words that may be called the bad one with the same right */
 } done;
 
+#ifdef CONFIG_X86
 static phys_addr_t (*slow_to_phys)(void *); /* not exported: looked up before anything is stopped */
 
 static u64 physical(void *address)
@@ -336,6 +356,14 @@ static u64 physical(void *address)
 		return __pa(address);
 	return slow_to_phys ? slow_to_phys(address) : 0;
 }
+#else
+static u64 physical(void *address)
+{
+	if (virt_addr_valid(address))
+		return __pa(address);
+	return is_vmalloc_addr(address) ? page_to_phys(vmalloc_to_page(address)) + offset_in_page(address) : 0;
+}
+#endif
 
 static void report(void)
 {
@@ -1035,6 +1063,17 @@ static int plant(void)
 	return -EINVAL;
 }
 
+static void halt_for_good(void)
+{
+	local_irq_disable();
+	for (;;)
+#ifdef CONFIG_X86
+		asm volatile("hlt");
+#else
+		asm volatile("wfi");
+#endif
+}
+
 static int with_all_stopped(void *unused)
 {
 	if (plant()) {
@@ -1045,8 +1084,7 @@ static int with_all_stopped(void *unused)
 	if (!strcmp(end, "panic"))
 		panic("vmcheck lab: the dump is wanted here");
 	if (!strcmp(end, "halt"))
-		for (;;)
-			asm volatile("cli; hlt");
+		halt_for_good();
 	return 0;
 }
 
@@ -1153,6 +1191,7 @@ static int prepare(void)
 
 /* ---- the way in ---- */
 
+#ifdef CONFIG_X86
 static unsigned long lab_lookup(const char *name)
 {
 	static unsigned long (*lookup)(const char *);
@@ -1164,6 +1203,7 @@ static unsigned long lab_lookup(const char *name)
 	}
 	return lookup ? lookup(name) : 0;
 }
+#endif
 
 static int __init lab_init(void)
 {
@@ -1172,6 +1212,9 @@ static int __init lab_init(void)
 
 	/* each fault draws its own cache, size, index and value from the same seed */
 	state = seed;
+	result = find_port();
+	if (result)
+		return result;
 	if (wait) {
 		result = hear();
 		if (result) {
@@ -1183,7 +1226,9 @@ static int __init lab_init(void)
 	for (c = fault; *c; c++)
 		state = state * 31 + *c;
 	rnd();
+#ifdef CONFIG_X86
 	slow_to_phys = (void *)lab_lookup("slow_virt_to_phys");
+#endif
 	if (strcmp(fault, "healthy")) {
 		result = prepare();
 		if (result) {
