@@ -36,8 +36,6 @@ class ArchitectureConstantsTest {
           Map.entry("arch/", "the place for them"),
           Map.entry("lowmem/", LOW_MEMORY),
           Map.entry("check/LowMemoryBackupCheck.java", LOW_MEMORY),
-          Map.entry("image/TablePass.java", "asks whether flags are those of x86_64"),
-          Map.entry("image/TableFlags.java", "judges the page-table entries of x86_64"),
           Map.entry("dump/", A_FORMAT),
           Map.entry("debuginfo/BootImage.java", "asks the deadline every so many bytes"),
           Map.entry("evidence/Bundle.java", "pages are packed in pieces of this size"),

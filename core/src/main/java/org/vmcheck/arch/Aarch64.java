@@ -28,6 +28,8 @@ final class Aarch64 implements Architecture {
   private static final RegisterSet REGISTER_SET =
       new RegisterSet(392, 112, REGISTERS, "pc", "sp", "x29");
 
+  private static final Instructions INSTRUCTIONS = new Aarch64Instructions();
+
   private static final TaskStacks TASK_STACKS =
       new TaskStacks(
           "thread.cpu_context.sp", "thread.cpu_context.pc", "thread.cpu_context.fp", true);
@@ -306,6 +308,11 @@ final class Aarch64 implements Architecture {
     boolean isInSpace =
         vaddr >> width == -1 && Long.compareUnsigned(vaddr, pageEnd(WIDEST, pageShift)) < 0;
     return isInSpace ? WIDEST : width;
+  }
+
+  @Override
+  public Instructions instructions() {
+    return INSTRUCTIONS;
   }
 
   @Override

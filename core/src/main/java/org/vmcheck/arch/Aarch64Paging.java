@@ -5,6 +5,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.memory.EntryFlags;
 import org.vmcheck.memory.Paging;
 import org.vmcheck.memory.Translated;
 
@@ -24,6 +25,12 @@ final class Aarch64Paging implements Paging {
 
   /// Bits 49:48 with LPA2, where 9:8 hold 51:50.
   private static final long ADDRESS_LPA2 = 0x0003_ffff_ffff_f000L;
+
+  private static final long USER = 1 << 6;
+  private static final long READ_ONLY = 1 << 7;
+  private static final long MAY_BECOME_WRITABLE = 1L << 51;
+  private static final long NO_EXECUTE = 1L << 53;
+  private static final long NO_EXECUTE_USER = 1L << 54;
 
   /// How an entry holds the bits of an address above bit 47.
   enum Wide {
@@ -80,6 +87,28 @@ final class Aarch64Paging implements Paging {
   @Override
   public long encryptionMask() {
     return 0;
+  }
+
+  /// Rare in a leaf: what is no normal memory, secure, user, and what only programs' pages have or
+  /// the processor ignores; usual is that programs cannot run it. Rare in a table: what is ignored,
+  /// but for bits 10 and 11, and what limits access; not what limits execution (59, 60). Bits of
+  /// addresses that no memory has are rare in both. What is read-only has bit 7, and not bit 51,
+  /// which lets the processor clear that.
+  @Override
+  public EntryFlags flags() {
+    long addresses =
+        switch (wide) {
+          case NONE -> 3L << 48;
+          case LPA -> 0xf000L | 3L << 48;
+          case LPA2 -> 0x300L;
+        };
+    return new EntryFlags(
+        (7L << 3) | USER | (0xffL << 56) | addresses,
+        NO_EXECUTE_USER,
+        (0xffL << 2) | (0x1ffL << 50) | (7L << 61) | addresses,
+        READ_ONLY | MAY_BECOME_WRITABLE,
+        READ_ONLY,
+        NO_EXECUTE);
   }
 
   @Override

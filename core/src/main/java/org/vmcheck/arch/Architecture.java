@@ -75,6 +75,8 @@ public interface Architecture {
   /// The registers of a CPU's NT_PRSTATUS.
   RegisterSet registers();
 
+  Instructions instructions();
+
   /// How the stacks of tasks and CPUs are kept.
   TaskStacks taskStacks();
 

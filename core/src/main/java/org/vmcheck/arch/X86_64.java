@@ -17,6 +17,8 @@ import org.vmcheck.memory.VirtualMemory;
 ///
 /// Source: Linux `Documentation/arch/x86/x86_64/mm.rst`, `arch/x86/kernel/vmcore_info_64.c`.
 final class X86_64 implements Architecture {
+  private static final Instructions INSTRUCTIONS = new X86_64Instructions();
+
   /// `__START_KERNEL_map`.
   static final long IMAGE_BASE = 0xffff_ffff_8000_0000L;
 
@@ -167,6 +169,11 @@ final class X86_64 implements Architecture {
     // Without the variable nothing is known: the page tables are asked then.
     value.ifPresent(known -> text.append("NUMBER(sme_mask)=%d\n".formatted(known)));
     return Optional.of(text.toString());
+  }
+
+  @Override
+  public Instructions instructions() {
+    return INSTRUCTIONS;
   }
 
   @Override

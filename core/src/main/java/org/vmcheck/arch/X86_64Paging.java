@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.OptionalLong;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
+import org.vmcheck.memory.EntryFlags;
 import org.vmcheck.memory.Paging;
 import org.vmcheck.memory.Translated;
 
@@ -156,6 +157,24 @@ public final class X86_64Paging implements Paging {
   @Override
   public long encryptionMask() {
     return encryptionMask;
+  }
+
+  /// Rare in a leaf: user, the bits that software may use, protection keys and what the processor
+  /// ignores or reserves; not bit 58, in which newer kernels keep the dirty bit of what is
+  /// read-only. Rare in a table: cache control, large at levels that have no such pages, global,
+  /// software bits, execution.
+  private static final EntryFlags FLAGS =
+      new EntryFlags(
+          (1 << 2) | (7 << 9) | ((0xfbfL << 52) & Long.MAX_VALUE),
+          0,
+          (3 << 3) | (0x1f << 7) | (0xfffL << 52),
+          1 << 1,
+          0,
+          1L << 63);
+
+  @Override
+  public EntryFlags flags() {
+    return FLAGS;
   }
 
   @Override

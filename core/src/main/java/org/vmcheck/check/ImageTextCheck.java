@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
+import org.vmcheck.arch.Instructions;
 import org.vmcheck.debuginfo.DebugFile;
 import org.vmcheck.debuginfo.KernelIdentity;
 import org.vmcheck.debuginfo.Vmlinux;
@@ -25,8 +26,6 @@ import org.vmcheck.slab.Words;
 
 /// Are the kernel's text and read-only data what its file holds?
 final class ImageTextCheck implements Check {
-  private static final int JUMP_BYTES = 5;
-
   @Override
   public String id() {
     return "image.text";
@@ -44,8 +43,8 @@ final class ImageTextCheck implements Check {
     the dump's) text and read-only data are compared byte by byte, addresses moved as KASLR moved
     them. Left out is what the kernel patches itself, taken from the tables of that file:
     alternatives, paravirt calls, retpolines and return thunks, static calls, jump labels, ftrace,
-    runtime constants, the heads of functions that seal ENDBR, and what is read-only only after the
-    start. That is about a twentieth of text. So are the places of kprobes, which the dump names, the
+    runtime constants, the heads of functions that seal ENDBR, the addresses of arm64's hypervisor,
+    and what is read-only only after the start. That is about a twentieth of text. So are the places of kprobes, which the dump names, the
     hypercall page of Xen, and a lone breakpoint, as a debugger sets it; those are counted.
 
     One bit that differs is the strongest evidence of bad hardware there is: no kernel writes there.
@@ -76,12 +75,6 @@ final class ImageTextCheck implements Check {
   @Override
   public CheckOutcome run(CheckContext context) {
     Kernel kernel = context.kernel().orElseThrow();
-    if (!kernel.architecture().name().equals("x86_64")) {
-      return new CheckOutcome.NothingToLookAt(
-          id(),
-          "text is compared on x86_64 only: which places of it a kernel of %s patches is not known here"
-              .formatted(kernel.architecture().name()));
-    }
     Optional<DebugFile> file = file(kernel);
     if (file.isEmpty()) {
       return new CheckOutcome.NothingToLookAt(
@@ -177,14 +170,20 @@ final class ImageTextCheck implements Check {
 
   /// Where a call or jump leads that was written over the code.
   private static Optional<String> hook(Kernel kernel, TextFault fault) {
+    Instructions instructions = kernel.architecture().instructions();
+    int jumpBytes = instructions.jumpBytes();
+    long from = fault.address() & -instructions.breakpointBytes();
     if (fault.bits() == 1
         || !fault.section().equals(".text")
-        || fault.byteCount() > 2 * JUMP_BYTES
-        || !(kernel.memory().read(fault.address(), JUMP_BYTES)
-            instanceof MemoryRead.Bytes(ByteView code))
-        || (code.u8(0) != 0xe8 && code.u8(0) != 0xe9)) {
+        || fault.byteCount() > 2 * jumpBytes
+        || !(kernel.memory().read(from, jumpBytes) instanceof MemoryRead.Bytes(ByteView code))) {
       return Optional.empty();
     }
-    return Optional.of(kernel.describe(fault.address() + JUMP_BYTES + code.i32(1)));
+    long jump = 0;
+    for (int i = 0; i < jumpBytes; i++) {
+      jump |= (long) code.u8(i) << 8 * i;
+    }
+    OptionalLong target = instructions.target(from, jump);
+    return target.isPresent() ? Optional.of(kernel.describe(target.getAsLong())) : Optional.empty();
   }
 }

@@ -28,7 +28,8 @@ import org.vmcheck.io.GzipStream;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.UnsupportedFormatException;
 
-/// The vmlinux inside a bootable image (`vmlinuz`), or a vmlinux that is merely compressed.
+/// The vmlinux inside a bootable image (`vmlinuz`), or a vmlinux that is merely compressed; the
+/// flat image of arm64, plain, compressed or in a program of EFI.
 ///
 /// Sources: Linux `Documentation/arch/x86/boot.rst` (setup header),
 /// `arch/x86/boot/compressed/Makefile` (payloads), `lzop` (`lzop.h`, container of LZO).
@@ -121,6 +122,10 @@ final class BootImage {
 
   private BootImage() {}
 
+  private static boolean isKernel(byte[] start) {
+    return Packing.NONE.isAt(start, 0) || FileMagic.ARM64_IMAGE.startsWith(start);
+  }
+
   /// Unpacks the vmlinux.
   ///
   /// @throws UnsupportedFormatException if there is none in the file
@@ -143,7 +148,36 @@ final class BootImage {
     if (isBootable && header.u16(0x206) >= 0x208) {
       return payload(file, header, bytes);
     }
-    return scan(file, bytes);
+    if (FileMagic.ARM64_IMAGE.startsWith(bytes)) {
+      return result(file, bytes);
+    }
+    return header.string(4, 4).equals("zimg") ? zboot(file, header, bytes) : scan(file, bytes);
+  }
+
+  /// A program of EFI that holds the image of arm64, packed. Source: Linux
+  /// `drivers/firmware/efi/libstub/zboot-header.S`.
+  private static ByteSource zboot(ByteSource file, ByteView header, byte[] bytes)
+      throws IOException {
+    long at = header.u32(8);
+    long byteCount = header.u32(12);
+    if (at > bytes.length - 16 || byteCount < 16 || byteCount > bytes.length - at) {
+      throw header.malformed(
+          "payload_offset",
+          8,
+          "a payload within " + bytes.length + " bytes",
+          "%d bytes at 0x%x (file truncated?)".formatted(byteCount, at));
+    }
+    List<String> tried = new ArrayList<>();
+    for (Packing packing : Packing.values()) {
+      if (packing.isAt(bytes, (int) at)) {
+        Optional<byte[]> unpacked = attempt(packing, bytes, (int) at, tried);
+        if (unpacked.isPresent()) {
+          return result(file, unpacked.get());
+        }
+      }
+    }
+    throw header.malformed(
+        "payload", at, "a packed image of the kernel", "other bytes (a newer compression?)");
   }
 
   private static ByteSource payload(ByteSource file, ByteView header, byte[] bytes)
@@ -189,8 +223,8 @@ final class BootImage {
   }
 
   private static ByteSource result(ByteSource file, byte[] unpacked) throws IOException {
-    if (!Packing.NONE.isAt(unpacked, 0)) {
-      throw new IOException("what it holds is no ELF file");
+    if (!isKernel(unpacked)) {
+      throw new IOException("what it holds is neither an ELF file nor an image of arm64");
     }
     return new FileBytes(file.name() + " unpacked", MemorySegment.ofArray(unpacked));
   }
@@ -227,8 +261,8 @@ final class BootImage {
   private static Optional<byte[]> attempt(
       Packing packing, byte[] bytes, int at, List<String> tried) {
     try (InputStream in = packing.open(bytes, at, bytes.length - at)) {
-      byte[] start = in.readNBytes(4);
-      if (!FileMagic.ELF.startsWith(start)) {
+      byte[] start = in.readNBytes(FlatImage.HEADER);
+      if (!isKernel(start)) {
         return Optional.empty();
       }
       byte[] unpacked = Arrays.copyOf(start, 1 << 20);

@@ -16,11 +16,13 @@ import org.vmcheck.elf.ElfSection;
 import org.vmcheck.elf.ElfSections;
 import org.vmcheck.io.ByteSource;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.FileMagic;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.UnsupportedFormatException;
 
-/// The file of a kernel: a vmlinux with or without debug information, a separate file of it, or the
-/// vmlinux unpacked from a bootable image. Nothing of it is read before it is asked for.
+/// The file of a kernel: a vmlinux with or without debug information, a separate file of it, the
+/// vmlinux unpacked from a bootable image, or the flat image of arm64. Nothing of it is read before
+/// it is asked for.
 public final class Vmlinux {
   private static final Set<Integer> MACHINES = Set.of(ElfFile.EM_X86_64, ElfFile.EM_AARCH64);
 
@@ -31,12 +33,19 @@ public final class Vmlinux {
   private static final int MAX_BANNER = 512;
   private static final Pattern NUMBERED = Pattern.compile(" #\\d");
 
+  /// The name of the one part of a flat image.
+  public static final String FLAT = "image";
+
   private final Path path;
   private final ElfSections sections;
 
-  private Vmlinux(Path path, ElfSections sections) {
+  /// The image of arm64, from its first byte to the end of its data; empty in an ELF file.
+  private final Optional<ByteView> flat;
+
+  private Vmlinux(Path path, ElfSections sections, Optional<ByteView> flat) {
     this.path = path;
     this.sections = sections;
+    this.flat = flat;
   }
 
   /// Opens an ELF file, or unpacks the one in a bootable image.
@@ -48,13 +57,18 @@ public final class Vmlinux {
   }
 
   static Vmlinux of(Path path, ByteSource bytes) throws IOException {
+    ByteView start = bytes.view("start", 0, Math.min(bytes.size(), FlatImage.HEADER), false);
+    if (FileMagic.ARM64_IMAGE.startsWith(start)) {
+      ByteView whole = bytes.view("image", 0, bytes.size(), false);
+      return new Vmlinux(path, null, Optional.of(whole));
+    }
     ElfFile file = ElfFile.open(bytes);
     if (!MACHINES.contains(file.machine()) || !file.is64() || file.isBigEndian()) {
       throw new UnsupportedFormatException(
           "[%s] is an ELF file for machine %d, not of a 64-bit kernel of x86 or arm64"
               .formatted(file.name(), file.machine()));
     }
-    return new Vmlinux(path, new ElfSections(file));
+    return new Vmlinux(path, new ElfSections(file), Optional.empty());
   }
 
   public Path path() {
@@ -76,7 +90,20 @@ public final class Vmlinux {
   }
 
   /// The sections with an address and bytes in this file, in the file's order.
+  ///
+  /// A flat image is one part, named [#FLAT], whose address is not told: 0.
   public List<Part> parts() throws IOException {
+    return flat.isPresent() ? List.of(new Part(FLAT, 0, flat.get())) : parts(sections);
+  }
+
+  /// The same of an ELF file that lies in another, as the vDSO does.
+  ///
+  /// @throws IOException if it is none
+  public static List<Part> parts(ByteView file) throws IOException {
+    return parts(new ElfSections(ElfFile.open(new FileBytes(file.file(), file.segment()))));
+  }
+
+  private static List<Part> parts(ElfSections sections) throws IOException {
     List<Part> parts = new ArrayList<>();
     for (ElfSection section : sections.all()) {
       if (section.address() != 0 && section.type() != ElfSection.SHT_NOBITS && section.size() > 0) {
@@ -92,6 +119,9 @@ public final class Vmlinux {
   }
 
   private String buildId() throws IOException {
+    if (flat.isPresent()) {
+      return FlatImage.buildId(flat.get()).flatMap(KernelIdentity::buildId).orElse("");
+    }
     for (ElfSection section : sections.all()) {
       if (section.type() == ElfSection.SHT_NOTE && section.size() < 1 << 20) {
         Optional<String> id = KernelIdentity.buildId(sections.file().bytes(section));
@@ -105,7 +135,7 @@ public final class Vmlinux {
 
   /// The banner as it stands in the read-only data; empty in a file of debug information only.
   private String banner() throws IOException {
-    Optional<ByteView> data = sections.bytes(".rodata");
+    Optional<ByteView> data = flat.isPresent() ? flat : sections.bytes(".rodata");
     if (data.isEmpty()) {
       return "";
     }
@@ -140,8 +170,12 @@ public final class Vmlinux {
   }
 
   /// The symbols at the addresses that they are linked at: from the symbol table, else from
-  /// kallsyms in the read-only data; empty if it has neither.
+  /// kallsyms in the read-only data; empty if it has neither, or is a flat image, whose addresses
+  /// are not told.
   public Optional<Symbols> symbols() throws IOException {
+    if (flat.isPresent()) {
+      return Optional.empty();
+    }
     Optional<Symbols> table = SymbolTable.read(sections);
     return table.isPresent() ? table : kallsyms();
   }
@@ -189,10 +223,14 @@ public final class Vmlinux {
   /// The types: of BTF if the file has it, else of DWARF; empty if it has neither.
   public Optional<Types> types(DebugSources sources) throws IOException {
     if (!sources.ignores(DebugSources.Kind.BTF)) {
-      Optional<ByteView> btf = sections.bytes(".BTF");
+      Optional<ByteView> btf =
+          flat.isPresent() ? FlatImage.btf(flat.get()) : sections.bytes(".BTF");
       if (btf.isPresent()) {
         return Optional.of(BtfTypes.parse(btf.get()));
       }
+    }
+    if (flat.isPresent()) {
+      return Optional.empty();
     }
     if (DwarfTypes.isIn(sections)) {
       return Optional.of(DwarfTypes.open(sections));

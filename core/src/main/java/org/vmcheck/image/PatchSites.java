@@ -10,8 +10,9 @@ import org.vmcheck.io.Cancellation;
 /// The bytes of text that the kernel changes itself, told from the tables that its file carries for
 /// that; most of these are gone from memory once the kernel has started.
 ///
-/// Sources: Linux `arch/x86/include/asm/alternative.h`, `paravirt_types.h`, `nospec-branch.h`,
-/// `runtime-const.h`, `include/linux/jump_label.h`, `static_call_types.h`, `ftrace.h`.
+/// Sources: Linux `arch/x86/include/asm/alternative.h` (arm64's: the layout of 12 bytes),
+/// `paravirt_types.h`, `nospec-branch.h`, `runtime-const.h`, `include/linux/jump_label.h`,
+/// `static_call_types.h`, `ftrace.h`.
 final class PatchSites {
   private static final int MAX_ENTRIES = 1 << 22;
   private static final int CALL_BYTES = 5;
@@ -34,6 +35,10 @@ final class PatchSites {
     this.parts = parts;
     this.textStart = start;
     this.textEnd = end;
+  }
+
+  /// Those of the sections that an ELF file of x86_64 has for them.
+  void bySections() {
     alternatives();
     paravirt();
     relative(".retpoline_sites", 0, 7);
@@ -102,16 +107,18 @@ final class PatchSites {
   }
 
   /// `struct jump_entry`: places relative to themselves, 16 bytes; before 4.20 addresses, 24 bytes.
-  void jumpLabels(long start, long end) {
+  ///
+  /// @param byteCount of a jump
+  void jumpLabels(long start, long end, int byteCount) {
     bytes(start, end)
         .ifPresent(
             table -> {
               if (table.size() < 24 || table.i32(4) != -1) {
-                relative(start, end, 16, 0, 5);
+                relative(start, end, 16, 0, byteCount);
                 return;
               }
               for (long at = 0; at + 24 <= table.size() && at / 24 < MAX_ENTRIES; at += 24) {
-                mark(table.u64(at), 0, 5);
+                mark(table.u64(at), 0, byteCount);
               }
             });
   }
@@ -150,28 +157,40 @@ final class PatchSites {
   /// `struct alt_instr`: 13 bytes with a length of padding, 12 without, 14 with flags. The stride
   /// is the one with which all places lie in the file's sections.
   private void alternatives() {
-    Vmlinux.Part table = part(".altinstructions").orElse(null);
-    if (table == null) {
-      return;
-    }
-    for (int stride : new int[] {14, 12, 13}) {
-      int lengthAt = stride == 14 ? 12 : 10;
-      if (table.bytes().size() % stride == 0 && areSane(table, stride, lengthAt)) {
-        for (long at = 0; at < table.bytes().size(); at += stride) {
-          mark(table.vaddr() + at + table.bytes().i32(at), 0, table.bytes().u8(at + lengthAt));
-        }
-        return;
-      }
-    }
+    part(".altinstructions")
+        .ifPresent(
+            table -> {
+              boolean _ =
+                  alternatives(table, 14, 12, 1)
+                      || alternatives(table, 12, 10, 1)
+                      || alternatives(table, 13, 10, 1);
+            });
   }
 
-  private boolean areSane(Vmlinux.Part table, int stride, int lengthAt) {
+  /// `struct alt_instr` of arm64, of which some replace nothing.
+  ///
+  /// @return false if the table is none
+  boolean alternativesOfArm(Vmlinux.Part table) {
+    return alternatives(table, 12, 10, 0);
+  }
+
+  private boolean alternatives(Vmlinux.Part table, int stride, int lengthAt, int leastLength) {
+    if (table.bytes().size() % stride != 0 || !areSane(table, stride, lengthAt, leastLength)) {
+      return false;
+    }
+    for (long at = 0; at < table.bytes().size(); at += stride) {
+      mark(table.vaddr() + at + table.bytes().i32(at), 0, table.bytes().u8(at + lengthAt));
+    }
+    return true;
+  }
+
+  private boolean areSane(Vmlinux.Part table, int stride, int lengthAt, int leastLength) {
     for (long at = 0; at < table.bytes().size(); at += stride) {
       Cancellation.check();
       long place = table.vaddr() + at + table.bytes().i32(at);
       long other = table.vaddr() + at + 4 + table.bytes().i32(at + 4);
       int length = table.bytes().u8(at + lengthAt);
-      if (length == 0
+      if (length < leastLength
           || table.bytes().u8(at + lengthAt + 1) > length
           || parts.stream().noneMatch(part -> part.has(place, length))
           || parts.stream().noneMatch(part -> part.has(other, 0))) {

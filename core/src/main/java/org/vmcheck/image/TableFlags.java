@@ -4,31 +4,33 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.memory.EntryFlags;
 
 /// The bits of entries that say how memory may be used. Which ones a kernel sets differs, so its
 /// own entries are asked: a bit is wrong only where at most two of many have it, and it is none
 /// that single pages are given on purpose.
 final class TableFlags {
-  private static final long WRITABLE = 1 << 1;
-  private static final long NO_EXECUTE = 1L << 63;
-
-  /// User, the bits that software may use, protection keys and what the processor ignores or
-  /// reserves; not bit 58, in which newer kernels keep the dirty bit of what is read-only.
-  private static final long RARE_IN_LEAF = (1 << 2) | (7 << 9) | ((0xfbfL << 52) & ~NO_EXECUTE);
-
-  /// Cache control, large at levels that have no such pages, global, software bits, execution.
-  private static final long RARE_IN_TABLE = (3 << 3) | (0x1f << 7) | (0xfffL << 52);
-
-  private final Group leaves = new Group(TableFault.Kind.FLAG, RARE_IN_LEAF, 32, 2);
-  private final Group tables = new Group(TableFault.Kind.FLAG, RARE_IN_TABLE, 32, 2);
-  private final Group readOnly = new Group(TableFault.Kind.WRITABLE, WRITABLE, 4, 1);
-  private final Group text = new Group(TableFault.Kind.NO_EXECUTE, NO_EXECUTE, 4, 1);
+  private final Group leaves;
+  private final Group tables;
+  private final Group readOnly;
+  private final Group text;
   private final OptionalLong textStart;
   private final OptionalLong textEnd;
   private final OptionalLong rodataStart;
   private final OptionalLong rodataEnd;
 
   TableFlags(Kernel kernel) {
+    EntryFlags flags = kernel.memory().paging().flags();
+    leaves =
+        new Group(
+            TableFault.Kind.FLAG,
+            flags.rareInLeaf() | flags.usualInLeaf(),
+            flags.usualInLeaf(),
+            32,
+            2);
+    tables = new Group(TableFault.Kind.FLAG, flags.rareInTable(), 0, 32, 2);
+    readOnly = new Group(TableFault.Kind.WRITABLE, flags.writable(), flags.writableIfClear(), 4, 1);
+    text = new Group(TableFault.Kind.NO_EXECUTE, flags.noExecute(), 0, 4, 1);
     textStart = kernel.symbol("_stext");
     textEnd = kernel.symbol("_etext");
     rodataStart = kernel.symbol("__start_rodata");
@@ -84,30 +86,40 @@ final class TableFlags {
 
   /// Entries of one kind, and those of them that have a bit which few have.
   private static final class Group {
+    private static final int MAX_ODD = 4096;
+
     private final TableFault.Kind kind;
     private final long rare;
+    private final long usual;
     private final int leastSample;
     private final int mostOdd;
     private final List<TablePass.Place> odd = new ArrayList<>();
     private final int[] counts = new int[64];
     private long met;
 
+    /// @param rare bits, of which each that is odd is counted
+    /// @param usual those of them that are odd where they are 0
     /// @param leastSample entries that there must be
     /// @param mostOdd of these may have a bit, and it is still wrong
-    Group(TableFault.Kind kind, long rare, int leastSample, int mostOdd) {
+    Group(TableFault.Kind kind, long rare, long usual, int leastSample, int mostOdd) {
       this.kind = kind;
       this.rare = rare;
+      this.usual = usual;
       this.leastSample = leastSample;
       this.mostOdd = mostOdd;
     }
 
+    private long odd(long entry) {
+      return (entry ^ usual) & rare;
+    }
+
     void met(TablePass.Place at, long entry) {
       met++;
-      long bits = entry & rare;
+      long bits = odd(entry);
       if (bits == 0) {
         return;
       }
-      if (odd.size() < 4096) {
+      if (odd.size() < MAX_ODD) {
         odd.add(at);
       }
       for (long left = bits; left != 0; left &= left - 1) {
@@ -118,7 +130,7 @@ final class TableFlags {
     void cut(int size) {
       if (odd.size() > size) {
         for (TablePass.Place at : odd.subList(size, odd.size())) {
-          for (long left = at.raw() & rare; left != 0; left &= left - 1) {
+          for (long left = odd(at.raw()); left != 0; left &= left - 1) {
             counts[Long.numberOfTrailingZeros(left)]--;
           }
         }
@@ -131,7 +143,7 @@ final class TableFlags {
         return;
       }
       for (TablePass.Place at : odd) {
-        long bits = at.raw() & rare;
+        long bits = odd(at.raw());
         if (Long.bitCount(bits) == 1 && counts[Long.numberOfTrailingZeros(bits)] <= mostOdd) {
           faults.add(
               new TableFault(

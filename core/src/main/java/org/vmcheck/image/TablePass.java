@@ -6,11 +6,9 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import org.vmcheck.arch.X86_64Paging;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.io.Cancellation;
@@ -45,10 +43,7 @@ final class TablePass {
   private final Expected expected;
   private final int pageShift;
 
-  /// Empty where the flags of entries are not judged.
-  private final Optional<TableFlags> flags;
-
-  private final String architecture;
+  private final TableFlags flags;
   private final SortedMap<String, Long> notRead = new TreeMap<>();
   private final List<TableFault> faults = new ArrayList<>();
 
@@ -76,17 +71,12 @@ final class TablePass {
     this.memory = kernel.memory().physical();
     this.expected = Expected.of(kernel);
     this.pageShift = kernel.memory().pageShift();
-    this.architecture = kernel.architecture().name();
-    this.flags =
-        paging instanceof X86_64Paging ? Optional.of(new TableFlags(kernel)) : Optional.empty();
+    this.flags = new TableFlags(kernel);
   }
 
   TableSurvey run() {
     List<String> remarks = new ArrayList<>();
     visit(paging.root(), paging.levels(), 0);
-    if (flags.isEmpty()) {
-      remarks.add("the flags of page-table entries are not judged on " + architecture);
-    }
     if (ended) {
       remarks.add("more tables than were looked at");
     }
@@ -103,7 +93,7 @@ final class TablePass {
     } else {
       maybeShared.stream().filter(fault -> sharedBy[bit(fault)] <= MOST_ODD).forEach(all::add);
       Set<Long> noTables = new HashSet<>(doubtful);
-      flags.map(TableFlags::faults).orElse(List.of()).stream()
+      flags.faults().stream()
           .filter(fault -> !noTables.contains(fault.physical() >>> pageShift))
           .forEach(all::add);
     }
@@ -200,7 +190,7 @@ final class TablePass {
     long mask = paging.frameMask() & -at.span();
     long frame = entry & mask;
     long inverted = ~entry & mask;
-    if (flags.isEmpty() || frame == 0) {
+    if (frame == 0) {
       return false;
     }
     long known = expected.frame(at.vaddr);
@@ -218,7 +208,7 @@ final class TablePass {
     long differs = (entry ^ known) & frameMask;
     if (differs == 0) {
       right++;
-      flags.ifPresent(judged -> judged.leaf(at, entry));
+      flags.leaf(at, entry);
       return true;
     }
     long above = Math.max(1L << 32, Long.highestOneBit(memory.endPfn() << pageShift) << 1);
@@ -240,14 +230,14 @@ final class TablePass {
   }
 
   private void table(Place at, long entry) {
-    flags.ifPresent(judged -> judged.table(at, entry));
+    flags.table(at, entry);
     int faultsBefore = faults.size();
     int sharedBefore = maybeShared.size();
     long rightBefore = right;
     long wrongBefore = wrong;
     int doubtfulBefore = doubtful.size();
     long entriesBefore = entries;
-    Optional<TableFlags.Mark> mark = flags.map(TableFlags::mark);
+    TableFlags.Mark mark = flags.mark();
     boolean isOurs = expected.frame(at.vaddr) >= 0;
     Tally tally =
         memory.endPfn() > paging.target(entry, at.level) >>> pageShift
@@ -269,7 +259,7 @@ final class TablePass {
       List<TableFault> shared = maybeShared.subList(sharedBefore, maybeShared.size());
       shared.forEach(fault -> sharedBy[bit(fault)]--);
       shared.clear();
-      flags.ifPresent(judged -> judged.back(mark.orElseThrow()));
+      flags.back(mark);
       doubtful.subList(doubtfulBefore, doubtful.size()).clear();
       right = rightBefore;
       wrong = wrongBefore;

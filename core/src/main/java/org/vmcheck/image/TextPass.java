@@ -3,9 +3,8 @@ package org.vmcheck.image;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalLong;
-import java.util.Set;
 import java.util.TreeMap;
+import org.vmcheck.arch.Instructions;
 import org.vmcheck.debuginfo.Vmlinux;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
@@ -17,46 +16,6 @@ import org.vmcheck.memory.MemoryRead;
 /// Where the image was moved (KASLR), words that hold addresses were moved with it: a word is as
 /// the file has it also if it differs by exactly that distance, up or, for per-CPU places, down.
 final class TextPass {
-  /// Sections that nothing writes after the kernel has started, besides text. Not the notes: what
-  /// packs debug information may give the file another build id.
-  private static final Set<String> READ_ONLY =
-      Set.of(
-          ".rodata",
-          ".pci_fixup",
-          "__ksymtab",
-          "__ksymtab_gpl",
-          "__ksymtab_strings",
-          "__kcrctab",
-          "__kcrctab_gpl",
-          "__param",
-          "__modver",
-          "__ex_table",
-          ".BTF",
-          ".BTF_ids",
-          ".orc_unwind",
-          ".orc_unwind_ip",
-          ".orc_header");
-
-  /// Text that a handler of the kernel's patches, by its symbol; the most bytes of each.
-  private static final List<String> FTRACE =
-      List.of(
-          "ftrace_call",
-          "ftrace_regs_call",
-          "ftrace_graph_call",
-          "ftrace_caller_op_ptr",
-          "ftrace_regs_caller_op_ptr",
-          "ftrace_epilogue",
-          "ftrace_stub");
-
-  /// Filled by a Xen hypervisor.
-  private static final String XEN_PAGE = "hypercall_page";
-
-  /// Patched by BPF where it is no static call (5.19 and 6.0), past an ENDBR.
-  private static final String BPF_DISPATCHER = "bpf_dispatcher_xdp_func";
-
-  private static final int INT3 = 0xcc;
-  private static final int JUMP = 0xe9;
-
   /// Larger than any kernel's text.
   private static final int MAX_TEXT = 1 << 30;
 
@@ -72,6 +31,7 @@ final class TextPass {
   private final Map<String, Long> notRead = new TreeMap<>();
   private final List<TextFault> faults = new ArrayList<>();
   private final List<String> remarks = new ArrayList<>();
+  private final Instructions instructions;
   private long offset;
   private PatchSites sites;
   private Kprobes probes;
@@ -88,36 +48,35 @@ final class TextPass {
   TextPass(Kernel kernel, List<Vmlinux.Part> parts) {
     this.kernel = kernel;
     this.parts = parts;
+    this.instructions = kernel.architecture().instructions();
   }
 
   TextSurvey run() {
-    Vmlinux.Part text =
-        parts.stream().filter(part -> part.name().equals(".text")).findFirst().orElse(null);
-    OptionalLong start = kernel.symbol("_text");
-    if (text == null || start.isEmpty() || text.bytes().size() > MAX_TEXT) {
-      remarks.add("the file has no text, or where it lies in memory is not known");
-      return result();
+    switch (KernelText.of(kernel, parts)) {
+      case KernelText.Unknown(String why) -> remarks.add(why);
+      case KernelText.Known known when known.text().bytes().size() > MAX_TEXT ->
+          remarks.add("the file has no text that could be a kernel's");
+      case KernelText.Known known -> compare(known);
     }
-    offset = start.getAsLong() - text.vaddr();
-    sites = new PatchSites(parts, text.vaddr(), text.vaddr() + text.bytes().size());
-    bySymbols();
-    lateStart = linked("__start_ro_after_init");
-    lateEnd = linked("__end_ro_after_init");
-    if (!judge(text)) {
-      return result(); // Nor is it sure that the rest is of this file.
+    return result();
+  }
+
+  private void compare(KernelText.Known known) {
+    offset = known.offset();
+    sites = known.sites();
+    probes = known.probes();
+    lateStart = kernel.symbol("__start_ro_after_init").orElse(offset) - offset;
+    lateEnd = kernel.symbol("__end_ro_after_init").orElse(offset) - offset;
+    if (!judge(known.text())) {
+      return; // Nor is it sure that the rest is of this file.
     }
-    for (Vmlinux.Part part : parts) {
-      if (READ_ONLY.contains(part.name()) && !isSortedByTheKernel(part)) {
-        judge(part);
-      }
-    }
+    known.readOnly().forEach(this::judge);
     if (breakpoints > 0) {
       remarks.add(
           "breakpoints or jumps in text that are a debugger's or a probe's most likely: %d, not"
                   .formatted(breakpoints)
               + " judged");
     }
-    return result();
   }
 
   /// @return false if it differs in too many places
@@ -136,24 +95,6 @@ final class TextPass {
     return false;
   }
 
-  /// Before 5.6 the kernel sorted the tables of its unwinder when it started.
-  private boolean isSortedByTheKernel(Vmlinux.Part part) {
-    if (!part.name().equals(".orc_unwind") && !part.name().equals(".orc_unwind_ip")) {
-      return false;
-    }
-    Vmlinux.Part places =
-        parts.stream().filter(one -> one.name().equals(".orc_unwind_ip")).findFirst().orElse(null);
-    long last = Long.MIN_VALUE;
-    for (long at = 0; places != null && at + 4 <= places.bytes().size(); at += 4) {
-      long place = at + places.bytes().i32(at);
-      if (place < last) {
-        return true;
-      }
-      last = place;
-    }
-    return places == null;
-  }
-
   private TextSurvey result() {
     return new TextSurvey(
         lookedAt,
@@ -162,34 +103,6 @@ final class TextPass {
         remarks,
         sites == null ? 0 : sites.bytes(),
         sites == null ? 0 : sites.sites());
-  }
-
-  /// The tables that have no section of their own in the file.
-  private void bySymbols() {
-    sites.jumpLabels(linked("__start___jump_table"), linked("__stop___jump_table"));
-    sites.relative(
-        linked("__start_static_call_sites"), linked("__stop_static_call_sites"), 8, 1, 8);
-    sites.absolute(linked("__start_mcount_loc"), linked("__stop_mcount_loc"), 5);
-    for (String name : FTRACE) {
-      if (kernel.symbol(name).isPresent()) {
-        sites.mark(linked(name), 0, 8);
-      }
-    }
-    sites.mark(linked(XEN_PAGE), 0, kernel.memory().pageSize());
-    sites.mark(linked(BPF_DISPATCHER), 0, 16);
-    probes = Kprobes.of(kernel);
-    probes.places().forEach(place -> sites.mark(place - offset, 0, Kprobes.BYTES));
-    long from = linked("__static_call_text_start");
-    long to = linked("__static_call_text_end");
-    if (from != 0 && to > from && to - from < 1 << 20) {
-      sites.mark(from, 0, (int) (to - from));
-    }
-  }
-
-  /// The address that a symbol was linked to; 0 if there is none.
-  private long linked(String name) {
-    OptionalLong address = kernel.symbol(name);
-    return address.isPresent() ? address.getAsLong() - offset : 0;
   }
 
   private void compare(Vmlinux.Part part) {
@@ -234,6 +147,7 @@ final class TextPass {
       }
       if (isBreakpoint(part, at + i, memory, i, count)) {
         breakpoints++;
+        i |= instructions.breakpointBytes() - 1;
         continue;
       }
       if (first != 0 && linked - last > NEAR) {
@@ -249,19 +163,30 @@ final class TextPass {
     return compared;
   }
 
-  /// Whether one byte alone was made a breakpoint: by kgdb, or by a debugger outside a virtual
-  /// machine. Half of an instruction's first bytes are a bit from it, so one bit is judged only
-  /// where all probes are known.
+  /// Whether one instruction alone was made a breakpoint: by kgdb, or by a debugger outside a
+  /// virtual machine. Half of an instruction's first bytes are a bit from it on x86_64, so one bit
+  /// is judged only where all probes are known.
   private boolean isBreakpoint(Vmlinux.Part part, long at, ByteView memory, int inPage, int count) {
-    return part.name().equals(".text")
-        && memory.u8(inPage) == INT3
-        && (!probes.isComplete() || Integer.bitCount(INT3 ^ part.bytes().u8(at)) > 1)
-        && (inPage == 0
-            || memory.u8(inPage - 1) == part.bytes().u8(at - 1)
-            || isMoved(part, at - 1, memory, inPage - 1, count))
-        && (inPage + 1 == count
-            || memory.u8(inPage + 1) == part.bytes().u8(at + 1)
-            || isMoved(part, at + 1, memory, inPage + 1, count));
+    int size = instructions.breakpointBytes();
+    int start = inPage & -size;
+    long from = at - (inPage - start);
+    if (!part.name().equals(".text") || from < 0 || start + size > count) {
+      return false;
+    }
+    long now = 0;
+    int bits = 0;
+    for (int i = 0; i < size; i++) {
+      now |= (long) memory.u8(start + i) << 8 * i;
+      bits += Integer.bitCount(memory.u8(start + i) ^ part.bytes().u8(from + i));
+    }
+    return instructions.isBreakpoint(now)
+        && (!probes.isComplete() || bits > 1)
+        && (start == 0
+            || memory.u8(start - 1) == part.bytes().u8(from - 1)
+            || isMoved(part, from - 1, memory, start - 1, count))
+        && (start + size == count
+            || memory.u8(start + size) == part.bytes().u8(from + size)
+            || isMoved(part, from + size, memory, start + size, count));
   }
 
   private boolean isLate(long linked) {
@@ -334,10 +259,10 @@ final class TextPass {
   /// Whether the bytes are one jump that was written as a whole, as an optimised probe is.
   private boolean isJump(Vmlinux.Part part, long first, long last) {
     return part.name().equals(".text")
-        && last - first < Kprobes.BYTES
+        && last - first < instructions.jumpBytes()
         && last > first
         && kernel.memory().read(first + offset, 1) instanceof MemoryRead.Bytes(ByteView one)
-        && one.u8(0) == JUMP;
+        && instructions.isProbeJump(one.u8(0));
   }
 
   /// An address that was moved with the image and then lost one bit differs from the file in most

@@ -20,6 +20,8 @@ public enum FileMagic {
   LZMA("5d0000"),
   ZIP("504b0304"),
   SEVEN_ZIP("377abcaf271c"),
+  /// The flat boot image of arm64 (Linux `Documentation/arch/arm64/booting.rst`).
+  ARM64_IMAGE(0x38, "41524d64"),
   TAR(257, "7573746172");
 
   /// Bytes of a file's start that are enough to know them all.

@@ -16,6 +16,8 @@ public interface Paging {
   /// Bits of an entry that are bits of an address at their own place.
   long frameMask();
 
+  EntryFlags flags();
+
   /// Whether the bits above the translated ones all equal the highest translated one.
   boolean isCanonical(long vaddr);
 

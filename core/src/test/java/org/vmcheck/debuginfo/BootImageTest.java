@@ -8,6 +8,8 @@ import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -46,6 +48,51 @@ class BootImageTest {
     byte[] vmlinux = vmlinux(700_000);
 
     assertThat(unpacked(packing.image(vmlinux))).isEqualTo(vmlinux);
+  }
+
+  /// The flat image of arm64.
+  private static byte[] flat(int byteCount) {
+    byte[] bytes = new byte[byteCount];
+    new Random(6).nextBytes(bytes);
+    Arrays.fill(bytes, byteCount / 2, byteCount, (byte) 7);
+    System.arraycopy(new byte[] {'A', 'R', 'M', 'd'}, 0, bytes, 0x38, 4);
+    return bytes;
+  }
+
+  private static byte[] zboot(byte[] packed, int behind) {
+    byte[] image = new byte[1500 + packed.length + behind];
+    ByteBuffer header = ByteBuffer.wrap(image).order(ByteOrder.LITTLE_ENDIAN);
+    header.putInt(0, 0x5a4d).put(4, "zimg".getBytes(StandardCharsets.ISO_8859_1));
+    header.putInt(8, 1500).putInt(12, packed.length);
+    System.arraycopy(packed, 0, image, 1500, packed.length);
+    return image;
+  }
+
+  @Test
+  void theFlatImageOfArm64IsReadPlainAndCompressed() throws Exception {
+    byte[] flat = flat(500_000);
+
+    assertThat(unpacked(flat)).isEqualTo(flat);
+    assertThat(unpacked(BootImageWriter.GZIP.pack(flat))).isEqualTo(flat);
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = BootImageWriter.class,
+      names = {"GZIP", "XZ", "ZSTD"})
+  void theProgramOfEfiGivesTheFlatImage(BootImageWriter packing) throws Exception {
+    byte[] flat = flat(500_000);
+
+    assertThat(unpacked(zboot(packing.pack(flat), 300))).isEqualTo(flat);
+  }
+
+  @Test
+  void aProgramOfEfiThatIsCutShortIsRefused() throws Exception {
+    byte[] whole = zboot(BootImageWriter.GZIP.pack(flat(500_000)), 0);
+
+    assertThatThrownBy(() -> unpacked(Arrays.copyOf(whole, whole.length / 2)))
+        .isInstanceOf(MalformedFileException.class)
+        .hasMessageContaining("payload_offset");
   }
 
   @Test

@@ -257,7 +257,7 @@ class TextPassTest {
     Vmlinux.Part table =
         new Vmlinux.Part("__jump_table", start, ByteView.of("labels", labels.array()));
     PatchSites sites = new PatchSites(List.of(table), LINKED, LINKED + TEXT);
-    sites.jumpLabels(start, start + 48);
+    sites.jumpLabels(start, start + 48, 5);
 
     assertThat(sites.sites()).isEqualTo(2);
     assertThat(sites.bytes()).isEqualTo(10);

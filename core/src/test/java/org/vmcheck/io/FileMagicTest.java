@@ -15,6 +15,14 @@ class FileMagicTest {
     return file;
   }
 
+  private static int offset(FileMagic kind) {
+    return switch (kind) {
+      case TAR -> 257;
+      case ARM64_IMAGE -> 0x38;
+      default -> 0;
+    };
+  }
+
   @Test
   void aFileIsOfOneKind() {
     for (FileMagic kind : FileMagic.values()) {
@@ -29,7 +37,7 @@ class FileMagicTest {
   @Test
   void aCutMagicIsNone() {
     for (FileMagic kind : FileMagic.values()) {
-      int whole = (kind == FileMagic.TAR ? 257 : 0) + kind.digits().length() / 2;
+      int whole = offset(kind) + kind.digits().length() / 2;
       byte[] file = fileOf(kind);
       assertThat(kind.startsWith(Arrays.copyOf(file, whole))).isTrue();
       assertThat(kind.startsWith(Arrays.copyOf(file, whole - 1))).isFalse();
