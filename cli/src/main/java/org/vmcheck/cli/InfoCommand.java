@@ -52,6 +52,7 @@ final class InfoCommand implements Callable<Integer> {
       }
       container(analyzer.dumpFacts(), analyzer.pagesInPart());
       kernel.ifPresent(this::kernel);
+      analyzer.vmcoreinfoBasis().ifPresent(basis -> field("vmcoreinfo", "by " + basis));
       kernels(analyzer.kernels());
       state.ifPresent(this::state);
       for (String problem : analyzer.kernelProblems()) {

@@ -369,6 +369,15 @@ public final class Analyzer implements AutoCloseable {
         .orElse("");
   }
 
+  /// Where the text of [#vmcoreinfo] comes from and why it is believed, where the dump's file does
+  /// not carry it: found in memory, or made up from a symbol table; empty for the dump's own note.
+  public Optional<String> vmcoreinfoBasis() {
+    return kernels().stream()
+        .filter(entry -> entry.judged() && !entry.basis().isEmpty())
+        .map(entry -> entry.found() + "; " + entry.basis())
+        .findFirst();
+  }
+
   /// The kernel log.
   ///
   /// @throws UnansweredException if it cannot be found

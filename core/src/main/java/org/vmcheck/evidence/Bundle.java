@@ -28,6 +28,7 @@ import org.vmcheck.analysis.UnansweredException;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.io.Printable;
 import org.vmcheck.json.ReportWriter;
 import org.vmcheck.report.HtmlReport;
 
@@ -101,6 +102,14 @@ public final class Bundle {
     } else {
       pages(analyzer, report, files, notes);
     }
+    analyzer
+        .vmcoreinfoBasis()
+        .ifPresent(
+            basis ->
+                notes
+                    .append("# vmcoreinfo.txt is not from the dump's file: ")
+                    .append(Printable.of(basis))
+                    .append('\n'));
     files.put("report.json", utf8(ReportWriter.pretty(shown)));
     files.put("report.html", utf8(HtmlReport.render(shown)));
     files.put("vmcoreinfo.txt", utf8(vmcoreinfo));

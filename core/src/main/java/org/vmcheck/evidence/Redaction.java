@@ -252,7 +252,8 @@ final class Redaction {
         kernel.release(),
         Evidence.UNKNOWN,
         "(redacted)",
-        text(kernel.found()));
+        text(kernel.found()),
+        text(kernel.basis()));
   }
 
   private List<String> texts(List<String> texts) {

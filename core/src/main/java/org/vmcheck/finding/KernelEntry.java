@@ -9,6 +9,7 @@ package org.vmcheck.finding;
 /// @param physBase physical address that `__START_KERNEL_map` maps to
 /// @param commandLine empty if it cannot be read
 /// @param found how it was found
+/// @param basis why the VMCOREINFO that describes it is believed; empty for the dump's own note
 public record KernelEntry(
     int number,
     boolean judged,
@@ -16,7 +17,8 @@ public record KernelEntry(
     String release,
     long physBase,
     String commandLine,
-    String found) {
+    String found,
+    String basis) {
 
   /// What it is, in one line.
   public String words() {

@@ -122,7 +122,8 @@ public final class ReportReader {
               entry.string("release"),
               entry.word("physBase"),
               entry.string("commandLine"),
-              entry.string("found")));
+              entry.string("found"),
+              entry.has("basis") ? entry.string("basis") : ""));
     }
     return kernels;
   }

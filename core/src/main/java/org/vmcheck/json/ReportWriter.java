@@ -177,6 +177,9 @@ public final class ReportWriter {
       address("physBase", entry.physBase());
       text("commandLine", entry.commandLine());
       text("found", entry.found());
+      if (!entry.basis().isEmpty()) {
+        text("basis", entry.basis());
+      }
       json.writeEndObject();
     }
     json.writeEndArray();

@@ -18,10 +18,12 @@ final class KernelChoice {
   private static final int MAX_KERNELS = 8;
 
   /// A kernel's description with how it was come by.
-  record Candidate(Vmcoreinfo info, String found) {}
+  ///
+  /// @param basis why it is believed; empty for the dump's own note
+  record Candidate(Vmcoreinfo info, String found, String basis) {}
 
   /// A candidate whose memory could be read.
-  private record InMemory(Kernel kernel, String found, OptionalLong elfHeader) {
+  private record InMemory(Kernel kernel, Candidate candidate, OptionalLong elfHeader) {
     boolean isCapture() {
       return elfHeader.isPresent();
     }
@@ -77,8 +79,7 @@ final class KernelChoice {
       return Optional.empty();
     }
     InMemory read =
-        new InMemory(
-            kernel, candidate.found, ElfCoreHeader.address(kernel.identity().commandLine()));
+        new InMemory(kernel, candidate, ElfCoreHeader.address(kernel.identity().commandLine()));
     kernels.add(read);
     return Optional.of(read);
   }
@@ -89,7 +90,13 @@ final class KernelChoice {
       if (known.isCapture()) {
         boolean isRead =
             ElfCoreHeader.vmcoreinfo(dump.memory(), known.elfHeader.getAsLong())
-                .flatMap(info -> read(new Candidate(info, "the capture kernel's elfcorehdr")))
+                .flatMap(
+                    info ->
+                        read(
+                            new Candidate(
+                                info,
+                                "the capture kernel's elfcorehdr",
+                                "its ELF core header names the note")))
                 .isPresent();
         if (!isRead && kernels.stream().allMatch(InMemory::isCapture)) {
           search(0, Long.MAX_VALUE, "a note in memory");
@@ -116,7 +123,7 @@ final class KernelChoice {
 
   private void search(long fromPfn, long endPfn, String found) {
     VmcoreinfoSearch.within(dump, fromPfn, endPfn)
-        .forEach(note -> read(new Candidate(note.info(), found)));
+        .forEach(note -> read(new Candidate(note.info(), found, note.evidence())));
   }
 
   private Kernel chosen(int number) {
@@ -134,7 +141,8 @@ final class KernelChoice {
               one.kernel.identity().release(),
               one.kernel.memory().map().physBase(),
               one.kernel.identity().commandLine(),
-              one.found));
+              one.candidate.found(),
+              one.candidate.basis()));
     }
     List<Kernel> others = new ArrayList<>(order.stream().map(InMemory::kernel).toList());
     Kernel kernel = others.remove(chosen);

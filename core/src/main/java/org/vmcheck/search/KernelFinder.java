@@ -108,11 +108,12 @@ public final class KernelFinder {
   /// memory gives.
   private static List<KernelChoice.Candidate> candidates(Dump dump, DebugSources sources) {
     if (dump.vmcoreinfo().isPresent()) {
-      return List.of(new KernelChoice.Candidate(dump.vmcoreinfo().get(), "the dump's own note"));
+      return List.of(
+          new KernelChoice.Candidate(dump.vmcoreinfo().get(), "the dump's own note", ""));
     }
     List<KernelChoice.Candidate> found = new ArrayList<>();
     for (VmcoreinfoSearch.Found note : VmcoreinfoSearch.all(dump)) {
-      found.add(new KernelChoice.Candidate(note.info(), "a note in memory"));
+      found.add(new KernelChoice.Candidate(note.info(), "a note in memory", note.evidence()));
     }
     if (found.isEmpty() && !sources.ignores(DebugSources.Kind.KALLSYMS)) {
       for (Architecture architecture : Architectures.candidates(dump.container())) {
@@ -121,7 +122,13 @@ public final class KernelFinder {
             .findAnywhere()
             .flatMap(kallsyms::vmcoreinfo)
             .ifPresent(
-                info -> found.add(new KernelChoice.Candidate(info, "a symbol table in memory")));
+                info ->
+                    found.add(
+                        new KernelChoice.Candidate(
+                            info,
+                            "a symbol table in memory",
+                            "the text is made up from that table: the kernel wrote none that was"
+                                + " found")));
       }
     }
     return found;

@@ -234,6 +234,19 @@ class BundleTest {
         .contains("# dump sha256 " + Bundle.sha256(data.dump(), _ -> {}));
   }
 
+  /// A text that the dump's file does not carry is marked as what it is, with what proves it.
+  @Test
+  void bundleSaysWhereVmcoreinfoWasFound() throws Exception {
+    SortedMap<String, byte[]> found = bundle(TestData.named("qemu-no-vmcoreinfo"), false);
+    assertThat(text(found, "manifest.txt"))
+        .contains(
+            "# vmcoreinfo.txt is not from the dump's file: a note in memory; the kernel's name in"
+                + " memory and the CPUs' page tables agree with it\n");
+
+    SortedMap<String, byte[]> own = bundle(TestData.named("use-after-free"), false);
+    assertThat(text(own, "manifest.txt")).doesNotContain("vmcoreinfo.txt is not");
+  }
+
   @Test
   void redactedBundleHoldsNeitherAddressesNorTextNorPages() throws Exception {
     TestData data = TestData.named("use-after-free");

@@ -98,8 +98,9 @@ public final class SampleReports {
                     Optional.of(List.of("ext4", HOSTILE)),
                     Optional.of(List.of(new CacheUse("dentry" + HOSTILE, 192, 10, 21, true))))),
         List.of(
-            new KernelEntry(1, true, false, "6.1.192", 0x2000000, HOSTILE, "VMCOREINFO"),
-            new KernelEntry(2, false, true, HOSTILE, 0x9000000, "elfcorehdr=0x1", HOSTILE)),
+            new KernelEntry(1, true, false, "6.1.192", 0x2000000, HOSTILE, "VMCOREINFO", ""),
+            new KernelEntry(
+                2, false, true, HOSTILE, 0x9000000, "elfcorehdr=0x1", HOSTILE, HOSTILE)),
         checks,
         new Verdict.KernelDamaged(
             "the kernel's memory is corrupt", List.of(HOSTILE), coverage.plus(searched)),
