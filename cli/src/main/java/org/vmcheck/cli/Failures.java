@@ -14,6 +14,7 @@ import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.analysis.UnansweredException;
+import org.vmcheck.archive.CatalogueException;
 import org.vmcheck.io.CancelledException;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
@@ -91,6 +92,7 @@ final class Failures {
     return switch (failure) {
       case UsageException _ -> ExitCode.USAGE;
       case MalformedFileException _, UnsupportedFormatException _ -> ExitCode.UNREADABLE;
+      case CatalogueException own when own.isForeign() -> ExitCode.UNREADABLE;
       case UnansweredException _, CancelledException _ -> ExitCode.UNDETERMINED;
       case IOException _, UncheckedIOException _ -> ExitCode.IO;
       default -> ExitCode.BUG;

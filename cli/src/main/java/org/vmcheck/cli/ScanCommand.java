@@ -1,5 +1,6 @@
 package org.vmcheck.cli;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -15,9 +16,11 @@ import java.util.regex.Pattern;
 import org.vmcheck.analysis.AnalysisOptions;
 import org.vmcheck.archive.BatchScanner;
 import org.vmcheck.archive.Catalogue;
+import org.vmcheck.archive.CatalogueException;
 import org.vmcheck.archive.IncidentKey;
 import org.vmcheck.archive.QueueScanner;
 import org.vmcheck.archive.Shard;
+import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.report.PrometheusReport;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
@@ -224,6 +227,9 @@ final class ScanCommand implements Callable<Integer> {
       }
       int code = exitCode(summary);
       return shown.anyUntold() ? ExitCode.worse(code, ExitCode.IO) : code;
+    } catch (MalformedFileException | CatalogueException unusable) {
+      // 3 would say that an incident cannot be read; nothing was scanned.
+      throw new IOException(unusable.getMessage(), unusable);
     }
   }
 

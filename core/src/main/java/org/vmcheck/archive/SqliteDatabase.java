@@ -140,7 +140,7 @@ final class SqliteDatabase extends Database {
       start = in.readNBytes(MAGIC.length);
     }
     if (start.length > 0 && !Arrays.equals(start, MAGIC)) {
-      throw refusal(file, "is not a catalogue; it is left as it is", null);
+      throw foreign(file, "is not a catalogue; it is left as it is", null);
     }
   }
 
@@ -181,13 +181,13 @@ final class SqliteDatabase extends Database {
     int version = number("PRAGMA user_version");
     boolean fresh = version == 0 && number("SELECT count(*) FROM sqlite_schema") == 0;
     if (!fresh && number("PRAGMA application_id") != APPLICATION_ID) {
-      throw refusal(file, "is a database of another program; it is left as it is", null);
+      throw foreign(file, "is a database of another program; it is left as it is", null);
     }
     if (version < 0 || (!fresh && version == 0)) {
       throw foreign("schema " + version);
     }
     if (version > SqliteSchema.VERSION) {
-      throw refusal(
+      throw foreign(
           file,
           "was written by a newer vmcheck (schema %d; this one knows %d)"
               .formatted(version, SqliteSchema.VERSION),
@@ -203,7 +203,7 @@ final class SqliteDatabase extends Database {
     if (!fresh && Files.size(file) <= LOOK_THROUGH_BYTES) {
       String found = text("PRAGMA quick_check(1)");
       if (!found.equals("ok")) {
-        throw refusal(
+        throw foreign(
             file, "is corrupt (" + Printable.of(found, 80) + "); it is left as it is", null);
       }
     }
@@ -278,6 +278,11 @@ final class SqliteDatabase extends Database {
     return new CatalogueException("catalogue " + file + ": " + what, cause);
   }
 
+  /// What the file holds is to blame.
+  private static CatalogueException foreign(Path file, String what, Throwable cause) {
+    return new CatalogueException("catalogue " + file + ": " + what, cause, true);
+  }
+
   private static CatalogueException refusal(Path file, SQLException failure) {
     SQLiteErrorCode code =
         failure instanceof SQLiteException own
@@ -296,7 +301,10 @@ final class SqliteDatabase extends Database {
               "has a value of more than %d bytes; it is left as it is".formatted(MAX_VALUE_BYTES);
           default -> String.valueOf(failure.getMessage());
         };
-    return refusal(file, what, failure);
+    return switch (code.code & 0xff) {
+      case 11, 18, 26 -> foreign(file, what, failure);
+      default -> refusal(file, what, failure);
+    };
   }
 
   @Override
