@@ -11,7 +11,7 @@ class FileMagicTest {
   private static byte[] fileOf(FileMagic magic) {
     byte[] digits = HexFormat.of().parseHex(magic.digits());
     byte[] file = new byte[FileMagic.HEAD_BYTES];
-    System.arraycopy(digits, 0, file, magic == FileMagic.TAR ? 257 : 0, digits.length);
+    System.arraycopy(digits, 0, file, offset(magic), digits.length);
     return file;
   }
 
