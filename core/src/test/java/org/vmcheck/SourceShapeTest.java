@@ -47,6 +47,7 @@ class SourceShapeTest {
           "KdumpPart.arrange",
           "LogBuffer.read",
           "LogWitnessCheck.run",
+          "LostSlabs.wiped",
           "LowMemoryBackupCheck.run",
           "LowMemoryReservedCheck.run",
           "LowMemorySmeCheck.finding",

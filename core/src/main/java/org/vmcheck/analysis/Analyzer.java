@@ -13,11 +13,9 @@ import java.util.function.Consumer;
 import org.vmcheck.check.CheckContext;
 import org.vmcheck.check.Checks;
 import org.vmcheck.desk.AddressExpression;
-import org.vmcheck.dump.Container;
 import org.vmcheck.dump.ContainerAudit;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
-import org.vmcheck.dump.PageRead;
 import org.vmcheck.dump.PageSweep;
 import org.vmcheck.dump.PhysicalMemory;
 import org.vmcheck.finding.CacheUse;
@@ -209,7 +207,8 @@ public final class Analyzer implements AutoCloseable {
     doubts.addAll(0, readFailures());
     return new DumpReport(
         tool,
-        dumpFacts(
+        FileDescription.of(
+            dump,
             outcomes.stream()
                 .flatMap(outcome -> outcome.findingsIfRan().stream())
                 .anyMatch(finding -> finding.cause() == Cause.DUMP_TRUNCATED)),
@@ -311,33 +310,7 @@ public final class Analyzer implements AutoCloseable {
   /// What the container says of itself; not whether all that it promises is there, which takes a
   /// check.
   public DumpFacts dumpFacts() {
-    return dumpFacts(false);
-  }
-
-  private DumpFacts dumpFacts(boolean isTruncated) {
-    Container container = dump.container();
-    Container.Pages pages = container.pages();
-    boolean isCut = isTruncated || dump.isCut();
-    if (isCut) {
-      // What the headers promise is not what is there.
-      ContainerAudit.Pages there = dump.audit().pages();
-      long missing =
-          there.damagedInAll() - there.damaged().getOrDefault(PageRead.Damage.UNDECODABLE, 0L);
-      pages =
-          new Container.Pages(
-              pages.total(), there.stored(), pages.excluded(), missing, pages.inPart());
-    }
-    return new DumpFacts(
-        dump.path().toString(),
-        dump.fileBytes(),
-        container.format(),
-        container.version(),
-        container.flattened(),
-        container.codecs(),
-        container.dumpLevel(),
-        new DumpFacts.PageTotals(
-            pages.total(), pages.stored(), pages.excluded(), pages.missing(), 0),
-        !isCut);
+    return FileDescription.of(dump, false);
   }
 
   /// How many frames are stored in part, where memory begins or ends inside a page: they are in the

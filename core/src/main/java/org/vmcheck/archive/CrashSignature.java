@@ -14,6 +14,7 @@ import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.io.Lines;
 import org.vmcheck.io.Printable;
+import org.vmcheck.io.Sha256;
 
 /// What two dumps of the same crash have in common: names and no addresses.
 ///
@@ -185,7 +186,7 @@ public record CrashSignature(String id, String text) {
 
   private static CrashSignature of(String text) {
     String printable = Printable.of(text, MAX_CHARS);
-    return new CrashSignature(HexFormat.of().formatHex(FileUri.sha256(printable), 0, 6), printable);
+    return new CrashSignature(HexFormat.of().formatHex(Sha256.of(printable), 0, 6), printable);
   }
 
   /// A symbol without what the compiler put behind it.

@@ -2,12 +2,10 @@ package org.vmcheck.archive;
 
 import java.net.URI;
 import java.net.URISyntaxException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemNotFoundException;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import org.vmcheck.io.MalformedFileException;
+import org.vmcheck.io.Sha256;
 
 /// Where a file lies, exactly and in ASCII: an absolute `file:` URI. A name may hold bytes that are
 /// text in no charset, and must be found again by the next scan, whatever its locale.
@@ -100,7 +98,7 @@ public record FileUri(String uri) implements Comparable<FileUri> {
   /// Which of `count` shards this location belongs to, from 0; the same on every machine.
   int shard(int count) {
     long number = 0;
-    byte[] hash = sha256(uri);
+    byte[] hash = Sha256.of(uri);
     for (int i = 0; i < 8; i++) {
       number = number << 8 | (hash[i] & 0xff);
     }
@@ -110,18 +108,6 @@ public record FileUri(String uri) implements Comparable<FileUri> {
   /// Whether this lies in, or is, a directory.
   boolean isUnder(FileUri directory) {
     return uri.equals(directory.uri) || uri.startsWith(directory.uri + "/");
-  }
-
-  static byte[] sha256(String text) {
-    return digest().digest(text.getBytes(StandardCharsets.UTF_8));
-  }
-
-  static MessageDigest digest() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has SHA-256", e);
-    }
   }
 
   @Override

@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.HexFormat;
+import org.vmcheck.io.Sha256;
 
 /// What tells an incident from all others, on all hosts: two that crash in the same minute have
 /// dumps of the same name.
@@ -24,7 +25,7 @@ public record IncidentKey(String origin, FileUri location) implements Comparable
 
   /// Twelve hexadecimal digits that name the incident on a command line.
   public String id() {
-    return HexFormat.of().formatHex(FileUri.sha256(origin + '\n' + location.uri()), 0, 6);
+    return HexFormat.of().formatHex(Sha256.of(origin + '\n' + location.uri()), 0, 6);
   }
 
   /// Whether a user's name for an origin is one: some printable characters without blanks.

@@ -32,6 +32,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.io.FileMagic;
+import org.vmcheck.io.Sha256;
 import org.vmcheck.io.TreeFile;
 
 /// Finds the incidents in a tree: the conventions of `/var/crash`. What a file is, its first bytes
@@ -417,7 +418,7 @@ public final class Incidents {
               parts,
               sideCars,
               bytes,
-              HexFormat.of().formatHex(FileUri.sha256(identity.toString()), 0, 16),
+              HexFormat.of().formatHex(Sha256.of(identity.toString()), 0, 16),
               host,
               time,
               directoryName.startsWith(SELF_TEST),

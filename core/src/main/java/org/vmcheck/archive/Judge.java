@@ -27,6 +27,7 @@ import org.vmcheck.io.Lines;
 import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.io.MappedFile;
 import org.vmcheck.io.Printable;
+import org.vmcheck.io.Sha256;
 import org.vmcheck.io.TreeFile;
 import org.vmcheck.io.UnsupportedFormatException;
 
@@ -468,8 +469,8 @@ final class Judge {
 
   /// SHA-256 of the first and of the last 64 KiB of all parts.
   private static List<String> hashes(List<Path> parts) throws IOException {
-    MessageDigest head = FileUri.digest();
-    MessageDigest tail = FileUri.digest();
+    MessageDigest head = Sha256.digest();
+    MessageDigest tail = Sha256.digest();
     for (Path part : parts) {
       try (FileChannel channel = TreeFile.open(part);
           InputStream in = java.nio.channels.Channels.newInputStream(channel)) {

@@ -15,6 +15,7 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.vmcheck.io.Printable;
+import org.vmcheck.io.Sha256;
 
 /// The catalogue's tables in SQLite, version by version. Tells a catalogue of ours from a database
 /// that only calls itself one: it has the tables and indexes that this program makes, word for
@@ -210,7 +211,7 @@ final class SqliteSchema {
   /// Of which host the rows are, nobody wrote down: they get an origin that says so, and that only
   /// a copy of this catalogue shares. Where a scan meets one of the files unchanged, it knows.
   private static String unrecordedOrigin(Connection connection) throws SQLException {
-    MessageDigest digest = FileUri.digest();
+    MessageDigest digest = Sha256.digest();
     try (Statement query = connection.createStatement();
         ResultSet row =
             query.executeQuery(

@@ -6,7 +6,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
 import java.security.PrivateKey;
 import java.security.cert.X509Certificate;
@@ -29,6 +28,7 @@ import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.io.Printable;
+import org.vmcheck.io.Sha256;
 import org.vmcheck.json.ReportWriter;
 import org.vmcheck.report.HtmlReport;
 
@@ -133,7 +133,7 @@ public final class Bundle {
       throws IOException, BundleException {
     files.forEach(
         (name, content) ->
-            manifest.append(hex(sha256(content))).append("  ").append(name).append('\n'));
+            manifest.append(hex(Sha256.of(content))).append("  ").append(name).append('\n'));
     files.put(MANIFEST, utf8(manifest.toString()));
     for (Signing by : signing) {
       files.put(
@@ -226,7 +226,7 @@ public final class Bundle {
       String name = file.getKey();
       if (!name.equals(MANIFEST)
           && !name.equals(SIGNATURE)
-          && !hex(sha256(file.getValue())).equals(listed.remove(name))) {
+          && !hex(Sha256.of(file.getValue())).equals(listed.remove(name))) {
         throw new BundleException(name + " is not as it was signed");
       }
     }
@@ -261,7 +261,7 @@ public final class Bundle {
 
   /// SHA-256 of a file, in lower-case hexadecimal.
   public static String sha256(Path file, LongConsumer progress) throws IOException {
-    MessageDigest digest = digest();
+    MessageDigest digest = Sha256.digest();
     byte[] buffer = new byte[1 << 20];
     long done = 0;
     try (InputStream in = Files.newInputStream(file)) {
@@ -272,18 +272,6 @@ public final class Bundle {
       }
     }
     return hex(digest.digest());
-  }
-
-  private static byte[] sha256(byte[] content) {
-    return digest().digest(content);
-  }
-
-  private static MessageDigest digest() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (GeneralSecurityException impossible) {
-      throw new IllegalStateException("every JDK has SHA-256", impossible);
-    }
   }
 
   private static byte[] utf8(String text) {

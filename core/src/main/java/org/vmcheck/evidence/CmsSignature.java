@@ -3,7 +3,6 @@ package org.vmcheck.evidence;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.security.GeneralSecurityException;
-import java.security.MessageDigest;
 import java.security.PrivateKey;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
@@ -44,6 +43,7 @@ import org.bouncycastle.operator.ContentSigner;
 import org.bouncycastle.operator.OperatorCreationException;
 import org.bouncycastle.operator.RuntimeOperatorException;
 import org.bouncycastle.operator.jcajce.JcaDigestCalculatorProviderBuilder;
+import org.vmcheck.io.Sha256;
 
 /// A detached CMS signature (RFC 5652) of one signer, SHA-256 with RSA or EC, made and read by
 /// Bouncy Castle, and accepted in one form only.
@@ -123,7 +123,7 @@ final class CmsSignature {
               content, path, time, SignerKey.repeating(own.getPublicKey(), signer.getSignature()));
       boolean isOfContent =
           Arrays.equals(
-              digest(content),
+              Sha256.of(content),
               ASN1OctetString.getInstance(first(attributes, CMSAttributes.messageDigest))
                   .getOctets());
       if (!isOfContent) {
@@ -188,7 +188,7 @@ final class CmsSignature {
           ASN1OctetString.getInstance(ASN1Sequence.getInstance(item).getObjectAt(0)).getOctets();
       for (X509CertificateHolder holder : holders) {
         byte[] encoded = holder.toASN1Structure().getEncoded(ASN1Encoding.DER);
-        if (Arrays.equals(hash, digest(encoded))) {
+        if (Arrays.equals(hash, Sha256.of(encoded))) {
           path.add(
               (X509Certificate)
                   CertificateFactory.getInstance("X.509")
@@ -206,13 +206,9 @@ final class CmsSignature {
   private static DERSequence hashes(List<X509Certificate> path) throws GeneralSecurityException {
     ASN1EncodableVector hashes = new ASN1EncodableVector();
     for (X509Certificate certificate : path) {
-      hashes.add(new DERSequence(new DEROctetString(digest(certificate.getEncoded()))));
+      hashes.add(new DERSequence(new DEROctetString(Sha256.of(certificate.getEncoded()))));
     }
     return new DERSequence(new DERSequence(hashes));
-  }
-
-  private static byte[] digest(byte[] content) throws GeneralSecurityException {
-    return MessageDigest.getInstance("SHA-256").digest(content);
   }
 
   private static byte[] assemble(

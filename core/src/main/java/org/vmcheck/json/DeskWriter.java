@@ -1,7 +1,6 @@
 package org.vmcheck.json;
 
 import java.io.StringWriter;
-import java.util.List;
 import java.util.Locale;
 import java.util.function.Consumer;
 import org.vmcheck.finding.Evidence;
@@ -14,18 +13,15 @@ import org.vmcheck.finding.Place;
 import org.vmcheck.finding.Reading;
 import org.vmcheck.finding.RefsAnswer;
 import org.vmcheck.finding.WordAnswer;
-import org.vmcheck.io.Printable;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
 
 /// What words are and what lies at addresses as JSON, with the definitions `word` and `place` of
 /// the report's schema.
-public final class DeskWriter {
-  private final JsonGenerator json;
-
+public final class DeskWriter extends JsonWriter {
   private DeskWriter(JsonGenerator json) {
-    this.json = json;
+    super(json);
   }
 
   /// One object.
@@ -175,30 +171,16 @@ public final class DeskWriter {
     json.writeNumberProperty("objectSize", object.objectSize());
     json.writeNumberProperty("offset", object.offset());
     text("state", object.state());
-    hexOrNull("pointedBy", object.pointedBy());
-    hexOrNull("slot", object.slot());
+    address("pointedBy", object.pointedBy());
+    address("slot", object.slot());
     boolean hasPointer =
         object.pointedBy() != Evidence.UNKNOWN && object.slot() != Evidence.UNKNOWN;
-    hexOrNull("raw", hasPointer ? object.raw() : Evidence.UNKNOWN);
-    hexOrNull("decoded", hasPointer ? object.decoded() : Evidence.UNKNOWN);
+    address("raw", hasPointer ? object.raw() : Evidence.UNKNOWN);
+    address("decoded", hasPointer ? object.decoded() : Evidence.UNKNOWN);
     text("bytes", object.hex());
-    texts("history", object.history());
-    texts("neighbours", object.neighbours());
+    strings("history", object.history());
+    strings("neighbours", object.neighbours());
     json.writeEndObject();
-  }
-
-  private void texts(String name, List<String> values) {
-    json.writeArrayPropertyStart(name);
-    values.forEach(value -> json.writeString(Printable.of(value)));
-    json.writeEndArray();
-  }
-
-  private void hexOrNull(String name, long value) {
-    if (value == Evidence.UNKNOWN) {
-      json.writeNullProperty(name);
-    } else {
-      hex(name, value);
-    }
   }
 
   private void place(Place place) {
@@ -218,13 +200,5 @@ public final class DeskWriter {
 
   private void word(String name, Enum<?> value) {
     json.writeStringProperty(name, value.name().toLowerCase(Locale.ROOT).replace('_', '-'));
-  }
-
-  private void text(String name, String value) {
-    json.writeStringProperty(name, Printable.of(value));
-  }
-
-  private void hex(String name, long value) {
-    json.writeStringProperty(name, "0x" + Long.toHexString(value));
   }
 }

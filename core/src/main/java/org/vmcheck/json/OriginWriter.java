@@ -5,11 +5,9 @@ import org.vmcheck.io.Printable;
 import tools.jackson.core.JsonGenerator;
 
 /// Whether hardware or software is to blame, as the property `origin` of a report.
-public final class OriginWriter {
-  private final JsonGenerator json;
-
+public final class OriginWriter extends JsonWriter {
   public OriginWriter(JsonGenerator json) {
-    this.json = json;
+    super(json);
   }
 
   public void origin(Origin origin) {
@@ -67,9 +65,5 @@ public final class OriginWriter {
     json.writeBooleanProperty("watched", signs.isWatched());
     json.writeBooleanProperty("guest", signs.isGuest());
     json.writeEndObject();
-  }
-
-  private void text(String name, String value) {
-    json.writeStringProperty(name, Printable.of(value));
   }
 }

@@ -29,13 +29,11 @@ import tools.jackson.core.util.DefaultPrettyPrinter;
 
 /// The report as JSON, schema version 1: one object a dump, addresses as hexadecimal strings, text
 /// from the dump escaped. The schema is `report.schema.json` beside this class.
-public final class ReportWriter {
+public final class ReportWriter extends JsonWriter {
   public static final int SCHEMA_VERSION = 1;
 
-  private final JsonGenerator json;
-
   private ReportWriter(JsonGenerator json) {
-    this.json = json;
+    super(json);
   }
 
   /// One line, without the newline.
@@ -408,29 +406,6 @@ public final class ReportWriter {
     text("domain", name);
     parts(coverage);
     json.writeEndObject();
-  }
-
-  private void strings(String name, List<String> values) {
-    json.writeArrayPropertyStart(name);
-    values.forEach(value -> json.writeString(Printable.of(value)));
-    json.writeEndArray();
-  }
-
-  private void text(String name, String value) {
-    json.writeStringProperty(name, Printable.of(value));
-  }
-
-  private void hex(String name, long value) {
-    json.writeStringProperty(name, "0x" + Long.toHexString(value));
-  }
-
-  /// An address, or null where it is not known.
-  private void address(String name, long value) {
-    if (value == Evidence.UNKNOWN) {
-      json.writeNullProperty(name);
-    } else {
-      hex(name, value);
-    }
   }
 
   /// A word may hold all ones itself: it is known where the finding has a place.

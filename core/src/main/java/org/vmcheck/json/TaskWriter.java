@@ -17,11 +17,9 @@ import tools.jackson.core.json.JsonFactory;
 
 /// Tasks, their stacks and the machine at a glance as JSON, with the definitions `task`, `trace`
 /// and `state` of the report's schema.
-public final class TaskWriter {
-  private final JsonGenerator json;
-
+public final class TaskWriter extends JsonWriter {
   TaskWriter(JsonGenerator json) {
-    this.json = json;
+    super(json);
   }
 
   /// A JSON array, one task a line.
@@ -144,13 +142,5 @@ public final class TaskWriter {
     json.writeObjectPropertyStart("registers");
     registers.words().forEach(this::hex);
     json.writeEndObject();
-  }
-
-  private void text(String name, String value) {
-    json.writeStringProperty(name, Printable.of(value));
-  }
-
-  private void hex(String name, long value) {
-    json.writeStringProperty(name, "0x" + Long.toHexString(value));
   }
 }

@@ -15,16 +15,15 @@ import org.vmcheck.archive.Regressions;
 import org.vmcheck.archive.Trend;
 import org.vmcheck.finding.Note;
 import org.vmcheck.io.Printable;
+import org.vmcheck.json.JsonWriter;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
 
 /// JSON Lines of the catalogue and of a scan: one object a line.
-public final class CatalogueJson {
-  private final JsonGenerator json;
-
+public final class CatalogueJson extends JsonWriter {
   private CatalogueJson(JsonGenerator json) {
-    this.json = json;
+    super(json);
   }
 
   private interface Body {
@@ -186,15 +185,5 @@ public final class CatalogueJson {
     text("id", signature.id());
     text("text", signature.text());
     json.writeEndObject();
-  }
-
-  private void strings(String name, List<String> values) {
-    json.writeArrayPropertyStart(name);
-    values.forEach(value -> json.writeString(Printable.of(value)));
-    json.writeEndArray();
-  }
-
-  private void text(String name, String value) {
-    json.writeStringProperty(name, Printable.of(value));
   }
 }

@@ -1,7 +1,6 @@
 package org.vmcheck.report;
 
 import java.io.StringWriter;
-import java.util.List;
 import org.vmcheck.archive.Comparison;
 import org.vmcheck.archive.Comparison.CacheChange;
 import org.vmcheck.archive.Comparison.Change;
@@ -10,7 +9,7 @@ import org.vmcheck.archive.Comparison.FindingChange;
 import org.vmcheck.archive.Comparison.Regression;
 import org.vmcheck.archive.Side;
 import org.vmcheck.finding.DumpReport;
-import org.vmcheck.io.Printable;
+import org.vmcheck.json.JsonWriter;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.PrettyPrinter;
@@ -18,13 +17,11 @@ import tools.jackson.core.json.JsonFactory;
 import tools.jackson.core.util.DefaultPrettyPrinter;
 
 /// A comparison as JSON, schema version 1: `comparison.schema.json` beside this class.
-public final class ComparisonJson {
+public final class ComparisonJson extends JsonWriter {
   private static final int SCHEMA_VERSION = 1;
 
-  private final JsonGenerator json;
-
   private ComparisonJson(JsonGenerator json) {
-    this.json = json;
+    super(json);
   }
 
   public static String render(Comparison comparison) {
@@ -133,15 +130,5 @@ public final class ComparisonJson {
     json.writeBooleanProperty("reclaimable", cache.reclaimable());
     json.writeBooleanProperty("likelyLeak", cache.isLeak());
     json.writeEndObject();
-  }
-
-  private void strings(String name, List<String> values) {
-    json.writeArrayPropertyStart(name);
-    values.forEach(value -> json.writeString(Printable.of(value)));
-    json.writeEndArray();
-  }
-
-  private void text(String name, String value) {
-    json.writeStringProperty(name, Printable.of(value));
   }
 }

@@ -8,7 +8,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import org.vmcheck.finding.PageMap;
-import org.vmcheck.io.Printable;
 
 /// A picture of memory as SVG: the use of each page by colour, its bytes by pattern, findings by a
 /// frame, and the whole text when the pointer rests on a cell. It refers to nothing outside itself.
@@ -227,13 +226,7 @@ public final class MapSvg {
   private static String escaped(String text) {
     StringBuilder out = new StringBuilder();
     for (String line : text.split("\n", -1)) {
-      out.append(out.isEmpty() ? "" : "\n")
-          .append(
-              Printable.of(line)
-                  .replace("&", "&amp;")
-                  .replace("<", "&lt;")
-                  .replace(">", "&gt;")
-                  .replace("\"", "&quot;"));
+      out.append(out.isEmpty() ? "" : "\n").append(Markup.escape(line));
     }
     return out.toString();
   }

@@ -15,6 +15,7 @@ import org.vmcheck.finding.Note;
 import org.vmcheck.finding.Severity;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.Printable;
+import org.vmcheck.json.JsonWriter;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.PrettyPrinter;
@@ -23,7 +24,7 @@ import tools.jackson.core.util.DefaultPrettyPrinter;
 
 /// SARIF 2.1.0 (OASIS standard): one run, a rule a cause, a result a finding. The fingerprint is
 /// made of names, so a finding stays the same from one dump to the next.
-public final class SarifReport {
+public final class SarifReport extends JsonWriter {
   /// How a result stands to the one it is compared with (SARIF 3.27.24).
   public enum Baseline {
     /// Not compared.
@@ -38,11 +39,10 @@ public final class SarifReport {
   /// @param accepted why it is accepted; empty if it is not
   public record Result(DumpReport report, Finding finding, Baseline baseline, String accepted) {}
 
-  private final JsonGenerator json;
   private final Map<Cause, Integer> rules = new TreeMap<>();
 
   private SarifReport(JsonGenerator json) {
-    this.json = json;
+    super(json);
   }
 
   public static String render(List<DumpReport> reports) {
@@ -266,10 +266,6 @@ public final class SarifReport {
     json.writeObjectPropertyStart(name);
     text("text", text);
     json.writeEndObject();
-  }
-
-  private void text(String name, String value) {
-    json.writeStringProperty(name, Printable.of(value));
   }
 
   /// A path as a relative or absolute URI reference: all but the unreserved characters and the

@@ -331,16 +331,7 @@ final class Sheaves {
     if (kind == Kind.RCU_FREE && keeper.isLocked && size > 0 && size == most + 1) {
       allow(cache, "the " + place + " is full and not handed on", "its CPU's lock is held");
     } else if (size > Math.max(0, most)) {
-      found(
-          new SlabFault.Sheaf(
-              cache,
-              place,
-              "slab_sheaf.size",
-              sheaf.addressOf("size"),
-              size,
-              -1,
-              "it can hold %s"
-                  .formatted(most > 0 ? "%d objects at the most".formatted(most) : "no object")));
+      found(tooLarge(cache, place, sheaf, most));
       return;
     }
     if (kind == Kind.BARN_EMPTY && size != 0) {
@@ -362,6 +353,19 @@ final class Sheaves {
     if (size > 0) {
       objects(new Sheaf(cache, place, address, (int) size, kind != Kind.RCU_FREE, keeper));
     }
+  }
+
+  private static SlabFault.Sheaf tooLarge(
+      SlabCache cache, String place, StructRef sheaf, long most) {
+    return new SlabFault.Sheaf(
+        cache,
+        place,
+        "slab_sheaf.size",
+        sheaf.addressOf("size"),
+        sheaf.get("size"),
+        -1,
+        "it can hold %s"
+            .formatted(most > 0 ? "%d objects at the most".formatted(most) : "no object"));
   }
 
   /// A pointer to a sheaf that cannot be followed is wrong; a page that is missing is no damage.
