@@ -85,7 +85,7 @@ final class KfenceCanariesCheck implements Check {
       return new CheckOutcome.NothingToLookAt(
           id(),
           kfence.pool() == 0
-              ? "the kernel has no KFENCE pool"
+              ? noPool(kernel)
               : "the KFENCE pool at 0x%x was not looked at: %s"
                   .formatted(kfence.pool(), kfence.problem()));
     }
@@ -95,6 +95,13 @@ final class KfenceCanariesCheck implements Check {
       pass.look(object);
     }
     return pass.outcome();
+  }
+
+  /// A kernel that names functions only does not name its pool either.
+  private static String noPool(Kernel kernel) {
+    return kernel.symbol("__kfence_pool").isEmpty() && kernel.symbol("slab_caches").isEmpty()
+        ? "whether the kernel has a KFENCE pool is not known: it names functions only"
+        : "the kernel has no KFENCE pool";
   }
 
   /// One look at every object.

@@ -103,6 +103,28 @@ public final class KnownDumpers {
               "makedumpfile d015e6d",
               DATED),
           new KnownDumper(
+              "makedumpfile refuses arm64 kernels that are configured for 52 bits of addresses",
+              Cause.DUMP_TRUNCATED,
+              "no dump, an empty one, or a plain ELF copy of /proc/vmcore in its place; the"
+                  + " capture kernel's console has \"PAGE SIZE 0x1000 and VA Bits 52 not"
+                  + " supported\"",
+              "makedumpfile up to 1.7.8 and kernels with CONFIG_ARM64_VA_BITS_52 and pages of 4"
+                  + " or 16 KiB (Debian's 6.12 and later), on every CPU; with b7587f1 only on"
+                  + " CPUs with LPA2, whose page tables it misreads",
+              "cp /proc/vmcore, as vmcheck reads",
+              "makedumpfile issue 18, b7587f1",
+              DATED),
+          new KnownDumper(
+              "kexec-tools cannot find an arm64 kernel that names functions only",
+              Cause.DUMP_TRUNCATED,
+              "the first segment of the ELF copy lies where no memory is; kexec said \"Can't get"
+                  + " the symbol of _text to calculate page_offset\"",
+              "kexec-tools up to 2.0.29 and kernels without CONFIG_KALLSYMS_ALL (Debian's 6.1 for"
+                  + " arm64)",
+              "a kernel with CONFIG_KALLSYMS_ALL",
+              "kexec-tools, arch/arm64",
+              DATED),
+          new KnownDumper(
               "the dump was cut short: no space, network, time-out",
               Cause.DUMP_TRUNCATED,
               "the incomplete flag, a name with \"-incomplete\", descriptors beyond the end of the"

@@ -211,7 +211,7 @@ final class LowMemoryReservedCheck implements Check {
           lowInUse > 0
               ? "vulnerable: the kernel uses the backed-up range and encrypts its memory"
               : "the range that is backed up is not in use";
-      case SEV, OFF, UNKNOWN -> "low memory in use; spoiled only on hosts with SME active";
+      case SEV, REALM, OFF, UNKNOWN -> "low memory in use; spoiled only on hosts with SME active";
     };
   }
 }

@@ -467,7 +467,7 @@ final class LowMemorySmeCheck implements Check {
           against.add(
               new Evidence.CountMismatch(
                   "sme_mask", 0, 0, "the kernel says that memory encryption is off" + why));
-      case UNKNOWN -> {}
+      case UNKNOWN, REALM -> {}
     }
   }
 }

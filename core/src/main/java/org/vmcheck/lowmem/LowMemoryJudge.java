@@ -26,7 +26,7 @@ public final class LowMemoryJudge {
           case UNKNOWN -> -4;
           // A guest's kexec page tables carry the mask: the copy is right.
           case SEV -> -6;
-          case OFF -> -9;
+          case OFF, REALM -> -9;
         };
   }
 
@@ -176,7 +176,7 @@ public final class LowMemoryJudge {
                   frame ->
                       "a freelist breaks in page frame 0x%x (%s), which holds no zero block: one link is too few to tell a mask from damage"
                           .formatted(frame.pfn(), range.role(frame)));
-      case SEV, OFF -> Optional.empty();
+      case SEV, OFF, REALM -> Optional.empty();
     };
   }
 

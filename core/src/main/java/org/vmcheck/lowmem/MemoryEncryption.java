@@ -6,18 +6,25 @@ import java.util.OptionalLong;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.LogBuffer;
 
-/// Whether the dumped kernel ran with AMD memory encryption, by all that says so.
+/// Whether the dumped kernel ran with AMD memory encryption, or in a realm of Arm's, by all that
+/// says so.
 ///
 /// @param mask the bit of page-table entries that marks encrypted memory; 0 if none is known
 /// @param reasons what says so, a few words each
 /// @param line of the kernel's log that says so; null if none does
 public record MemoryEncryption(State state, long mask, List<String> reasons, LogBuffer.Line line) {
+  /// Linux `arch/arm64/kernel/rsi.c`, from 6.13 on.
+  private static final String REALM_LINE = "RME: Using RSI version";
+
   /// What the kernel ran with.
   public enum State {
     /// Secure Memory Encryption: the host encrypts its own memory.
     SME("active"),
     /// The kernel is a guest with encrypted memory: kexec's page tables carry the mask.
     SEV("guest (SEV)"),
+    /// The kernel is a guest in a realm of Arm's CCA: its host cannot read it, and what it shares
+    /// has an address bit of its own.
+    REALM("guest (a realm of Arm CCA)"),
     OFF("off"),
     UNKNOWN("not known");
 
@@ -54,6 +61,9 @@ public record MemoryEncryption(State state, long mask, List<String> reasons, Log
     told.ifPresent(value -> reasons.add("NUMBER(sme_mask)=0x%x".formatted(value)));
     variable.ifPresent(value -> reasons.add("sme_me_mask=0x%x".formatted(value)));
     LogBuffer.Line said = said(kernel);
+    if (said != null && said.text().contains(REALM_LINE)) {
+      return new MemoryEncryption(State.REALM, 0, List.of("the log says so"), said);
+    }
     if (said != null) {
       reasons.add("the log says so");
     }
@@ -79,7 +89,7 @@ public record MemoryEncryption(State state, long mask, List<String> reasons, Log
       boolean listed =
           text.contains("Memory Encryption Features active:")
               && text.matches(".*\\b(SME|SEV|TDX)\\b.*");
-      if (old || listed) {
+      if (old || listed || text.contains(REALM_LINE)) {
         return line;
       }
     }

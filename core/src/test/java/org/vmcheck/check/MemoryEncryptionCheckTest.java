@@ -63,6 +63,15 @@ final class MemoryEncryptionCheckTest {
     assertThat(plain.facts()).doesNotContainKey(FACT);
   }
 
+  @Test
+  void aGuestInARealmIsNamed(@TempDir Path dir) throws Exception {
+    FakeImage image =
+        FakeKernel.of(Layout.V6_1).seed(3).log(List.of("RME: Using RSI version 1.0")).build();
+
+    assertThat(encryption(image.writeElf(dir)).facts())
+        .containsEntry("memory encryption", "guest (a realm of Arm CCA)");
+  }
+
   /// Replaces a key wherever it stands in the file: in the note and in the memory.
   private static void rename(Path file, String key, String other) throws Exception {
     String bytes = Files.readString(file, StandardCharsets.ISO_8859_1);
