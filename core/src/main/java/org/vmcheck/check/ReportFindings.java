@@ -87,6 +87,11 @@ final class ReportFindings {
       evidence.add(owner.get().evidence());
       subject = subject.cache().isEmpty() ? owner.get().subject(subject) : subject;
     }
+    Optional<StackReport> stack = StackReport.of(report, kernel);
+    if (stack.isPresent()) {
+      evidence.addAll(stack.get().evidence());
+      subject = stack.get().subject();
+    }
     Fate fate = report.fate();
     Cause cause = report.cause();
     if (report.message() == KernelMessage.SLUB_BUG
@@ -115,7 +120,7 @@ final class ReportFindings {
         Layer.KERNEL,
         Severity.CORRUPT,
         cause,
-        claim(report, subject, tie, owner, cause, fate),
+        claim(report, subject, tie, stack.map(StackReport::claim), owner, cause, fate),
         subject,
         evidence,
         against,
@@ -361,6 +366,7 @@ final class ReportFindings {
       KernelReports.Report report,
       Subject subject,
       Optional<Tie> tie,
+      Optional<String> stack,
       Optional<Owner> owner,
       Cause cause,
       Fate fate) {
@@ -371,6 +377,7 @@ final class ReportFindings {
                     "object %d at 0x%x of cache %s"
                         .formatted(
                             found.object.index(), found.object.address(), found.object.cache()))
+            .or(() -> stack)
             .orElse(
                 (report.kfence() < 0 ? "" : "KFENCE object #%d ".formatted(report.kfence()))
                     + ((report.cache().isEmpty() && owner.isPresent()) || subject.cache().isEmpty()

@@ -3,6 +3,7 @@ package org.vmcheck.task;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.vmcheck.arch.TaskStacks;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Registers;
@@ -109,6 +110,37 @@ public final class CallStacks {
   /// Unwinds from registers that were saved earlier, as those of the first oops.
   public Backtrace unwind(Task task, Registers from) {
     return from(from, ownOf(task));
+  }
+
+  /// The canary of a function that a task's stack has a frame of, innermost first; empty where the
+  /// frame, the code or the task's own canary cannot be read, or the code is none that is known.
+  ///
+  /// @param function its name, unescaped
+  public Optional<StackCanary> canary(Task task, String function) {
+    OptionalLong right =
+        kernel
+            .struct("task_struct", "stack_canary")
+            .flatMap(type -> type.member("stack_canary"))
+            .map(member -> kernel.word(task.address() + member.offset()))
+            .orElse(OptionalLong.empty());
+    if (right.isEmpty() || !kernel.architecture().name().equals("x86_64")) {
+      return Optional.empty();
+    }
+    for (Backtrace.Frame frame : unwind(task).frames()) {
+      // Behind a call the stack pointer is the word above the return address.
+      if (frame.registers().isEmpty() && code().functionName(frame.ip() - 1).equals(function)) {
+        OptionalLong offset = code().canaryOffset(frame.ip() - 1);
+        if (offset.isPresent()) {
+          long slot = frame.slot() + Long.BYTES + offset.getAsLong();
+          OptionalLong found = kernel.word(slot);
+          return found.isEmpty()
+              ? Optional.empty()
+              : Optional.of(
+                  new StackCanary(slot, found.getAsLong(), right.getAsLong(), frame.text()));
+        }
+      }
+    }
+    return Optional.empty();
   }
 
   private boolean hasFrameRecords() {

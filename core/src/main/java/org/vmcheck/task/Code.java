@@ -45,6 +45,9 @@ final class Code {
   /// The most bytes of one range of text.
   private static final long MAX_TEXT = 1L << 30;
 
+  /// The most code of one function that is looked through.
+  private static final long MAX_FUNCTION = 1 << 16;
+
   private static final long ENDBR64 = 0xfa1e0ff3L;
 
   /// Bytes of a `call rel32`, and of the no-operation that stands for one.
@@ -216,6 +219,18 @@ final class Code {
                 instanceof MemoryRead.Bytes(ByteView call)
             && call.u8(0) == 0xe8
         ? OptionalLong.of(address + call.i32(1))
+        : OptionalLong.empty();
+  }
+
+  /// How far above its stack pointer the function of an address keeps its canary.
+  OptionalLong canaryOffset(long address) {
+    Optional<Function> function = function(address);
+    if (function.isEmpty() || !isText(function.get().start)) {
+      return OptionalLong.empty();
+    }
+    int size = (int) Math.min(MAX_FUNCTION, function.get().end - function.get().start);
+    return kernel.memory().read(function.get().start, size) instanceof MemoryRead.Bytes(ByteView b)
+        ? StackCanary.offset(b)
         : OptionalLong.empty();
   }
 

@@ -1,0 +1,143 @@
+package org.vmcheck.check;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.vmcheck.finding.Evidence;
+import org.vmcheck.finding.Subject;
+import org.vmcheck.finding.Task;
+import org.vmcheck.io.Printable;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.KernelReports;
+import org.vmcheck.kernel.LogBuffer;
+import org.vmcheck.task.CallStacks;
+import org.vmcheck.task.StackCanary;
+
+/// The stack over which the kernel stopped itself: whose it is, and the word that gave it away.
+///
+/// @param claim whose stack it is
+/// @param subject with the word, if it is known
+record StackReport(String claim, Subject subject, List<Evidence> evidence) {
+  /// `CPU: 1 PID: 93 Comm: sh`, and with `UID: 0` between since 6.11.
+  private static final Pattern TASK =
+      Pattern.compile("\\bCPU: ?\\d+\\b.*\\bPID: (?<pid>\\d{1,9})\\b");
+
+  /// The function behind `Kernel stack is corrupted in: `, as `%pB` prints it.
+  private static final Pattern GUARDED =
+      Pattern.compile("Kernel stack is corrupted in: ?(?<function>[\\w.$]+)\\+0x");
+
+  private static final long STACK_END_MAGIC = 0x57ac_6e9dL;
+
+  StackReport {
+    evidence = List.copyOf(evidence);
+  }
+
+  /// Empty for reports of anything else, and where the task is not known.
+  static Optional<StackReport> of(KernelReports.Report report, Kernel kernel) {
+    return switch (report.message()) {
+      case STACK_PROTECTOR, STACK_END, STACK_OVERRAN, STACK_GUARD, STACK_OVERFLOW -> {
+        CallStacks stacks = CallStacks.of(kernel);
+        yield task(report, kernel, stacks)
+            .map(
+                task ->
+                    switch (report.message()) {
+                      case STACK_PROTECTOR -> guarded(report, kernel, stacks, task);
+                      case STACK_END -> end(kernel, stacks, task);
+                      default -> new StackReport(words(task), Subject.NONE, where(stacks, task));
+                    });
+      }
+      default -> Optional.empty();
+    };
+  }
+
+  /// Who was running: the report's own lines say it, else the CPU that panicked.
+  private static Optional<Task> task(
+      KernelReports.Report report, Kernel kernel, CallStacks stacks) {
+    for (LogBuffer.Line line : report.lines()) {
+      Matcher told = TASK.matcher(line.text());
+      if (told.find()) {
+        int pid = Integer.parseInt(told.group("pid"));
+        if (pid > 0) {
+          return stacks.tasks().byPid(pid);
+        }
+        break; // The idle tasks of all CPUs have the number 0.
+      }
+    }
+    int cpu = kernel.perCpu().cpus().indexOf(kernel.identity().panicCpu());
+    return cpu < 0 ? Optional.empty() : stacks.onCpu(cpu);
+  }
+
+  private static String words(Task task) {
+    return "the stack of PID %d \"%s\"".formatted(task.pid(), Printable.of(task.comm(), 32));
+  }
+
+  private static List<Evidence> where(CallStacks stacks, Task task) {
+    return task.stack() == 0
+        ? List.of()
+        : List.of(
+            new Evidence.WhatIf(
+                "stack",
+                "%s, task_struct 0x%x, reaches from 0x%x to 0x%x"
+                    .formatted(
+                        words(task),
+                        task.address(),
+                        task.stack(),
+                        task.stack() + stacks.stackBytes())));
+  }
+
+  private static StackReport guarded(
+      KernelReports.Report report, Kernel kernel, CallStacks stacks, Task task) {
+    List<Evidence> evidence = new ArrayList<>(where(stacks, task));
+    Matcher told = GUARDED.matcher(report.first().text());
+    Optional<StackCanary> canary =
+        told.find() ? stacks.canary(task, told.group("function")) : Optional.empty();
+    if (canary.isEmpty()) {
+      return new StackReport(words(task), Subject.NONE, evidence);
+    }
+    long slot = canary.get().slot();
+    long physical = kernel.memory().physicalAddress(slot);
+    long found = canary.get().found();
+    long right = canary.get().right();
+    evidence.add(
+        new Evidence.WordAt(
+            slot,
+            physical,
+            found,
+            right,
+            canary.get().isWhole()
+                ? "the canary of %s, at 0x%x on that stack, is the task's own again, 0x%016x"
+                    .formatted(canary.get().function(), slot, right)
+                : "the canary of %s, at 0x%x on that stack, is 0x%016x where the task's own is 0x%016x: what was written over it came from below, from the variables of that function or of one that it called"
+                    .formatted(canary.get().function(), slot, found, right)));
+    Subject subject =
+        canary.get().isWhole()
+            ? Subject.NONE
+            : Subject.NONE.withAddress(slot, physical).withWord(found, right);
+    return new StackReport(words(task), subject, evidence);
+  }
+
+  /// The lowest word of the stack, which the scheduler looks at.
+  private static StackReport end(Kernel kernel, CallStacks stacks, Task task) {
+    List<Evidence> evidence = new ArrayList<>(where(stacks, task));
+    long word =
+        task.stack() == 0 ? STACK_END_MAGIC : kernel.word(task.stack()).orElse(STACK_END_MAGIC);
+    if (word == STACK_END_MAGIC) {
+      return new StackReport(words(task), Subject.NONE, evidence);
+    }
+    long physical = kernel.memory().physicalAddress(task.stack());
+    evidence.add(
+        new Evidence.WordAt(
+            task.stack(),
+            physical,
+            word,
+            STACK_END_MAGIC,
+            "its lowest word, at 0x%x, is 0x%016x and not STACK_END_MAGIC (0x%x)"
+                .formatted(task.stack(), word, STACK_END_MAGIC)));
+    return new StackReport(
+        words(task),
+        Subject.NONE.withAddress(task.stack(), physical).withWord(word, STACK_END_MAGIC),
+        evidence);
+  }
+}
