@@ -28,6 +28,8 @@ def named(dump, release):
     """The dump as drgn can open it: QEMU leaves the name of the machine in the header empty."""
     with plain(dump) as file, tempfile.TemporaryDirectory(dir=cache_dir()) as work:
         copy = pathlib.Path(work) / "dump"
+        head, dash, rest = release.partition("-")
+        release = f"{head}.0{dash}{rest}" if head.count(".") == 1 else release  # it wants three numbers
         shutil.copyfile(file, copy)
         with open(copy, "r+b") as stream:
             if stream.read(8) == b"KDUMP   ":
@@ -181,8 +183,8 @@ def is_right(word, first):
             return place.get("kind") == "module" and re.search(rf"\b{re.escape(name)}\b", place["text"])
         case "free":
             return first["kind"] == "free-pointer" and ("last of its list" in first["what"] if name == "0x0" else name in first["what"])
-        case "error":
-            return first["kind"] == "error" and re.match(rf"error -{name}\b", first["what"])
+        case "error":  # of -1 all that it can be is said
+            return name == "1" and "-EPERM" in first["what"] or first["kind"] == "error" and re.match(rf"error -{name}\b", first["what"])
     raise LabError(f"no such kind of word: {kind}")
 
 

@@ -64,7 +64,7 @@ final class Failures {
         VALUES
             .matcher(String.valueOf(failure.getMessage()))
             .replaceFirst(match -> Matcher.quoteReplacement(match.group(1).toLowerCase(ROOT)));
-    line.getErr().println("vmcheck: " + Printable.of(message));
+    line.getErr().println("vmcheck: " + Printable.path(message));
     meant(failure)
         .ifPresent(word -> line.getErr().println("Did you mean " + Printable.of(word) + "?"));
     line.getErr()
@@ -118,7 +118,7 @@ final class Failures {
                   ? "a bug of vmcheck, please report it: " + failure
                   : String.valueOf(failure.getMessage());
         };
-    return Printable.of(text);
+    return Printable.path(text);
   }
 
   /// One dump asked for more memory than there is; others may not.

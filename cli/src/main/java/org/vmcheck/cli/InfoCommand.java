@@ -82,7 +82,7 @@ final class InfoCommand implements Callable<Integer> {
   }
 
   private void container(DumpFacts facts, long inPart) {
-    field("file", facts.path());
+    out.append("%-11s %s%n".formatted("file", Printable.path(facts.path())));
     field("size", "%,d bytes".formatted(facts.fileBytes()));
     field(
         "format",

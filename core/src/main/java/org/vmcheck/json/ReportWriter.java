@@ -103,7 +103,7 @@ public final class ReportWriter extends JsonWriter {
 
   private void dump(DumpFacts dump) {
     json.writeObjectPropertyStart("dump");
-    text("path", dump.path());
+    json.writeStringProperty("path", Printable.path(dump.path()));
     json.writeNumberProperty("bytes", dump.fileBytes());
     text("format", dump.format());
     json.writeNumberProperty("version", dump.version());

@@ -43,7 +43,7 @@ public final class CatalogueText {
     pad(out, line.release().isEmpty() ? "-" : Printable.of(line.release()), RELEASE);
     return out.append(Printable.of(line.key().origin()))
         .append(':')
-        .append(Printable.of(line.path()))
+        .append(Printable.path(line.path()))
         .append(marks(line.state(), line.vanished(), line.duplicateOf()))
         .append('\n')
         .toString();
@@ -86,7 +86,7 @@ public final class CatalogueText {
     return "%s: %s: %s%s%n"
         .formatted(
             entry.verdict(),
-            Printable.of(entry.path()),
+            Printable.path(entry.path()),
             Printable.of(entry.summary()),
             marks(entry));
   }

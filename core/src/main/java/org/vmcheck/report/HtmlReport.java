@@ -76,7 +76,7 @@ public final class HtmlReport {
     page.open("header", "class", "panel verdict " + kind).newline();
     page.open("h1").element("span", kind, "class", "word").close("h1").newline();
     page.element("div", report.verdict().summary()).newline();
-    page.element("div", report.dump().path(), "class", "mono faint").newline();
+    page.named("div", report.dump().path(), "class", "mono faint").newline();
     if (report.findings().isEmpty() && !report.verdict().reasons().isEmpty()) {
       page.open("ul");
       report.verdict().reasons().forEach(reason -> page.element("li", reason));
@@ -140,7 +140,7 @@ public final class HtmlReport {
     }
     page.open("pre", "class", "next");
     for (NextSteps step : steps) {
-      page.text("$ ").element("b", step.command()).newline();
+      page.text("$ ").named("b", step.command()).newline();
       page.element("span", "  crash> " + step.crash(), "class", "faint").newline();
       page.element("span", "  drgn>>> " + step.drgn(), "class", "faint").newline();
     }
@@ -222,7 +222,8 @@ public final class HtmlReport {
     heading("dump", "Dump and kernel");
     page.raw("<table>\n");
     DumpFacts dump = report.dump();
-    HtmlPage.row(page, "file", dump.path());
+    page.open("tr").element("th", "file", "scope", "row").named("td", dump.path()).close("tr");
+    page.newline();
     HtmlPage.row(page, "size", "%,d bytes".formatted(dump.fileBytes()));
     HtmlPage.row(
         page,

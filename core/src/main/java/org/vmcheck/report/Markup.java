@@ -9,17 +9,32 @@ final class Markup {
 
   /// Text, with control and markup characters escaped.
   static String escape(String untrusted) {
-    String printable = Printable.of(untrusted);
+    return escaped(Printable.of(untrusted));
+  }
+
+  /// The name of a file, or a command with one: letters of any script are character references, so
+  /// that they do not depend on how this file is read.
+  static String escapePath(String name) {
+    return escaped(Printable.path(name));
+  }
+
+  private static String escaped(String printable) {
     StringBuilder safe = new StringBuilder(printable.length() + 16);
-    for (int i = 0; i < printable.length(); i++) {
-      char c = printable.charAt(i);
+    for (int i = 0; i < printable.length(); i += Character.charCount(printable.codePointAt(i))) {
+      int c = printable.codePointAt(i);
       switch (c) {
         case '&' -> safe.append("&amp;");
         case '<' -> safe.append("&lt;");
         case '>' -> safe.append("&gt;");
         case '"' -> safe.append("&quot;");
         case '\'' -> safe.append("&#39;");
-        default -> safe.append(c);
+        default -> {
+          if (c < 0x7f) {
+            safe.append((char) c);
+          } else {
+            safe.append("&#").append(c).append(';');
+          }
+        }
       }
     }
     return safe.toString();
@@ -60,6 +75,11 @@ final class Markup {
     out.setLength(out.length() - 1);
     out.append("/>");
     return this;
+  }
+
+  /// [#element] around the name of a file, or a command with one.
+  Markup named(String tag, String name, String... attributes) {
+    return open(tag, attributes).raw(escapePath(name)).close(tag);
   }
 
   /// A whole element around text.

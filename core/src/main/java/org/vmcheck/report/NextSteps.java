@@ -58,14 +58,15 @@ record NextSteps(String command, String crash, String drgn) {
   /// @param words what the user gave; empty if that is not known, and the report's own path stands
   ///   for it
   static List<String> dump(DumpReport report, List<String> words) {
-    return words.isEmpty() ? List.of(Printable.of(report.dump().path())) : words;
+    return words.isEmpty() ? List.of(Printable.path(report.dump().path())) : words;
   }
 
-  /// A file or an option that the user gave as one argument of a shell's command line, exactly:
-  /// bytes that are no plain ASCII stand as `$'\\303\\251'` does, which bash, ksh and zsh know.
+  /// A file or an option that the user gave as one argument of a shell's command line, exactly.
+  /// Letters of any script stand as they are; where a terminal would not show one, all that is no
+  /// plain ASCII stands as `$'\\303\\251'` does, which bash, ksh and zsh know.
   static String word(String given) {
-    if (given.chars().allMatch(c -> c >= 0x20 && c < 0x7f)) {
-      return quoted(given);
+    if (Printable.isShown(given)) {
+      return inQuotes(given);
     }
     StringBuilder word = new StringBuilder("$'");
     for (byte b : given.getBytes(StandardCharsets.UTF_8)) {
@@ -94,7 +95,10 @@ record NextSteps(String command, String crash, String drgn) {
   }
 
   private static String quoted(String untrusted) {
-    String word = Printable.of(untrusted);
+    return inQuotes(Printable.of(untrusted));
+  }
+
+  private static String inQuotes(String word) {
     return word.matches("[A-Za-z0-9_.:@%+=,/-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
   }
 

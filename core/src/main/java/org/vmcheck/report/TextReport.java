@@ -87,7 +87,7 @@ public final class TextReport {
     line(
         paint(code, verdict.kind())
             + ": "
-            + Printable.of(report.dump().path())
+            + Printable.path(report.dump().path())
             + ": "
             + Printable.of(verdict.summary()));
   }

@@ -67,7 +67,14 @@ class NextStepsTest {
   /// A path is the one that was given, to the byte.
   @ParameterizedTest
   @ValueSource(
-      strings = {"vmcore", "/a b/vmcore", "/caf\u00e9/\u4e2d/it's", "/new\nline\\", "/q\"$HOME`x`"})
+      strings = {
+        "vmcore",
+        "/a b/vmcore",
+        "/caf\u00e9/\u4e2d/it's",
+        "/caf\u00e9\u202e/it's",
+        "/new\nline\\",
+        "/q\"$HOME`x`"
+      })
   void aShellReadsThePathThatWasGiven(String path) throws Exception {
     Path bash = Path.of("/bin/bash");
     assumeTrue(Files.isExecutable(bash));
@@ -77,7 +84,28 @@ class NextStepsTest {
     assertThat(shell.waitFor(10, TimeUnit.SECONDS)).isTrue();
 
     assertThat(said).isEqualTo(path);
-    assertThat(NextSteps.word(path).chars()).allMatch(c -> c >= 0x20 && c < 0x7f);
+    assertThat(Printable.isShown(NextSteps.word(path))).isTrue();
+  }
+
+  /// What is shown as it is needs no more than a plain shell.
+  @ParameterizedTest
+  @ValueSource(strings = {"vmcore", "/caf\u00e9/\u4e2d/it's", "/\u0434\u0430\u043c\u043f/x y"})
+  void anyShellReadsLettersOfAnyScript(String path) throws Exception {
+    Process shell =
+        new ProcessBuilder("/bin/sh", "-c", "printf '%s' " + NextSteps.word(path)).start();
+    String said = new String(shell.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(shell.waitFor(10, TimeUnit.SECONDS)).isTrue();
+
+    assertThat(said).isEqualTo(path);
+    assertThat(NextSteps.word(path)).contains(path.replace("'", "'\\''"));
+  }
+
+  @Test
+  void whatATerminalDoesNotShowIsWrittenOut() {
+    assertThat(Printable.path("/caf\u00e9/\u4e2d\u6587/\ud83d\udca5"))
+        .isEqualTo("/caf\u00e9/\u4e2d\u6587/\ud83d\udca5");
+    assertThat(Printable.path("/a\u202eb\u00a0c\u001b[2Jd\u2028e\ufffd\ud800"))
+        .isEqualTo("/a\\u202eb\\xa0c\\x1b[2Jd\\u2028e\\ufffd\\ud800");
   }
 
   @Test
