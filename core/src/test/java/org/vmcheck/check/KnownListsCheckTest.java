@@ -6,11 +6,7 @@ import java.io.IOException;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -19,61 +15,17 @@ import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListWalk;
-import org.vmcheck.search.KernelFinder;
-import org.vmcheck.search.KernelSearch;
-import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.ChangedDump;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.TestData;
 
 /// The well-known lists and the links of the data of real kernels: silent as the kernel left them,
 /// and each changed link is named with the value that it must hold.
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class KnownListsCheckTest {
-  private Dump dump;
-  private Kernel kernel;
-  private ChangedMemory memory;
-
-  @BeforeAll
-  void open() throws Exception {
-    dump = Dumps.open(TestData.named("healthy").dump());
-    kernel = found(dump);
-    memory = new ChangedMemory(dump.memory());
-  }
-
-  @AfterAll
-  void close() {
-    dump.close();
-  }
-
-  @BeforeEach
-  void restore() {
-    memory.restore();
-  }
-
-  private static Kernel found(Dump dump) {
-    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
-  }
-
-  private long physical(long vaddr) {
-    return kernel.memory().physicalAddress(vaddr);
-  }
-
-  private static CheckOutcome outcome(Dump dump, Kernel kernel) {
-    return new KnownListsCheck()
-        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
-  }
-
-  private CheckOutcome.Ran run() {
-    return (CheckOutcome.Ran) outcome(memory.of(dump), kernel.over(memory));
-  }
-
-  private Finding only() {
-    List<Finding> findings = run().findings();
-    assertThat(findings).hasSize(1);
-    return findings.getFirst();
+class KnownListsCheckTest extends ChangedDump {
+  KnownListsCheckTest() {
+    super(new KnownListsCheck(), "healthy");
   }
 
   private long word(long vaddr) {

@@ -7,11 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.vmcheck.dump.Dump;
@@ -21,9 +18,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.memory.AddressMap;
-import org.vmcheck.search.KernelFinder;
-import org.vmcheck.search.KernelSearch;
-import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.ChangedDump;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
@@ -31,47 +26,21 @@ import org.vmcheck.testing.TestData;
 
 /// The page tables of real kernels: silent as the kernel left them; a flipped bit of an entry is
 /// named with its place and the entry that it was.
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class MemoryTablesCheckTest {
+class MemoryTablesCheckTest extends ChangedDump {
+  MemoryTablesCheckTest() {
+    super(new MemoryTablesCheck(), "debian-cloud");
+  }
+
   private static final long FRAME = 0x000f_ffff_ffff_f000L;
 
   /// Accessed and dirty, cache control, global, present: not said of each entry.
   private static final long OPEN = 0x179 | 1L << 58 | 0x80;
 
-  private Dump dump;
-  private Kernel kernel;
   private AddressMap map;
-  private ChangedMemory memory;
 
   @BeforeAll
-  void open() throws Exception {
-    dump = Dumps.open(TestData.named("debian-cloud").dump());
-    kernel = found(dump);
+  void look() throws Exception {
     map = kernel.memory().map();
-    memory = new ChangedMemory(dump.memory());
-  }
-
-  @AfterAll
-  void close() {
-    dump.close();
-  }
-
-  @BeforeEach
-  void restore() {
-    memory.restore();
-  }
-
-  private static Kernel found(Dump dump) {
-    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
-  }
-
-  private static CheckOutcome outcome(Dump dump, Kernel kernel) {
-    return new MemoryTablesCheck()
-        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
-  }
-
-  private CheckOutcome.Ran run() {
-    return (CheckOutcome.Ran) outcome(memory.of(dump), kernel.over(memory));
   }
 
   /// Physical address of the entry of a table at a level for an address.

@@ -5,11 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.util.List;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -19,13 +16,10 @@ import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.Kernel;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.page.PageState;
 import org.vmcheck.page.Zones;
-import org.vmcheck.search.KernelFinder;
-import org.vmcheck.search.KernelSearch;
-import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.ChangedDump;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
@@ -33,57 +27,21 @@ import org.vmcheck.testing.TestData;
 
 /// The lists of free pages of real kernels: silent as the kernel left them; a changed link, mark,
 /// order or count is named with what it must be.
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class PageBuddyCheckTest {
+class PageBuddyCheckTest extends ChangedDump {
+  PageBuddyCheckTest() {
+    super(new PageBuddyCheck(), "debian-cloud");
+  }
+
   private static final int NEXT = 8;
   private static final int PREV = 16;
   private static final int PRIVATE = 40;
   private static final int COUNTS = 48;
 
-  private Dump dump;
-  private Kernel kernel;
   private MemMap memMap;
-  private ChangedMemory memory;
 
   @BeforeAll
-  void open() throws Exception {
-    dump = Dumps.open(TestData.named("debian-cloud").dump());
-    kernel = found(dump);
+  void look() throws Exception {
     memMap = MemMap.of(kernel).orElseThrow();
-    memory = new ChangedMemory(dump.memory());
-  }
-
-  @AfterAll
-  void close() {
-    dump.close();
-  }
-
-  @BeforeEach
-  void restore() {
-    memory.restore();
-  }
-
-  private static Kernel found(Dump dump) {
-    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
-  }
-
-  private static CheckOutcome outcome(Dump dump, Kernel kernel) {
-    return new PageBuddyCheck()
-        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
-  }
-
-  private CheckOutcome.Ran run() {
-    return (CheckOutcome.Ran) outcome(memory.of(dump), kernel.over(memory));
-  }
-
-  private long physical(long vaddr) {
-    return kernel.memory().physicalAddress(vaddr);
-  }
-
-  private Finding only() {
-    List<Finding> findings = run().findings();
-    assertThat(findings).hasSize(1);
-    return findings.getFirst();
   }
 
   private void assertNamed(long vaddr, int bit) {

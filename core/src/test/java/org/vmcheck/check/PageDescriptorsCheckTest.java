@@ -7,11 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -20,12 +17,9 @@ import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.Kernel;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.page.PageState;
-import org.vmcheck.search.KernelFinder;
-import org.vmcheck.search.KernelSearch;
-import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.ChangedDump;
 import org.vmcheck.testing.FakeImage;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
@@ -33,8 +27,11 @@ import org.vmcheck.testing.TestData;
 
 /// The page descriptors of real kernels: silent as the kernel left them, and each changed word that
 /// something proves wrong is named with the value that it must hold.
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class PageDescriptorsCheckTest {
+class PageDescriptorsCheckTest extends ChangedDump {
+  PageDescriptorsCheckTest() {
+    super(new PageDescriptorsCheck(), "debian-cloud");
+  }
+
   private static final int FLAGS = 0;
   private static final int NEXT = 8;
   private static final int PREV = 16;
@@ -44,40 +41,11 @@ class PageDescriptorsCheckTest {
   private static final int COUNTS = 48;
   private static final int MEMCG = 56;
 
-  private Dump dump;
-  private Kernel kernel;
   private MemMap memMap;
-  private ChangedMemory memory;
 
   @BeforeAll
-  void open() throws Exception {
-    dump = Dumps.open(TestData.named("debian-cloud").dump());
-    kernel = found(dump);
+  void look() throws Exception {
     memMap = MemMap.of(kernel).orElseThrow();
-    memory = new ChangedMemory(dump.memory());
-  }
-
-  @AfterAll
-  void close() {
-    dump.close();
-  }
-
-  @BeforeEach
-  void restore() {
-    memory.restore();
-  }
-
-  private static Kernel found(Dump dump) {
-    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
-  }
-
-  private static CheckOutcome outcome(Dump dump, Kernel kernel) {
-    return new PageDescriptorsCheck()
-        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
-  }
-
-  private CheckOutcome.Ran run() {
-    return (CheckOutcome.Ran) outcome(memory.of(dump), kernel.over(memory));
   }
 
   private long physical(long pfn, int word) {

@@ -6,11 +6,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.vmcheck.dump.Dump;
@@ -18,32 +15,25 @@ import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.Kernel;
 import org.vmcheck.page.MemMap;
-import org.vmcheck.search.KernelFinder;
-import org.vmcheck.search.KernelSearch;
 import org.vmcheck.slab.Slab;
 import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.slab.SlabView;
-import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.ChangedDump;
 import org.vmcheck.testing.TestData;
 
 /// The links and pointers in allocated objects of real kernels: silent as the kernel left them, and
 /// a flipped bit is named with the value that the word had.
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class SlabObjectsCheckTest {
-  private Dump dump;
-  private Kernel kernel;
-  private ChangedMemory memory;
+class SlabObjectsCheckTest extends ChangedDump {
+  SlabObjectsCheckTest() {
+    super(new SlabObjectsCheck(), "healthy");
+  }
 
   /// Words of allocated objects that are not 0.
   private final List<Long> words = new ArrayList<>();
 
   @BeforeAll
-  void open() throws Exception {
-    dump = Dumps.open(TestData.named("healthy").dump());
-    kernel = found(dump);
-    memory = new ChangedMemory(dump.memory());
+  void look() throws Exception {
     SlabSurvey.eachView(
         kernel,
         MemMap.of(kernel).orElseThrow(),
@@ -69,34 +59,6 @@ class SlabObjectsCheckTest {
     }
   }
 
-  @AfterAll
-  void close() {
-    dump.close();
-  }
-
-  @BeforeEach
-  void restore() {
-    memory.restore();
-  }
-
-  private static Kernel found(Dump dump) {
-    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
-  }
-
-  private static CheckOutcome.Ran run(Dump dump, Kernel kernel) {
-    return (CheckOutcome.Ran)
-        new SlabObjectsCheck()
-            .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
-  }
-
-  private CheckOutcome.Ran run() {
-    return run(memory.of(dump), kernel.over(memory));
-  }
-
-  private long physical(long vaddr) {
-    return kernel.memory().physicalAddress(vaddr);
-  }
-
   static Stream<TestData> dumps() throws Exception {
     return TestData.all().stream();
   }
@@ -105,7 +67,7 @@ class SlabObjectsCheckTest {
   @MethodSource("dumps")
   void whatKernelsLeaveIsSilent(TestData data) throws Exception {
     try (Dump one = Dumps.open(data.dump())) {
-      CheckOutcome.Ran ran = run(one, found(one));
+      CheckOutcome.Ran ran = (CheckOutcome.Ran) outcome(one, found(one));
       assertThat(ran.findings()).isEmpty();
       assertThat(ran.coverage().lookedAt().get("links")).isGreaterThan(10_000);
     }

@@ -5,11 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.util.List;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -19,22 +16,19 @@ import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Finding;
-import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.ListWalk;
-import org.vmcheck.search.KernelFinder;
-import org.vmcheck.search.KernelSearch;
-import org.vmcheck.testing.ChangedMemory;
+import org.vmcheck.testing.ChangedDump;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.TestData;
 
 /// The guard words and lists of real tasks: silent where they are as the kernel left them, and each
 /// changed word is named, by its place, with the value that it must hold.
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class TaskStacksCheckTest {
-  private Dump dump;
-  private Kernel kernel;
-  private ChangedMemory memory;
+class TaskStacksCheckTest extends ChangedDump {
+  TaskStacksCheckTest() {
+    super(new TaskStacksCheck(), "debian-cloud");
+  }
+
   private StructLayout task;
   private long init;
 
@@ -42,51 +36,15 @@ class TaskStacksCheckTest {
   private long process;
 
   @BeforeAll
-  void open() throws Exception {
-    dump = Dumps.open(TestData.named("debian-cloud").dump());
-    kernel = found(dump);
-    memory = new ChangedMemory(dump.memory());
+  void look() throws Exception {
     task = kernel.struct("task_struct").orElseThrow();
     init = kernel.symbol("init_task").orElseThrow();
     List<Long> nodes = ListWalk.walk(kernel.memory(), init + at("tasks"), 1 << 16).nodes();
     process = nodes.get(nodes.size() / 2) - at("tasks");
   }
 
-  @AfterAll
-  void close() {
-    dump.close();
-  }
-
-  @BeforeEach
-  void restore() {
-    memory.restore();
-  }
-
   private int at(String member) {
     return task.member(member).orElseThrow().offset();
-  }
-
-  private static Kernel found(Dump dump) {
-    return ((KernelSearch.Found) KernelFinder.find(dump)).kernel();
-  }
-
-  private long physical(long vaddr) {
-    return kernel.memory().physicalAddress(vaddr);
-  }
-
-  private static CheckOutcome outcome(Dump dump, Kernel kernel) {
-    return new TaskStacksCheck()
-        .run(new CheckContext(dump, new KernelSearch.Found(kernel), 1, false, () -> false));
-  }
-
-  private CheckOutcome.Ran run() {
-    return (CheckOutcome.Ran) outcome(memory.of(dump), kernel.over(memory));
-  }
-
-  private Finding only() {
-    List<Finding> findings = run().findings();
-    assertThat(findings).hasSize(1);
-    return findings.getFirst();
   }
 
   static Stream<TestData> dumps() throws Exception {
