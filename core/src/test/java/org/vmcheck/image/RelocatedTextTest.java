@@ -140,6 +140,30 @@ class RelocatedTextTest {
     assertThat(survey.lookedAt().get("bytes of read-only data")).isGreaterThan(12L << 20);
   }
 
+  /// An ELF file's sections lie where they were linked, and leave gaps.
+  @Test
+  void theSectionsOfAnElfFileAreThatImageToo() {
+    long linked = start - distance;
+    int head = at("_stext");
+    ByteView bytes = ByteView.of("vmlinux", image.array());
+    List<Vmlinux.Part> parts =
+        List.of(
+            new Vmlinux.Part(".head.text", linked, bytes.slice(".head.text", 0, head)),
+            new Vmlinux.Part(".text", linked + head, bytes.slice(".text", head, 0x60000)),
+            new Vmlinux.Part(
+                ".data",
+                linked + head + 0x60000,
+                bytes.slice(".data", head + 0x60000, bytes.size() - head - 0x60000)),
+            new Vmlinux.Part(".elsewhere", 0x1000, bytes.slice(".elsewhere", 0, 64)));
+    memory.flip(physical(at("schedule")), 5);
+
+    TextSurvey survey = new TextPass(kernel.over(memory), parts).run();
+
+    assertThat(survey.faults())
+        .singleElement()
+        .satisfies(fault -> assertThat(fault.bits()).isEqualTo(1));
+  }
+
   @Test
   void whatIsBesideAPatchedPlaceIsNamed() {
     memory.flip(physical(alternative + 8), 3);
