@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Doctor;
-import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.finding.DoctorReport;
 import org.vmcheck.io.Printable;
 import picocli.CommandLine.Command;
@@ -42,11 +41,7 @@ final class DoctorCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     DoctorReport report =
-        Doctor.examine(
-            Main.OLDEST,
-            DebugSources.DEFAULT.withDirectories(debugDirectories),
-            spoolDirectory,
-            catalogueOption.file());
+        Doctor.examine(Main.OLDEST, debugDirectories, spoolDirectory, catalogueOption.file());
     StringBuilder out = new StringBuilder();
     for (DoctorReport.Item item : report.items()) {
       String state =

@@ -12,7 +12,6 @@ import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.analysis.Doctor;
-import org.vmcheck.debuginfo.DebugSources;
 import org.vmcheck.finding.DoctorReport;
 
 /// What `doctor` says of a machine that is not fit, or not for every dump.
@@ -22,7 +21,7 @@ class DoctorCommandTest {
   @Test
   void javaThatIsTooOldIsAFailure() {
     DoctorReport report =
-        Doctor.examine(Runtime.Version.parse("99.1"), DebugSources.DEFAULT, dir, Optional.empty());
+        Doctor.examine(Runtime.Version.parse("99.1"), List.of(), dir, Optional.empty());
 
     assertThat(report.isFit()).isFalse();
     assertThat(report.items())

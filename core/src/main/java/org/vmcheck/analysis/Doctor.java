@@ -33,11 +33,11 @@ public final class Doctor {
   /// Looks at everything.
   ///
   /// @param oldest the oldest Java that may judge a dump
-  /// @param sources where files of debug information are looked for
+  /// @param directories where files of debug information are looked for, beside the usual places
   /// @param spool where packed dumps are unpacked
   /// @param catalogue the file of the catalogue, which need not be there; empty if it is in none
   public static DoctorReport examine(
-      Runtime.Version oldest, DebugSources sources, Path spool, Optional<Path> catalogue) {
+      Runtime.Version oldest, List<Path> directories, Path spool, Optional<Path> catalogue) {
     Doctor doctor = new Doctor();
     doctor.java(oldest);
     doctor.memory();
@@ -45,7 +45,7 @@ public final class Doctor {
     for (PageCodec codec : Codecs.all()) {
       doctor.codec(codec);
     }
-    doctor.debugDirectories(sources);
+    doctor.debugDirectories(DebugSources.DEFAULT.withDirectories(directories));
     doctor.spool(spool);
     catalogue.ifPresent(doctor::catalogue);
     return new DoctorReport(doctor.items);
