@@ -28,8 +28,6 @@ def named(dump, release):
     """The dump as drgn can open it: QEMU leaves the name of the machine in the header empty."""
     with plain(dump) as file, tempfile.TemporaryDirectory(dir=cache_dir()) as work:
         copy = pathlib.Path(work) / "dump"
-        head, dash, rest = release.partition("-")
-        release = f"{head}.0{dash}{rest}" if head.count(".") == 1 else release  # it wants three numbers
         shutil.copyfile(file, copy)
         with open(copy, "r+b") as stream:
             if stream.read(8) == b"KDUMP   ":
