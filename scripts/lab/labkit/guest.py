@@ -287,14 +287,24 @@ class Patience:
     """Tells a slow guest from one that hangs: by the processor time that it used without a word on its serial line."""
 
     WALL = 8  # on a host this many times too busy nobody waits
+    TALK = 4  # a guest that oopses again and again talks without end, and gets nowhere
 
     def __init__(self, plan, qemu, work):
         self.limit, self.qemu, self.serial = plan.timeout, qemu, work / "serial.log"
         self.last, self.since, self.wall = None, 0.0, time.monotonic()
+        self.read, self.further = 0, 0.0
 
     def used(self):
         fields = pathlib.Path(f"/proc/{self.qemu.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def says_where_it_is(self, size):
+        """Whether a line of the lab's own is among what came since it was asked last."""
+        with open(self.serial, "rb") as file:
+            file.seek(self.read)
+            new = file.read(size - self.read)
+        self.read = max(0, size - len(b"LAB:"))
+        return b"LAB:" in new
 
     def fail(self, why):
         tail = tail_of(self.serial)
@@ -307,9 +317,13 @@ class Patience:
         size = self.serial.stat().st_size if self.serial.exists() else 0
         used = self.used()
         if (size, *seen) != self.last:
+            if self.last is None or self.last[1:] != seen or self.says_where_it_is(size):
+                self.further = used
             self.last, self.since, self.wall = (size, *seen), used, time.monotonic()
         if used - self.since > self.limit:
             self.fail(f"the guest hung: {self.limit} s of processor time without a word")
+        if used - self.further > self.limit * self.TALK:
+            self.fail(f"the guest got no further in {self.limit * self.TALK} s of processor time, though it talks")
         if time.monotonic() - self.wall > self.limit * self.WALL:
             self.fail(f"the guest got too little of this machine: {used - self.since:.0f} s of it in {self.limit * self.WALL} s")
 

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -17,6 +18,7 @@ import org.vmcheck.object.ObjectSurvey;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.slab.Words;
+import org.vmcheck.task.Moments;
 
 /// Do the pointers of allocated objects lead where their siblings' lead?
 final class SlabObjectsCheck implements Check {
@@ -33,14 +35,17 @@ final class SlabObjectsCheck implements Check {
   @Override
   public String explanation() {
     return """
-    Reads every word of every allocated object. Two kinds of word are held against other memory,
-    without types. A link of a list, with the head's, is answered: what it leads to leads back. And
-    where nearly all objects of a cache have a pointer at one offset, no object has an address there
-    that no processor takes, or where nothing is.
+    Reads every word of every allocated object and holds it against other memory. A link of a list,
+    with the head's, is answered: what it leads to leads back; so are parent and child of a
+    red-black tree. Where many objects of a cache have the very same pointer at one offset, or one
+    into the object itself, or where types (BTF) say that the word is a pointer to a structure,
+    nothing else stands there but null, error numbers and pointers of that kind. No address lacks
+    one of the highest bits, which are set in all addresses of the kernel.
 
     A word is a finding where one flipped bit explains it and other memory says what it must be: the
-    one neighbour that leads back, or the kind of thing that the siblings' pointers lead to. Values
-    that are merely unlike their siblings' are common in healthy kernels and are not reported.
+    one neighbour that leads back, the pointer that siblings have, or null. What it holds must lead
+    to nothing that begins there: two pointers a bit apart are common in healthy kernels, and so are
+    values that are merely unlike their siblings'; neither is reported.
 
     It can mislead: a pointer that was overwritten by another valid address is not noticed, nor is
     what is no pointer (counters, flags, text).
@@ -66,7 +71,7 @@ final class SlabObjectsCheck implements Check {
   public CheckOutcome run(CheckContext context) {
     Kernel kernel = context.kernel().orElseThrow();
     ObjectSurvey survey =
-        ObjectSurvey.of(kernel, MemMap.of(kernel).orElseThrow(), kernel.isStopped());
+        ObjectSurvey.of(kernel, MemMap.of(kernel).orElseThrow(), Moments.areOne(kernel));
     List<Note> notes = new ArrayList<>();
     Coverage coverage = new Coverage(survey.lookedAt(), survey.notRead(), List.of());
     if (coverage.isEmpty()) {
@@ -103,7 +108,7 @@ final class SlabObjectsCheck implements Check {
     return new WrongWord(
         fault.address(),
         fault.value(),
-        WrongWord.known(fault.right()),
+        OptionalLong.of(fault.right()),
         "%s of the allocated object %s of %s leads nowhere"
             .formatted(what, Words.hex(fault.object()), cache),
         switch (fault.witness()) {

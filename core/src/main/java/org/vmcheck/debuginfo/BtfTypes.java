@@ -534,8 +534,33 @@ public final class BtfTypes implements Types {
               stripped != 0 && kind(stripped) == BtfKind.ARRAY
                   ? unsigned(stripped, PREFIX + 2)
                   : -1,
-              () -> structOf(type)));
+              () -> structOf(type),
+              pointee(type)));
     }
+  }
+
+  /// What a member, or the elements of an array member, point to: a structure, a function, or
+  /// another such pointer.
+  private String pointee(int type) {
+    int stripped = strip(type);
+    boolean isPointer = false;
+    for (int depth = 0; depth < MAX_DEPTH && stripped != 0; depth++) {
+      switch (kind(stripped)) {
+        case BtfKind.ARRAY -> stripped = isPointer ? 0 : strip(word(stripped, PREFIX));
+        case BtfKind.PTR -> {
+          isPointer = true;
+          stripped = strip(word(stripped, SIZE));
+        }
+        case BtfKind.STRUCT, BtfKind.UNION, BtfKind.FWD -> {
+          return isPointer ? "struct " + Printable.of(string(word(stripped, NAME))) : "";
+        }
+        case BtfKind.FUNC_PROTO -> {
+          return isPointer ? "function" : "";
+        }
+        default -> stripped = 0;
+      }
+    }
+    return "";
   }
 
   /// The structure that a member is, or that the elements of an array member are.

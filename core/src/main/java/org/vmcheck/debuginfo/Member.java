@@ -11,6 +11,7 @@ public final class Member {
   private final long byteSize;
   private final long elementCount;
   private final Supplier<Optional<StructLayout>> struct;
+  private final String pointee;
 
   /// @param bitOffset from the start of the outermost structure
   /// @param bitFieldSize width of a bit field; 0 for an ordinary member
@@ -24,12 +25,26 @@ public final class Member {
       long byteSize,
       long elementCount,
       Supplier<Optional<StructLayout>> struct) {
+    this(name, bitOffset, bitFieldSize, byteSize, elementCount, struct, "");
+  }
+
+  /// @param pointee what it or its elements point to, if that is a structure, a function, or
+  ///   another such pointer; else empty
+  public Member(
+      String name,
+      long bitOffset,
+      int bitFieldSize,
+      long byteSize,
+      long elementCount,
+      Supplier<Optional<StructLayout>> struct,
+      String pointee) {
     this.name = name;
     this.bitOffset = bitOffset;
     this.bitFieldSize = bitFieldSize;
     this.byteSize = byteSize;
     this.elementCount = elementCount;
     this.struct = struct;
+    this.pointee = pointee;
   }
 
   public String name() {
@@ -77,8 +92,15 @@ public final class Member {
     return struct.get();
   }
 
+  /// What it or its elements point to, as in `struct inode`; empty if it is no pointer, or one to
+  /// plain bytes or numbers, or if that is not known (DWARF).
+  public String pointee() {
+    return pointee;
+  }
+
   /// This member seen from a structure in which it lies `moreBits` further on.
   Member shifted(String newName, long moreBits) {
-    return new Member(newName, bitOffset + moreBits, bitFieldSize, byteSize, elementCount, struct);
+    return new Member(
+        newName, bitOffset + moreBits, bitFieldSize, byteSize, elementCount, struct, pointee);
   }
 }

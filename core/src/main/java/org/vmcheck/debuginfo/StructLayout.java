@@ -1,5 +1,6 @@
 package org.vmcheck.debuginfo;
 
+import java.util.BitSet;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -13,6 +14,9 @@ import java.util.Optional;
 public final class StructLayout {
   /// Structures within structures that a path leads through.
   private static final int MAX_DEPTH = 8;
+
+  private static final int WORD = 8;
+  private static final int MAX_WORDS = 1 << 13;
 
   /// The smaller of two members of a union says more.
   private static final Comparator<Member> PREFERRED =
@@ -100,6 +104,38 @@ public final class StructLayout {
             ? Optional.empty()
             : found.struct().flatMap(inner -> inner.pathAt(inElement, depth - 1));
     return Optional.of(deeper.map(rest -> path + "." + rest).orElse(path));
+  }
+
+  /// What each word of the structure points to ([Member#pointee]) where all members of its unions
+  /// agree that the word is such a pointer; null elsewhere.
+  public String[] pointees() {
+    String[] pointees = new String[(int) Math.min(size / WORD, MAX_WORDS)];
+    BitSet others = new BitSet();
+    pointees(0, MAX_DEPTH, pointees, others);
+    others.stream().filter(i -> i < pointees.length).forEach(i -> pointees[i] = null);
+    return pointees;
+  }
+
+  private void pointees(long base, int depth, String[] pointees, BitSet others) {
+    for (Member member : members.values()) {
+      long start = base + member.offset();
+      int first = (int) Math.min(start / WORD, pointees.length);
+      int end = (int) Math.min((start + member.byteSize() + WORD - 1) / WORD, pointees.length);
+      Optional<StructLayout> inner = member.struct();
+      long each = member.elementSize();
+      if (inner.isPresent() && depth > 0 && each > 0) {
+        for (long at = start; at < start + member.byteSize() && at / WORD < pointees.length; ) {
+          inner.get().pointees(at, depth - 1, pointees, others);
+          at += each;
+        }
+      } else if (!member.pointee().isEmpty() && each == WORD && start % WORD == 0) {
+        for (int i = first; i < end; i++) {
+          pointees[i] = member.pointee();
+        }
+      } else {
+        others.set(first, Math.max(first, end));
+      }
+    }
   }
 
   public boolean has(String path) {

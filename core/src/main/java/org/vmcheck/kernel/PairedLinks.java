@@ -163,7 +163,7 @@ public final class PairedLinks {
   /// if there is none, or more than one.
   public long rightNext(long at, long next) {
     long right = 0;
-    for (int bit = 2; bit < 64; bit++) {
+    for (int bit = 0; bit < 64; bit++) {
       long other = next ^ (1L << bit);
       if (other != at && other < 0 && word(other + 8) == at) {
         if (right != 0) {

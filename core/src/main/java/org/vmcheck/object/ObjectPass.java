@@ -1,6 +1,5 @@
 package org.vmcheck.object;
 
-import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,10 +14,11 @@ import org.vmcheck.kernel.WordCache;
 import org.vmcheck.memory.AddressMap;
 import org.vmcheck.memory.VirtualMemory;
 import org.vmcheck.page.MemMap;
+import org.vmcheck.page.PageState;
 import org.vmcheck.slab.Slab;
 import org.vmcheck.slab.SlabCache;
-import org.vmcheck.slab.SlabSurvey;
 import org.vmcheck.slab.SlabView;
+import org.vmcheck.slab.SlabViews;
 
 /// The pass of an [ObjectSurvey].
 ///
@@ -27,33 +27,39 @@ import org.vmcheck.slab.SlabView;
 /// Only a word that one bit makes right is a fault: values that merely are unlike their siblings'
 /// are met in every healthy kernel.
 final class ObjectPass {
-  private static final int WORD = 8;
+  private static final int WORD = AllocatedObjects.WORD;
   private static final int MAX_FAULTS = 64;
 
-  /// Objects of a megabyte are no structures.
-  private static final int MAX_WORDS = 1 << 13;
+  /// A pointer that was null has one bit. Of smaller ones, numbers kept in pointers, and sizes.
+  private static final long LEAST_BIT = 1 << 12;
 
   /// Of ten samples as many must be of the kind that the right value is of.
   private static final int LIKE = 5;
 
+  /// Objects of which types say what is a pointer.
+  private static final int FEW = 16;
+
   /// Bits that choose a word within a line of the caches: see [PairedLinks].
   private static final int LOWEST_BIT = 6;
-
-  /// Pages of the largest slabs.
-  private static final int MAX_PAGES = 32;
 
   private final Kernel kernel;
   private final MemMap memMap;
   private final VirtualMemory memory;
   private final AddressMap map;
   private final boolean isStill;
+
+  /// From this bit on all are set in the kernel's addresses.
+  private final int highest;
+
   private final WordCache words;
   private final StructNames structs;
   private final PairedLinks paired;
+  private final TreeLinks trees;
+  private final Optional<SlabViews> views;
   private final Map<SlabCache, Siblings[]> places = new HashMap<>();
   private final Map<Long, Optional<Slab>> slabsAt = new HashMap<>();
-  private final Map<String, Long> notRead = new TreeMap<>();
   private final Map<Long, ObjectFault> faults = new TreeMap<>(Long::compareUnsigned);
+  private final Map<SlabCache, long[]> objectsBy = new HashMap<>();
   private long objects;
   private SlabCache cacheAtHand;
   private long objectAtHand;
@@ -64,14 +70,20 @@ final class ObjectPass {
     this.memory = kernel.memory();
     this.map = memory.map();
     this.isStill = isStill;
+    this.highest = Math.max(47, Long.SIZE - Long.numberOfLeadingZeros(~map.directMapAddress(0)));
     this.words = new WordCache(memory);
     this.structs = new StructNames(kernel);
+    this.views = SlabViews.of(kernel);
+    this.trees = new TreeLinks(words);
     this.paired = new PairedLinks(words::word, isStill, LOWEST_BIT, this::link);
   }
 
   ObjectSurvey run() {
-    SlabSurvey.eachView(kernel, memMap, 0, memory.physical().endPfn(), _ -> true, this::slab);
+    AllocatedObjects allocated = new AllocatedObjects(kernel, memMap, words);
+    allocated.each(this::object);
+    Map<String, Long> notRead = new TreeMap<>(allocated.notRead());
     places.forEach(this::judge);
+    new UnlikeWords(this, places).sweep(allocated);
     Map<String, Long> lookedAt = new TreeMap<>();
     long links = sum(Siblings::linkedWords);
     long pointers = sum(at -> at.arePointers() && at.linkedWords() == 0 ? at.pointers() : 0);
@@ -96,50 +108,21 @@ final class ObjectPass {
     return sum;
   }
 
-  private boolean slab(SlabView view) {
-    Cancellation.check();
-    Slab slab = view.slab();
-    cacheAtHand = slab.cache();
-    int count = Math.min(cacheAtHand.objectSize() / WORD, MAX_WORDS);
-    if (count < 1) {
-      return true;
-    }
-    if (!view.lists().stream().allMatch(list -> list.list().isClosed())) {
-      // Which of its objects are free is not known.
-      notRead.merge("slabs with a broken freelist", 1L, Long::sum);
-      return true;
-    }
-    Siblings[] at = places.computeIfAbsent(cacheAtHand, _ -> new Siblings[count]);
-    BitSet free = free(view);
-    for (int i = free.nextClearBit(0); i < slab.walkableObjects(); i = free.nextClearBit(i + 1)) {
-      object(slab.object(i), at);
-    }
-    return true;
-  }
-
-  /// Objects that nobody holds, those on their way to be freed among them.
-  private static BitSet free(SlabView view) {
-    BitSet free = new BitSet();
-    for (SlabView.FreeObjects list : view.lists()) {
-      list.objects().forEach(free::set);
-    }
-    return free;
-  }
-
-  private void object(long object, Siblings[] at) {
-    if (words.page(object) == null) {
-      notRead.merge("objects", 1L, Long::sum);
-      return;
-    }
+  private void object(SlabCache cache, long object, long[] ofObject, int count) {
     objects++;
+    objectsBy.computeIfAbsent(cache, _ -> new long[1])[0]++;
+    cacheAtHand = cache;
     objectAtHand = object;
-    long value = words.word(object);
-    for (int i = 0; i < at.length; i++) {
-      long next = i + 1 < at.length ? words.word(object + (i + 1L) * WORD) : 0;
-      if (value != 0) {
-        word(at, i, value, next, i + 2 < at.length ? words.word(object + (i + 2L) * WORD) : 0);
+    Siblings[] at = places.computeIfAbsent(cache, _ -> new Siblings[count]);
+    for (int i = 0; i < count; i++) {
+      if (ofObject[i] != 0) {
+        word(
+            at,
+            i,
+            ofObject[i],
+            i + 1 < count ? ofObject[i + 1] : 0,
+            i + 2 < count ? ofObject[i + 2] : 0);
       }
-      value = next;
     }
   }
 
@@ -158,18 +141,32 @@ final class ObjectPass {
         siblings.suspect(objectAtHand, value, pair);
       }
     }
+    if (index + 2 < at.length) {
+      if (trees.isLeftChild(address, value)) {
+        siblings.treeNode(true);
+      } else if (trees.isRightChild(address, value)) {
+        siblings.treeNode(false);
+      }
+    }
+    if (isNonCanonical(value)) {
+      siblings.nonCanonical(objectAtHand, value);
+    }
     if (isPlain(value)) {
-      siblings.pointer(value);
+      siblings.pointer(value, value - objectAtHand);
     } else if (isWild(value)) {
-      siblings.suspect(objectAtHand, value, null);
-      siblings.other();
+      siblings.wild(objectAtHand, value);
+    } else if (isMarked(value)) {
+      siblings.marked();
+      if (isError(value)) {
+        siblings.error();
+      }
     } else {
       siblings.other();
     }
   }
 
   /// Whether a value is an address of memory that exists, not marked in its lowest bits.
-  private boolean isPlain(long value) {
+  boolean isPlain(long value) {
     return value < 0 && (value & 7) == 0 && (map.isDirectMap(value) || map.isImage(value));
   }
 
@@ -178,11 +175,39 @@ final class ObjectPass {
   /// kernel's half where nothing is.
   private boolean isWild(long value) {
     long top = value >> 56;
+    if (Long.bitCount(value) == 1) {
+      return value >= LEAST_BIT || value < 0;
+    }
     if (top == 0 || (value >= -4095 && value < 0) || value >>> 48 == 0xdead) {
       return false;
     }
     return (value & 7) == 0
         && (top != -1 || (words.page(value) == null && memory.physicalAddress(value) < 0));
+  }
+
+  /// Whether a value is no address that a processor takes for one of its highest bits: whatever it
+  /// is for, with that bit it is an address of memory that exists. No number, text or mask comes so
+  /// near to where the kernel's memory lies.
+  private boolean isNonCanonical(long value) {
+    if (Long.bitCount(value >>> highest) != Long.SIZE - highest - 1) {
+      return false;
+    }
+    long right = value | -1L << highest;
+    return (map.isDirectMap(right) || map.isImage(right)) && words.page(right & ~7L) != null;
+  }
+
+  /// Whether a value is a pointer with marks in its lowest bits, or what kernels keep in pointers
+  /// beside addresses: small numbers with a mark, error numbers, the poison of lists.
+  private boolean isMarked(long value) {
+    return isError(value)
+        || value >>> 48 == 0xdead
+        || ((value & 7) != 0 && (value >>> 12 == 0 || words.page(value & ~7L) != null))
+        || (value < 0 && words.page(value) != null);
+  }
+
+  /// What `ERR_PTR` makes of an error number.
+  private static boolean isError(long value) {
+    return value >= -4095 && value < 0;
   }
 
   /// A link that no other word of its circle contradicts.
@@ -207,6 +232,7 @@ final class ObjectPass {
   private void judge(SlabCache cache, Siblings[] at) {
     for (int i = 0; i < at.length; i++) {
       if (at[i] != null) {
+        nonCanonical(cache, at[i], i * WORD);
         for (Siblings.Suspect suspect : List.copyOf(at[i].suspects())) {
           Cancellation.check();
           if (suspect.pair() == null) {
@@ -222,9 +248,24 @@ final class ObjectPass {
     }
   }
 
+  /// Where several siblings have such a value, it is one.
+  private void nonCanonical(SlabCache cache, Siblings at, int offset) {
+    if (at.nonCanonical() != null && at.nonCanonicals() == 1) {
+      long value = at.nonCanonical().value();
+      add(
+          cache,
+          at.nonCanonical().object(),
+          offset,
+          value,
+          value | -1L << highest,
+          ObjectFault.Witness.SIBLINGS,
+          "with one more bit it is an address of the kernel's memory, without it of nothing");
+    }
+  }
+
   /// Whether all objects of a cache are of one structure: not where it serves all who ask for so
   /// many bytes, and not where caches were merged.
-  private static boolean isOfOneType(SlabCache cache) {
+  static boolean isOfOneType(SlabCache cache) {
     return cache.refcount() <= 1 && !cache.name().contains("kmalloc");
   }
 
@@ -235,48 +276,85 @@ final class ObjectPass {
     long prev = words.word(at + WORD);
     if (suspect.pair() == PairedLinks.Pair.FORWARD) {
       long right = isStill ? paired.rightPrev(at, prev) : 0;
-      if (paired.isFlip(prev, right) && words.word(right + WORD) != prev) {
+      // The word behind the next node's own link leads here as well, of a list of one.
+      if (isFlip(prev, right)
+          && right != next
+          && right != next + WORD
+          && words.word(right + WORD) != prev) {
         add(cache, suspect.object(), offset + WORD, prev, right, ObjectFault.Witness.NEIGHBOUR, "");
       }
     } else if (suspect.pair() == PairedLinks.Pair.BACKWARD) {
       long right = isStill ? paired.rightNext(at, next) : 0;
-      if (paired.isFlip(next, right) && words.word(right) != next) {
+      if (isFlip(next, right)
+          && right != prev
+          && right != prev - WORD
+          && words.word(right) != next) {
         add(cache, suspect.object(), offset, next, right, ObjectFault.Witness.NEIGHBOUR, "");
       }
-    } else if (next == at && paired.isFlip(prev, at) && words.word(prev) != at) {
+    } else if (next == at && isFlip(prev, at) && words.word(prev) != at) {
       add(cache, suspect.object(), offset + WORD, prev, at, ObjectFault.Witness.EMPTY_HEAD, "");
-    } else if (prev == at && paired.isFlip(next, at)) {
+    } else if (prev == at && isFlip(next, at)) {
       add(cache, suspect.object(), offset, next, at, ObjectFault.Witness.EMPTY_HEAD, "");
     }
   }
 
-  /// Where nearly all siblings have a pointer to one kind of thing, a value that leads nowhere is
-  /// wrong if one bit makes it a pointer to such a thing.
+  private static boolean isFlip(long value, long right) {
+    return right != 0 && Long.bitCount(value ^ right) == 1;
+  }
+
+  /// A value that leads nowhere is wrong if one bit makes it what siblings have there: nothing, or
+  /// a pointer to the kind of thing that theirs lead to, or any if the type says that it is a
+  /// pointer.
   private void pointer(SlabCache cache, Siblings at, int offset, Siblings.Suspect suspect) {
-    if (!at.arePointers()) {
+    String pointee = structs.pointee(cache, offset);
+    long value = suspect.value();
+    if (Long.bitCount(value) == 1) {
+      if (at.isOneWild()
+          && isOfOneType(cache)
+          && (at.areManyPointers() || (!pointee.isEmpty() && objectsOf(cache) >= FEW))) {
+        String others =
+            "all other objects of the cache have a pointer there (%,d) or nothing"
+                .formatted(at.pointers());
+        add(cache, suspect.object(), offset, value, 0, ObjectFault.Witness.SIBLINGS, others);
+      }
+      return;
+    }
+    if (!at.arePointers() && (pointee.isEmpty() || !at.isOneWild())) {
       return;
     }
     long right = 0;
-    for (int bit = 3; bit < Long.SIZE; bit++) {
-      long other = suspect.value() ^ (1L << bit);
-      if (isPlain(other)) {
+    for (int bit = 0; bit < Long.SIZE; bit++) {
+      long other = value ^ (1L << bit);
+      if ((bit > 2 && isPlain(other)) || (isError(other) && at.areErrors())) {
         if (right != 0) {
           return;
         }
         right = other;
       }
     }
-    Object kind = right == 0 ? null : kind(right);
-    if (kind == null) {
+    if (right == 0) {
       return;
     }
-    int like = at.like(kind, this::kind);
-    if (like * 10 >= at.sampleCount() * LIKE) {
+    if (isError(right) || !pointee.isEmpty()) {
+      String type = pointee.isEmpty() ? "a pointer or an error number" : "a pointer to " + pointee;
       add(
           cache,
           suspect.object(),
           offset,
-          suspect.value(),
+          value,
+          right,
+          ObjectFault.Witness.SIBLINGS,
+          "there is %s in all other objects of the cache, or nothing".formatted(type));
+      return;
+    }
+    Object kind = kind(right);
+    int like = kind == null ? 0 : at.like(kind, this::kind);
+    if (like > 0 && like * 10 >= at.sampleCount() * LIKE) {
+      add(
+          cache,
+          suspect.object(),
+          offset,
+          value,
           right,
           ObjectFault.Witness.SIBLINGS,
           "%,d siblings have a pointer there, %d of %d looked at to %s"
@@ -284,9 +362,13 @@ final class ObjectPass {
     }
   }
 
+  private long objectsOf(SlabCache cache) {
+    return objectsBy.getOrDefault(cache, new long[1])[0];
+  }
+
   /// What kind of thing begins at an address, or lies there: an object's word or a symbol; null if
   /// that cannot be told.
-  private Object kind(long address) {
+  Object kind(long address) {
     if (map.isImage(address)) {
       return kernel
           .symbols()
@@ -307,19 +389,18 @@ final class ObjectPass {
   }
 
   /// The slab that a page frame is of.
-  private Optional<Slab> slabAt(long pfn) {
+  Optional<Slab> slabAt(long pfn) {
     return slabsAt.computeIfAbsent(
         pfn,
-        frame ->
-            SlabSurvey.views(
-                    kernel, memMap, Math.max(0, frame - MAX_PAGES), frame + 1, _ -> true, MAX_PAGES)
-                .stream()
-                .map(SlabView::slab)
-                .filter(slab -> slab.pfn() + slab.pageCount() > frame)
-                .findFirst());
+        frame -> {
+          PageState state = memMap.state(frame);
+          return state.kind() == PageState.Kind.SLAB
+              ? views.flatMap(all -> all.at(state.headPfn())).map(SlabView::slab)
+              : Optional.empty();
+        });
   }
 
-  private void add(
+  void add(
       SlabCache cache,
       long object,
       int offset,
@@ -333,6 +414,34 @@ final class ObjectPass {
           new ObjectFault(
               cache, object, offset, member(cache, offset), value, right, witness, like));
     }
+  }
+
+  WordCache words() {
+    return words;
+  }
+
+  /// Whether it is known that nothing begins at an address: it is none, or lies within an object or
+  /// what a symbol names, or in a page that is free.
+  boolean isNothing(long address, Siblings siblings) {
+    if (!isPlain(address)) {
+      return true;
+    }
+    if (map.isImage(address)) {
+      return kernel.symbols().flatMap(all -> all.atOrBefore(address)).isPresent()
+          && kind(address) == null;
+    }
+    long pfn = memory.directMapPfn(address);
+    Slab slab = slabAt(pfn).orElse(null);
+    if (slab == null) {
+      return memMap.state(pfn).kind() == PageState.Kind.BUDDY;
+    }
+    int index = slab.indexHolding(address);
+    return index < 0
+        || (slab.object(index) != address && siblings.like(kind(address), this::kind) == 0);
+  }
+
+  TreeLinks trees() {
+    return trees;
   }
 
   private String member(SlabCache cache, int offset) {

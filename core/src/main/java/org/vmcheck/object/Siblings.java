@@ -10,6 +10,12 @@ final class Siblings {
   /// Objects of which fewer agree by chance.
   private static final int LEAST = 16;
 
+  /// How many must have a pointer, and how many the very same, before a value is compared with
+  /// these.
+  private static final int MANY = 64;
+
+  private static final int AS_MANY = 24;
+
   /// Values that are kept to tell what kind of pointer it is.
   private static final int SAMPLES = 16;
 
@@ -21,12 +27,25 @@ final class Siblings {
   private long empty;
   private long odd;
 
-  /// Words that are not 0, and of these the addresses of memory that exists.
+  /// Nodes of trees whose parent leads back to them.
+  private long rightChildren;
+
+  private long leftChildren;
+
+  /// Words that are not 0, of these the addresses of memory that exists, and what else kernels keep
+  /// in pointers.
   private long filled;
 
   private long pointers;
+  private long marked;
+  private long errors;
+  private long wild;
   private final long[] samples = new long[SAMPLES];
   private final List<Suspect> suspects = new ArrayList<>();
+  private Suspect nonCanonical;
+  private int nonCanonicals;
+  private FrequentWords values;
+  private FrequentWords distances;
 
   /// A word that may be wrong.
   ///
@@ -42,7 +61,16 @@ final class Siblings {
     }
   }
 
-  void pointer(long value) {
+  void treeNode(boolean isLeft) {
+    if (isLeft) {
+      leftChildren++;
+    } else {
+      rightChildren++;
+    }
+  }
+
+  /// @param distance from the object to what the pointer leads to, in bytes
+  void pointer(long value, long distance) {
     filled++;
     // The first ones, and then others now and then: first come the oldest slabs.
     if (pointers < SAMPLES) {
@@ -50,7 +78,39 @@ final class Siblings {
     } else if ((pointers & 63) == 0) {
       samples[(int) (pointers >>> 6) % SAMPLES] = value;
     }
+    if (pointers == 0) {
+      values = new FrequentWords();
+      distances = new FrequentWords();
+    }
     pointers++;
+    values.add(value);
+    distances.add(distance);
+  }
+
+  /// A pointer with marks in its lowest bits, an error number, poison.
+  void marked() {
+    filled++;
+    marked++;
+  }
+
+  /// An error number, as [#marked] takes too.
+  void error() {
+    errors++;
+  }
+
+  /// A value that may be a damaged pointer.
+  void wild(long object, long value) {
+    filled++;
+    wild++;
+    suspect(object, value, null);
+  }
+
+  /// A value that one of the highest bits makes an address.
+  void nonCanonical(long object, long value) {
+    if (nonCanonical == null) {
+      nonCanonical = new Suspect(object, value, null);
+    }
+    nonCanonicals++;
   }
 
   void other() {
@@ -63,13 +123,21 @@ final class Siblings {
     }
   }
 
+  Suspect nonCanonical() {
+    return nonCanonical;
+  }
+
+  int nonCanonicals() {
+    return nonCanonicals;
+  }
+
   List<Suspect> suspects() {
     return suspects;
   }
 
   /// Whether the word is the first of a list's two in nearly all siblings.
   boolean areLinks() {
-    return whole >= LEAST && odd * 20 <= whole + empty + odd;
+    return whole >= LEAST && odd * 20 <= whole + empty + odd && !areTreeNodes();
   }
 
   /// Whether the word is the first of a list's head in nearly all siblings, mostly of an empty one.
@@ -77,9 +145,49 @@ final class Siblings {
     return whole + empty >= LEAST && odd * 20 <= whole + empty + odd;
   }
 
+  /// Whether the word is the first of a list's two in many siblings, even if not in all.
+  boolean isOfLists() {
+    return whole + empty >= LEAST && !areTreeNodes();
+  }
+
+  /// Whether nearly all siblings that have anything there have a tree's node, of which this word is
+  /// the first. The head of a hash chain looks like a node's right child, but never like a left
+  /// one.
+  boolean areTreeNodes() {
+    long nodes = leftChildren + rightChildren;
+    return nodes >= LEAST
+        && nodes * 20 >= filled * 17
+        && 4 * leftChildren >= nodes
+        && 4 * rightChildren >= nodes;
+  }
+
   /// Whether nearly all siblings, but for the suspects, have a pointer there or nothing.
   boolean arePointers() {
-    return pointers >= LEAST && (filled - pointers - suspects.size()) * 20 <= filled;
+    return pointers >= LEAST && (filled - pointers - wild) * 20 <= filled;
+  }
+
+  /// Whether all siblings but one have a pointer there or nothing.
+  boolean isOneWild() {
+    return wild == 1 && filled == pointers + marked + wild;
+  }
+
+  boolean areManyPointers() {
+    return pointers >= MANY;
+  }
+
+  /// Whether error numbers are kept there.
+  boolean areErrors() {
+    return errors >= LEAST;
+  }
+
+  /// The very values that many siblings have where all have pointers.
+  long[] sameValues() {
+    return pointers >= MANY && arePointers() ? values.atLeast(AS_MANY) : new long[0];
+  }
+
+  /// The same of the distances from the objects: pointers into an object itself.
+  long[] sameDistances() {
+    return pointers >= MANY && arePointers() ? distances.atLeast(AS_MANY) : new long[0];
   }
 
   long linkedWords() {

@@ -3,6 +3,7 @@ package org.vmcheck.object;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.slab.SlabCache;
@@ -42,8 +43,13 @@ public final class StructNames {
           Map.entry("UNIX", "unix_sock"),
           Map.entry("RAW", "raw_sock"));
 
+  /// Pointers to these have marks in their lowest bits, or end in numbers.
+  private static final Set<String> MARKED =
+      Set.of("struct rhash_head", "struct hlist_bl_node", "struct hlist_nulls_node");
+
   private final Kernel kernel;
   private final Map<Long, Optional<StructLayout>> known = new HashMap<>();
+  private final Map<Long, String[]> pointees = new HashMap<>();
 
   public StructNames(Kernel kernel) {
     this.kernel = kernel;
@@ -65,5 +71,19 @@ public final class StructNames {
                       (s.size() <= cache.objectSize() || name.equals("task_struct"))
                           && 2 * s.size() > cache.objectSize());
         });
+  }
+
+  /// What the type of a word of a cache's objects says that it points to; empty if it is no
+  /// pointer, or not known, or one in which kernels keep marks.
+  String pointee(SlabCache cache, int offset) {
+    if (!ObjectPass.isOfOneType(cache)) {
+      return "";
+    }
+    String[] all =
+        pointees.computeIfAbsent(
+            cache.address(),
+            _ -> of(cache).map(StructLayout::pointees).orElseGet(() -> new String[0]));
+    String pointee = offset / 8 < all.length ? all[offset / 8] : null;
+    return pointee == null || MARKED.contains(pointee) ? "" : pointee;
   }
 }

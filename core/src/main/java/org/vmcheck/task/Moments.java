@@ -94,6 +94,12 @@ public final class Moments {
         && disagreements.stream().map(one -> one.address & -pageSize).distinct().count() >= 2;
   }
 
+  /// Whether all memory is taken to be of one moment: the kernel had stopped, or nothing that it
+  /// counts disagrees, as in a dump of a guest that stood still meanwhile.
+  public static boolean areOne(Kernel kernel) {
+    return kernel.isStopped() || disagreements(kernel).isEmpty();
+  }
+
   private void add(Kind kind, String key, long address, String sentence) {
     found.putIfAbsent(key, new Disagreement(kind, sentence, address));
   }

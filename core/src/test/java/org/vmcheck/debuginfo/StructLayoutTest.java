@@ -47,4 +47,25 @@ class StructLayoutTest {
     assertThat(twice.member("a").orElseThrow().offset()).isZero();
     assertThat(twice.memberCount()).isEqualTo(1);
   }
+
+  /// A word is a pointer only where every member of a union that has it is one.
+  @Test
+  void wordsThatAreAlwaysPointersAreKnown() {
+    Member pointer = pointer("next", 0, 1);
+    Member number = member("count", 64, null);
+    Member either = pointer("link", 128, 1);
+    Member orNumber = member("key", 128, null);
+    Member array = pointer("slots", 192, 2);
+    StructLayout inner = new StructLayout("inner", 16, List.of(pointer("p", 64, 1)));
+    Member nested = new Member("nested", 320, 0, 16, -1, () -> Optional.of(inner));
+    StructLayout layout =
+        new StructLayout("s", 56, List.of(pointer, number, either, orNumber, array, nested));
+    assertThat(layout.pointees())
+        .containsExactly("struct t", null, null, "struct t", "struct t", null, "struct t");
+  }
+
+  private static Member pointer(String name, long bitOffset, int count) {
+    return new Member(
+        name, bitOffset, 0, 8L * count, count > 1 ? count : -1, Optional::empty, "struct t");
+  }
 }

@@ -1,0 +1,184 @@
+package org.vmcheck.object;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.vmcheck.slab.SlabCache;
+
+/// The second sweep over allocated objects, when it is known what siblings have at each place: the
+/// very same pointers, pointers into the object itself, nodes of trees.
+///
+/// A value is wrong where one bit makes it what many siblings have there, and it leads to nothing
+/// that begins there. Two values of one place that are a bit apart and both lead to something are
+/// met in healthy kernels.
+final class UnlikeWords {
+  private static final int WORD = AllocatedObjects.WORD;
+
+  /// Marks that kernels keep in a pointer's lowest bits.
+  private static final long MARKS = 3;
+
+  private static final int MAX_CANDIDATES = 1024;
+
+  private final ObjectPass pass;
+  private final Map<SlabCache, Place[]> places = new HashMap<>();
+  private final List<Candidate> candidates = new ArrayList<>();
+  private final Map<String, Integer> held = new HashMap<>();
+
+  /// What is known of a place.
+  private record Place(Siblings siblings, long[] values, long[] distances, boolean isTreeNode) {
+    /// @param bytes size of the object
+    static Place of(Siblings siblings, int bytes) {
+      if (siblings == null) {
+        return null;
+      }
+      Place place =
+          new Place(
+              siblings, siblings.sameValues(), siblings.sameDistances(), siblings.areTreeNodes());
+      return place.values.length + place.distances.length > 0 || place.isTreeNode ? place : null;
+    }
+  }
+
+  private record Candidate(
+      SlabCache cache, long object, int offset, long value, long right, String like) {}
+
+  UnlikeWords(ObjectPass pass, Map<SlabCache, Siblings[]> siblings) {
+    this.pass = pass;
+    siblings.forEach(
+        (cache, at) -> {
+          if (!ObjectPass.isOfOneType(cache)) {
+            return;
+          }
+          Place[] known = new Place[at.length];
+          boolean isAny = false;
+          for (int i = 0; i < at.length; i++) {
+            known[i] = isOfList(at, i) ? null : Place.of(at[i], at.length * WORD);
+            isAny |= known[i] != null;
+          }
+          if (isAny) {
+            places.put(cache, known);
+          }
+        });
+  }
+
+  /// Whether a word is one of a list's two: these have a rule of their own.
+  private static boolean isOfList(Siblings[] at, int index) {
+    return (at[index] != null && at[index].isOfLists())
+        || (index > 0 && at[index - 1] != null && at[index - 1].isOfLists());
+  }
+
+  void sweep(AllocatedObjects allocated) {
+    if (places.isEmpty()) {
+      return;
+    }
+    allocated.each(this::object);
+    for (Candidate one : candidates) {
+      if (held.get(key(one.cache, one.offset, one.value)) == 1) {
+        pass.add(
+            one.cache,
+            one.object,
+            one.offset,
+            one.value,
+            one.right,
+            ObjectFault.Witness.SIBLINGS,
+            one.like);
+      }
+    }
+  }
+
+  private void object(SlabCache cache, long object, long[] words, int count) {
+    Place[] at = places.get(cache);
+    if (at == null) {
+      return;
+    }
+    for (int i = 0; i < Math.min(count, at.length); i++) {
+      if (at[i] == null) {
+        continue;
+      }
+      if (at[i].isTreeNode && i + 2 < count) {
+        node(cache, object, i, words);
+      } else if (words[i] != 0) {
+        word(cache, object, i * WORD, at[i], words[i]);
+      }
+    }
+  }
+
+  private void word(SlabCache cache, long object, int offset, Place at, long value) {
+    long right = 0;
+    for (long same : at.values) {
+      long bits = same ^ value;
+      if (bits == 0) {
+        return;
+      }
+      if ((bits & bits - 1) == 0) {
+        right = same;
+      }
+    }
+    boolean isOfObject = false;
+    for (long distance : at.distances) {
+      long bits = object + distance ^ value;
+      if (bits == 0) {
+        return;
+      }
+      if ((bits & bits - 1) == 0) {
+        right = object + distance;
+        isOfObject = true;
+      }
+    }
+    if (right == 0 || ((right ^ value) & MARKS) != 0 || !pass.isNothing(value, at.siblings)) {
+      return;
+    }
+    String key = key(cache, offset, value);
+    if (held.merge(key, 1, Integer::sum) == 1 && candidates.size() < MAX_CANDIDATES) {
+      candidates.add(
+          new Candidate(
+              cache,
+              object,
+              offset,
+              value,
+              right,
+              isOfObject
+                  ? "in many siblings the pointer there leads to byte %d of the object itself"
+                      .formatted(right - object)
+                  : "many siblings have exactly that pointer there"));
+    }
+  }
+
+  private static String key(SlabCache cache, int offset, long value) {
+    return Long.toHexString(cache.address()) + ' ' + offset + ' ' + value;
+  }
+
+  private void node(SlabCache cache, long object, int index, long[] words) {
+    TreeLinks trees = pass.trees();
+    long node = object + (long) index * WORD;
+    long parent = words[index];
+    boolean isWhole = (parent & ~MARKS) == 0 || trees.isChild(node, parent);
+    if (!isWhole) {
+      long right = trees.rightParent(node, parent);
+      if (right != 0) {
+        link(cache, object, index, parent, right);
+      }
+      return;
+    }
+    for (int i = 1; i <= 2; i++) {
+      long child = words[index + i];
+      if (!trees.isParentOf(node, child)) {
+        long right = trees.rightChild(node, child, words[index + 3 - i]);
+        if (right != -1) {
+          link(cache, object, index + i, child, right);
+        }
+      }
+    }
+  }
+
+  private void link(SlabCache cache, long object, int index, long value, long right) {
+    pass.add(
+        cache,
+        object,
+        index * WORD,
+        value,
+        right,
+        right == 0 ? ObjectFault.Witness.SIBLINGS : ObjectFault.Witness.NEIGHBOUR,
+        right == 0 ? "it is a child of a tree's node, and no child has that address" : "");
+  }
+}
