@@ -1,5 +1,6 @@
 package org.vmcheck.io;
 
+import java.nio.charset.StandardCharsets;
 import java.util.HexFormat;
 
 /// The bytes by which files of a kind are known: the one table of those that are read here, or
@@ -28,7 +29,9 @@ public enum FileMagic {
   public static final int HEAD_BYTES = 512;
 
   private final int offset;
-  private final byte[] bytes;
+
+  /// A character a byte.
+  private final String magic;
 
   FileMagic(String digits) {
     this(0, digits);
@@ -36,7 +39,7 @@ public enum FileMagic {
 
   FileMagic(int offset, String digits) {
     this.offset = offset;
-    this.bytes = HexFormat.of().parseHex(digits);
+    this.magic = new String(HexFormat.of().parseHex(digits), StandardCharsets.ISO_8859_1);
   }
 
   /// Whether a file that begins so is of this kind.
@@ -47,11 +50,11 @@ public enum FileMagic {
   }
 
   public boolean startsWith(ByteView start) {
-    if (start.size() < offset + bytes.length) {
+    if (start.size() < offset + magic.length()) {
       return false;
     }
-    for (int i = 0; i < bytes.length; i++) {
-      if (start.u8(offset + i) != (bytes[i] & 0xff)) {
+    for (int i = 0; i < magic.length(); i++) {
+      if (start.u8(offset + i) != magic.charAt(i)) {
         return false;
       }
     }
@@ -60,11 +63,11 @@ public enum FileMagic {
 
   /// Whether the magic stands at a place inside other bytes.
   public boolean isAt(byte[] content, int at) {
-    if (content.length - at < bytes.length) {
+    if (content.length - at < magic.length()) {
       return false;
     }
-    for (int i = 0; i < bytes.length; i++) {
-      if (content[at + i] != bytes[i]) {
+    for (int i = 0; i < magic.length(); i++) {
+      if ((content[at + i] & 0xff) != magic.charAt(i)) {
         return false;
       }
     }
@@ -73,6 +76,6 @@ public enum FileMagic {
 
   /// The magic as hexadecimal digits.
   public String digits() {
-    return HexFormat.of().formatHex(bytes);
+    return HexFormat.of().formatHex(magic.getBytes(StandardCharsets.ISO_8859_1));
   }
 }
