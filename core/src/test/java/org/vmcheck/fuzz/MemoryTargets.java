@@ -9,21 +9,28 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.Random;
 import org.vmcheck.analysis.AnalysisOptions;
+import org.vmcheck.analysis.AnalysisOptions.Deep;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.analysis.DeskQuestions;
+import org.vmcheck.analysis.TaskQuestions;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.dump.OpenOptions;
 import org.vmcheck.dump.PageBuffer;
 import org.vmcheck.dump.PageRead;
 import org.vmcheck.finding.CheckOutcome;
+import org.vmcheck.finding.MemoryPattern;
+import org.vmcheck.finding.SlabUsage;
+import org.vmcheck.finding.Task;
 import org.vmcheck.testing.ElfWriter;
 import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.TestData;
 
-/// The whole check on the memory of a whole kernel. An input is a list of words to write into it:
+/// The whole check, and every question, on the memory of a whole kernel. An input is a list of words to write into it:
 /// what a fuzzer changes blindly in megabytes is hardly ever read.
 final class MemoryTargets {
   private static final int PAGE = 4096;
@@ -33,9 +40,17 @@ final class MemoryTargets {
 
   static List<Target> all(Path directory) {
     return List.of(
-        target(directory, "whole-check", MemoryTargets::fake),
-        target(directory, "kdump-check", file -> Files.copy(real(), file)),
-        target(directory, "real-check", MemoryTargets::memory));
+        target(directory, "whole-check", MemoryTargets::fake, MemoryTargets::check),
+        target(directory, "kdump-check", file -> Files.copy(real(), file), MemoryTargets::check),
+        target(directory, "real-check", MemoryTargets::memory, MemoryTargets::check),
+        target(directory, "arm64-check", MemoryTargets::arm64, MemoryTargets::check),
+        target(directory, "real-questions", MemoryTargets::memory, MemoryTargets::ask),
+        target(directory, "arm64-questions", MemoryTargets::arm64, MemoryTargets::ask));
+  }
+
+  /// Whether an input of a target is the work of a second, not of a moment.
+  static boolean isHeavy(Target target) {
+    return target.name().endsWith("-check") || target.name().endsWith("-questions");
   }
 
   @FunctionalInterface
@@ -43,9 +58,23 @@ final class MemoryTargets {
     void make(Path file) throws IOException;
   }
 
+  @FunctionalInterface
+  private interface Work {
+    void on(Analyzer analyzer) throws Exception;
+  }
+
   private static Path real() {
+    return dump("healthy");
+  }
+
+  /// Flat memory in an ELF core, as QEMU wrote it.
+  private static void arm64(Path file) throws IOException {
+    Files.copy(dump("debian-7.2-arm64"), file);
+  }
+
+  private static Path dump(String name) {
     try {
-      return TestData.named("healthy").dump();
+      return TestData.named(name).dump();
     } catch (Exception e) {
       throw new IllegalStateException(e);
     }
@@ -79,7 +108,7 @@ final class MemoryTargets {
     }
   }
 
-  private static Target target(Path directory, String name, Maker maker) {
+  private static Target target(Path directory, String name, Maker maker, Work work) {
     Random random = new Random(1);
     byte[] many = new byte[EDIT * 64];
     random.nextBytes(many);
@@ -94,13 +123,13 @@ final class MemoryTargets {
           if (!Files.exists(file)) {
             maker.make(file);
           }
-          edited(file, input);
+          edited(file, input, work);
         });
   }
 
-  /// Checks the file with the edits in it, and takes them out again. An edit is a place (4 bytes)
+  /// Works on the file with the edits in it, and takes them out again. An edit is a place (4 bytes)
   /// and a word (8).
-  private static void edited(Path file, byte[] input) throws IOException {
+  private static void edited(Path file, byte[] input, Work work) throws Exception {
     ByteBuffer edits = ByteBuffer.wrap(input).order(ByteOrder.LITTLE_ENDIAN);
     try (FileChannel channel =
         FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
@@ -113,8 +142,9 @@ final class MemoryTargets {
         channel.read(before[i], places[i]);
         channel.write(edits.slice(i * EDIT + 4, 8), places[i]);
       }
-      try {
-        check(file);
+      try (Analyzer analyzer =
+          Analyzer.open(file, AnalysisOptions.DEFAULT.withThreads(1).withDeep(Deep.ALWAYS))) {
+        work.on(analyzer);
       } finally {
         for (int i = count - 1; i >= 0; i--) {
           channel.write(before[i].flip(), places[i]);
@@ -124,13 +154,32 @@ final class MemoryTargets {
   }
 
   /// No check may fail.
-  private static void check(Path file) throws IOException {
-    try (Analyzer analyzer = Analyzer.open(file, AnalysisOptions.DEFAULT.withThreads(1))) {
-      for (CheckOutcome outcome : analyzer.check("fuzz").checks()) {
-        if (outcome instanceof CheckOutcome.Failed failed) {
-          throw new IllegalStateException(failed.id() + ": " + failed.reason());
-        }
+  private static void check(Analyzer analyzer) {
+    for (CheckOutcome outcome : analyzer.check("fuzz").checks()) {
+      if (outcome instanceof CheckOutcome.Failed failed) {
+        throw new IllegalStateException(failed.id() + ": " + failed.reason());
       }
     }
+  }
+
+  /// Stacks of all tasks, lists of slabs, and what lies around a word of the kernel's own.
+  private static void ask(Analyzer analyzer) throws Exception {
+    analyzer.machineState();
+    TaskQuestions tasks = analyzer.tasks();
+    for (Task task : tasks.list().tasks()) {
+      tasks.traceWithSeen(task);
+    }
+    for (SlabUsage usage : analyzer.slabUsage()) {
+      analyzer.slabs(usage.name(), true, _ -> {});
+    }
+    analyzer.leaks(2);
+    DeskQuestions desk = analyzer.desk();
+    long address = analyzer.address("init_task");
+    desk.place(address);
+    desk.word(address, OptionalLong.of(address));
+    desk.refs(address, false);
+    desk.find(MemoryPattern.ofWord(address, -1L), 10);
+    desk.unhash(analyzer.log());
+    analyzer.map(true);
   }
 }

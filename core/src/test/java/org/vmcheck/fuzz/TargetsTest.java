@@ -60,7 +60,7 @@ class TargetsTest {
     Random random = new Random(1);
     List<byte[]> seeds = target.seeds().make();
     long bytes = seeds.stream().mapToLong(seed -> seed.length).sum();
-    boolean isHeavy = target.name().endsWith("-check");
+    boolean isHeavy = MemoryTargets.isHeavy(target);
     boolean every = bytes <= SMALL && !isHeavy;
     ThreadMXBean threads = ManagementFactory.getThreadMXBean();
     long share = CPU_NANOS / seeds.size();
