@@ -225,4 +225,214 @@ class HardwareRuleTest {
     assertThat(origin.side()).isEqualTo(Side.OPEN);
     assertThat(origin.paragraph()).contains("there is evidence for both");
   }
+
+  // ---- what is counted, and the words of it
+
+  @Test
+  void aFlipIsToldWithItsPlace() {
+    Origin origin = judge(flip("dentry", 0xffff888001000000L, 96, 10));
+    // Bit 10 of RIGHT is set: it went from 1 to 0.
+    assertThat(origin.flips())
+        .containsExactly(
+            new Origin.Flip(0, "slab.freelist", "dentry", 96, 0x1000061L, 2, (RIGHT >>> 10 & 1) == 0));
+    assertThat(origin.flips().getFirst().isSet()).isFalse();
+    assertThat(judge(flip("dentry", 0xffff888001000000L, 96, 4)).flips().getFirst().isSet())
+        .isTrue();
+  }
+
+  /// Text of the kernel is compared with its file: one bit of it is a bit as any.
+  @Test
+  void aBitOfTextCountsAndOtherCausesDoNot() {
+    long raw = RIGHT ^ 4;
+    assertThat(judge(word(Cause.TEXT_MODIFIED, "", 0xffff888001000000L, 0, raw, RIGHT)).flips())
+        .hasSize(1);
+    assertThat(judge(word(Cause.COUNTER_MISMATCH, "", 0xffff888001000000L, 0, raw, RIGHT)).flips())
+        .isEmpty();
+    assertThat(judge(word(Cause.BIT_FLIP, "", 0xffff888001000000L, 0, raw ^ 1, RIGHT)).flips())
+        .isEmpty();
+  }
+
+  private static Finding logged(long physical, String hex, int from, int to, int expected) {
+    return new Finding(
+        "log.witness",
+        Layer.KERNEL,
+        Severity.CORRUPT,
+        Cause.BIT_FLIP,
+        "bytes are wrong",
+        Subject.cache("victim"),
+        List.of(new Evidence.LoggedBytes(-1, physical, hex, from, to, expected, "bytes")),
+        List.of(),
+        "log.witness/bit-flip/victim");
+  }
+
+  /// The kernel put the byte right after it printed it.
+  @Test
+  void aByteOfTheLogCountsWhereOneBitOfItIsWrong() {
+    assertThat(judge(logged(0x2000, "6b6b7b6b", 2, 3, 0x6b)).flips())
+        .containsExactly(new Origin.Flip(0, "log.witness", "victim", -1, 0x2002, 4, true));
+    assertThat(judge(logged(0x2000, "6b6b6a", 2, 3, 0x6b)).flips())
+        .containsExactly(new Origin.Flip(0, "log.witness", "victim", -1, 0x2002, 0, false));
+    for (Finding none :
+        List.of(
+            logged(0x2000, "6b6b796b", 2, 3, 0x6b),
+            logged(0x2000, "6b6b7b7b", 2, 4, 0x6b),
+            logged(0x2000, "6b6b", 2, 3, 0x6b),
+            logged(Evidence.UNKNOWN, "6b6b7b6b", 2, 3, 0x6b))) {
+      assertThat(judge(none).flips()).isEmpty();
+    }
+  }
+
+  /// Two words of a line of a cache came or went together.
+  @Test
+  void flipsOfOneCacheLineAreOne() {
+    Origin origin =
+        judge(
+            flip("dentry", 0xffff888001000000L, 64, 10),
+            flip("dentry", 0xffff888001000000L, 120, 11),
+            flip("dentry", 0xffff888001000000L, 128, 10));
+    assertThat(origin.flips()).extracting(Origin.Flip::physical).containsExactly(0x1000041L, 0x1000081L);
+    assertThat(origin.damages()).isEqualTo(3);
+  }
+
+  /// The more there are, the more often three of them share a lane: 5 * C(n, 3) / 64^2.
+  @Test
+  void chanceGrowsWithTheNumberOfFlips() {
+    Finding[] four = {
+      flip("dentry", 0xffff888001000000L, 96, 10),
+      flip("kmalloc-64", 0xffff888002003000L, 32, 10),
+      flip("inode_cache", 0xffff888003007000L, 304, 10),
+      flip("kmalloc-96", 0xffff888004007000L, 8, 20)
+    };
+    Origin ofFour = judge(four);
+    assertThat(earned(ofFour)).containsExactly("bit lane of 64");
+    assertThat(ofFour.paragraph())
+        .contains("3 of 4 flipped bits are bit 10 of their 64-bit word (by chance 1 in 205)");
+
+    Origin ofFive =
+        judge(
+            four[0],
+            four[1],
+            four[2],
+            four[3],
+            flip("kmalloc-8", 0xffff888005007000L, 0, 51));
+    assertThat(earned(ofFive)).isEmpty();
+    assertThat(ofFive.side()).isEqualTo(Side.OPEN);
+    assertThat(ofFive.paragraph())
+        .contains(
+            "3 of 5 flipped bits are bit 10 of their 64-bit word (by chance 1 in 82), in 3 caches or"
+                + " structures;")
+        .doesNotContain("one code path");
+    Origin.Claim lane =
+        ofFive.claims().stream().filter(c -> c.about().equals("bit lane of 64")).findFirst().orElseThrow();
+    assertThat(lane.chance()).isEqualTo(50.0 / 4096);
+    assertThat(lane.count()).isEqualTo(3);
+    assertThat(lane.of()).isEqualTo(5);
+  }
+
+  @Test
+  void whatIsCountedComesFirstAndThenWhatIsEarned() {
+    Origin origin =
+        HardwareRule.judge(
+                List.of(
+                    part(flip("dentry", 0xffff888001000000L, 96, 10)),
+                    part(flip("kmalloc-64", 0xffff9c0001000000L, 96, 10))))
+            .orElseThrow();
+    assertThat(origin.claims())
+        .extracting(Origin.Claim::about)
+        .startsWith("counted", "stuck", "bit lane of 64");
+    assertThat(origin.paragraph()).contains("2 findings in 2 dumps, 2 flipped bits among them;");
+  }
+
+  @Test
+  void storesAreCountedAndNotOfOneFinding() {
+    Finding one = store(Cause.DOUBLE_FREE, "kmalloc-64", 0xffff888001000000L);
+    assertThat(judge(one).paragraph()).contains("the one finding is no single flipped bit, and one");
+    assertThat(judge(one).claims()).extracting(Origin.Claim::about).doesNotContain("whole stores");
+    assertThat(judge(flip("dentry", 0xffff888001000000L, 96, 10)).paragraph())
+        .contains("the one finding is a flipped bit, and one");
+
+    Origin two = judge(one, store(Cause.DOUBLE_FREE, "kmalloc-64", 0xffff888002000000L));
+    assertThat(two.paragraph())
+        .contains(
+            "2 findings, none of them a single flipped bit;",
+            "2 of 2 findings cannot be a single flipped bit (2 double-free): stores do that");
+    assertThat(two.claims().getFirst())
+        .extracting(Origin.Claim::count, Origin.Claim::of)
+        .containsExactly(0, 2);
+
+    // Beside a flipped bit they decide nothing.
+    Origin mixed =
+        judge(
+            one,
+            store(Cause.DOUBLE_FREE, "kmalloc-64", 0xffff888002000000L),
+            flip("dentry", 0xffff888003000000L, 96, 10));
+    assertThat(earned(mixed)).isEmpty();
+    assertThat(mixed.paragraph())
+        .contains("2 of 3 findings cannot be a single flipped bit (2 double-free);");
+  }
+
+  /// Neighbouring bytes of a page in two crashes: not the same bit.
+  @Test
+  void flipsInOnePageOfTwoDumpsAreNotStuck() {
+    Finding first = flip("dentry", 0xffff888001000000L, 96, 10);
+    Finding next = flip("kmalloc-64", 0xffff9c0001000000L, 97, 10);
+    Origin origin = HardwareRule.judge(List.of(part(first), part(next))).orElseThrow();
+    assertThat(earned(origin)).isEmpty();
+    assertThat(origin.paragraph())
+        .contains("bits are flipped in the same page frame in more than one dump (0x1000): see");
+
+    Finding far = flip("kmalloc-64", 0xffff888001000000L, 200, 11);
+    for (Origin other :
+        List.of(
+            judge(first, far),
+            HardwareRule.judge(
+                    List.of(part(first), part(flip("x", 0xffff888001002000L, 97, 10))))
+                .orElseThrow())) {
+      assertThat(other.paragraph()).doesNotContain("same page frame in more than one dump");
+    }
+  }
+
+  private static Origin withFrames(int named, int all) {
+    Set<Long> frames = new java.util.TreeSet<>();
+    Finding[] findings = new Finding[all];
+    for (int i = 0; i < all; i++) {
+      findings[i] = store(Cause.COUNTER_MISMATCH, "c", 0xffff888001000000L + 0x1000L * i);
+      if (i < named) {
+        frames.add(0x1000L + i);
+      }
+    }
+    return judge(new Origin.Signs(1, 0, 0, 0, 0, frames, 12, true, false), findings);
+  }
+
+  @Test
+  void pagesThatTheHardwareNamedAreCountedAndListed() {
+    assertThat(withFrames(1, 2).paragraph())
+        .contains("1 page frame of damage is named in hardware error reports")
+        .contains("(0x1000);");
+    Origin six = withFrames(6, 8);
+    assertThat(six.paragraph())
+        .contains("6 page frames of damage are named in hardware error reports")
+        .contains("(0x1000, 0x1001, 0x1002, 0x1003, 0x1004, 0x1005);");
+    assertThat(withFrames(7, 7).paragraph()).contains("0x1004, 0x1005, ...);");
+    Origin.Claim claim =
+        six.claims().stream().filter(c -> c.about().equals("same page")).findFirst().orElseThrow();
+    assertThat(claim.count()).isEqualTo(6);
+    assertThat(claim.of()).isEqualTo(8);
+    assertThat(withFrames(0, 2).claims()).extracting(Origin.Claim::about).doesNotContain("same page");
+  }
+
+  @Test
+  void signsOfAllDumpsAreAddedUp() {
+    Origin.Signs one = new Origin.Signs(1, 2, 3, 4, 5, Set.of(7L), 12, true, false);
+    Origin.Signs other = new Origin.Signs(10, 20, 30, 40, 50, Set.of(8L), 14, false, true);
+    Origin origin =
+        HardwareRule.judge(
+                List.of(
+                    new HardwareRule.Part(List.of(), one), new HardwareRule.Part(List.of(), other)))
+            .orElseThrow();
+    assertThat(origin.signs())
+        .isEqualTo(new Origin.Signs(11, 22, 33, 44, 55, Set.of(7L, 8L), 14, true, true));
+    assertThat(origin.paragraph()).startsWith("not decided: no damage was found in 2 dumps");
+    assertThat(origin.refutations()).isEmpty();
+  }
 }
