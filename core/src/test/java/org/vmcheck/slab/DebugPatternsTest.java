@@ -8,6 +8,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.testing.CacheFlag;
 import org.vmcheck.testing.CacheImage;
 import org.vmcheck.testing.FakeCache;
@@ -425,5 +426,133 @@ class DebugPatternsTest {
               assertThat(fault.zone()).isEqualTo(SlabFault.Zone.ZEROED);
               assertThat(fault.address()).isEqualTo(object + 9);
             });
+  }
+
+  // ---- where the first and the last wrong byte are
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void theWrongBytesOfAZoneAreCounted(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image);
+    long object = slab.object(slab.freelist().getFirst());
+    image.corrupt(object + 16, (byte) 1);
+    image.corrupt(object + 20, (byte) 2);
+    assertThat(patterns(image.survey()))
+        .singleElement()
+        .satisfies(
+            fault -> {
+              assertThat(fault.address()).isEqualTo(object + 16);
+              assertThat(fault.end()).isEqualTo(object + 21);
+              assertThat(fault.wrong()).isEqualTo(2);
+              assertThat(fault.expected()).isEqualTo(0x6b);
+            });
+  }
+
+  /// Linux `include/linux/poison.h`, POISON_END.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void theLastByteOfAFreeObjectIsAnother(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = partial(image);
+    long last = slab.object(slab.freelist().getFirst()) + OBJECT_SIZE - 1;
+    image.corrupt(last, (byte) 0x6b);
+    assertThat(patterns(image.survey()))
+        .singleElement()
+        .satisfies(
+            fault -> {
+              assertThat(fault.zone()).isEqualTo(SlabFault.Zone.POISON);
+              assertThat(fault.address()).isEqualTo(last);
+              assertThat(fault.end()).isEqualTo(last + 1);
+              assertThat(fault.expected()).isEqualTo(0xa5);
+            });
+  }
+
+  // ---- tracks
+
+  private static long trackWord(FakeImage image, SlabImage slab, int object, int which, String member) {
+    StructLayout track = image.kernel().struct("track").orElseThrow();
+    return slab.object(object)
+        + slab.cache().offset()
+        + 8
+        + which * track.size()
+        + track.member(member).orElseThrow().offset();
+  }
+
+  private static SlabFault.Pattern onlyTrack(FakeImage image) {
+    List<SlabFault.Pattern> found = patterns(image.survey());
+    assertThat(found).hasSize(1);
+    assertThat(found.getFirst().zone()).isEqualTo(SlabFault.Zone.TRACKING);
+    return found.getFirst();
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aTrackNamesCode(Layout layout) {
+    List<String> kinds = List.of("allocation", "free");
+    for (int which = 0; which < kinds.size(); which++) {
+      FakeImage image = image(layout);
+      SlabImage slab = partial(image);
+      int held = allocated(slab);
+      long addr = trackWord(image, slab, held, which, "addr");
+      image.corruptWord(addr, 0x4141_4141_4141_4141L);
+      SlabFault.Pattern fault = onlyTrack(image);
+      assertThat(fault.index()).isEqualTo(held);
+      assertThat(fault.address()).isEqualTo(addr);
+      assertThat(fault.end()).isEqualTo(addr + 8);
+      assertThat(fault.why())
+          .isEqualTo(
+              "the %s track names 0x4141414141414141, which is no code address"
+                  .formatted(kinds.get(which)));
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aTrackNamesACpuThatThereIs(Layout layout) {
+    long cpus = image(layout).kernel().variable32("nr_cpu_ids").orElseThrow();
+    for (long cpu : new long[] {0, cpus - 1, cpus, 0xffff_ffffL}) {
+      FakeImage image = image(layout);
+      SlabImage slab = partial(image);
+      int held = allocated(slab);
+      long at = trackWord(image, slab, held, 0, "cpu");
+      // Who never filled a track left no address: then its CPU says nothing.
+      image.corruptWord(trackWord(image, slab, held, 0, "addr"), 0);
+      image.corrupt(at, (byte) cpu, (byte) (cpu >> 8), (byte) (cpu >> 16), (byte) (cpu >> 24));
+      assertThat(image.survey().faults()).isEmpty();
+
+      image.corruptWord(
+          trackWord(image, slab, held, 0, "addr"),
+          image.kernel().symbol("_stext").orElseThrow());
+      if (cpu < cpus) {
+        assertThat(image.survey().faults()).isEmpty();
+        continue;
+      }
+      SlabFault.Pattern fault = onlyTrack(image);
+      assertThat(fault.address()).isEqualTo(at);
+      assertThat(fault.end()).isEqualTo(at + 4);
+      assertThat(fault.why())
+          .startsWith("the allocation track names cpu %d of %d (".formatted((int) cpu, cpus));
+    }
+  }
+
+  // ---- zones that a CPU is changing
+
+  /// Bytes of neither kind are damage, also while list_lock is held.
+  @ParameterizedTest
+  @MethodSource("layouts")
+  void aByteOfNeitherKindIsDamageThoughACpuMayChangeTheZones(Layout layout) {
+    FakeImage image = image(layout);
+    SlabImage slab = image.cache("victim").slabs(SlabImage.Place.FULL).getFirst();
+    long lock = image.member("kmem_cache_node", slab.cache().node(slab.node()), "list_lock");
+    image.corrupt(lock, (byte) 1);
+    image.fill(slab.object(0) - slab.cache().pad(), 0xbb, slab.cache().pad());
+    assertThat(image.survey().faults()).isEmpty();
+
+    image.corrupt(slab.object(0) + OBJECT_SIZE, (byte) 0x41);
+    assertThat(patterns(image.survey()))
+        .extracting(SlabFault.Pattern::index)
+        .isNotEmpty()
+        .containsOnly(0);
   }
 }
