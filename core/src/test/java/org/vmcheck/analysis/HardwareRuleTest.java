@@ -234,7 +234,8 @@ class HardwareRuleTest {
     // Bit 10 of RIGHT is set: it went from 1 to 0.
     assertThat(origin.flips())
         .containsExactly(
-            new Origin.Flip(0, "slab.freelist", "dentry", 96, 0x1000061L, 2, (RIGHT >>> 10 & 1) == 0));
+            new Origin.Flip(
+                0, "slab.freelist", "dentry", 96, 0x1000061L, 2, (RIGHT >>> 10 & 1) == 0));
     assertThat(origin.flips().getFirst().isSet()).isFalse();
     assertThat(judge(flip("dentry", 0xffff888001000000L, 96, 4)).flips().getFirst().isSet())
         .isTrue();
@@ -290,7 +291,9 @@ class HardwareRuleTest {
             flip("dentry", 0xffff888001000000L, 64, 10),
             flip("dentry", 0xffff888001000000L, 120, 11),
             flip("dentry", 0xffff888001000000L, 128, 10));
-    assertThat(origin.flips()).extracting(Origin.Flip::physical).containsExactly(0x1000041L, 0x1000081L);
+    assertThat(origin.flips())
+        .extracting(Origin.Flip::physical)
+        .containsExactly(0x1000041L, 0x1000081L);
     assertThat(origin.damages()).isEqualTo(3);
   }
 
@@ -309,21 +312,19 @@ class HardwareRuleTest {
         .contains("3 of 4 flipped bits are bit 10 of their 64-bit word (by chance 1 in 205)");
 
     Origin ofFive =
-        judge(
-            four[0],
-            four[1],
-            four[2],
-            four[3],
-            flip("kmalloc-8", 0xffff888005007000L, 0, 51));
+        judge(four[0], four[1], four[2], four[3], flip("kmalloc-8", 0xffff888005007000L, 0, 51));
     assertThat(earned(ofFive)).isEmpty();
     assertThat(ofFive.side()).isEqualTo(Side.OPEN);
     assertThat(ofFive.paragraph())
         .contains(
-            "3 of 5 flipped bits are bit 10 of their 64-bit word (by chance 1 in 82), in 3 caches or"
-                + " structures;")
+            "3 of 5 flipped bits are bit 10 of their 64-bit word (by chance 1 in 82), in 3 caches"
+                + " or structures;")
         .doesNotContain("one code path");
     Origin.Claim lane =
-        ofFive.claims().stream().filter(c -> c.about().equals("bit lane of 64")).findFirst().orElseThrow();
+        ofFive.claims().stream()
+            .filter(c -> c.about().equals("bit lane of 64"))
+            .findFirst()
+            .orElseThrow();
     assertThat(lane.chance()).isEqualTo(50.0 / 4096);
     assertThat(lane.count()).isEqualTo(3);
     assertThat(lane.of()).isEqualTo(5);
@@ -346,7 +347,8 @@ class HardwareRuleTest {
   @Test
   void storesAreCountedAndNotOfOneFinding() {
     Finding one = store(Cause.DOUBLE_FREE, "kmalloc-64", 0xffff888001000000L);
-    assertThat(judge(one).paragraph()).contains("the one finding is no single flipped bit, and one");
+    assertThat(judge(one).paragraph())
+        .contains("the one finding is no single flipped bit, and one");
     assertThat(judge(one).claims()).extracting(Origin.Claim::about).doesNotContain("whole stores");
     assertThat(judge(flip("dentry", 0xffff888001000000L, 96, 10)).paragraph())
         .contains("the one finding is a flipped bit, and one");
@@ -385,8 +387,7 @@ class HardwareRuleTest {
     for (Origin other :
         List.of(
             judge(first, far),
-            HardwareRule.judge(
-                    List.of(part(first), part(flip("x", 0xffff888001002000L, 97, 10))))
+            HardwareRule.judge(List.of(part(first), part(flip("x", 0xffff888001002000L, 97, 10))))
                 .orElseThrow())) {
       assertThat(other.paragraph()).doesNotContain("same page frame in more than one dump");
     }
@@ -418,7 +419,9 @@ class HardwareRuleTest {
         six.claims().stream().filter(c -> c.about().equals("same page")).findFirst().orElseThrow();
     assertThat(claim.count()).isEqualTo(6);
     assertThat(claim.of()).isEqualTo(8);
-    assertThat(withFrames(0, 2).claims()).extracting(Origin.Claim::about).doesNotContain("same page");
+    assertThat(withFrames(0, 2).claims())
+        .extracting(Origin.Claim::about)
+        .doesNotContain("same page");
   }
 
   @Test

@@ -30,8 +30,8 @@ import org.vmcheck.testing.FakeKernel;
 import org.vmcheck.testing.Layout;
 import org.vmcheck.testing.TestData;
 
-/// The whole check, and every question, on the memory of a whole kernel. An input is a list of words to write into it:
-/// what a fuzzer changes blindly in megabytes is hardly ever read.
+/// The whole check, and every question, on the memory of a whole kernel. An input is a list of
+/// words to write into it: what a fuzzer changes blindly in megabytes is hardly ever read.
 final class MemoryTargets {
   private static final int PAGE = 4096;
   private static final int EDIT = 12;

@@ -470,7 +470,8 @@ class DebugPatternsTest {
 
   // ---- tracks
 
-  private static long trackWord(FakeImage image, SlabImage slab, int object, int which, String member) {
+  private static long trackWord(
+      FakeImage image, SlabImage slab, int object, int which, String member) {
     StructLayout track = image.kernel().struct("track").orElseThrow();
     return slab.object(object)
         + slab.cache().offset()
@@ -522,8 +523,7 @@ class DebugPatternsTest {
       assertThat(image.survey().faults()).isEmpty();
 
       image.corruptWord(
-          trackWord(image, slab, held, 0, "addr"),
-          image.kernel().symbol("_stext").orElseThrow());
+          trackWord(image, slab, held, 0, "addr"), image.kernel().symbol("_stext").orElseThrow());
       if (cpu < cpus) {
         assertThat(image.survey().faults()).isEmpty();
         continue;
