@@ -61,7 +61,9 @@ final class MapCommand implements Callable<Integer> {
           output,
           switch (form) {
             case TEXT -> MapText.render(map, colours.isWanted(spec, output));
-            case SVG -> MapSvg.render(map, (all ? "memory of " : "low 1 MiB of ") + name);
+            case SVG ->
+                MapSvg.render(
+                    map, (all || !analyzer.hasLowMemory() ? "memory of " : "low 1 MiB of ") + name);
           });
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }

@@ -192,4 +192,17 @@ class DeskCommandsTest {
     assertThat(answer("leaks", dump(), "--top", "1"))
         .contains("BYTES LOST", "kmalloc-96", "objects in use", "pages of the kernel that were");
   }
+
+  /// A machine whose memory begins at 1 GiB has no low 1 MiB to draw: a page of empty cells.
+  @Test
+  void noLowMemoryIsDrawnWhereThereIsNone() throws Exception {
+    String dump = TestData.named("debian-7.2-arm64").dump().toString();
+    assertThat(run("check", "--format", "html", dump)).isEqualTo(ExitCode.KERNEL_DAMAGED);
+    assertThat(out.toString())
+        .doesNotContain("low 1 MiB of", "id=\"low-memory\"")
+        .hasSizeLessThan(100_000);
+    assertThat(answer("map", "--format", "svg", dump))
+        .contains("memory of ")
+        .doesNotContain("low 1 MiB");
+  }
 }

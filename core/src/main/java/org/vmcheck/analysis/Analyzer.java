@@ -490,8 +490,17 @@ public final class Analyzer implements AutoCloseable {
     return MemoryPicture.of(context, all);
   }
 
-  /// The picture of the low 1 MiB; empty if the deadline of the analysis comes before it is drawn.
+  /// Whether the machine has a low 1 MiB that is used unlike the rest, as PCs have.
+  public boolean hasLowMemory() {
+    return context.lacksLowMemory().isEmpty();
+  }
+
+  /// The picture of the low 1 MiB; empty if the machine has no such range, or the deadline of the
+  /// analysis comes before it is drawn.
   public Optional<PageMap> lowMapInTime() {
+    if (!hasLowMemory()) {
+      return Optional.empty();
+    }
     try {
       return Optional.of(cancellation.run(() -> map(false)));
     } catch (CancelledException _) {

@@ -35,7 +35,8 @@ final class MemoryPicture {
   /// The picture of the low 1 MiB, or of all memory without the holes in it; of a machine that has
   /// no such range always the latter.
   static PageMap of(CheckContext context, boolean whole) {
-    boolean all = whole || context.lacksLowMemory().isPresent();
+    boolean lacksLow = context.lacksLowMemory().isPresent();
+    boolean all = whole || lacksLow;
     PhysicalMemory memory =
         context.kernel().map(kernel -> kernel.memory().physical()).orElse(context.dump().memory());
     long end =
@@ -67,7 +68,7 @@ final class MemoryPicture {
               .orElse(PageState.Kind.UNKNOWN);
       boolean isHole =
           kind == PageState.Kind.UNKNOWN && !(read instanceof PageRead.Present) && part.isEmpty();
-      if (isHole && pfn >= LowMemory.RESERVED_END_PFN) {
+      if (isHole && (lacksLow || pfn >= LowMemory.RESERVED_END_PFN)) {
         continue;
       }
       cells.add(
