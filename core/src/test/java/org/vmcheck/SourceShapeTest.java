@@ -127,7 +127,7 @@ class SourceShapeTest {
             if (count > MOST_LINES_OF_A_METHOD) {
               longOnes.merge(type.replace(".java", "") + "." + method.getName(), count, Math::max);
             }
-            return super.visitMethod(method, unused);
+            return super.visitMethod(method, null);
           }
         }.scan(unit, null);
       }

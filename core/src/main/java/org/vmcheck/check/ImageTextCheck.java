@@ -175,13 +175,13 @@ final class ImageTextCheck implements Check {
     long from = fault.address() & -instructions.breakpointBytes();
     if (fault.bits() == 1
         || !fault.section().equals(".text")
-        || fault.byteCount() > 2 * jumpBytes
+        || fault.byteCount() > 2L * jumpBytes
         || !(kernel.memory().read(from, jumpBytes) instanceof MemoryRead.Bytes(ByteView code))) {
       return Optional.empty();
     }
     long jump = 0;
     for (int i = 0; i < jumpBytes; i++) {
-      jump |= (long) code.u8(i) << 8 * i;
+      jump |= (long) code.u8(i) << (8 * i);
     }
     OptionalLong target = instructions.target(from, jump);
     return target.isPresent() ? Optional.of(kernel.describe(target.getAsLong())) : Optional.empty();

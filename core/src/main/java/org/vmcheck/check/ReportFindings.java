@@ -93,17 +93,10 @@ final class ReportFindings {
       subject = stack.get().subject();
     }
     Fate fate = report.fate();
-    Cause cause = report.cause();
-    if (report.message() == KernelMessage.SLUB_BUG
-        && tie.isPresent()
-        && FREEING.matcher(report.function()).matches()) {
-      cause = Cause.DOUBLE_FREE;
-    }
     Optional<LoggedDamage> logged = LoggedDamage.of(kernel, report.lines());
-    if (logged.isPresent()) {
-      evidence.addAll(logged.get().evidence());
-      cause = logged.get().cause().orElse(cause);
-    }
+    logged.ifPresent(damage -> evidence.addAll(damage.evidence()));
+    Cause cause =
+        logged.flatMap(LoggedDamage::cause).orElseGet(() -> cause(report, tie.isPresent()));
     Optional<Link> link = link(report);
     if (link.isPresent()) {
       subject = link.get().subject(subject, kernel);
@@ -130,6 +123,15 @@ final class ReportFindings {
             cause,
             report.message().name().toLowerCase(java.util.Locale.ROOT),
             Printable.of(subject.cache(), 60)));
+  }
+
+  /// The cause that the report itself tells.
+  private static Cause cause(KernelReports.Report report, boolean isTied) {
+    return report.message() == KernelMessage.SLUB_BUG
+            && isTied
+            && FREEING.matcher(report.function()).matches()
+        ? Cause.DOUBLE_FREE
+        : report.cause();
   }
 
   // ---- the object

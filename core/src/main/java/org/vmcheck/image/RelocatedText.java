@@ -218,7 +218,7 @@ final class RelocatedText {
     for (long at = from; from >= 0 && at + 8 <= to; at += 8) {
       long entry = image.getLong((int) at) - start;
       for (int i = 0; i < MOST_OF_AN_ENTRY; i++) {
-        long place = entry + i * INSTRUCTION;
+        long place = entry + (long) i * INSTRUCTION;
         if (place < 0 || place > image.capacity() - INSTRUCTION) {
           break;
         }
@@ -303,6 +303,7 @@ final class RelocatedText {
   }
 
   private ByteView view(int at, int size) {
-    return ByteView.of("kernel image", MemorySegment.ofArray(image.array()).asSlice(at, size));
+    return ByteView.of(
+        "kernel image", MemorySegment.ofBuffer(image.duplicate().clear()).asSlice(at, size));
   }
 }

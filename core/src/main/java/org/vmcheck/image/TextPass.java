@@ -176,7 +176,7 @@ final class TextPass {
     long now = 0;
     int bits = 0;
     for (int i = 0; i < size; i++) {
-      now |= (long) memory.u8(start + i) << 8 * i;
+      now |= (long) memory.u8(start + i) << (8 * i);
       bits += Integer.bitCount(memory.u8(start + i) ^ part.bytes().u8(from + i));
     }
     return instructions.isBreakpoint(now)

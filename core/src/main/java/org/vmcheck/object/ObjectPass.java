@@ -8,6 +8,7 @@ import java.util.TreeMap;
 import java.util.function.ToLongFunction;
 import org.vmcheck.debuginfo.Symbol;
 import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.PairedLinks;
 import org.vmcheck.kernel.WordCache;
@@ -335,16 +336,13 @@ final class ObjectPass {
     if (right == 0) {
       return;
     }
-    if (isError(right) || !pointee.isEmpty()) {
-      String type = pointee.isEmpty() ? "a pointer or an error number" : "a pointer to " + pointee;
-      add(
-          cache,
-          suspect.object(),
-          offset,
-          value,
-          right,
-          ObjectFault.Witness.SIBLINGS,
-          "there is %s in all other objects of the cache, or nothing".formatted(type));
+    if (at.isOneWild() && (isError(right) || !pointee.isEmpty())) {
+      String others =
+          pointee.isEmpty()
+              ? "all other objects of the cache have a pointer or an error number there, or nothing"
+              : "its type says that it is a pointer to %s, and all other objects of the cache have one there, or nothing"
+                  .formatted(Printable.of(pointee));
+      add(cache, suspect.object(), offset, value, right, ObjectFault.Witness.SIBLINGS, others);
       return;
     }
     Object kind = kind(right);

@@ -1,6 +1,7 @@
 package org.vmcheck.object;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,15 +27,28 @@ final class UnlikeWords {
   private final Map<String, Integer> held = new HashMap<>();
 
   /// What is known of a place.
-  private record Place(Siblings siblings, long[] values, long[] distances, boolean isTreeNode) {
+  private static final class Place {
+    private final Siblings siblings;
+    private final long[] values;
+    private final long[] distances;
+    private final boolean isTreeNode;
+
     /// @param bytes size of the object
+    Place(Siblings siblings, int bytes) {
+      this.siblings = siblings;
+      this.values = siblings.sameValues();
+      this.distances =
+          Arrays.stream(siblings.sameDistances())
+              .filter(distance -> distance >= 0 && distance < bytes)
+              .toArray();
+      this.isTreeNode = siblings.areTreeNodes();
+    }
+
     static Place of(Siblings siblings, int bytes) {
       if (siblings == null) {
         return null;
       }
-      Place place =
-          new Place(
-              siblings, siblings.sameValues(), siblings.sameDistances(), siblings.areTreeNodes());
+      Place place = new Place(siblings, bytes);
       return place.values.length + place.distances.length > 0 || place.isTreeNode ? place : null;
     }
   }

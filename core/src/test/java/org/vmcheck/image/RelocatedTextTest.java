@@ -108,8 +108,9 @@ class RelocatedTextTest {
   @BeforeEach
   void restore() {
     memory.restore();
-    memory.setWord(physical(function), 0x1111_1111_2222_2222L & 0xffff_ffffL | 0xd503_245fL << 32);
-    memory.setWord(physical(function + 8), 0x9400_0001L | 0x1234_5678L << 32);
+    memory.setWord(
+        physical(function), (0x1111_1111_2222_2222L & 0xffff_ffffL) | (0xd503_245fL << 32));
+    memory.setWord(physical(function + 8), 0x9400_0001L | (0x1234_5678L << 32));
   }
 
   private TextSurvey survey() {

@@ -7,6 +7,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.zip.CRC32;
@@ -15,7 +16,7 @@ import java.util.zip.ZipException;
 import org.junit.jupiter.api.Test;
 
 class GzipStreamTest {
-  private static final byte[] TEXT = "a dump".repeat(5000).getBytes();
+  private static final byte[] TEXT = "a dump".repeat(5000).getBytes(StandardCharsets.US_ASCII);
 
   private static byte[] member(byte[] bytes) throws IOException {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
@@ -43,7 +44,7 @@ class GzipStreamTest {
   private static byte[] fullHeader(byte[] plain) {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     out.writeBytes(new byte[] {0x1f, (byte) 0x8b, 8, 0x1e, 1, 2, 3, 4, 0, 3, 2, 0, 'x', 'y'});
-    out.writeBytes("name\0and a comment\0".getBytes());
+    out.writeBytes("name\0and a comment\0".getBytes(StandardCharsets.US_ASCII));
     CRC32 crc = new CRC32();
     crc.update(out.toByteArray());
     out.write((int) crc.getValue());
