@@ -70,18 +70,20 @@ public final class DamageTrials {
     this.random = new Random(seed);
   }
 
-  /// @param args dump, trials of each change, seed, and the kernel's own file if it is at hand
+  /// @param args dump, trials of each change, seed, a word of the names of the classes of memory
+  ///   (or nothing: all), and the kernel's own file if it is at hand
   public static void main(String[] args) throws IOException {
     try (Dump dump = Dumps.open(Path.of(args[0]))) {
       DebugSources sources =
           new DebugSources(
-              args.length > 3 ? Optional.of(Path.of(args[3])) : Optional.empty(),
+              args.length > 4 ? Optional.of(Path.of(args[4])) : Optional.empty(),
               List.of(),
               false,
               Set.of(),
               KnownTables.NONE);
       if (KernelFinder.find(dump, sources, 0) instanceof KernelSearch.Found(Kernel kernel)) {
-        new DamageTrials(dump, kernel, Long.parseLong(args[2])).print(Integer.parseInt(args[1]));
+        new DamageTrials(dump, kernel, Long.parseLong(args[2]))
+            .print(Integer.parseInt(args[1]), args[3]);
       } else {
         System.err.println("damage: no kernel is found in " + args[0]);
         System.exit(3);
@@ -89,14 +91,14 @@ public final class DamageTrials {
     }
   }
 
-  private void print(int trials) {
+  private void print(int trials, String named) {
     baseline();
     System.out.printf("### %s%n%n", kernel.identity().release());
     System.out.println(
         "| memory | change | trials | noticed | placed | right value | doubts only |");
     System.out.println("|---|---|---|---|---|---|---|");
     for (Map.Entry<String, List<Unit>> memoryOf : classes().entrySet()) {
-      if (memoryOf.getValue().isEmpty()) {
+      if (memoryOf.getValue().isEmpty() || !memoryOf.getKey().contains(named)) {
         continue;
       }
       for (Change change : Change.values()) {
