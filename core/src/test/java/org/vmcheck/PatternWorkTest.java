@@ -34,8 +34,8 @@ class PatternWorkTest {
       Set.of(
           "Incidents",
           "SideCarCheck.README_KERNEL",
-          "Signature.COMMON",
-          "Signature.FRAME",
+          "CrashSignature.COMMON",
+          "CrashSignature.FRAME",
           "PanicRelation.ALLOCATOR",
           "Claimant.ID",
           "KernelReports.REPORTER",
