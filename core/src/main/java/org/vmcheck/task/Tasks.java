@@ -124,7 +124,8 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
         add(node - tasksAt);
         threads(node - tasksAt);
       }
-      return new Tasks(new ArrayList<>(found.values()), current(), problems);
+      List<Long> current = current();
+      return new Tasks(new ArrayList<>(found.values()), current, problems);
     }
 
     /// The current task of each CPU; idle tasks are added.
