@@ -62,7 +62,7 @@ final class SlabObjectsCheck implements Check {
   public OptionalDouble seconds(CheckContext context) {
     long bytes = 0;
     for (SlabSurvey.Tally tally : context.survey().tallies()) {
-      bytes += tally.objects() * tally.cache().size();
+      bytes += 2 * tally.objects() * tally.cache().size(); // two sweeps
     }
     return context.secondsFor(bytes);
   }
@@ -109,12 +109,12 @@ final class SlabObjectsCheck implements Check {
         fault.address(),
         fault.value(),
         OptionalLong.of(fault.right()),
-        "%s of the allocated object %s of %s leads nowhere"
+        "%s of the allocated object %s of %s does not lead where it must"
             .formatted(what, Words.hex(fault.object()), cache),
         switch (fault.witness()) {
           case NEIGHBOUR -> "the link at %s leads back to it".formatted(Words.hex(fault.right()));
           case EMPTY_HEAD -> "the other word of this list head says that the list is empty";
-          case SIBLINGS -> Printable.of(fault.like());
+          case TREE, ADDRESS, SIBLINGS -> Printable.of(fault.like());
         },
         Cause.METADATA_OVERWRITTEN,
         cache + "+" + fault.offset(),

@@ -28,6 +28,10 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
   private static final Pattern GUARDED =
       Pattern.compile("Kernel stack is corrupted in: ?(?<function>[\\w.$]+)\\+0x");
 
+  /// The stacks of interrupts and exceptions have guard pages too.
+  private static final Pattern OF_NO_TASK =
+      Pattern.compile("^BUG: (?!TASK )\\S++ stack guard page was hit at ");
+
   private static final long STACK_END_MAGIC = 0x57ac_6e9dL;
 
   StackReport {
@@ -36,8 +40,11 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
 
   /// Empty for reports of anything else, and where the task is not known.
   static Optional<StackReport> of(KernelReports.Report report, Kernel kernel) {
+    if (OF_NO_TASK.matcher(report.first().text()).find()) {
+      return Optional.empty();
+    }
     return switch (report.message()) {
-      case STACK_PROTECTOR, STACK_END, STACK_OVERRAN, STACK_GUARD, STACK_OVERFLOW -> {
+      case STACK_PROTECTOR, STACK_END, STACK_OVERRAN, STACK_GUARD -> {
         CallStacks stacks = CallStacks.of(kernel);
         yield task(report, kernel, stacks)
             .map(
@@ -46,7 +53,8 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
                       case STACK_PROTECTOR -> guarded(report, kernel, stacks, task);
                       case STACK_END -> end(kernel, stacks, task);
                       default -> new StackReport(words(task), Subject.NONE, where(stacks, task));
-                    });
+                    })
+            .filter(found -> !found.claim().isEmpty());
       }
       default -> Optional.empty();
     };
@@ -97,6 +105,10 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
       return new StackReport(words(task), Subject.NONE, evidence);
     }
     long slot = canary.get().slot();
+    if (slot < task.stack() || slot >= task.stack() + stacks.stackBytes()) {
+      // A function that ran on a stack of interrupts.
+      return new StackReport("", Subject.NONE, List.of());
+    }
     long physical = kernel.memory().physicalAddress(slot);
     long found = canary.get().found();
     long right = canary.get().right();
@@ -109,7 +121,7 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
             canary.get().isWhole()
                 ? "the canary of %s, at 0x%x on that stack, is the task's own again, 0x%016x"
                     .formatted(canary.get().function(), slot, right)
-                : "the canary of %s, at 0x%x on that stack, is 0x%016x where the task's own is 0x%016x: what was written over it came from below, from the variables of that function or of one that it called"
+                : "the canary of %s, at 0x%x on that stack, is 0x%016x where the task's own is 0x%016x"
                     .formatted(canary.get().function(), slot, found, right)));
     Subject subject =
         canary.get().isWhole()

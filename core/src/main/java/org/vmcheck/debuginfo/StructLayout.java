@@ -18,6 +18,9 @@ public final class StructLayout {
   private static final int WORD = 8;
   private static final int MAX_WORDS = 1 << 13;
 
+  /// Members of structures within structures, each as often as it is met.
+  private static final int MAX_STEPS = 1 << 18;
+
   /// The smaller of two members of a union says more.
   private static final Comparator<Member> PREFERRED =
       Comparator.comparingLong(Member::byteSize).thenComparing(Member::name);
@@ -111,13 +114,20 @@ public final class StructLayout {
   public String[] pointees() {
     String[] pointees = new String[(int) Math.min(size / WORD, MAX_WORDS)];
     BitSet others = new BitSet();
-    pointees(0, MAX_DEPTH, pointees, others);
+    if (!pointees(0, MAX_DEPTH, new int[] {MAX_STEPS}, pointees, others)) {
+      return new String[0];
+    }
     others.stream().filter(i -> i < pointees.length).forEach(i -> pointees[i] = null);
     return pointees;
   }
 
-  private void pointees(long base, int depth, String[] pointees, BitSet others) {
+  /// @param budget how many members may still be looked at
+  /// @return false if there were more
+  private boolean pointees(long base, int depth, int[] budget, String[] pointees, BitSet others) {
     for (Member member : members.values()) {
+      if (--budget[0] < 0) {
+        return false;
+      }
       long start = base + member.offset();
       int first = (int) Math.min(start / WORD, pointees.length);
       int end = (int) Math.min((start + member.byteSize() + WORD - 1) / WORD, pointees.length);
@@ -125,8 +135,11 @@ public final class StructLayout {
       long each = member.elementSize();
       if (inner.isPresent() && depth > 0 && each > 0) {
         for (long at = start; at < start + member.byteSize() && at / WORD < pointees.length; ) {
-          inner.get().pointees(at, depth - 1, pointees, others);
+          if (!inner.get().pointees(at, depth - 1, budget, pointees, others)) {
+            return false;
+          }
           at += each;
+          budget[0]--;
         }
       } else if (!member.pointee().isEmpty() && each == WORD && start % WORD == 0) {
         for (int i = first; i < end; i++) {
@@ -136,6 +149,7 @@ public final class StructLayout {
         others.set(first, Math.max(first, end));
       }
     }
+    return true;
   }
 
   public boolean has(String path) {

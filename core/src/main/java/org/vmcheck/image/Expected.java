@@ -12,7 +12,8 @@ import org.vmcheck.memory.AddressMap;
 record Expected(AddressMap map, long directEnd, long imageStart, long imageEnd) {
   static Expected of(Kernel kernel) {
     AddressMap map = kernel.memory().map();
-    long start = kernel.symbol("_text").orElse(kernel.symbol("_stext").orElse(0));
+    // What lies before _stext on aarch64 is given to the page allocator by some kernels.
+    long start = kernel.symbol("_stext").orElse(kernel.symbol("_text").orElse(0));
     long end = kernel.symbol("_end").orElse(0);
     return new Expected(
         map,

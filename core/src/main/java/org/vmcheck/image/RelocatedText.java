@@ -178,7 +178,8 @@ final class RelocatedText {
   }
 
   private KernelText known() {
-    long text = address("_text");
+    // Before it lie the image's header and early code, whose pages some kernels give away.
+    long text = address("_stext", "_text");
     long textEnd = address("_etext");
     long rodataEnd =
         TABLES.stream().mapToLong(this::address).filter(end -> end != 0).min().orElse(0);

@@ -11,7 +11,7 @@ import org.vmcheck.slab.SlabCache;
 /// @param value what the word holds
 /// @param right what it must hold
 /// @param witness what proves that
-/// @param like for siblings: objects of the cache that have such a pointer there, as a phrase
+/// @param like what else is to be said of the witness, a phrase; may be empty
 public record ObjectFault(
     SlabCache cache,
     long object,
@@ -27,6 +27,10 @@ public record ObjectFault(
     NEIGHBOUR,
     /// An empty head's other word leads to the head.
     EMPTY_HEAD,
+    /// Parent or child in a red-black tree leads to the node that has it.
+    TREE,
+    /// With one of the highest bits it is an address.
+    ADDRESS,
     /// All other objects of the cache have a pointer of one kind at that place, and here one bit is
     /// missing for it.
     SIBLINGS

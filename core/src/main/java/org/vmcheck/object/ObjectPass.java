@@ -58,7 +58,6 @@ final class ObjectPass {
   private final TreeLinks trees;
   private final Optional<SlabViews> views;
   private final Map<SlabCache, Siblings[]> places = new HashMap<>();
-  private final Map<Long, Optional<Slab>> slabsAt = new HashMap<>();
   private final Map<Long, ObjectFault> faults = new TreeMap<>(Long::compareUnsigned);
   private final Map<SlabCache, long[]> objectsBy = new HashMap<>();
   private long objects;
@@ -249,19 +248,35 @@ final class ObjectPass {
     }
   }
 
-  /// Where several siblings have such a value, it is one.
+  /// Where several siblings have such a value, it is one. In memory that holds whatever its users
+  /// put there, random bytes and tags of pointers come near addresses: it must lead to where an
+  /// object or what a symbol names begins.
   private void nonCanonical(SlabCache cache, Siblings at, int offset) {
-    if (at.nonCanonical() != null && at.nonCanonicals() == 1) {
-      long value = at.nonCanonical().value();
+    if (at.nonCanonical() == null || at.nonCanonicals() != 1) {
+      return;
+    }
+    long value = at.nonCanonical().value();
+    long right = value | -1L << highest;
+    if ((right & 7) == 0 ? leadsToAStart(right) : isOfOneType(cache) && at.areMarkedPointers()) {
       add(
           cache,
           at.nonCanonical().object(),
           offset,
           value,
-          value | -1L << highest,
-          ObjectFault.Witness.SIBLINGS,
-          "with one more bit it is an address of the kernel's memory, without it of nothing");
+          right,
+          ObjectFault.Witness.ADDRESS,
+          "it lacks one of the highest bits, which are set in all addresses of the kernel; with"
+              + " that bit it leads to memory");
     }
+  }
+
+  private boolean leadsToAStart(long address) {
+    if (map.isImage(address)) {
+      return kind(address) != null;
+    }
+    Slab slab = slabOf(address);
+    int index = slab == null ? -1 : slab.indexHolding(address);
+    return index >= 0 && (slab.object(index) == address || isOfOneType(slab.cache()));
   }
 
   /// Whether all objects of a cache are of one structure: not where it serves all who ask for so
@@ -314,7 +329,7 @@ final class ObjectPass {
           && isOfOneType(cache)
           && (at.areManyPointers() || (!pointee.isEmpty() && objectsOf(cache) >= FEW))) {
         String others =
-            "all other objects of the cache have a pointer there (%,d) or nothing"
+            "all other objects of the cache that were read have a pointer there (%,d) or nothing"
                 .formatted(at.pointers());
         add(cache, suspect.object(), offset, value, 0, ObjectFault.Witness.SIBLINGS, others);
       }
@@ -336,11 +351,14 @@ final class ObjectPass {
     if (right == 0) {
       return;
     }
-    if (at.isOneWild() && (isError(right) || !pointee.isEmpty())) {
+    if (at.isOneWild()
+        && (isError(right)
+            || (!pointee.isEmpty() && objectsOf(cache) >= FEW && kind(right) != null))) {
       String others =
           pointee.isEmpty()
-              ? "all other objects of the cache have a pointer or an error number there, or nothing"
-              : "its type says that it is a pointer to %s, and all other objects of the cache have one there, or nothing"
+              ? "all other objects of the cache that were read have a pointer or an error number"
+                  + " there, or nothing"
+              : "its type says that it is a pointer to %s, and all other objects of the cache that were read have one there, or nothing"
                   .formatted(Printable.of(pointee));
       add(cache, suspect.object(), offset, value, right, ObjectFault.Witness.SIBLINGS, others);
       return;
@@ -362,6 +380,11 @@ final class ObjectPass {
 
   private long objectsOf(SlabCache cache) {
     return objectsBy.getOrDefault(cache, new long[1])[0];
+  }
+
+  /// Where what a symbol names begins; 0 if no symbol is known.
+  private long symbolAt(long address) {
+    return kernel.symbols().flatMap(all -> all.atOrBefore(address)).map(Symbol::address).orElse(0L);
   }
 
   /// What kind of thing begins at an address, or lies there: an object's word or a symbol; null if
@@ -388,14 +411,10 @@ final class ObjectPass {
 
   /// The slab that a page frame is of.
   Optional<Slab> slabAt(long pfn) {
-    return slabsAt.computeIfAbsent(
-        pfn,
-        frame -> {
-          PageState state = memMap.state(frame);
-          return state.kind() == PageState.Kind.SLAB
-              ? views.flatMap(all -> all.at(state.headPfn())).map(SlabView::slab)
-              : Optional.empty();
-        });
+    PageState state = memMap.state(pfn);
+    return state.kind() == PageState.Kind.SLAB
+        ? views.flatMap(all -> all.at(state.headPfn())).map(SlabView::slab)
+        : Optional.empty();
   }
 
   void add(
@@ -420,13 +439,15 @@ final class ObjectPass {
 
   /// Whether it is known that nothing begins at an address: it is none, or lies within an object or
   /// what a symbol names, or in a page that is free.
-  boolean isNothing(long address, Siblings siblings) {
+  ///
+  /// @param right what it should be: of an array of which both are part, each element may be meant
+  boolean isNothing(long address, long right, Siblings siblings) {
     if (!isPlain(address)) {
       return true;
     }
     if (map.isImage(address)) {
-      return kernel.symbols().flatMap(all -> all.atOrBefore(address)).isPresent()
-          && kind(address) == null;
+      long begin = symbolAt(address);
+      return begin != 0 && begin != address && begin != symbolAt(right);
     }
     long pfn = memory.directMapPfn(address);
     Slab slab = slabAt(pfn).orElse(null);
@@ -435,7 +456,18 @@ final class ObjectPass {
     }
     int index = slab.indexHolding(address);
     return index < 0
-        || (slab.object(index) != address && siblings.like(kind(address), this::kind) == 0);
+        || (slab.object(index) != address
+            && slab.indexHolding(right) != index
+            && siblings.like(kind(address), this::kind) == 0);
+  }
+
+  boolean isStill() {
+    return isStill;
+  }
+
+  /// The slab that an address of the direct map lies in; null if it lies in none.
+  private Slab slabOf(long address) {
+    return map.isDirectMap(address) ? slabAt(memory.directMapPfn(address)).orElse(null) : null;
   }
 
   TreeLinks trees() {

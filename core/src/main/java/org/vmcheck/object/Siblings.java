@@ -175,6 +175,11 @@ final class Siblings {
     return pointers >= MANY;
   }
 
+  /// Whether nearly all siblings have pointers there, also such as are not aligned (names).
+  boolean areMarkedPointers() {
+    return pointers + marked >= MANY && (filled - pointers - marked) * 20 <= filled;
+  }
+
   /// Whether error numbers are kept there.
   boolean areErrors() {
     return errors >= LEAST;

@@ -5,7 +5,7 @@ import org.vmcheck.kernel.WordCache;
 /// Links of red-black trees (`struct rb_node`): a word with the parent's address and the colour in
 /// its lowest bit, the right child, the left child. Parent and child lead to each other.
 final class TreeLinks {
-  private static final long COLOUR = 3;
+  static final long COLOUR = 3;
   private static final int RIGHT = 8;
   private static final int LEFT = 16;
 
@@ -42,6 +42,13 @@ final class TreeLinks {
     return node < 0 ? words.word(node) & ~COLOUR : 0;
   }
 
+  /// Whether a node is a root, or its parent leads back to it: one that was taken out of its tree
+  /// keeps its words.
+  boolean isAttached(long node) {
+    long first = words.word(node);
+    return (first & ~COLOUR) == 0 || isChild(node, first);
+  }
+
   /// The first word that a node must have, a bit away from the one that it has: the one node that
   /// leads to it, and whose children are not both another's.
   ///
@@ -55,7 +62,7 @@ final class TreeLinks {
     long right = 0;
     for (int bit = 2; bit < Long.SIZE; bit++) {
       long other = first ^ (1L << bit);
-      if (isChild(node, other)) {
+      if (isChild(node, other) && isAttached(other & ~COLOUR)) {
         if (right != 0) {
           return 0;
         }

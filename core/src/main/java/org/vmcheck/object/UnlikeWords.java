@@ -17,14 +17,14 @@ final class UnlikeWords {
   private static final int WORD = AllocatedObjects.WORD;
 
   /// Marks that kernels keep in a pointer's lowest bits.
-  private static final long MARKS = 3;
+  private static final long MARKS = 7;
 
   private static final int MAX_CANDIDATES = 1024;
 
   private final ObjectPass pass;
   private final Map<SlabCache, Place[]> places = new HashMap<>();
   private final List<Candidate> candidates = new ArrayList<>();
-  private final Map<String, Integer> held = new HashMap<>();
+  private final Map<Key, Integer> held = new HashMap<>();
 
   /// What is known of a place.
   private static final class Place {
@@ -55,6 +55,8 @@ final class UnlikeWords {
 
   private record Candidate(
       SlabCache cache, long object, int offset, long value, long right, String like) {}
+
+  private record Key(long cache, int offset, long value) {}
 
   UnlikeWords(ObjectPass pass, Map<SlabCache, Siblings[]> siblings) {
     this.pass = pass;
@@ -87,7 +89,7 @@ final class UnlikeWords {
     }
     allocated.each(this::object);
     for (Candidate one : candidates) {
-      if (held.get(key(one.cache, one.offset, one.value)) == 1) {
+      if (held.get(new Key(one.cache.address(), one.offset, one.value)) == 1) {
         pass.add(
             one.cache,
             one.object,
@@ -139,11 +141,15 @@ final class UnlikeWords {
         isOfObject = true;
       }
     }
-    if (right == 0 || ((right ^ value) & MARKS) != 0 || !pass.isNothing(value, at.siblings)) {
+    if (right == 0
+        || ((right ^ value) & MARKS) != 0
+        || !pass.isNothing(value, right, at.siblings)) {
       return;
     }
-    String key = key(cache, offset, value);
-    if (held.merge(key, 1, Integer::sum) == 1 && candidates.size() < MAX_CANDIDATES) {
+    Key key = new Key(cache.address(), offset, value);
+    if (held.computeIfPresent(key, (_, count) -> count + 1) == null
+        && candidates.size() < MAX_CANDIDATES) {
+      held.put(key, 1);
       candidates.add(
           new Candidate(
               cache,
@@ -158,16 +164,14 @@ final class UnlikeWords {
     }
   }
 
-  private static String key(SlabCache cache, int offset, long value) {
-    return Long.toHexString(cache.address()) + ' ' + offset + ' ' + value;
-  }
-
   private void node(SlabCache cache, long object, int index, long[] words) {
     TreeLinks trees = pass.trees();
     long node = object + (long) index * WORD;
     long parent = words[index];
-    boolean isWhole = (parent & ~MARKS) == 0 || trees.isChild(node, parent);
-    if (!isWhole) {
+    if (parent == 0 || !pass.isStill()) {
+      return; // It is in no tree, or one may be turned just now.
+    }
+    if (!trees.isAttached(node)) {
       long right = trees.rightParent(node, parent);
       if (right != 0) {
         link(cache, object, index, parent, right);
@@ -176,8 +180,11 @@ final class UnlikeWords {
     }
     for (int i = 1; i <= 2; i++) {
       long child = words[index + i];
-      if (!trees.isParentOf(node, child)) {
-        long right = trees.rightChild(node, child, words[index + 3 - i]);
+      long beside = words[index + 3 - i];
+      // A root that was taken out leads to nothing any more, and nothing leads to it.
+      boolean isIn = trees.isChild(node, parent) || (beside != 0 && trees.isParentOf(node, beside));
+      if (isIn && !trees.isParentOf(node, child)) {
+        long right = trees.rightChild(node, child, beside);
         if (right != -1) {
           link(cache, object, index + i, child, right);
         }
@@ -192,7 +199,9 @@ final class UnlikeWords {
         index * WORD,
         value,
         right,
-        right == 0 ? ObjectFault.Witness.SIBLINGS : ObjectFault.Witness.NEIGHBOUR,
-        right == 0 ? "it is a child of a tree's node, and no child has that address" : "");
+        ObjectFault.Witness.TREE,
+        right == 0
+            ? "it is a child of a tree's node, and no node has that address"
+            : "the tree's node at 0x%x leads to this one".formatted(right & ~TreeLinks.COLOUR));
   }
 }

@@ -81,10 +81,16 @@ public final class Moments {
   /// What disagrees: of ticks and clocks one each, of the rest one a CPU.
   public static List<Disagreement> disagreements(Kernel kernel) {
     Moments moments = new Moments(kernel);
-    moments.ticks();
-    moments.runs();
-    moments.stackPointers();
+    moments.look();
     return List.copyOf(moments.found.values());
+  }
+
+  /// Whether nothing disagrees.
+  private boolean look() {
+    ticks();
+    runs();
+    stackPointers();
+    return found.isEmpty();
   }
 
   /// Whether what disagrees proves two moments: in two pages, and not only between registers and
@@ -97,7 +103,14 @@ public final class Moments {
   /// Whether all memory is taken to be of one moment: the kernel had stopped, or nothing that it
   /// counts disagrees, as in a dump of a guest that stood still meanwhile.
   public static boolean areOne(Kernel kernel) {
-    return kernel.isStopped() || disagreements(kernel).isEmpty();
+    if (kernel.isStopped()) {
+      return true;
+    }
+    // Without types and clocks nothing could disagree.
+    Moments moments = new Moments(kernel);
+    return kernel.variable64("jiffies_64").isPresent()
+        && !moments.tasks.current().isEmpty()
+        && moments.look();
   }
 
   private void add(Kind kind, String key, long address, String sentence) {
