@@ -23,7 +23,9 @@ import org.vmcheck.kernel.Kernel;
 /// `arch/arm64/include/asm/alternative.h`, `ftrace.c` (ftrace_call_adjust), `patch-scs.c`,
 /// `runtime-const.h`, `arch/arm64/kvm/va_layout.c` (kvm_apply_hyp_relocations).
 final class RelocatedText {
-  /// `R_AARCH64_RELATIVE`.
+  /// `R_AARCH64_RELATIVE`. Bytes of the image for each byte of its file's sections.
+  private static final int MOST_HOLES = 4;
+
   private static final long RELATIVE = 1027;
 
   private static final int MAX_IMAGE = 1 << 29;
@@ -94,8 +96,13 @@ final class RelocatedText {
             .mapToLong(part -> part.vaddr() - linked + part.bytes().size())
             .max()
             .orElse(0);
-    if (end == 0) {
-      return Optional.empty();
+    long bytes =
+        parts.stream()
+            .filter(part -> isIn(part, linked))
+            .mapToLong(part -> part.bytes().size())
+            .sum();
+    if (end == 0 || end > MOST_HOLES * bytes) {
+      return Optional.empty(); // One section far away would claim memory for nothing.
     }
     ByteBuffer image = ByteBuffer.allocate((int) end).order(ByteOrder.LITTLE_ENDIAN);
     for (Vmlinux.Part part : parts) {
@@ -129,6 +136,9 @@ final class RelocatedText {
       return false;
     }
     for (int at = (int) from; at + 24 <= to; at += 24) {
+      if ((at & 0xffff) < 8) {
+        Cancellation.check();
+      }
       long place = image.getLong(at) - linked;
       if ((image.getLong(at + 8) & 0xffff_ffffL) == RELATIVE) {
         if (place < 0 || place > image.capacity() - 8) {
@@ -149,6 +159,9 @@ final class RelocatedText {
     }
     long next = 0;
     for (int at = (int) from; at + 8 <= to; at += 8) {
+      if ((at & 0xffff) < 8) {
+        Cancellation.check();
+      }
       Cancellation.check();
       long word = image.getLong(at);
       if ((word & 1) == 0) {
@@ -217,6 +230,9 @@ final class RelocatedText {
     long from = at(address("__start_mcount_loc"));
     long to = Math.min(at(address("__stop_mcount_loc")), image.capacity());
     for (long at = from; from >= 0 && at + 8 <= to; at += 8) {
+      if ((at & 0xffff) < 8) {
+        Cancellation.check();
+      }
       long entry = image.getLong((int) at) - start;
       for (int i = 0; i < MOST_OF_AN_ENTRY; i++) {
         long place = entry + (long) i * INSTRUCTION;
@@ -272,6 +288,9 @@ final class RelocatedText {
 
   private void shadowStack(int end) {
     for (int at = 0; at + INSTRUCTION <= end; at += INSTRUCTION) {
+      if ((at & 0xffff) < 8) {
+        Cancellation.check();
+      }
       if (SIGNING.contains(image.getInt(at))) {
         sites.mark(start + at, 0, INSTRUCTION);
       }
