@@ -32,8 +32,6 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
   private static final Pattern OF_NO_TASK =
       Pattern.compile("^BUG: (?!TASK )\\S++ stack guard page was hit at ");
 
-  private static final int MAX_CHARS = 512;
-
   private static final long STACK_END_MAGIC = 0x57ac_6e9dL;
 
   StackReport {
@@ -42,7 +40,7 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
 
   /// Empty for reports of anything else, and where the task is not known.
   static Optional<StackReport> of(KernelReports.Report report, Kernel kernel) {
-    if (OF_NO_TASK.matcher(cut(report.first().text())).find()) {
+    if (OF_NO_TASK.matcher(KernelReports.cut(report.first().text())).find()) {
       return Optional.empty();
     }
     return switch (report.message()) {
@@ -62,16 +60,11 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
     };
   }
 
-  /// Lines of the kernel's own end far before.
-  private static String cut(String text) {
-    return text.length() <= MAX_CHARS ? text : text.substring(0, MAX_CHARS);
-  }
-
   /// Who was running: the report's own lines say it, else the CPU that panicked.
   private static Optional<Task> task(
       KernelReports.Report report, Kernel kernel, CallStacks stacks) {
     for (LogBuffer.Line line : report.lines()) {
-      Matcher told = TASK.matcher(cut(line.text()));
+      Matcher told = TASK.matcher(KernelReports.cut(line.text()));
       if (told.find()) {
         int pid = Integer.parseInt(told.group("pid"));
         if (pid > 0) {
@@ -105,7 +98,7 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
   private static StackReport guarded(
       KernelReports.Report report, Kernel kernel, CallStacks stacks, Task task) {
     List<Evidence> evidence = new ArrayList<>(where(stacks, task));
-    Matcher told = GUARDED.matcher(cut(report.first().text()));
+    Matcher told = GUARDED.matcher(KernelReports.cut(report.first().text()));
     Optional<StackCanary> canary =
         told.find() ? stacks.canary(task, told.group("function")) : Optional.empty();
     if (canary.isEmpty()) {

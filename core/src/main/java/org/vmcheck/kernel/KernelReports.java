@@ -178,7 +178,8 @@ public record KernelReports(List<Report> reports, int more, List<LogBuffer.Line>
     return new Reader(kernels).read(written);
   }
 
-  private static String cut(String text) {
+  /// As much of a line as patterns are asked about: those of the kernel's own end far before.
+  public static String cut(String text) {
     return text.length() <= MAX_CHARS ? text : text.substring(0, MAX_CHARS);
   }
 

@@ -178,7 +178,7 @@ final class ObjectPass {
     if (Long.bitCount(value) == 1) {
       return value >= LEAST_BIT || value < 0;
     }
-    if (top == 0 || (value >= -4095 && value < 0) || value >>> 48 == 0xdead) {
+    if (top == 0 || isError(value) || value >>> 48 == 0xdead) {
       return false;
     }
     return (value & 7) == 0
@@ -398,7 +398,7 @@ final class ObjectPass {
           .map(Symbol::name)
           .orElse(null);
     }
-    Slab slab = slabAt(memory.directMapPfn(address)).orElse(null);
+    Slab slab = slabOf(address);
     int index = slab == null ? -1 : slab.indexHolding(address);
     return index < 0
         ? null
