@@ -129,6 +129,7 @@ final class ManPages {
                 .append(roff(meaning))
                 .append('\n'));
     examples(out, name);
+    out.append(ManNotes.of(name));
     boolean isOfAll = command.getParent() == null;
     if (isOfAll || name.equals("vmcheck-check")) {
       entries(out, "MARKS OF THE REPORT", ManText.marks());
@@ -190,7 +191,7 @@ final class ManPages {
   }
 
   /// A hyphen is a minus to be copied; a line must not begin with a request.
-  private static String roff(String text) {
+  static String roff(String text) {
     return text.replace("\\", "\\e").replace("-", "\\-").replaceAll("(?m)^([.'])", "\\\\&$1");
   }
 }

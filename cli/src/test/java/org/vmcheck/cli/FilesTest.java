@@ -16,7 +16,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.testing.ForeignTool;
 import org.vmcheck.testing.TestData;
 
-/// Which files a run makes, by what the system was asked for: those that README names.
+/// Which files a run makes, by what the system was asked for: those that `.github/SECURITY.md`
+/// names.
 class FilesTest {
   private static final Pattern CALL =
       Pattern.compile("\\d+ +(\\w+)\\((?:AT_FDCWD, )?\"([^\"]*)\"(.*)\\) += (-?\\d+).*");

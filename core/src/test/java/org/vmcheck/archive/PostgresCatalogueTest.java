@@ -78,7 +78,7 @@ class PostgresCatalogueTest extends CatalogueContract {
     }
   }
 
-  /// The roles of README: who looks changes nothing, who scans makes no tables.
+  /// The roles of `scripts/fleet`: who looks changes nothing, who scans makes no tables.
   @Test
   void rolesNeedNoMoreThanTheirWork() throws Exception {
     String schema = schema("one");

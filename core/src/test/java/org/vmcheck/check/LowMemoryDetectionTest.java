@@ -31,7 +31,7 @@ import org.vmcheck.testing.SmeReading;
 
 /// How often each reading is found, by the number of affected pages, with and without types and
 /// encryption; what becomes of a real fault beneath; and that healthy memory is silent. Prints the
-/// table that README shows.
+/// table that `testdata/MEASURED.md` shows.
 @Tag("slow")
 class LowMemoryDetectionTest {
   private static final int KERNELS = 8;
