@@ -36,7 +36,7 @@ final class KnownListsCheck implements Check {
     Where one link is wrong and the links around it prove what it must hold, that is a finding; in
     variables only where one bit makes it whole. A list whose node a CPU was linking when it was
     stopped is a note. In memory that was copied while the kernel ran only flipped bits of the named
-    lists are findings.
+    lists and of empty heads are findings.
 
     It can mislead: an entry that is on no list any more is not met.
     Next: `vmcheck object` tells what holds the address that a wrong link leads to.\

@@ -151,7 +151,13 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
       return new ListWalk(met, new End.TooLong(from, bound), Optional.empty());
     }
     Optional<End.Circle> circle = circle(forward, backward);
-    if (forward.end instanceof End.PrevMismatch(long _, long _, long prev) && circle.isEmpty()) {
+    // A head that leads to itself is no empty list where nodes behind it lead to each other and
+    // back
+    // to it. One node may be one that is being added.
+    boolean isCutOff = step == 0 && to == head && backward.nodes.size() > 1;
+    if (forward.end instanceof End.PrevMismatch(long _, long _, long prev)
+        && circle.isEmpty()
+        && !isCutOff) {
       List<Long> onwards = follow(memory, to, NEXT, head, head, left);
       if (onwards != null) {
         return new ListWalk(

@@ -98,7 +98,8 @@ public final class PairedLinks {
   private void empty(long at, long next, long prev, long behind) {
     // The second word of the empty head before may be followed by a pointer to it.
     boolean isBehindHead = next == at - 8 && word(at - 8) == at - 8;
-    if (prev == at && isFlip(next, at) && !isBehindHead) {
+    // A node that is being added or taken off leads back.
+    if (prev == at && isFlip(next, at) && word(next + 8) != at && !isBehindHead) {
       sink.accept(new Wrong(at, "next", at, next, at));
     } else if (next == at
         && isFlip(prev, at)

@@ -105,9 +105,12 @@ public record Ring(List<Long> nodes, State state) {
             .filter(beside -> beside[isNext ? 0 : 1] == wrong.value)
             .isPresent();
     boolean isOther = isLink(memory, target[0]) && isLink(memory, target[1]);
-    // A new node may come from cleared memory.
+    // A new node may come from cleared memory, and is never the node itself.
     boolean isFresh =
-        isOrWillBeLink(memory, target[0]) && isOrWillBeLink(memory, target[1]) && !isNext;
+        isOrWillBeLink(memory, target[0])
+            && isOrWillBeLink(memory, target[1])
+            && !isNext
+            && wrong.value != node;
     return isNew || isSkip || (isOther && !isStill) || (isFresh && !wrong.isFlip());
   }
 
