@@ -29,6 +29,7 @@ enum Commands {
   COMPARE(Group.MANY_DUMPS),
   EVIDENCE(Group.EVIDENCE),
   VERIFY(Group.EVIDENCE),
+  SCHEMA(Group.EVIDENCE),
   DOCTOR(Group.EVIDENCE);
 
   /// Under which heading a command stands.
@@ -37,7 +38,7 @@ enum Commands {
     RUNNING("What was running"),
     MEMORY("Memory"),
     MANY_DUMPS("Many dumps"),
-    EVIDENCE("Evidence and this machine");
+    EVIDENCE("Evidence, schemas and this machine");
 
     private final String heading;
 
@@ -102,6 +103,7 @@ enum Commands {
       case COMPARE -> new CompareCommand();
       case EVIDENCE -> new EvidenceCommand();
       case VERIFY -> new VerifyCommand();
+      case SCHEMA -> new SchemaCommand();
       case DOCTOR -> new DoctorCommand();
     };
   }

@@ -120,6 +120,9 @@ final class ManText {
                   new Example(
                       "verify --trust signers.pem evidence.zip", "Who signed it, unchanged?"))),
           Map.entry(
+              "vmcheck-schema",
+              List.of(new Example("schema report", "What check --format json prints."))),
+          Map.entry(
               "vmcheck-doctor",
               List.of(new Example("doctor", "What this machine lacks, and what to do."))),
           Map.entry(

@@ -16,7 +16,7 @@ import tools.jackson.core.PrettyPrinter;
 import tools.jackson.core.json.JsonFactory;
 import tools.jackson.core.util.DefaultPrettyPrinter;
 
-/// A comparison as JSON, schema version 1: `comparison.schema.json` beside this class.
+/// A comparison as JSON, schema version 1: `json/comparison.schema.json`.
 public final class ComparisonJson extends JsonWriter {
   private static final int SCHEMA_VERSION = 1;
 

@@ -5,8 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.networknt.schema.InputFormat;
 import com.networknt.schema.SchemaRegistry;
 import com.networknt.schema.SpecificationVersion;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.time.LocalDate;
 import java.util.List;
 import java.util.Map;
@@ -22,6 +20,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.KernelFacts;
+import org.vmcheck.json.Schema;
 import org.vmcheck.report.ComparisonForm;
 import org.vmcheck.report.ComparisonJUnit;
 import org.vmcheck.report.ComparisonJson;
@@ -311,13 +310,9 @@ class ComparisonRuleTest {
   void everyFormFitsItsReadersAndNothingInItActs() throws Exception {
     Comparison comparison = compare(SampleReports.intact("a"), SampleReports.damaged());
 
-    String schema;
-    try (InputStream in = ComparisonJson.class.getResourceAsStream("comparison.schema.json")) {
-      schema = new String(in.readAllBytes(), StandardCharsets.UTF_8);
-    }
     assertThat(
             SchemaRegistry.withDefaultDialect(SpecificationVersion.DRAFT_2020_12)
-                .getSchema(schema)
+                .getSchema(Schema.COMPARISON.text())
                 .validate(ComparisonJson.render(comparison), InputFormat.JSON))
         .isEmpty();
     assertThat(ComparisonSarif.render(comparison)).contains("\"baselineState\" : \"new\"");
