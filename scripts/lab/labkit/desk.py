@@ -14,9 +14,11 @@ from .host import cache_dir
 from .packages import debug_vmlinux_of
 from .peers import HERE, plain, run
 
-WORDS_OF_A_KIND = 1236  # eight kinds with as many as that, and the errors that have a name: ten thousand
+WORDS_OF_A_KIND = 1236  # in a healthy dump: eight kinds with as many as that, and the errors that have a name: ten thousand
 KERNEL = 1 << 63
+WORDS_AMID_DAMAGE = 100  # in a faulty one, whose stacks matter more
 TIMEOUT = 900
+HEAD = 1 << 20  # of a kdump: its headers and the VMCOREINFO
 
 
 def number(text):
@@ -25,24 +27,36 @@ def number(text):
 
 @contextlib.contextmanager
 def named(dump, release):
-    """The dump as drgn can open it: QEMU leaves the name of the machine in the header empty."""
+    """The dump as drgn can open it: QEMU leaves the name of the machine in the header empty, libkdumpfile wants three numbers."""
+    full = re.sub(r"^(\d+\.\d+)(?!\.?\d)", r"\1.0", release)
     with plain(dump) as file, tempfile.TemporaryDirectory(dir=cache_dir()) as work:
         copy = pathlib.Path(work) / "dump"
         shutil.copyfile(file, copy)
         with open(copy, "r+b") as stream:
-            if stream.read(8) == b"KDUMP   ":
-                for i, word in enumerate(("Linux", "lab", release, "#1", "x86_64")):  # struct new_utsname
-                    stream.seek(12 + 65 * i)
-                    if stream.read(1) == b"\0":
+            head = stream.read(HEAD)
+            if head.startswith(b"KDUMP   "):
+                for i, word in enumerate(("Linux", "lab", full, "#1", "x86_64")):  # struct new_utsname
+                    if head[12 + 65 * i] == 0:
                         stream.seek(12 + 65 * i)
                         stream.write(word.encode() + b"\0")
+                line = b"OSRELEASE=" + release.encode()
+                if full != release and (at := head.find(line + b"\n")) >= 0:
+                    stream.seek(at)
+                    stream.write(f"OSRELEASE={full}".encode()[: len(line)])
         yield copy
 
 
-def asked_of_drgn(drgn, dump, release, seed):
-    vmlinux = debug_vmlinux_of(release)
+def debug_info(release, fetch):
+    vmlinux = debug_vmlinux_of(release, fetch)
+    if not vmlinux:
+        raise LabError(f"the debug info of {release} is not here")
+    return vmlinux
+
+
+def asked_of_drgn(drgn, dump, release, seed, count=WORDS_OF_A_KIND, fetch=True):
+    vmlinux = debug_info(release, fetch)
     with named(dump, release) as file:
-        argv = drgn.argv(HERE / "labkit/drgn_desk.py", file, vmlinux, WORDS_OF_A_KIND, seed)
+        argv = drgn.argv(HERE / "labkit/drgn_desk.py", file, vmlinux, count, seed)
         done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=TIMEOUT)
     if done.returncode:
         raise LabError(f"drgn: {done.stderr.strip().splitlines()[-1][:150]}")
@@ -52,10 +66,11 @@ def asked_of_drgn(drgn, dump, release, seed):
 # ---- stacks
 
 
-def crash_stacks(crash, dump, release):
+def crash_stacks(crash, dump, release, fetch=True):
     """Task -> the addresses of its frames, innermost first, of every task and of the tasks on CPUs."""
+    vmlinux = debug_info(release, fetch)
     with plain(dump) as file:
-        text = run(crash.argv("-s", debug_vmlinux_of(release), file), TIMEOUT, "bt -a\nforeach bt\n")[1]
+        text = run(crash.argv("-s", vmlinux, file), TIMEOUT, "bt -a\nforeach bt\n")[1]
     stacks, frames, exception = {}, None, False
     for line in text.splitlines():
         if head := re.match(r"PID: (\d+)\s+TASK: ([0-9a-f]+)", line):

@@ -84,7 +84,7 @@ final class SlabsCommand implements Callable<Integer> {
       paramLabel = "memory|allocated|total|wasted|objsize|slabs|name",
       description =
           "Sort by this column, the largest first; memory is slabs times their size, wasted what"
-              + " of it no object in use takes (default: the kernel's order).")
+              + " of it no object in use takes (default: the kernel's order; memory with --top).")
   private Sort sort;
 
   @Option(
@@ -113,8 +113,9 @@ final class SlabsCommand implements Callable<Integer> {
         }
       }
       List<SlabUsage> all = rows;
-      if (sort != null) {
-        rows = rows.stream().sorted(sort.order()).toList();
+      Sort by = sort == null && top < Integer.MAX_VALUE ? Sort.MEMORY : sort;
+      if (by != null) {
+        rows = rows.stream().sorted(by.order()).toList();
       }
       rows = rows.subList(0, Math.min(top, rows.size()));
       List<String> spoiled = analyzer.spoiledCaches();

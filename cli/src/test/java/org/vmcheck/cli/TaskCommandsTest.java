@@ -6,6 +6,8 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.vmcheck.testing.TestData;
 
 /// `bt` and `tasks` as a user types them.
@@ -64,6 +66,18 @@ class TaskCommandsTest {
     assertThat(run("bt", dump(), "+x")).isEqualTo(ExitCode.USAGE);
     assertThat(err.toString()).contains("expected a PID, an address (0x...) or a symbol, got +x");
     assertThat(run("bt", dump(), "1", "--all")).isEqualTo(ExitCode.USAGE);
+  }
+
+  /// What drgn's task_rss and crash's ps say of the same dumps: one array of counts in 5.10 and
+  /// 6.1, an array of per-CPU counters since 6.2.
+  @ParameterizedTest
+  @CsvSource({"debian-5.10, 1800", "debian-6.12, 1796", "debian-7.2, 1800"})
+  void residentMemoryIsAsTheKernelCountsIt(String name, int kib) throws Exception {
+    assertThat(run("tasks", TestData.named(name).dump().toString())).isEqualTo(ExitCode.INTACT);
+
+    assertThat(out.toString())
+        .containsPattern(
+            "(?m)^ +1 +1 +\\d +[0-9a-f]{16} +S +%,d [0-9a-f]{16}  init$".formatted(kib));
   }
 
   @Test

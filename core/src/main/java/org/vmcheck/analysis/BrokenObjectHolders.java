@@ -13,6 +13,7 @@ import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Holder;
 import org.vmcheck.finding.Place;
 import org.vmcheck.finding.RefsAnswer;
+import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
 
 /// Adds to findings who leads to the broken object: of a free one, whoever still does is the
@@ -54,6 +55,7 @@ final class BrokenObjectHolders {
     if (objects.isEmpty() || storedPages * kernel.memory().pageSize() > most) {
       return outcomes;
     }
+    Cancellation.current().endWhenOver();
     List<RefsAnswer> answers =
         new References(new Places(kernel))
             .toEach(objects, References.Extent.WHOLE, threads, (_, _, _) -> {});
@@ -134,15 +136,15 @@ final class BrokenObjectHolders {
   }
 
   private static String summary(RefsAnswer answer, int living) {
-    String searched = Counted.of(answer.pages(), "pages of the kernel's");
+    String searched = Counted.of(answer.pages(), "pages of kernel memory");
     return living == 0
-        ? "nothing but the allocator leads to the object, in the %s that were searched%s"
+        ? "nothing but the allocator leads to the object; %s searched%s"
             .formatted(
                 searched,
                 answer.holders().stream().noneMatch(h -> h.rank() == Holder.Rank.STALE)
                     ? ""
                     : "; stale words do")
-        : "%,d %s to the object, in the %s that were searched"
+        : "%,d %s to the object; %s searched"
             .formatted(living, living == 1 ? "word leads" : "words lead", searched);
   }
 }

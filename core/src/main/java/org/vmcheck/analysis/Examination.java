@@ -110,7 +110,7 @@ record Examination(Extent extent, String words) {
       parts.add("%s: %,d".formatted(missed.getKey(), missed.getValue()));
     }
     return parts.isEmpty()
-        ? ", but for what these took away"
+        ? ", apart from what that explains"
         : " as far as they could be read (" + String.join(", ", parts) + ")";
   }
 

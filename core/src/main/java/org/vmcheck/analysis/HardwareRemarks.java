@@ -73,7 +73,7 @@ final class HardwareRemarks {
       claims.add(
           new Claim(
               "place",
-              "bit %d of the byte at physical 0x%x went from %s (bit %d of 64, bit %d of 32)"
+              "bit %d of the byte at physical 0x%x went from %s (bit %d of the 64-bit word, bit %d of the 32-bit word)"
                   .formatted(
                       first.bit(),
                       first.physical(),

@@ -330,7 +330,7 @@ final class TornSnapshot {
             .formatted(
                 proof.isEmpty()
                     ? "%d caches disagree with themselves".formatted(caches)
-                    : "words that no instant has together are in it"),
+                    : "it holds words that were never in memory together"),
         Subject.NONE,
         evidence,
         List.of(),

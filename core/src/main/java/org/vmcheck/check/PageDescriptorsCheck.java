@@ -93,7 +93,10 @@ final class PageDescriptorsCheck implements Check {
         findings.isEmpty()
             ? "no word of %s is wrong"
                 .formatted(
-                    Words.plural(survey.lookedAt().get("descriptors"), "descriptor", "descriptors"))
+                    Words.plural(
+                        survey.lookedAt().get("descriptors"),
+                        "page descriptor",
+                        "page descriptors"))
             : Words.plural(survey.faults().size(), "word is wrong", "words are wrong"),
         facts,
         findings,

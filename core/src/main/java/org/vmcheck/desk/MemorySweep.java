@@ -144,7 +144,8 @@ final class MemorySweep {
       if (first >= end) {
         return;
       }
-      cancellation.step();
+      // A part of an answer would be wrong: who was not found yet is not told from nobody.
+      cancellation.endWhenOver();
       long last = Math.min(first + CHUNK, end);
       long pfn = memory.nextStored(first);
       if (pfn >= 0 && pfn < last) {

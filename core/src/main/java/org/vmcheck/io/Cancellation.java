@@ -77,6 +77,16 @@ public final class Cancellation {
     return cancelled || (soft != Long.MAX_VALUE && System.nanoTime() - start > soft);
   }
 
+  /// [#isOver] for work of which a part says nothing and without which an answer is none the worse:
+  /// the time behind the deadline is for what needs it.
+  ///
+  /// @throws CancelledException once the deadline has passed
+  public void endWhenOver() {
+    if (isOver()) {
+      throw new CancelledException(words());
+    }
+  }
+
   /// [#isOver] for who takes a supplier.
   public BooleanSupplier asSupplier() {
     return this::isOver;

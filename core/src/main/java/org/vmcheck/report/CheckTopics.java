@@ -10,7 +10,7 @@ final class CheckTopics {
           "container.complete", "the file",
           "memory.translation", "address translation",
           "memory.encryption", "whole-dump encryption",
-          "lowmem.sme", "low 640 KiB as ciphertext of AMD SME",
+          "lowmem.sme", "low 640 KiB under AMD SME",
           "lowmem.reserved", "low 1 MiB reserved for the crash kernel",
           "lowmem.backup", "backup copy of the low 640 KiB",
           "slab.counts", "slabs, nodes and caches",

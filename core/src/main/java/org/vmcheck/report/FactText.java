@@ -7,7 +7,7 @@ final class FactText {
   /// What a word stands for that is short in JSON.
   private static final Map<String, String> NAMES =
       Map.of(
-          "bytes", "bytes held against other memory",
+          "bytes", "bytes compared with other memory",
           "compared", "addresses that were compared",
           "different", "addresses that differ",
           "not mapped", "addresses that are not mapped",

@@ -29,7 +29,7 @@ public final class HardwareText {
                       .append('\n'));
       for (Origin.Flip flip : origin.flips()) {
         out.append(
-            "    crash %s: physical 0x%x, bit %d of the byte, bit %d of 64, %s, %s%n"
+            "    crash %s: physical 0x%x, bit %d of the byte, bit %d of the 64-bit word, %s, %s%n"
                 .formatted(
                     host.crashes().get(flip.dump()),
                     flip.physical(),

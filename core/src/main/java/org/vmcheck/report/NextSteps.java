@@ -41,7 +41,8 @@ record NextSteps(String command, String crash, String drgn) {
           new NextSteps(
               "vmcheck refs %s 0x%x".formatted(dump, subject.object()),
               "search -k %x".formatted(subject.object()),
-              "list(search_memory_word(0x%x))".formatted(subject.object())));
+              "[(hex(at), hex(word)) for at, word in prog.search_memory_word(0x%x)]"
+                  .formatted(subject.object())));
     }
     if (subject.slab() != Evidence.UNKNOWN && !subject.cache().isEmpty()) {
       steps.add(

@@ -22,6 +22,6 @@ final class SaidOnce {
       return "the verdict says why";
     }
     String first = said.putIfAbsent(reason, check);
-    return first == null ? reason : "as " + first;
+    return first == null ? reason : "the same reason as " + first;
   }
 }

@@ -321,8 +321,8 @@ public final class TextReport {
       List<String> parts = new ArrayList<>();
       held.forEach((check, bytes) -> parts.add(check + " " + kib(bytes)));
       field(
-          "held",
-          "%s%s against other memory: %s"
+          "compared",
+          "%s%s with what other memory says it must be: %s"
               .formatted(
                   kib(held.values().stream().mapToLong(Long::longValue).sum()),
                   report.bytesStored().isPresent()

@@ -197,7 +197,7 @@ public final class Moments {
           Kind.CURRENT_TASK,
           "current" + queue.cpu,
           task.address(),
-          "the run queue of cpu %d names %s as current, which by its own word is on no CPU and last ran %s ms %s"
+          "the run queue of cpu %d names %s as current, whose task_struct says that it is on no CPU and last ran %s ms %s"
               .formatted(
                   queue.cpu, words(task), millis(Math.abs(apart)), apart > 0 ? "before" : "after"));
     } else if (run.isOnCpu && run.cpu == queue.cpu && !isCurrent) {
@@ -205,7 +205,7 @@ public final class Moments {
           Kind.CURRENT_TASK,
           "other" + queue.cpu,
           task.address(),
-          "%s is on cpu %d by its own word, whose run queue names another and is %s ms %s"
+          "%s is on cpu %d by its task_struct, but the run queue of that CPU names another task, and its clock is %s ms %s"
               .formatted(
                   words(task), queue.cpu, millis(Math.abs(apart)), apart > 0 ? "ahead" : "behind"));
     }

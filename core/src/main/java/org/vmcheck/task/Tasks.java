@@ -242,12 +242,13 @@ public record Tasks(List<Task> all, List<Long> current, List<String> problems) {
           || !(StructRef.read(kernel.memory(), type.get(), mm) instanceof StructRef at)) {
         return -1;
       }
-      if (at.has("rss_stat.count")) {
+      Member stat = type.get().member("rss_stat").orElseThrow();
+      // A structure with an array of counts; an array of counters, each with a count, since 6.2.
+      if (stat.elementCount() < 2 && at.has("rss_stat.count")) {
         return Math.max(0, at.word("rss_stat.count", 0))
             + Math.max(0, at.word("rss_stat.count", 1))
             + Math.max(0, at.word("rss_stat.count", 3));
       }
-      Member stat = type.get().member("rss_stat").orElseThrow();
       Optional<StructLayout> counter = stat.struct();
       if (stat.elementCount() < 4
           || counter.isEmpty()

@@ -154,7 +154,7 @@ class VerdictRuleTest {
                 + " excluded: 2)");
     assertThat(headline(List.of(), found("slab.freelist", Cause.DUMPER_EXCLUDED_SLAB)))
         .startsWith("the dump is at fault, not the kernel: ")
-        .endsWith("found sound, but for what these took away");
+        .endsWith("found sound, apart from what that explains");
   }
 
   @Test
@@ -231,7 +231,7 @@ class VerdictRuleTest {
             headline(
                 List.of(), ranOver("slab.freelist", 1), found("slab.lists", Cause.PAGE_EXCLUDED)))
         .endsWith(
-            "; the kernel's 1 slab was examined and found sound, but for what these took away");
+            "; the kernel's 1 slab was examined and found sound, apart from what that explains");
     assertThat(headline(List.of("no types"), ranOver("slab.freelist", 1)))
         .endsWith("found sound, 1 slab: no types");
     assertThat(judge(ranOver("slab.freelist", 1)).summary())

@@ -1,13 +1,16 @@
 package org.vmcheck.desk;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -23,6 +26,8 @@ import org.vmcheck.finding.MemoryPattern;
 import org.vmcheck.finding.RefsAnswer;
 import org.vmcheck.finding.Task;
 import org.vmcheck.io.ByteView;
+import org.vmcheck.io.Cancellation;
+import org.vmcheck.io.CancelledException;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.page.PageState;
@@ -60,6 +65,27 @@ class ReferencesTest {
     long init = kernel.symbol("init_task").orElseThrow();
     targets.put(init, kernel.symbols().orElseThrow().nextAbove(init).orElseThrow() - init);
     return targets;
+  }
+
+  /// Not only when the time for a partial answer is over too: of this there is none.
+  @Test
+  void aSearchEndsAtTheDeadline() throws Exception {
+    try (RealKernel real = RealKernel.of(TestData.named("healthy"))) {
+      Places places = new Places(real.kernel());
+      long init = real.kernel().symbol("init_task").orElseThrow();
+      Cancellation over = Cancellation.after(Optional.of(Duration.ZERO));
+      List<Long> shown = new ArrayList<>();
+
+      assertThatThrownBy(
+              () ->
+                  over.run(
+                      () ->
+                          new References(places)
+                              .to(init, References.Extent.WHOLE, 2, (_, at, _) -> shown.add(at))))
+          .isInstanceOf(CancelledException.class)
+          .hasMessageContaining("the deadline of 0 ms");
+      assertThat(shown).isEmpty();
+    }
   }
 
   @ParameterizedTest

@@ -151,7 +151,11 @@ class NextStepsTest {
               Markup.escape(step.crash()),
               Markup.escape(step.drgn()));
     }
-    assertThat(text).contains("drgn>>> Object(prog, \"struct slab *\", 0xffffea0000000040)[0]");
+    assertThat(text)
+        .contains("drgn>>> Object(prog, \"struct slab *\", 0xffffea0000000040)[0]")
+        .contains(
+            "drgn>>> [(hex(at), hex(word)) for at, word in"
+                + " prog.search_memory_word(0xffff888000001000)]\n");
   }
 
   @Test
