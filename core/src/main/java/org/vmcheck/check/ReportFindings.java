@@ -47,6 +47,9 @@ final class ReportFindings {
 
   private static final int MAX_OBJECT_BYTES = 4096;
 
+  /// Where in its object a copy to or from user space began.
+  private static final Pattern OFFSET = Pattern.compile("\\(offset (\\d{1,7}), size \\d+\\)!?$");
+
   private static final Pattern LIST =
       Pattern.compile(
           "^list_(add|del) corruption\\. (?<link>next->prev|prev->next) should be (?:next |prev )?"
@@ -71,7 +74,8 @@ final class ReportFindings {
     for (LogBuffer.Line line : report.quotes(MAX_QUOTES)) {
       evidence.add(says("the kernel's own log", line));
     }
-    Optional<Tie> tie = tie(report);
+    Optional<Link> link = link(report);
+    Optional<Tie> tie = tie(report, link);
     Subject subject = subject(report, tie);
     tie.ifPresent(found -> evidence.add(word(found.object.address(), found.how)));
     guarded(report)
@@ -97,7 +101,6 @@ final class ReportFindings {
     logged.ifPresent(damage -> evidence.addAll(damage.evidence()));
     Cause cause =
         logged.flatMap(LoggedDamage::cause).orElseGet(() -> cause(report, tie.isPresent()));
-    Optional<Link> link = link(report);
     if (link.isPresent()) {
       subject = link.get().subject(subject, kernel);
       evidence.add(link.get().evidence());
@@ -136,7 +139,13 @@ final class ReportFindings {
 
   // ---- the object
 
-  private Optional<Tie> tie(KernelReports.Report report) {
+  private Optional<Tie> tie(KernelReports.Report report, Optional<Link> link) {
+    if (link.isPresent()) {
+      // The report names both sides of a link; the object that holds the wrong one is broken.
+      return objects
+          .at(link.get().slot)
+          .map(found -> new Tie(found, "the wrong link is in this object"));
+    }
     for (long address : report.addresses()) {
       Optional<SlabObjects.Found> found = objects.at(address);
       if (found.isPresent() && isNamed(report, found.get())) {
@@ -154,12 +163,18 @@ final class ReportFindings {
     return report.cache().isEmpty() || found.cache().equals(Printable.of(report.cache(), 60));
   }
 
-  /// The object whose first byte most registers point to. A register may hold the `kmem_cache`,
-  /// which is an object, too. Where the log names a cache only its objects count.
+  /// The object whose first byte, or whose byte that the report names, most registers point to. A
+  /// register may hold the `kmem_cache`, which is an object, too. Where the log names a cache only
+  /// its objects count.
   private Optional<Tie> byRegisters(KernelReports.Report report) {
     if (report.cache().isEmpty() && report.message() != KernelMessage.SLUB_BUG) {
       return Optional.empty();
     }
+    Matcher place = OFFSET.matcher(report.first().text());
+    long offset =
+        report.message() == KernelMessage.USERCOPY && place.find()
+            ? Long.parseLong(place.group(1))
+            : 0;
     Map<Long, List<String>> holders = new HashMap<>();
     report
         .registers()
@@ -169,7 +184,8 @@ final class ReportFindings {
     for (Map.Entry<Long, List<String>> entry : holders.entrySet()) {
       Optional<SlabObjects.Found> found = objects.at(entry.getKey());
       if (found.isPresent()
-          && found.get().address() == entry.getKey()
+          && (found.get().address() == entry.getKey()
+              || found.get().address() + offset == entry.getKey())
           && isNamed(report, found.get())
           && !found.get().cache().equals("kmem_cache")
           && entry.getValue().size() > most) {
@@ -177,8 +193,12 @@ final class ReportFindings {
         best =
             new Tie(
                 found.get(),
-                "the object's address is in %s of the report"
-                    .formatted(String.join(", ", entry.getValue())));
+                "the object's address%s is in %s of the report"
+                    .formatted(
+                        found.get().address() == entry.getKey()
+                            ? ""
+                            : " + %d, the offset that the report tells,".formatted(offset),
+                        String.join(", ", entry.getValue())));
       }
     }
     return Optional.ofNullable(best);

@@ -3,8 +3,10 @@ package org.vmcheck.analysis;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
+import java.util.function.LongFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -309,5 +311,123 @@ class KernelsReportsTest {
                 .filter(f -> f.subject().address() == first + 8)
                 .map(Finding::check))
         .hasSizeLessThanOrEqualTo(1);
+  }
+
+  /// An object of cache lab in use, of an image with a log as long as the one asked for: where
+  /// things are depends on that.
+  private static long used(List<String> log) {
+    SlabImage slab = kernel(Layout.V6_1).log(log).build().cache("lab").slabs().getFirst();
+    int used = 0;
+    while (slab.isFree(used)) {
+      used++;
+    }
+    return slab.object(used);
+  }
+
+  /// @param log of an object
+  private static FakeImage about(LongFunction<List<String>> log) {
+    return kernel(Layout.V6_1).log(log.apply(used(log.apply(0)))).build();
+  }
+
+  private static List<String> sentences(Finding finding) {
+    return finding.evidence().stream().map(Evidence::sentence).toList();
+  }
+
+  private static List<String> trap(String first, String rip, long rbx) {
+    return List.of(
+        first,
+        "CPU: 0 PID: 93 Comm: sh Not tainted 6.1.0 #1",
+        "RIP: 0010:" + rip,
+        "RAX: 0000000000000001 RBX: %016x RCX: c0000000ffffefff".formatted(rbx),
+        "RDX: 0000000000000000 RSI: 00000000ffffefff RDI: 0000000000000001",
+        "Kernel panic - not syncing: Fatal exception");
+  }
+
+  private static List<String> usercopy(long object) {
+    List<String> lines = new ArrayList<>();
+    lines.add(
+        "usercopy: Kernel memory overwrite attempt detected to SLUB object 'lab' (offset 200, size"
+            + " 100)!");
+    lines.addAll(
+        trap("kernel BUG at mm/usercopy.c:102!", "usercopy_abort+0x6c/0x80", object + 200));
+    return lines;
+  }
+
+  @Test
+  void aRefusedCopyNamesItsObject() throws Exception {
+    long object = used(usercopy(0));
+    Finding finding = check(about(KernelsReportsTest::usercopy)).findings().getFirst();
+
+    assertThat(finding.fate()).isEqualTo(Fate.STOPPED);
+    assertThat(finding.subject().object()).isEqualTo(object);
+    assertThat(finding.subject().cache()).isEqualTo("lab");
+    assertThat(sentences(finding))
+        .contains(
+            "0x%x: the object's address + 200, the offset that the report tells, is in RBX of the report"
+                .formatted(object))
+        .anyMatch(
+            text ->
+                text.matches("in the dump the object \\(\\d+ of 16, 256 bytes\\) is allocated;.*"))
+        .anyMatch(text -> text.startsWith("beside it: object "));
+  }
+
+  /// Of another cache than the report names, or not where it says: no object.
+  @Test
+  void aCopysObjectIsNotGuessed() throws Exception {
+    assertThat(
+            check(about(object -> usercopy(object + 8))).findings().getFirst().subject().object())
+        .isEqualTo(Evidence.UNKNOWN);
+  }
+
+  private static List<String> underflow(long object) {
+    List<String> lines = new ArrayList<>();
+    lines.add("refcount_t: underflow; use-after-free.");
+    lines.addAll(
+        trap(
+            "WARNING: CPU: 0 PID: 93 at lib/refcount.c:28 refcount_warn_saturate+0xba/0x110",
+            "refcount_warn_saturate+0xba/0x110",
+            object));
+    return lines;
+  }
+
+  @Test
+  void anObjectUsedWithoutAReferenceIsNamedByItsCounter() throws Exception {
+    long object = used(underflow(0));
+    FakeImage image = about(KernelsReportsTest::underflow);
+    assertThat(check(image).findings().getFirst().subject().object()).isEqualTo(Evidence.UNKNOWN);
+    image.corruptWord(object + 16, 0xc000_0000L);
+    Finding finding = check(image).findings().getFirst();
+
+    assertThat(finding.subject().object()).isEqualTo(object);
+    assertThat(sentences(finding))
+        .contains(
+            "0x%x: likely: RBX of the report points to it, and its word at +0x10 is 0xc0000000, which the kernel leaves in a counter that it reports"
+                .formatted(object));
+  }
+
+  /// Both ends of the link are objects: the one with the wrong word is the broken one.
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "list_add corruption. next->prev should be prev (%016x), but was %016x. (next=%016x).",
+        "list_del corruption. next->prev should be %016x, but was %016x. (next=%016x)"
+      })
+  void aWrongLinkNamesTheObjectThatHoldsIt(String words) throws Exception {
+    long wrong = 0xffff_8880_dead_0000L;
+    LongFunction<List<String>> log =
+        object -> List.of(words.formatted(object + 256 + 32, wrong, object + 32));
+    long object = used(log.apply(0));
+    FakeImage image = about(log);
+    image.corruptWord(object + 40, wrong);
+    Finding finding = check(image).findings().getFirst();
+
+    assertThat(finding.fate()).isEqualTo(Fate.LEFT);
+    assertThat(finding.subject().object()).isEqualTo(object);
+    assertThat(finding.subject().address()).isEqualTo(object + 40);
+    assertThat(sentences(finding))
+        .contains(
+            "0x%x: the wrong link is in this object".formatted(object),
+            "the link at 0x%x, which should be 0x%x and was 0x%x, is still 0x%x in the dump"
+                .formatted(object + 40, object + 256 + 32, wrong, wrong));
   }
 }
