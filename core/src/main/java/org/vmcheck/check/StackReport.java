@@ -32,6 +32,14 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
   private static final Pattern OF_NO_TASK =
       Pattern.compile("^BUG: (?!TASK )\\S++ stack guard page was hit at ");
 
+  /// Of arm64, behind the words that there is no space: the address at fault, and two stacks.
+  private static final Pattern FAULT = Pattern.compile("^FAR: 0x(?<at>[0-9a-f]{1,16})\\b");
+
+  private static final Pattern BOUNDS =
+      Pattern.compile(
+          "^(?<whose>Task|IRQ) stack:"
+              + " +\\[0x(?<low>[0-9a-f]{1,16})\\.\\.0x(?<high>[0-9a-f]{1,16})\\]");
+
   private static final long STACK_END_MAGIC = 0x57ac_6e9dL;
 
   StackReport {
@@ -56,6 +64,7 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
                     })
             .filter(found -> !found.claim().isEmpty());
       }
+      case NO_STACK_SPACE -> overflow(report, CallStacks.of(kernel));
       default -> Optional.empty();
     };
   }
@@ -93,6 +102,49 @@ record StackReport(String claim, Subject subject, List<Evidence> evidence) {
                         task.address(),
                         task.stack(),
                         task.stack() + stacks.stackBytes())));
+  }
+
+  /// The stack that the address at fault is right below, in its guard: the report has the bounds of
+  /// the task's and of the CPU's for interrupts.
+  private static Optional<StackReport> overflow(KernelReports.Report report, CallStacks stacks) {
+    long fault = 0;
+    for (LogBuffer.Line line : report.lines()) {
+      String text = KernelReports.cut(line.text());
+      Matcher at = FAULT.matcher(text);
+      if (at.find()) {
+        fault = Long.parseUnsignedLong(at.group("at"), 16);
+      }
+      Matcher bounds = BOUNDS.matcher(text);
+      if (fault == 0 || !bounds.find()) {
+        continue;
+      }
+      long low = Long.parseUnsignedLong(bounds.group("low"), 16);
+      long size = Long.parseUnsignedLong(bounds.group("high"), 16) - low;
+      long below = low - fault;
+      if (size <= 0 || below <= 0 || below > size) {
+        continue;
+      }
+      Evidence where =
+          new Evidence.WhatIf(
+              "stack",
+              "the address at fault, 0x%x, is %,d bytes below it, in its guard page"
+                  .formatted(fault, below));
+      if (bounds.group("whose").equals("IRQ")) {
+        return Optional.of(
+            new StackReport(
+                "the stack of interrupts at 0x%x".formatted(low), Subject.NONE, List.of(where)));
+      }
+      return stacks.tasks().all().stream()
+          .filter(task -> task.stack() == low)
+          .findFirst()
+          .map(
+              task -> {
+                List<Evidence> evidence = new ArrayList<>(where(stacks, task));
+                evidence.add(where);
+                return new StackReport(words(task), Subject.NONE, evidence);
+              });
+    }
+    return Optional.empty();
   }
 
   private static StackReport guarded(

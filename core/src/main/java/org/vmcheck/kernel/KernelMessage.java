@@ -206,6 +206,12 @@ public enum KernelMessage {
       Cause.STACK_OVERRUN,
       "a stack ran into its guard page",
       Pattern.compile("^BUG: (\\S+ )?stack guard page was hit at ")),
+  NO_STACK_SPACE(
+      Proof.STOPPED,
+      "arch/arm64/kernel/traps.c",
+      Cause.STACK_OVERRUN,
+      "a stack ran into its guard page",
+      "Insufficient stack space to handle exception!"),
   STACK_OVERFLOW(
       Proof.STOPPED,
       "arch/arm64/kernel/traps.c",

@@ -37,6 +37,7 @@ public record KernelReports(List<Report> reports, int more, List<LogBuffer.Line>
           "BUG",
           "Bad or",
           "KASAN: ",
+          "Insufficient stack space",
           "Kernel panic - ",
           "Not a kmalloc",
           "ODEBUG: ",
@@ -272,6 +273,7 @@ public record KernelReports(List<Report> reports, int more, List<LogBuffer.Line>
           && switch (next) {
             case SLUB_BUG, SLAB_BUG, LIST_BUG, USERCOPY_BUG -> true;
             case SLUB_DISABLED -> first != next;
+            case STACK_OVERFLOW -> first == KernelMessage.NO_STACK_SPACE;
             case FORTIFY -> first == KernelMessage.FORTIFY || first == KernelMessage.FORTIFY_READ;
             default -> false;
           };

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.vmcheck.arch.TaskStacks;
+import org.vmcheck.debuginfo.Member;
 import org.vmcheck.finding.Backtrace;
 import org.vmcheck.finding.Registers;
 import org.vmcheck.finding.Task;
@@ -117,21 +118,21 @@ public final class CallStacks {
   ///
   /// @param function its name, unescaped
   public Optional<StackCanary> canary(Task task, String function) {
+    Optional<Member> member =
+        kernel.struct("task_struct", "stack_canary").flatMap(type -> type.member("stack_canary"));
     OptionalLong right =
-        kernel
-            .struct("task_struct", "stack_canary")
-            .flatMap(type -> type.member("stack_canary"))
-            .map(member -> kernel.word(task.address() + member.offset()))
-            .orElse(OptionalLong.empty());
-    if (right.isEmpty() || !kernel.architecture().name().equals("x86_64")) {
+        member.map(m -> kernel.word(task.address() + m.offset())).orElse(OptionalLong.empty());
+    if (right.isEmpty()) {
       return Optional.empty();
     }
     for (Backtrace.Frame frame : unwind(task).frames()) {
-      // Behind a call the stack pointer is the word above the return address.
       if (frame.registers().isEmpty() && code().functionName(frame.ip() - 1).equals(function)) {
-        OptionalLong offset = code().canaryOffset(frame.ip() - 1);
-        if (offset.isPresent()) {
-          long slot = frame.slot() + Long.BYTES + offset.getAsLong();
+        OptionalLong place =
+            hasFrameRecords()
+                ? aboveRecord(frame, member.get().offset())
+                : aboveReturnAddress(frame);
+        if (place.isPresent()) {
+          long slot = place.getAsLong();
           OptionalLong found = kernel.word(slot);
           return found.isEmpty()
               ? Optional.empty()
@@ -141,6 +142,26 @@ public final class CallStacks {
       }
     }
     return Optional.empty();
+  }
+
+  /// Behind a call the stack pointer is the word above the return address.
+  private OptionalLong aboveReturnAddress(Backtrace.Frame frame) {
+    OptionalLong offset = code().canaryOffset(frame.ip() - 1);
+    return offset.isEmpty()
+        ? offset
+        : OptionalLong.of(frame.slot() + Long.BYTES + offset.getAsLong());
+  }
+
+  /// The record that has the return address into a function has the place of that function's own
+  /// before it.
+  private OptionalLong aboveRecord(Backtrace.Frame frame, long member) {
+    OptionalLong record = kernel.word(frame.slot() - Long.BYTES);
+    OptionalLong offset = code().canaryOffsetOfRecord(frame.ip() - 1, member);
+    boolean isRecord =
+        record.isPresent() && Long.compareUnsigned(record.getAsLong(), frame.slot()) > 0;
+    return isRecord && offset.isPresent()
+        ? OptionalLong.of(record.getAsLong() + offset.getAsLong())
+        : OptionalLong.empty();
   }
 
   private boolean hasFrameRecords() {

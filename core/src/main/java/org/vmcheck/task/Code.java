@@ -224,14 +224,27 @@ final class Code {
 
   /// How far above its stack pointer the function of an address keeps its canary.
   OptionalLong canaryOffset(long address) {
+    Optional<ByteView> bytes = bytesOfFunction(address);
+    return bytes.isEmpty() ? OptionalLong.empty() : StackCanary.offset(bytes.get());
+  }
+
+  /// The same above its frame record, for functions of arm64.
+  ///
+  /// @param member offset of `stack_canary` in `task_struct`
+  OptionalLong canaryOffsetOfRecord(long address, long member) {
+    Optional<ByteView> bytes = bytesOfFunction(address);
+    return bytes.isEmpty() ? OptionalLong.empty() : RecordCanary.offset(bytes.get(), member);
+  }
+
+  private Optional<ByteView> bytesOfFunction(long address) {
     Optional<Function> function = function(address);
     if (function.isEmpty() || !isText(function.get().start)) {
-      return OptionalLong.empty();
+      return Optional.empty();
     }
     int size = (int) Math.min(MAX_FUNCTION, function.get().end - function.get().start);
     return kernel.memory().read(function.get().start, size) instanceof MemoryRead.Bytes(ByteView b)
-        ? StackCanary.offset(b)
-        : OptionalLong.empty();
+        ? Optional.of(b)
+        : Optional.empty();
   }
 
   /// Whether a function begins with `push %rbp`, behind an `endbr64` and the place of a call of

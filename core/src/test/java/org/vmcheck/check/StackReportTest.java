@@ -3,7 +3,7 @@ package org.vmcheck.check;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.List;
-import java.util.Optional;
+import java.util.function.LongFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -54,16 +54,21 @@ class StackReportTest {
         .toList();
   }
 
-  private static StackReport report(Kernel kernel, String... lines) {
+  private static KernelReports.Report reports(String... lines) {
     List<LogBuffer.Line> log =
         Stream.of(lines).map(text -> new LogBuffer.Line(1_000_000, 1, text)).toList();
-    Optional<StackReport> report =
-        StackReport.of(KernelReports.of(log).reports().getFirst(), kernel);
-    return report.orElseThrow();
+    List<KernelReports.Report> reports = KernelReports.of(log).reports();
+    assertThat(reports).hasSize(1);
+    return reports.getFirst();
+  }
+
+  private static StackReport report(Kernel kernel, String... lines) {
+    return StackReport.of(reports(lines), kernel).orElseThrow();
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"debian-5.10", "debian-cloud", "debian-6.12", "debian-7.2"})
+  @ValueSource(
+      strings = {"debian-5.10", "debian-cloud", "debian-6.12", "debian-7.2", "debian-7.2-arm64"})
   void theCanariesOfSoundStacksAreWhole(String name) throws Exception {
     try (Dump dump = Dumps.open(TestData.named(name).dump())) {
       List<Guarded> all = guarded(found(dump));
@@ -72,9 +77,10 @@ class StackReportTest {
     }
   }
 
-  @Test
-  void theOverwrittenCanaryIsNamedWithItsTaskAndStack() throws Exception {
-    try (Dump dump = Dumps.open(TestData.named("debian-cloud").dump())) {
+  @ParameterizedTest
+  @ValueSource(strings = {"debian-cloud", "debian-7.2-arm64"})
+  void theOverwrittenCanaryIsNamedWithItsTaskAndStack(String name) throws Exception {
+    try (Dump dump = Dumps.open(TestData.named(name).dump())) {
       Kernel kernel = found(dump);
       Guarded one = guarded(kernel).getFirst();
       long slot = one.canary.slot();
@@ -100,6 +106,40 @@ class StackReportTest {
       StackReport whole = report(kernel, lines);
       assertThat(whole.subject()).isEqualTo(Subject.NONE);
       assertThat(whole.evidence().getLast().sentence()).contains("is the task's own again");
+    }
+  }
+
+  /// arm64 prints the address at fault and the bounds of the stacks that it can be of.
+  @Test
+  void theStackThatRanOverIsNamed() throws Exception {
+    try (Dump dump = Dumps.open(TestData.named("debian-7.2-arm64").dump())) {
+      Kernel kernel = found(dump);
+      Task task = guarded(kernel).getFirst().task;
+      long irq = 0xffff_8000_8001_0000L;
+      LongFunction<String[]> lines =
+          fault ->
+              new String[] {
+                "Insufficient stack space to handle exception!",
+                "ESR: 0x0000000096000047 -- DABT (current EL)",
+                "FAR: 0x%016x".formatted(fault),
+                "Task stack:     [0x%016x..0x%016x]".formatted(task.stack(), task.stack() + 0x4000),
+                "IRQ stack:      [0x%016x..0x%016x]".formatted(irq, irq + 0x4000),
+                "Kernel panic - not syncing: kernel stack overflow"
+              };
+
+      StackReport own = report(kernel, lines.apply(task.stack() - 16));
+      assertThat(own.claim())
+          .isEqualTo("the stack of PID %d \"%s\"".formatted(task.pid(), task.comm()));
+      assertThat(own.evidence().stream().map(Evidence::sentence))
+          .contains(
+              "the address at fault, 0x%x, is 16 bytes below it, in its guard page"
+                  .formatted(task.stack() - 16));
+      assertThat(report(kernel, lines.apply(irq - 8)).claim())
+          .isEqualTo("the stack of interrupts at 0xffff800080010000");
+      for (long elsewhere : new long[] {task.stack(), task.stack() - 0x4001, 0, -1}) {
+        assertThat(StackReport.of(reports(lines.apply(elsewhere)), kernel)).isEmpty();
+      }
+      assertThat(reports(lines.apply(1)).lines()).hasSize(6);
     }
   }
 

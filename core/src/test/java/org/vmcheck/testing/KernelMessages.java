@@ -124,6 +124,7 @@ public final class KernelMessages {
     add("STACK_OVERRAN", "Thread overran stack, or stack corrupted");
     add("STACK_GUARD", "BUG: stack guard page was hit at 00000000deadbeef (stack is 0..1)");
     add("STACK_GUARD", "BUG: TASK stack guard page was hit at ffffc90000003ff8 (stack is 0..1)");
+    add("NO_STACK_SPACE", "Insufficient stack space to handle exception!");
     add("STACK_OVERFLOW", "Kernel panic - not syncing: kernel stack overflow");
     add("BAD_PAGE", "BUG: Bad page state in process kworker/0:1  pfn:12345");
     add("BAD_PAGE_TABLE", "BUG: Bad page map in process sh  pte:8000000012345067 pmd:12346067");
