@@ -13,12 +13,12 @@ import org.vmcheck.archive.CatalogueEntry;
 import org.vmcheck.archive.CrashGroup;
 import org.vmcheck.archive.IncidentKey;
 import org.vmcheck.archive.Selection;
-import org.vmcheck.archive.Tally;
 import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.report.CatalogueJson;
 import org.vmcheck.report.CatalogueText;
 import org.vmcheck.report.HtmlCatalogue;
+import org.vmcheck.report.HtmlSite;
 import org.vmcheck.report.PrometheusReport;
 import org.vmcheck.report.TextReport;
 import picocli.CommandLine.Command;
@@ -162,11 +162,7 @@ final class CatalogueCommand implements Runnable {
       name = "groups",
       description = "Group incidents: which are the same crash, which kernels suffer it.",
       mixinStandardHelpOptions = true)
-  static final class GroupsCommand implements Callable<Integer> {
-    @Spec private CommandSpec spec;
-    @ParentCommand private CatalogueCommand parent;
-    @Mixin private CatalogueFilter filter;
-
+  static final class GroupsCommand extends CatalogueQuestion {
     @Option(
         names = "--by",
         paramLabel = "panic|damage|kernel|host|verdict|cause",
@@ -179,32 +175,32 @@ final class CatalogueCommand implements Runnable {
         description = "Only the N largest groups (default: 100).")
     private int top = 100;
 
-    @Option(
-        names = "--format",
-        paramLabel = "text|json",
-        description = "json: one object a group, one a line (default: text).")
-    private Format format = Format.TEXT;
+    @Override
+    String text(Catalogue catalogue, Selection selection) throws IOException {
+      return CatalogueText.groups(catalogue.groups(selection, by, top), catalogue.tally(selection));
+    }
 
     @Override
-    public Integer call() throws Exception {
-      try (Catalogue catalogue = parent.open()) {
-        Selection selection = filter.selection();
-        Tally.Groups groups = catalogue.groups(selection, by, top);
-        StringBuilder out = new StringBuilder();
-        switch (format) {
-          case TEXT -> out.append(CatalogueText.groups(groups, catalogue.tally(selection)));
-          case JSON -> groups.groups().forEach(group -> out.append(CatalogueJson.group(group)));
-        }
-        Streams.write(spec, null, out.toString());
-        return ExitCode.INTACT;
-      }
+    String json(Catalogue catalogue, Selection selection) throws IOException {
+      StringBuilder out = new StringBuilder();
+      catalogue
+          .groups(selection, by, top)
+          .groups()
+          .forEach(group -> out.append(CatalogueJson.group(group)));
+      return out.toString();
     }
   }
 
   /// The catalogue for other programs.
   @Command(
       name = "export",
-      description = "Write incidents as CSV, JSON Lines, HTML or Prometheus gauges.",
+      description = {
+        "Write incidents as CSV, JSON Lines, HTML or Prometheus gauges, or as a site to read.",
+        "",
+        "site: a directory of HTML files that needs no server: an index that filters and sorts, and"
+            + " the report of each incident. The first export makes them readable by their owner"
+            + " only; a later one over it keeps the permissions of its index.html."
+      },
       mixinStandardHelpOptions = true)
   static final class ExportCommand implements Callable<Integer> {
     /// Forms of the export.
@@ -212,7 +208,8 @@ final class CatalogueCommand implements Runnable {
       CSV,
       JSON,
       HTML,
-      PROMETHEUS
+      PROMETHEUS,
+      SITE
     }
 
     @Spec private CommandSpec spec;
@@ -221,14 +218,16 @@ final class CatalogueCommand implements Runnable {
 
     @Option(
         names = "--format",
-        paramLabel = "csv|json|html|prometheus",
+        paramLabel = "csv|json|html|prometheus|site",
         description = "Form of the export (default: csv).")
     private Form format = Form.CSV;
 
     @Option(
         names = {"-o", "--output"},
-        paramLabel = "FILE",
-        description = "Write it here, readable by its owner only.")
+        paramLabel = "FILE|DIR",
+        description =
+            "Write it here, readable by its owner only; of a site, the directory: a new or empty"
+                + " one, or that of an earlier export, of which nothing stays.")
     private Path output;
 
     @Override
@@ -239,9 +238,22 @@ final class CatalogueCommand implements Runnable {
           throw new Failures.UsageException(
               "--format prometheus: the gauges are of the whole catalogue");
         }
-        Streams.stream(spec, output, out -> write(catalogue, selection, out));
+        if (format == Form.SITE) {
+          site(catalogue, selection);
+        } else {
+          Streams.stream(spec, output, out -> write(catalogue, selection, out));
+        }
         return ExitCode.INTACT;
       }
+    }
+
+    private void site(Catalogue catalogue, Selection selection) throws Exception {
+      if (output == null) {
+        throw new Failures.UsageException("--format site: say where, with -o DIR");
+      }
+      SiteDirectory site = SiteDirectory.open(output);
+      HtmlSite.write(catalogue, selection, site);
+      site.finish();
     }
 
     private void write(Catalogue catalogue, Selection selection, PrintWriter out)
@@ -255,6 +267,7 @@ final class CatalogueCommand implements Runnable {
         case HTML -> out.print(HtmlCatalogue.render(catalogue, selection));
         case PROMETHEUS ->
             out.print(PrometheusReport.render(catalogue, Instant.now().getEpochSecond()));
+        case SITE -> throw new IllegalStateException("a site is no stream");
       }
     }
   }

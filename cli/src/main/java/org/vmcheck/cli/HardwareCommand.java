@@ -1,15 +1,11 @@
 package org.vmcheck.cli;
 
-import java.util.concurrent.Callable;
+import java.io.IOException;
 import org.vmcheck.archive.Catalogue;
 import org.vmcheck.archive.HostHardware;
+import org.vmcheck.archive.Selection;
 import org.vmcheck.report.HardwareText;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.ParentCommand;
-import picocli.CommandLine.Spec;
 
 /// Whether a host's memory is bad.
 @Command(
@@ -23,29 +19,14 @@ import picocli.CommandLine.Spec;
           + " nothing is claimed. Hosts with neither damage nor such lines are only counted."
     },
     mixinStandardHelpOptions = true)
-final class HardwareCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec;
-  @ParentCommand private CatalogueCommand parent;
-  @Mixin private CatalogueFilter filter;
-
-  @Option(
-      names = "--format",
-      paramLabel = "text|json",
-      description = "json: one object a host, one a line (default: text).")
-  private CatalogueCommand.Format format = CatalogueCommand.Format.TEXT;
+final class HardwareCommand extends CatalogueQuestion {
+  @Override
+  String text(Catalogue catalogue, Selection selection) throws IOException {
+    return HardwareText.render(HostHardware.of(catalogue, selection));
+  }
 
   @Override
-  public Integer call() throws Exception {
-    try (Catalogue catalogue = parent.open()) {
-      HostHardware.Hosts hosts = HostHardware.of(catalogue, filter.selection());
-      Streams.write(
-          spec,
-          null,
-          switch (format) {
-            case TEXT -> HardwareText.render(hosts);
-            case JSON -> HardwareText.json(hosts);
-          });
-      return ExitCode.INTACT;
-    }
+  String json(Catalogue catalogue, Selection selection) throws IOException {
+    return HardwareText.json(HostHardware.of(catalogue, selection));
   }
 }

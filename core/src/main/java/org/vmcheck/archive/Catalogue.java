@@ -151,6 +151,9 @@ public interface Catalogue extends AutoCloseable {
   /// Tells of the selected incidents, in order of location.
   void forEach(Selection selection, Sink<CatalogueEntry> sink) throws IOException;
 
+  /// Tells of the selected incidents, the latest crash first, those of no known time last.
+  void forEachNewest(Selection selection, Sink<CatalogueEntry> sink) throws IOException;
+
   /// Tells in short of the selected incidents, in order of location.
   void forEachLine(Selection selection, Sink<Line> sink) throws IOException;
 

@@ -15,6 +15,7 @@ import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import org.vmcheck.finding.DumpReport;
+import org.vmcheck.finding.KernelFacts;
 
 /// The catalogue in a database. The statements are of the SQL that all its databases share.
 final class SqlCatalogue implements Catalogue {
@@ -27,6 +28,12 @@ final class SqlCatalogue implements Catalogue {
   private static final int FETCHED_REPORTS = 25;
 
   private static final String ORDER = " ORDER BY incident.location, incident.origin";
+
+  /// A time that is none, of an older version, is as good as unknown.
+  private static final String NEWEST =
+      " ORDER BY CASE WHEN incident.crash_time BETWEEN 1 AND "
+          + KernelFacts.PanicFacts.LAST_SECOND
+          + " THEN incident.crash_time ELSE 0 END DESC, incident.location, incident.origin";
 
   /// All or the start of an id.
   private static final Pattern ID_START = Pattern.compile("[0-9a-f]{1,12}");
@@ -314,9 +321,19 @@ final class SqlCatalogue implements Catalogue {
 
   @Override
   public void forEach(Selection selection, Sink<CatalogueEntry> sink) throws IOException {
+    forEach(selection, ORDER, sink);
+  }
+
+  @Override
+  public void forEachNewest(Selection selection, Sink<CatalogueEntry> sink) throws IOException {
+    forEach(selection, NEWEST, sink);
+  }
+
+  private void forEach(Selection selection, String order, Sink<CatalogueEntry> sink)
+      throws IOException {
     List<Object> values = new ArrayList<>();
     query(
-        "SELECT " + IncidentColumns.SELECTED + " FROM incident " + selection.where(values) + ORDER,
+        "SELECT " + IncidentColumns.SELECTED + " FROM incident " + selection.where(values) + order,
         values,
         row -> sink.accept(IncidentColumns.entry(row)));
   }

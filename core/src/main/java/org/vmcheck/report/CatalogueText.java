@@ -60,7 +60,8 @@ public final class CatalogueText {
     return seconds <= 0 ? "-" : TIME.format(Instant.ofEpochSecond(seconds));
   }
 
-  private static String marks(CatalogueEntry entry) {
+  /// How it lies there, where that is not as it should be; with two blanks before it.
+  static String marks(CatalogueEntry entry) {
     return marks(entry.state(), entry.vanished(), entry.duplicateOf());
   }
 
@@ -141,12 +142,14 @@ public final class CatalogueText {
     for (Note remark : entry.remarks()) {
       field(out, "remark", remark.text());
     }
-    field(
-        out,
-        "judged",
-        "%s by %s, %.1f s"
-            .formatted(Instant.ofEpochSecond(entry.judgedAt()), entry.tool(), entry.seconds()));
+    field(out, "judged", judgement(entry));
     return out.toString();
+  }
+
+  /// When, by whom, and how long it took.
+  static String judgement(CatalogueEntry entry) {
+    return "%s by %s, %.1f s"
+        .formatted(Instant.ofEpochSecond(entry.judgedAt()), entry.tool(), entry.seconds());
   }
 
   /// What the incidents have in common, and what of them is not shown.

@@ -1,7 +1,10 @@
 package org.vmcheck.report;
 
-/// The frame of an HTML file: it needs no other file, no network and no script, and follows the
-/// reader's choice of dark or light.
+import java.util.Base64;
+import org.vmcheck.io.Sha256;
+
+/// The frame of an HTML file: it needs no other file and no network, reads without a script, and
+/// follows the reader's choice of dark or light.
 final class HtmlPage {
   private static final String STYLE =
       """
@@ -72,16 +75,38 @@ final class HtmlPage {
 
   /// A page with its head written and its body open.
   static Markup open(String title) {
+    return open(title, "", "");
+  }
+
+  /// A page that may run one script of this program's own.
+  ///
+  /// @param style what it needs beside the style of all pages
+  /// @param script as [#close(Markup, String)] will write it; empty for none
+  static Markup open(String title, String style, String script) {
     Markup page = new Markup();
     page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    // No fetches and no scripts, whatever the text of a dump tries.
+    // No fetches and no other scripts, whatever the text of a dump tries.
     page.raw(
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src"
-            + " 'unsafe-inline'\">\n");
+            + " 'unsafe-inline'"
+            + (script.isEmpty() ? "" : "; script-src 'sha256-" + hash(script) + "'")
+            + "\">\n");
     page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.raw("<meta name=\"referrer\" content=\"no-referrer\">\n");
-    page.element("title", title).raw("\n<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n");
+    page.element("title", title)
+        .raw("\n<style>\n")
+        .raw(STYLE)
+        .raw(style)
+        .raw("</style>\n</head>\n<body>\n");
     return page;
+  }
+
+  private static String hash(String script) {
+    return Base64.getEncoder().encodeToString(Sha256.of(script));
+  }
+
+  static String close(Markup page, String script) {
+    return close(page.raw("<script>").raw(script).raw("</script>\n"));
   }
 
   static String close(Markup page) {

@@ -53,6 +53,12 @@ public final class HtmlReport {
   /// @param dump the files and options that the user gave, for the commands that are proposed
   public static String render(DumpReport report, Optional<PageMap> map, List<String> dump) {
     Markup page = HtmlPage.open("vmcheck: " + report.verdict().kind());
+    write(page, report, map, dump);
+    return HtmlPage.close(page);
+  }
+
+  /// Writes what [#render] does onto a page that is open.
+  static void write(Markup page, DumpReport report, Optional<PageMap> map, List<String> dump) {
     HtmlReport html = new HtmlReport(page, report, dump);
     html.verdict(report);
     html.contents(report, map.isPresent());
@@ -68,7 +74,6 @@ public final class HtmlReport {
         "%s, %s s".formatted(report.tool(), String.format(Locale.ROOT, "%.2f", report.seconds())),
         "class",
         "faint");
-    return HtmlPage.close(page);
   }
 
   private void verdict(DumpReport report) {
