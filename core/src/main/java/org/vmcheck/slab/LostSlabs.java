@@ -90,7 +90,8 @@ final class LostSlabs {
     return missing;
   }
 
-  /// How many slabs more were found than the cache counts; 0 where it does not count.
+  /// How many slabs more were found than the cache counts; 0 where it does not count, or is on no
+  /// list of caches, so that its slabs were not counted here either.
   private long excess(SlabCache cache) {
     long counted = 0;
     for (SlabCache.Node node : cache.nodes()) {
@@ -99,7 +100,8 @@ final class LostSlabs {
       }
       counted += node.slabs();
     }
-    return cache.isSane() ? sums.get(cache.address()).slabs - counted : 0;
+    SlabCounts sum = sums.get(cache.address());
+    return sum != null && cache.isSane() ? sum.slabs - counted : 0;
   }
 
   private void onLists() {

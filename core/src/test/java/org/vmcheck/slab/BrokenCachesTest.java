@@ -129,6 +129,29 @@ class BrokenCachesTest {
         .contains("slab_caches is broken before it");
   }
 
+  /// A cache that no list leads to has no sum of its slabs: it takes none that another cache
+  /// misses.
+  @ParameterizedTest
+  @MethodSource("withCounters")
+  void aWrongSlabOfAnUnlistedCacheIsItsOwnFaultWhereAnotherCacheMissesOne(Layout layout) {
+    FakeImage image = image(layout);
+    for (String name : List.of("victim", "after")) {
+      long node = image.member("kmem_cache", image.cache(name).address(), "list");
+      image.corruptWord(node, WILD);
+      image.corruptWord(node + 8, WILD);
+    }
+    SlabImage slab = full(image, "between").getFirst();
+    long counters = image.member(slab, "counters");
+    image.flipBit(counters, 16);
+    long counter = image.member("kmem_cache_node", image.cache("before").node(0), "nr_slabs");
+    image.corruptWord(counter, image.word(counter) + 1);
+
+    assertThat(image.survey().faults())
+        .filteredOn(SlabFault.Count.class::isInstance)
+        .extracting(SlabFault::address)
+        .contains(counters, counter);
+  }
+
   /// What the dump left out is no damage: neither the cache, nor its slabs, which name it.
   @ParameterizedTest
   @MethodSource("layouts")
