@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
-import java.util.OptionalLong;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -108,11 +107,12 @@ final class SlabObjectsCheck implements Check {
     return new WrongWord(
         fault.address(),
         fault.value(),
-        OptionalLong.of(fault.right()),
+        fault.right(),
         "%s of the allocated object %s of %s does not lead where it must"
             .formatted(what, Words.hex(fault.object()), cache),
         switch (fault.witness()) {
-          case NEIGHBOUR -> "the link at %s leads back to it".formatted(Words.hex(fault.right()));
+          case NEIGHBOUR ->
+              "the link at %s leads back to it".formatted(Words.hex(fault.right().orElseThrow()));
           case EMPTY_HEAD -> "the other word of this list head says that the list is empty";
           case TREE, ADDRESS, SIBLINGS -> Printable.of(fault.like());
         },

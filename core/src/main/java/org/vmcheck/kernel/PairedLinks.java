@@ -176,6 +176,28 @@ public final class PairedLinks {
     return right;
   }
 
+  /// The last node of a circle that begins and ends at a pair of which one link is answered: where
+  /// the pair's other link must lead, whatever it holds. All links between must be answered.
+  ///
+  /// @param from what the answered link leads to
+  /// @param link offset of the answered link in a node, 0 or 8
+  /// @param least nodes that the circle must have besides the pair
+  /// @return 0 if no circle of answered links closes there
+  public long lastOf(long at, long from, int link, int least) {
+    long node = from;
+    for (int nodes = 1; ; nodes++) {
+      Cancellation.current().step();
+      long beside = word(node + link);
+      if (beside == at) {
+        return nodes >= least ? node : 0;
+      }
+      if (++steps > MAX_STEPS || beside == from || word(beside + 8 - link) != node) {
+        return 0;
+      }
+      node = beside;
+    }
+  }
+
   /// Whether the links of one direction, each answered by the other, lead from a node to another.
   private boolean reaches(long from, long to, int link) {
     long node = from;

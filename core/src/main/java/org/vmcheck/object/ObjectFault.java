@@ -1,5 +1,6 @@
 package org.vmcheck.object;
 
+import java.util.OptionalLong;
 import org.vmcheck.slab.SlabCache;
 
 /// A word of an allocated object that other memory proves wrong.
@@ -9,7 +10,7 @@ import org.vmcheck.slab.SlabCache;
 /// @param offset of the word in the object, in bytes
 /// @param member its name, if the structure of the cache is known; else empty
 /// @param value what the word holds
-/// @param right what it must hold
+/// @param right what it must hold; empty if nothing in memory says it
 /// @param witness what proves that
 /// @param like what else is to be said of the witness, a phrase; may be empty
 public record ObjectFault(
@@ -18,7 +19,7 @@ public record ObjectFault(
     int offset,
     String member,
     long value,
-    long right,
+    OptionalLong right,
     Witness witness,
     String like) {
   /// What proves a word wrong.
@@ -32,7 +33,7 @@ public record ObjectFault(
     /// With one of the highest bits it is an address.
     ADDRESS,
     /// All other objects of the cache have a pointer of one kind at that place, and here one bit is
-    /// missing for it.
+    /// missing for it, or what is here is no address.
     SIBLINGS
   }
 

@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.function.ToLongFunction;
 import org.vmcheck.debuginfo.Symbol;
@@ -83,7 +84,9 @@ final class ObjectPass {
     allocated.each(this::object);
     Map<String, Long> notRead = new TreeMap<>(allocated.notRead());
     places.forEach(this::judge);
-    new UnlikeWords(this, places).sweep(allocated);
+    OverwrittenWords overwritten = new OverwrittenWords(this, paired, places);
+    new UnlikeWords(this, places, overwritten).sweep(allocated);
+    overwritten.sweep(allocated);
     Map<String, Long> lookedAt = new TreeMap<>();
     long links = sum(Siblings::linkedWords);
     long pointers = sum(at -> at.arePointers() && at.linkedWords() == 0 ? at.pointers() : 0);
@@ -135,7 +138,9 @@ final class ObjectPass {
       siblings = new Siblings();
       at[index] = siblings;
     }
-    if (pair != PairedLinks.Pair.NONE) {
+    if (pair == PairedLinks.Pair.BACKWARD && isLast(value)) {
+      siblings.last();
+    } else if (pair != PairedLinks.Pair.NONE) {
       siblings.link(pair);
       if (pair != PairedLinks.Pair.WHOLE && pair != PairedLinks.Pair.EMPTY) {
         siblings.suspect(objectAtHand, value, pair);
@@ -150,6 +155,9 @@ final class ObjectPass {
     }
     if (isNonCanonical(value)) {
       siblings.nonCanonical(objectAtHand, value);
+    }
+    if (isNoAddress(value)) {
+      siblings.noAddress(objectAtHand, value);
     }
     if (isPlain(value)) {
       siblings.pointer(value, value - objectAtHand);
@@ -183,6 +191,17 @@ final class ObjectPass {
     }
     return (value & 7) == 0
         && (top != -1 || (words.page(value) == null && memory.physicalAddress(value) < 0));
+  }
+
+  /// Whether a value is no address that a processor takes, nor the poison of lists. Numbers that fit
+  /// into the lower half are addresses of programs.
+  boolean isNoAddress(long value) {
+    return !memory.paging().isCanonical(value) && value >>> 48 != 0xdead;
+  }
+
+  /// Whether a link ends a chain: null, or the number that marks the end (`hlist_nulls`).
+  private static boolean isLast(long link) {
+    return link == 0 || ((link & 1) != 0 && link >>> 32 == 0);
   }
 
   /// Whether a value is no address that a processor takes for one of its highest bits: whatever it
@@ -327,7 +346,7 @@ final class ObjectPass {
     if (Long.bitCount(value) == 1) {
       if (at.isOneWild()
           && isOfOneType(cache)
-          && (at.areManyPointers() || (!pointee.isEmpty() && objectsOf(cache) >= FEW))) {
+          && (at.areManyPointers() || (!pointee.isEmpty() && areMany(cache)))) {
         String others =
             "all other objects of the cache that were read have a pointer there (%,d) or nothing"
                 .formatted(at.pointers());
@@ -353,7 +372,7 @@ final class ObjectPass {
     }
     if (at.isOneWild()
         && (isError(right)
-            || (!pointee.isEmpty() && objectsOf(cache) >= FEW && kind(right) != null))) {
+            || (!pointee.isEmpty() && areMany(cache) && kind(right) != null))) {
       String others =
           pointee.isEmpty()
               ? "all other objects of the cache that were read have a pointer or an error number"
@@ -376,6 +395,15 @@ final class ObjectPass {
           "%,d siblings have a pointer there, %d of %d looked at to %s"
               .formatted(at.pointers(), like, at.sampleCount(), kind));
     }
+  }
+
+  String pointee(SlabCache cache, int offset) {
+    return structs.pointee(cache, offset);
+  }
+
+  /// Whether a cache has enough objects for its types to be believed.
+  boolean areMany(SlabCache cache) {
+    return objectsOf(cache) >= FEW;
   }
 
   private long objectsOf(SlabCache cache) {
@@ -423,6 +451,18 @@ final class ObjectPass {
       int offset,
       long value,
       long right,
+      ObjectFault.Witness witness,
+      String like) {
+    add(cache, object, offset, value, OptionalLong.of(right), witness, like);
+  }
+
+  /// @param right empty if nothing says what the word must be
+  void add(
+      SlabCache cache,
+      long object,
+      int offset,
+      long value,
+      OptionalLong right,
       ObjectFault.Witness witness,
       String like) {
     if (faults.size() < 2 * MAX_FAULTS) {

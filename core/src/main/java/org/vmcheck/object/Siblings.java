@@ -21,11 +21,18 @@ final class Siblings {
 
   private static final int MAX_SUSPECTS = 64;
 
+  /// Objects of a cache that hold no address where the others have a pointer. More are a use of the
+  /// word that the others do not show.
+  private static final int FEW_WRONG = 4;
+
   /// Links answered on both sides, heads that lead to themselves, and pairs of which one side is.
   private long whole;
 
   private long empty;
   private long odd;
+
+  /// Last nodes of chains that end in null or an odd number.
+  private long last;
 
   /// Nodes of trees whose parent leads back to them.
   private long rightChildren;
@@ -44,6 +51,8 @@ final class Siblings {
   private final List<Suspect> suspects = new ArrayList<>();
   private Suspect nonCanonical;
   private int nonCanonicals;
+  private final List<Suspect> noAddresses = new ArrayList<>();
+  private long noAddress;
   private FrequentWords values;
   private FrequentWords distances;
 
@@ -58,6 +67,18 @@ final class Siblings {
       case EMPTY -> empty++;
       case FORWARD, BACKWARD, HALF_EMPTY -> odd++;
       case NONE -> {}
+    }
+  }
+
+  /// A link of a chain's last node.
+  void last() {
+    last++;
+  }
+
+  /// A value that no processor takes for an address. It is counted as what else it is, too.
+  void noAddress(long object, long value) {
+    if (noAddress++ < FEW_WRONG) {
+      noAddresses.add(new Suspect(object, value, null));
     }
   }
 
@@ -137,7 +158,9 @@ final class Siblings {
 
   /// Whether the word is the first of a list's two in nearly all siblings.
   boolean areLinks() {
-    return whole >= LEAST && odd * 20 <= whole + empty + odd && !areTreeNodes();
+    return whole + last >= LEAST
+        && odd * 20 <= whole + empty + last + odd
+        && !areTreeNodes();
   }
 
   /// Whether the word is the first of a list's head in nearly all siblings, mostly of an empty one.
@@ -164,6 +187,18 @@ final class Siblings {
   /// Whether nearly all siblings, but for the suspects, have a pointer there or nothing.
   boolean arePointers() {
     return pointers >= LEAST && (filled - pointers - wild) * 20 <= filled;
+  }
+
+  /// The few words that are no address where all others are pointers or null; empty if there is
+  /// anything else.
+  ///
+  /// @param areTyped whether the type says that it is a pointer, and many enough are null
+  List<Suspect> wrongPointers(boolean areTyped) {
+    return noAddress <= FEW_WRONG
+            && filled == pointers + marked + noAddress
+            && (areTyped || pointers + marked >= MANY)
+        ? noAddresses
+        : List.of();
   }
 
   /// Whether all siblings but one have a pointer there or nothing.
@@ -196,7 +231,12 @@ final class Siblings {
   }
 
   long linkedWords() {
-    return 2 * (whole + empty);
+    return 2 * (whole + empty) + last;
+  }
+
+  /// Pointers, with marks or without.
+  long addresses() {
+    return pointers + marked;
   }
 
   long pointers() {

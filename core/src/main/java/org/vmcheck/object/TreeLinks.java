@@ -49,6 +49,16 @@ final class TreeLinks {
     return (first & ~COLOUR) == 0 || isChild(node, first);
   }
 
+  /// Whether a node must be black, for its parent or one of its children is red; of others that
+  /// cannot be told.
+  boolean isBlack(long node, long parent) {
+    return isRed(parent) || isRed(words.word(node + RIGHT)) || isRed(words.word(node + LEFT));
+  }
+
+  private boolean isRed(long node) {
+    return node < 0 && (words.word(node) & 1) == 0;
+  }
+
   /// The first word that a node must have, a bit away from the one that it has: the one node that
   /// leads to it, and whose children are not both another's.
   ///

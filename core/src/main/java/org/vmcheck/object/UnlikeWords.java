@@ -22,6 +22,7 @@ final class UnlikeWords {
   private static final int MAX_CANDIDATES = 1024;
 
   private final ObjectPass pass;
+  private final OverwrittenWords overwritten;
   private final Map<SlabCache, Place[]> places = new HashMap<>();
   private final List<Candidate> candidates = new ArrayList<>();
   private final Map<Key, Integer> held = new HashMap<>();
@@ -58,8 +59,11 @@ final class UnlikeWords {
 
   private record Key(long cache, int offset, long value) {}
 
-  UnlikeWords(ObjectPass pass, Map<SlabCache, Siblings[]> siblings) {
+  /// @param overwritten takes nodes of trees that one bit does not explain
+  UnlikeWords(
+      ObjectPass pass, Map<SlabCache, Siblings[]> siblings, OverwrittenWords overwritten) {
     this.pass = pass;
+    this.overwritten = overwritten;
     siblings.forEach(
         (cache, at) -> {
           if (!ObjectPass.isOfOneType(cache)) {
@@ -175,6 +179,9 @@ final class UnlikeWords {
       long right = trees.rightParent(node, parent);
       if (right != 0) {
         link(cache, object, index, parent, right);
+      } else if (trees.isParentOf(node, words[index + 1])
+          && trees.isParentOf(node, words[index + 2])) {
+        overwritten.node(cache, object, index, index, parent, 0);
       }
       return;
     }
@@ -187,6 +194,8 @@ final class UnlikeWords {
         long right = trees.rightChild(node, child, beside);
         if (right != -1) {
           link(cache, object, index + i, child, right);
+        } else {
+          overwritten.node(cache, object, index, index + i, child, beside);
         }
       }
     }
