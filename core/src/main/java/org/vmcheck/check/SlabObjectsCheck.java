@@ -114,7 +114,7 @@ final class SlabObjectsCheck implements Check {
           case NEIGHBOUR ->
               "the link at %s leads back to it".formatted(Words.hex(fault.right().orElseThrow()));
           case EMPTY_HEAD -> "the other word of this list head says that the list is empty";
-          case TREE, ADDRESS, SIBLINGS -> Printable.of(fault.like());
+          case TREE, ADDRESS, TYPE, SIBLINGS -> Printable.of(fault.like());
         },
         Cause.METADATA_OVERWRITTEN,
         cache + "+" + fault.offset(),

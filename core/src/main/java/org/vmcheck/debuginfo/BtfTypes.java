@@ -67,6 +67,9 @@ public final class BtfTypes implements Types {
 
   private final int typeCount;
 
+  /// Of an integer's encoding: `BTF_INT_BOOL`.
+  private static final int BOOL = 4;
+
   /// Hash of the name → the first struct, union, enum or typedef whose name falls into this slot,
   /// as an index into [#named] and 1.
   private final int[] slots;
@@ -535,12 +538,33 @@ public final class BtfTypes implements Types {
                   ? unsigned(stripped, PREFIX + 2)
                   : -1,
               () -> structOf(type),
-              pointee(type)));
+              pointee(type),
+              legalBits(stripped)));
     }
   }
 
-  /// What a member, or the elements of an array member, point to: a structure, a function, or
-  /// another such pointer.
+  /// Which bits values of a type can have set. Flags are enumerators of one bit each: a value of
+  /// several has none above the highest.
+  private long legalBits(int stripped) {
+    if (stripped == 0) {
+      return Member.ALL_BITS;
+    }
+    if (kind(stripped) == BtfKind.INT) {
+      boolean isBool = (word(stripped, PREFIX) >>> 24 & BOOL) != 0;
+      return isBool && unsigned(stripped, SIZE) == 1 ? 1 : Member.ALL_BITS;
+    }
+    if (kind(stripped) != BtfKind.ENUM || vlen(stripped) < 2) {
+      return Member.ALL_BITS;
+    }
+    int bits = 0;
+    for (int i = 0; i < vlen(stripped); i++) {
+      bits |= word(stripped, PREFIX + 2 * i + 1);
+    }
+    return bits <= 0 ? Member.ALL_BITS : 2L * Integer.highestOneBit(bits) - 1;
+  }
+
+  /// What a member, or the elements of an array member, point to: a structure, a function, another
+  /// such pointer, or bytes.
   private String pointee(int type) {
     int stripped = strip(type);
     boolean isPointer = false;
@@ -557,10 +581,12 @@ public final class BtfTypes implements Types {
         case BtfKind.FUNC_PROTO -> {
           return isPointer ? "function" : "";
         }
-        default -> stripped = 0;
+        default -> {
+          return isPointer ? Member.BYTES : "";
+        }
       }
     }
-    return "";
+    return isPointer ? Member.BYTES : "";
   }
 
   /// The structure that a member is, or that the elements of an array member are.

@@ -5,6 +5,11 @@ import java.util.function.Supplier;
 
 /// A member of a structure, found by name at any depth of anonymous members.
 public final class Member {
+  public static final long ALL_BITS = -1;
+
+  /// What a pointer to `void`, to characters or numbers leads to.
+  public static final String BYTES = "bytes";
+
   private final String name;
   private final long bitOffset;
   private final int bitFieldSize;
@@ -12,6 +17,7 @@ public final class Member {
   private final long elementCount;
   private final Supplier<Optional<StructLayout>> struct;
   private final String pointee;
+  private final long legalBits;
 
   /// @param bitOffset from the start of the outermost structure
   /// @param bitFieldSize width of a bit field; 0 for an ordinary member
@@ -25,11 +31,13 @@ public final class Member {
       long byteSize,
       long elementCount,
       Supplier<Optional<StructLayout>> struct) {
-    this(name, bitOffset, bitFieldSize, byteSize, elementCount, struct, "");
+    this(name, bitOffset, bitFieldSize, byteSize, elementCount, struct, "", ALL_BITS);
   }
 
-  /// @param pointee what it or its elements point to, if that is a structure, a function, or
-  ///   another such pointer; else empty
+  /// @param pointee what it or its elements point to: a structure, a function, or another such
+  ///   pointer, or [#BYTES]; empty if it is no pointer
+  /// @param legalBits that values of its type can have set: one of a bool, those up to the largest
+  ///   enumerator's; [#ALL_BITS] of all other types
   public Member(
       String name,
       long bitOffset,
@@ -37,7 +45,8 @@ public final class Member {
       long byteSize,
       long elementCount,
       Supplier<Optional<StructLayout>> struct,
-      String pointee) {
+      String pointee,
+      long legalBits) {
     this.name = name;
     this.bitOffset = bitOffset;
     this.bitFieldSize = bitFieldSize;
@@ -45,6 +54,7 @@ public final class Member {
     this.elementCount = elementCount;
     this.struct = struct;
     this.pointee = pointee;
+    this.legalBits = legalBits;
   }
 
   public String name() {
@@ -92,15 +102,28 @@ public final class Member {
     return struct.get();
   }
 
-  /// What it or its elements point to, as in `struct inode`; empty if it is no pointer, or one to
-  /// plain bytes or numbers, or if that is not known (DWARF).
+  /// What it or its elements point to, as in `struct inode`, [#BYTES] for what has no structure;
+  /// empty if it is no pointer, or if that is not known (DWARF).
   public String pointee() {
     return pointee;
+  }
+
+  /// Bits that a value of its type can have set, whatever it means; [#ALL_BITS] if its type says
+  /// nothing of that.
+  public long legalBits() {
+    return legalBits;
   }
 
   /// This member seen from a structure in which it lies `moreBits` further on.
   Member shifted(String newName, long moreBits) {
     return new Member(
-        newName, bitOffset + moreBits, bitFieldSize, byteSize, elementCount, struct, pointee);
+        newName,
+        bitOffset + moreBits,
+        bitFieldSize,
+        byteSize,
+        elementCount,
+        struct,
+        pointee,
+        legalBits);
   }
 }

@@ -1,6 +1,8 @@
 package org.vmcheck.debuginfo;
 
 import java.util.BitSet;
+import java.util.Collection;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -46,6 +48,11 @@ public final class StructLayout {
 
   public long size() {
     return size;
+  }
+
+  /// Its members, those of anonymous ones among them, in no order.
+  public Collection<Member> all() {
+    return Collections.unmodifiableCollection(members.values());
   }
 
   public int memberCount() {

@@ -32,6 +32,8 @@ public record ObjectFault(
     TREE,
     /// With one of the highest bits it is an address.
     ADDRESS,
+    /// Its type never has such a bit, nor has any other object of the cache.
+    TYPE,
     /// All other objects of the cache have a pointer of one kind at that place, and here one bit is
     /// missing for it, or what is here is no address.
     SIBLINGS

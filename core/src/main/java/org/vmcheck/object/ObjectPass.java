@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.function.ToLongFunction;
+import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbol;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.io.Printable;
@@ -21,6 +22,7 @@ import org.vmcheck.slab.Slab;
 import org.vmcheck.slab.SlabCache;
 import org.vmcheck.slab.SlabView;
 import org.vmcheck.slab.SlabViews;
+import org.vmcheck.slab.StaleWords;
 
 /// The pass of an [ObjectSurvey].
 ///
@@ -58,7 +60,9 @@ final class ObjectPass {
   private final PairedLinks paired;
   private final TreeLinks trees;
   private final Optional<SlabViews> views;
+  private final TypedWords typed;
   private final Map<SlabCache, Siblings[]> places = new HashMap<>();
+  private final StaleWords stale = new StaleWords(places.keySet());
   private final Map<Long, ObjectFault> faults = new TreeMap<>(Long::compareUnsigned);
   private final Map<SlabCache, long[]> objectsBy = new HashMap<>();
   private long objects;
@@ -75,6 +79,7 @@ final class ObjectPass {
     this.words = new WordCache(memory);
     this.structs = new StructNames(kernel);
     this.views = SlabViews.of(kernel);
+    this.typed = new TypedWords(this, kernel);
     this.trees = new TreeLinks(words);
     this.paired = new PairedLinks(words::word, isStill, LOWEST_BIT, this::link);
   }
@@ -84,6 +89,7 @@ final class ObjectPass {
     allocated.each(this::object);
     Map<String, Long> notRead = new TreeMap<>(allocated.notRead());
     places.forEach(this::judge);
+    typed.judge();
     OverwrittenWords overwritten = new OverwrittenWords(this, paired, places);
     new UnlikeWords(this, places, overwritten).sweep(allocated);
     overwritten.sweep(allocated);
@@ -93,6 +99,7 @@ final class ObjectPass {
     lookedAt.put("allocated objects", objects);
     lookedAt.put("links", links);
     lookedAt.put("pointers like their siblings'", pointers);
+    lookedAt.put("words with unused bits", typed.lookedAt());
     lookedAt.values().removeIf(count -> count == 0);
     return new ObjectSurvey(
         lookedAt,
@@ -113,6 +120,7 @@ final class ObjectPass {
 
   private void object(SlabCache cache, long object, long[] ofObject, int count) {
     objects++;
+    typed.object(cache, object, ofObject, count);
     objectsBy.computeIfAbsent(cache, _ -> new long[1])[0]++;
     cacheAtHand = cache;
     objectAtHand = object;
@@ -159,6 +167,9 @@ final class ObjectPass {
     if (isNoAddress(value)) {
       siblings.noAddress(objectAtHand, value);
     }
+    if (nearError(value) != 0) {
+      siblings.nearError(objectAtHand, value);
+    }
     if (isPlain(value)) {
       siblings.pointer(value, value - objectAtHand);
     } else if (isWild(value)) {
@@ -166,7 +177,7 @@ final class ObjectPass {
     } else if (isMarked(value)) {
       siblings.marked();
       if (isError(value)) {
-        siblings.error();
+        siblings.error(value);
       }
     } else {
       siblings.other();
@@ -193,8 +204,8 @@ final class ObjectPass {
         && (top != -1 || (words.page(value) == null && memory.physicalAddress(value) < 0));
   }
 
-  /// Whether a value is no address that a processor takes, nor the poison of lists. Numbers that fit
-  /// into the lower half are addresses of programs.
+  /// Whether a value is no address that a processor takes, nor the poison of lists. Numbers that
+  /// fit into the lower half are addresses of programs.
   boolean isNoAddress(long value) {
     return !memory.paging().isCanonical(value) && value >>> 48 != 0xdead;
   }
@@ -222,6 +233,15 @@ final class ObjectPass {
         || value >>> 48 == 0xdead
         || ((value & 7) != 0 && (value >>> 12 == 0 || words.page(value & ~7L) != null))
         || (value < 0 && words.page(value) != null);
+  }
+
+  /// The error number that a value is but for one bit, which makes it an address of nothing; 0 if
+  /// it is none.
+  private long nearError(long value) {
+    long missing = ~(value | 4095);
+    return Long.bitCount(missing) == 1 && isError(value | missing) && words.page(value & ~7) == null
+        ? value | missing
+        : 0;
   }
 
   /// What `ERR_PTR` makes of an error number.
@@ -252,6 +272,7 @@ final class ObjectPass {
     for (int i = 0; i < at.length; i++) {
       if (at[i] != null) {
         nonCanonical(cache, at[i], i * WORD);
+        nearError(cache, at[i], i * WORD);
         for (Siblings.Suspect suspect : List.copyOf(at[i].suspects())) {
           Cancellation.check();
           if (suspect.pair() == null) {
@@ -286,6 +307,24 @@ final class ObjectPass {
           ObjectFault.Witness.ADDRESS,
           "it lacks one of the highest bits, which are set in all addresses of the kernel; with"
               + " that bit it leads to memory");
+    }
+  }
+
+  /// Many siblings have the very same error number there (`ACL_NOT_CACHED`).
+  private void nearError(SlabCache cache, Siblings at, int offset) {
+    Siblings.Suspect suspect = at.nearError();
+    if (suspect != null
+        && nearError(suspect.value()) == at.sameError()
+        && isOfOneType(cache)
+        && !structs.pointee(cache, offset).isEmpty()) {
+      add(
+          cache,
+          suspect.object(),
+          offset,
+          suspect.value(),
+          at.sameError(),
+          ObjectFault.Witness.SIBLINGS,
+          "many siblings have %d in that pointer".formatted(at.sameError()));
     }
   }
 
@@ -371,8 +410,7 @@ final class ObjectPass {
       return;
     }
     if (at.isOneWild()
-        && (isError(right)
-            || (!pointee.isEmpty() && areMany(cache) && kind(right) != null))) {
+        && (isError(right) || (!pointee.isEmpty() && areMany(cache) && kind(right) != null))) {
       String others =
           pointee.isEmpty()
               ? "all other objects of the cache that were read have a pointer or an error number"
@@ -397,8 +435,8 @@ final class ObjectPass {
     }
   }
 
-  String pointee(SlabCache cache, int offset) {
-    return structs.pointee(cache, offset);
+  String anyPointee(SlabCache cache, int offset) {
+    return structs.anyPointee(cache, offset);
   }
 
   /// Whether a cache has enough objects for its types to be believed.
@@ -406,7 +444,7 @@ final class ObjectPass {
     return objectsOf(cache) >= FEW;
   }
 
-  private long objectsOf(SlabCache cache) {
+  long objectsOf(SlabCache cache) {
     return objectsBy.getOrDefault(cache, new long[1])[0];
   }
 
@@ -465,12 +503,34 @@ final class ObjectPass {
       OptionalLong right,
       ObjectFault.Witness witness,
       String like) {
+    add(cache, object, offset, offset, value, right, witness, like);
+  }
+
+  /// @param member where the member begins that is wrong, in the object
+  void add(
+      SlabCache cache,
+      long object,
+      int offset,
+      int member,
+      long value,
+      OptionalLong right,
+      ObjectFault.Witness witness,
+      String like) {
     if (faults.size() < 2 * MAX_FAULTS) {
       faults.putIfAbsent(
           object + offset,
           new ObjectFault(
-              cache, object, offset, member(cache, offset), value, right, witness, like));
+              cache, object, offset, member(cache, member), value, right, witness, like));
     }
+  }
+
+  /// Whether a word that no member of its object may have was there before the object was taken.
+  boolean isStale(long value, long address) {
+    return stale.isOne(value, address);
+  }
+
+  Optional<StructLayout> struct(SlabCache cache) {
+    return structs.of(cache);
   }
 
   WordCache words() {
@@ -491,14 +551,33 @@ final class ObjectPass {
     }
     long pfn = memory.directMapPfn(address);
     Slab slab = slabAt(pfn).orElse(null);
+    Slab meant = slabOf(right);
     if (slab == null) {
-      return memMap.state(pfn).kind() == PageState.Kind.BUDDY;
+      return isNoKernels(memMap.state(pfn).kind(), meant != null);
     }
     int index = slab.indexHolding(address);
     return index < 0
-        || (slab.object(index) != address
-            && slab.indexHolding(right) != index
-            && siblings.like(kind(address), this::kind) == 0);
+        || (slab.object(index) == address
+            ? meant != null && !slab.cache().equals(meant.cache()) && !isOfSamples(slab, siblings)
+            : slab.indexHolding(right) != index && siblings.like(kind(address), this::kind) == 0);
+  }
+
+  /// Whether no object of the kernel lies in a page; in programs' pages none of a slab's.
+  private static boolean isNoKernels(PageState.Kind kind, boolean isMeantForSlab) {
+    return kind == PageState.Kind.BUDDY
+        || (isMeantForSlab
+            && (kind == PageState.Kind.ANONYMOUS || kind == PageState.Kind.PAGE_CACHE));
+  }
+
+  /// Whether any of the pointers that siblings have there leads to an object of a slab's cache.
+  private boolean isOfSamples(Slab slab, Siblings siblings) {
+    return siblings.like(
+            slab.cache(),
+            address -> {
+              Slab one = slabOf(address);
+              return one == null ? null : one.cache();
+            })
+        > 0;
   }
 
   boolean isStill() {

@@ -7,7 +7,6 @@ import java.util.Map;
 import java.util.OptionalLong;
 import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.PairedLinks;
-import org.vmcheck.slab.FreelistDecoder;
 import org.vmcheck.slab.SlabCache;
 
 /// Words that are no address at all where all siblings have links, nodes of trees or pointers: what
@@ -15,17 +14,11 @@ import org.vmcheck.slab.SlabCache;
 ///
 /// No state of an object allows them, so they are faults whether or not anything says what they
 /// were. That is looked for: the other nodes of a list's circle say it, and else the one object of
-/// the cache that leads to the node, which a sweep of its own finds, made only where such words are.
+/// the cache that leads to the node, which a sweep of its own finds, made only where such words
+/// are.
 final class OverwrittenWords {
   private static final int WORD = AllocatedObjects.WORD;
   private static final int MAX_LOST = 256;
-
-  /// A free pointer leads to an object of the same slab, which is no larger.
-  private static final long LARGEST_SLAB = 1 << 20;
-
-  private static final FreelistDecoder[] ENCODED = {
-    FreelistDecoder.HARDENED, FreelistDecoder.HARDENED_SWAPPED
-  };
 
   private final ObjectPass pass;
   private final PairedLinks paired;
@@ -131,8 +124,7 @@ final class OverwrittenWords {
 
   /// A pair of which one link is answered. A list's circle says what the other must be, also where
   /// that is null now.
-  private void half(
-      SlabCache cache, long object, int index, Role role, long value, long answered) {
+  private void half(SlabCache cache, long object, int index, Role role, long value, long answered) {
     if (!pass.isStill() || (value != 0 && !pass.isNoAddress(value))) {
       return;
     }
@@ -174,9 +166,9 @@ final class OverwrittenWords {
     if (offset == cache.offset()) {
       return; // Whoever takes an object that is not cleared finds its old free pointer there.
     }
-    String pointee = pass.pointee(cache, offset);
+    String pointee = pass.anyPointee(cache, offset);
     for (Siblings.Suspect suspect : at.wrongPointers(!pointee.isEmpty() && pass.areMany(cache))) {
-      if (!isFreePointer(suspect.value(), suspect.object() + offset)) {
+      if (!pass.isStale(suspect.value(), suspect.object() + offset)) {
         pass.add(
             cache,
             suspect.object(),
@@ -185,27 +177,14 @@ final class OverwrittenWords {
             OptionalLong.empty(),
             ObjectFault.Witness.SIBLINGS,
             pointee.isEmpty()
-                ? "no processor takes that for an address, and all other objects of the cache that were"
+                ? "no processor takes that for an address, and all other objects of the cache that"
+                    + " were"
                     + " read have a pointer there (%,d) or nothing".formatted(at.addresses())
-                : "no processor takes that for an address, and its type says that it is a pointer to"
+                : "no processor takes that for an address, and its type says that it is a pointer"
+                    + " to"
                     + " %s".formatted(Printable.of(pointee)));
       }
     }
-  }
-
-  /// Whether a word is what any cache's object had there while it was free: slabs go from cache to
-  /// cache, and not all who take an object clear it.
-  private boolean isFreePointer(long value, long address) {
-    for (SlabCache cache : places.keySet()) {
-      for (FreelistDecoder decoder : ENCODED) {
-        long decoded = decoder.decode(value, address, cache.random());
-        if (cache.random() != 0
-            && (decoded == 0 || Math.abs(decoded - address) <= LARGEST_SLAB)) {
-          return true;
-        }
-      }
-    }
-    return false;
   }
 
   /// Looks for who leads to the nodes that lost a link.

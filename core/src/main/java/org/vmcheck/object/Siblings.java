@@ -53,6 +53,10 @@ final class Siblings {
   private int nonCanonicals;
   private final List<Suspect> noAddresses = new ArrayList<>();
   private long noAddress;
+  private long sameError;
+  private long sameErrors;
+  private Suspect nearError;
+  private int nearErrors;
   private FrequentWords values;
   private FrequentWords distances;
 
@@ -115,8 +119,29 @@ final class Siblings {
   }
 
   /// An error number, as [#marked] takes too.
-  void error() {
+  void error(long value) {
     errors++;
+    if (value == sameError || sameErrors == 0) {
+      sameError = value;
+      sameErrors++;
+    } else {
+      sameErrors--;
+    }
+  }
+
+  /// A value that is an error number but for one bit. It is counted as what else it is, too.
+  void nearError(long object, long value) {
+    nearError = nearErrors++ == 0 ? new Suspect(object, value, null) : null;
+  }
+
+  /// The only one; null if there is none, or if others have no error number there.
+  Suspect nearError() {
+    return sameErrors >= MANY ? nearError : null;
+  }
+
+  /// The error number that most have there that have any.
+  long sameError() {
+    return sameError;
   }
 
   /// A value that may be a damaged pointer.
@@ -158,9 +183,7 @@ final class Siblings {
 
   /// Whether the word is the first of a list's two in nearly all siblings.
   boolean areLinks() {
-    return whole + last >= LEAST
-        && odd * 20 <= whole + empty + last + odd
-        && !areTreeNodes();
+    return whole + last >= LEAST && odd * 20 <= whole + empty + last + odd && !areTreeNodes();
   }
 
   /// Whether the word is the first of a list's head in nearly all siblings, mostly of an empty one.

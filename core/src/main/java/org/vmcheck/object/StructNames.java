@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.slab.SlabCache;
@@ -62,20 +63,41 @@ public final class StructNames {
         cache.address(),
         _ -> {
           String name = BY_CACHE.getOrDefault(cache.name(), cache.name());
-          // Objects are rounded up, and some structures end in an array of the machine's size: a
-          // task in the registers that the processor has.
-          return kernel
-              .struct(name)
-              .filter(
-                  s ->
-                      (s.size() <= cache.objectSize() || name.equals("task_struct"))
-                          && 2 * s.size() > cache.objectSize());
+          return kernel.struct(name).filter(struct -> isOf(struct, cache));
         });
   }
 
-  /// What the type of a word of a cache's objects says that it points to; empty if it is no
-  /// pointer, or not known, or one in which kernels keep marks.
+  /// Whether a cache's objects are of a structure: as large, or larger where it ends in an array of
+  /// the machine's size, a task in the registers that the processor has. A cache may also serve
+  /// others whose objects are larger. Names alone do not tell: Linux 7.x keeps more before the
+  /// `struct socket_alloc` of sock_inode_cache.
+  private static boolean isOf(StructLayout struct, SlabCache cache) {
+    if (struct.name().equals("task_struct")) {
+      return 2 * struct.size() > cache.objectSize();
+    }
+    if (struct.size() > cache.objectSize() || 2 * struct.size() <= cache.objectSize()) {
+      return false;
+    }
+    return struct.size() == cache.objectSize()
+        || cache.refcount() > 1
+        || struct.all().stream().anyMatch(member -> isOpenArray(struct, member));
+  }
+
+  private static boolean isOpenArray(StructLayout struct, Member member) {
+    return member.elementCount() == 0
+        || (member.elementCount() > 0 && member.offset() + member.byteSize() == struct.size());
+  }
+
+  /// The structure or function that a word of a cache's objects points to, by its type; empty if it
+  /// is no pointer to one, or not known, or one in which kernels keep marks.
   String pointee(SlabCache cache, int offset) {
+    String pointee = anyPointee(cache, offset);
+    return MARKED.contains(pointee) || pointee.equals(Member.BYTES) ? "" : pointee;
+  }
+
+  /// What a word of a cache's objects points to, by its type, also bytes and what kernels keep
+  /// marks in pointers to; empty if it is no pointer, or not known.
+  String anyPointee(SlabCache cache, int offset) {
     if (!ObjectPass.isOfOneType(cache)) {
       return "";
     }
@@ -84,6 +106,6 @@ public final class StructNames {
             cache.address(),
             _ -> of(cache).map(StructLayout::pointees).orElseGet(() -> new String[0]));
     String pointee = offset / 8 < all.length ? all[offset / 8] : null;
-    return pointee == null || MARKED.contains(pointee) ? "" : pointee;
+    return pointee == null ? "" : pointee;
   }
 }

@@ -60,8 +60,7 @@ final class UnlikeWords {
   private record Key(long cache, int offset, long value) {}
 
   /// @param overwritten takes nodes of trees that one bit does not explain
-  UnlikeWords(
-      ObjectPass pass, Map<SlabCache, Siblings[]> siblings, OverwrittenWords overwritten) {
+  UnlikeWords(ObjectPass pass, Map<SlabCache, Siblings[]> siblings, OverwrittenWords overwritten) {
     this.pass = pass;
     this.overwritten = overwritten;
     siblings.forEach(

@@ -21,9 +21,9 @@ import org.vmcheck.kernel.StructRef;
 final class DebugPatterns {
   private static final int RED_INACTIVE = 0xbb;
   private static final int RED_ACTIVE = 0xcc;
-  private static final int POISON_FREE = 0x6b;
+  static final int POISON_FREE = 0x6b;
   private static final int POISON_END = 0xa5;
-  private static final int POISON_INUSE = 0x5a;
+  static final int POISON_INUSE = 0x5a;
 
   /// Objects with a right number for each with a wrong one, before the number counts as one.
   private static final int MIN_RIGHT_SIZES = 7;
