@@ -8,6 +8,7 @@ import java.util.TreeMap;
 import org.vmcheck.io.ByteView;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.ListPoison;
 import org.vmcheck.kernel.PairedLinks;
 import org.vmcheck.kernel.WordCache;
 import org.vmcheck.memory.MemoryRead;
@@ -17,7 +18,7 @@ import org.vmcheck.memory.VirtualMemory;
 /// too, are of that kind.
 ///
 /// @param links words that are whole
-/// @param faults of one bit each
+/// @param faults links that one bit, or the circle that they are of, makes whole
 /// @param notRead pages, by reason
 record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) {
   /// The data of the largest kernels has 40 MiB.
@@ -50,7 +51,13 @@ record DataLinks(long links, List<LinkFault> faults, Map<String, Long> notRead) 
       this.kernel = kernel;
       this.memory = kernel.memory();
       this.pageSize = memory.pageSize();
-      paired = new PairedLinks(new WordCache(memory)::word, isStill, 0, this::fault);
+      paired =
+          new PairedLinks(
+              new WordCache(memory)::word,
+              isStill,
+              0,
+              value -> ListPoison.isNoAddress(memory, value),
+              this::fault);
     }
 
     void range(String first, String last) {

@@ -1,9 +1,11 @@
 package org.vmcheck.check;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.stream.Collectors;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
@@ -21,6 +23,9 @@ import org.vmcheck.task.Moments;
 
 /// Do the pointers of allocated objects lead where their siblings' lead?
 final class SlabObjectsCheck implements Check {
+  /// Words of one object that are named.
+  private static final int MAX_NAMED = 8;
+
   @Override
   public String id() {
     return "slab.objects";
@@ -46,8 +51,13 @@ final class SlabObjectsCheck implements Check {
     to nothing that begins there: two pointers a bit apart are common in healthy kernels, and so are
     values that are merely unlike their siblings'; neither is reported.
 
-    It can mislead: a pointer that was overwritten by another valid address is not noticed, nor is
-    what is no pointer (counters, flags, text).
+    A word is a finding too where no state of the object allows it: no processor takes it for an
+    address where links, nodes of trees and pointers are, or it has bits that its type (BTF) never
+    has: of a bool, an enumeration, a lock, a time. What it was is said where neighbours say it.
+    Old free pointers and poison in words that an object's user has not written yet are no damage.
+
+    It can mislead: a pointer that was overwritten by another valid address is not noticed, nor are
+    most counters, flags and text.
     Next: `vmcheck object` shows the object, `vmcheck refs` who leads to it.\
     """;
   }
@@ -77,7 +87,11 @@ final class SlabObjectsCheck implements Check {
       return new CheckOutcome.NothingToLookAt(
           id(), "no allocated object can be read", Map.of(), notes, coverage);
     }
-    List<WrongWord> words = survey.faults().stream().map(SlabObjectsCheck::word).toList();
+    Map<Long, List<ObjectFault>> byObject = new LinkedHashMap<>();
+    for (ObjectFault fault : survey.faults()) {
+      byObject.computeIfAbsent(fault.object(), _ -> new ArrayList<>()).add(fault);
+    }
+    List<WrongWord> words = byObject.values().stream().map(SlabObjectsCheck::word).toList();
     List<Finding> findings = WrongWord.findings(words, id(), context, notes);
     String answer =
         findings.isEmpty()
@@ -98,18 +112,37 @@ final class SlabObjectsCheck implements Check {
         coverage);
   }
 
-  private static WrongWord word(ObjectFault fault) {
+  /// What one write did is one finding: the first word, and where the others are.
+  private static WrongWord word(List<ObjectFault> ofObject) {
+    ObjectFault fault = ofObject.getFirst();
     String cache = Printable.of(fault.cache().name());
-    String what =
-        fault.member().isEmpty()
-            ? "byte %d".formatted(fault.offset())
-            : "%s (byte %d)".formatted(fault.member(), fault.offset());
+    String claim =
+        "%s of the allocated object %s of %s %s"
+            .formatted(
+                at(fault),
+                Words.hex(fault.object()),
+                cache,
+                fault.witness() == ObjectFault.Witness.TYPE
+                    ? "has bits set that are never set there"
+                    : "does not lead where it must");
+    if (ofObject.size() > 1) {
+      claim +=
+          ofObject.stream()
+              .skip(1)
+              .limit(MAX_NAMED)
+              .map(SlabObjectsCheck::at)
+              .collect(
+                  Collectors.joining(
+                      ", ",
+                      "; %s more of its words wrong: "
+                          .formatted(ofObject.size() == 2 ? "1 is" : ofObject.size() - 1 + " are"),
+                      ofObject.size() > MAX_NAMED + 1 ? " and others" : ""));
+    }
     return new WrongWord(
         fault.address(),
         fault.value(),
         fault.right(),
-        "%s of the allocated object %s of %s does not lead where it must"
-            .formatted(what, Words.hex(fault.object()), cache),
+        claim,
         switch (fault.witness()) {
           case NEIGHBOUR ->
               "the link at %s leads back to it".formatted(Words.hex(fault.right().orElseThrow()));
@@ -119,5 +152,11 @@ final class SlabObjectsCheck implements Check {
         Cause.METADATA_OVERWRITTEN,
         cache + "+" + fault.offset(),
         Subject.cache(fault.cache().name()).withObject(fault.object()));
+  }
+
+  private static String at(ObjectFault fault) {
+    return fault.member().isEmpty()
+        ? "byte %d".formatted(fault.offset())
+        : "%s (byte %d)".formatted(fault.member(), fault.offset());
   }
 }

@@ -1,5 +1,7 @@
 package org.vmcheck.kernel;
 
+import org.vmcheck.memory.VirtualMemory;
+
 /// What `list_del` leaves in the links of a node (Linux `include/linux/poison.h`, with the offset
 /// `CONFIG_ILLEGAL_POINTER_VALUE` of x86-64).
 public final class ListPoison {
@@ -29,5 +31,11 @@ public final class ListPoison {
   /// Whether these are the links of a node that was taken off its list.
   public static boolean isIn(long next, long prev) {
     return next == NEXT && (prev == PREV || prev == OLD_PREV);
+  }
+
+  /// Whether a word is no address that a processor takes, and is no poison either. Numbers that fit
+  /// into the lower half are addresses of programs.
+  public static boolean isNoAddress(VirtualMemory memory, long value) {
+    return !memory.paging().isCanonical(value) && value >>> 48 != NEXT >>> 48;
   }
 }

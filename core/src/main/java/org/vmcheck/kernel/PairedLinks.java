@@ -1,6 +1,7 @@
 package org.vmcheck.kernel;
 
 import java.util.function.Consumer;
+import java.util.function.LongPredicate;
 import java.util.function.LongUnaryOperator;
 import org.vmcheck.io.Cancellation;
 
@@ -8,16 +9,21 @@ import org.vmcheck.io.Cancellation;
 /// followed by the way back, or the second to the way back itself (`struct list_head`, `struct
 /// hlist_node`, and their heads). Heads without nodes lead to themselves.
 ///
-/// A link is wrong only where one bit makes it whole and all other links of the same circle are
-/// whole: trees, hash chains and pointers to a word's own struct look like links here and there,
-/// but close no circle.
+/// A link is wrong only where one bit makes it whole, or where no processor takes it for an
+/// address, and all other links of the same circle are whole: trees, hash chains and pointers to a
+/// word's own struct look like links here and there, but close no circle.
 public final class PairedLinks {
   /// Nodes that are followed in all, from words that may be wrong links.
   private static final int MAX_STEPS = 1 << 22;
 
+  /// Nodes besides the pair that make a circle of what may be no list: two words that lead to each
+  /// other are met elsewhere.
+  private static final int FEWEST = 2;
+
   private final LongUnaryOperator words;
   private final boolean isStill;
   private final int lowestBit;
+  private final LongPredicate isNoAddress;
   private final Consumer<Wrong> sink;
   private int steps;
 
@@ -37,7 +43,7 @@ public final class PairedLinks {
     HALF_EMPTY
   }
 
-  /// A link that one bit makes whole.
+  /// A link that one bit, or what the circle says of it, makes whole.
   ///
   /// @param node address of the pair
   /// @param member `next` or `prev`
@@ -50,12 +56,19 @@ public final class PairedLinks {
   /// @param isStill whether all memory is of one moment, as it is after a panic
   /// @param lowestBit of which a flip is told: below it lie the other words of a neighbour's own
   ///   structure, which lead back as well where nodes of trees are met
+  /// @param isNoAddress whether no processor takes a value for an address, and no kernel keeps it
+  ///   in a link
   /// @param sink takes links that are wrong
   public PairedLinks(
-      LongUnaryOperator words, boolean isStill, int lowestBit, Consumer<Wrong> sink) {
+      LongUnaryOperator words,
+      boolean isStill,
+      int lowestBit,
+      LongPredicate isNoAddress,
+      Consumer<Wrong> sink) {
     this.words = words;
     this.isStill = isStill;
     this.lowestBit = lowestBit;
+    this.isNoAddress = isNoAddress;
     this.sink = sink;
   }
 
@@ -99,12 +112,13 @@ public final class PairedLinks {
     // The second word of the empty head before may be followed by a pointer to it.
     boolean isBehindHead = next == at - 8 && word(at - 8) == at - 8;
     // A node that is being added or taken off leads back.
-    if (prev == at && isFlip(next, at) && word(next + 8) != at && !isBehindHead) {
+    if (prev == at
+        && (isNoAddress.test(next)
+            || (isFlip(next, at) && word(next + 8) != at && !isBehindHead))) {
       sink.accept(new Wrong(at, "next", at, next, at));
     } else if (next == at
-        && isFlip(prev, at)
-        && word(prev) != at
-        && !(prev == at + 8 && behind == prev)) {
+        && (isNoAddress.test(prev)
+            || (isFlip(prev, at) && word(prev) != at && !(prev == at + 8 && behind == prev)))) {
       sink.accept(new Wrong(at, "prev", at + 8, prev, at));
     }
   }
@@ -120,6 +134,9 @@ public final class PairedLinks {
   private void prev(long at, long next, long prev, long behind) {
     long right = rightPrev(at, prev);
     if (!isFlip(prev, right)) {
+      if (isNoAddress.test(prev)) {
+        overwritten(at, "prev", at + 8, prev, lastOf(at, next, 0, FEWEST));
+      }
       return;
     }
     // What follows a hash head is no link of it, and the node behind the head leads back to it
@@ -137,10 +154,19 @@ public final class PairedLinks {
   private void next(long at, long next, long prev) {
     long right = rightNext(at, next);
     if (!isFlip(next, right)) {
+      if (isNoAddress.test(next)) {
+        overwritten(at, "next", at, next, lastOf(at, prev, 8, FEWEST));
+      }
       return;
     }
     if (right != prev && word(right) != next && reaches(prev, right, 8)) {
       sink.accept(new Wrong(at, "next", at, next, right));
+    }
+  }
+
+  private void overwritten(long at, String member, long address, long value, long right) {
+    if (right != 0) {
+      sink.accept(new Wrong(at, member, address, value, right));
     }
   }
 

@@ -81,7 +81,7 @@ final class ObjectPass {
     this.views = SlabViews.of(kernel);
     this.typed = new TypedWords(this, kernel);
     this.trees = new TreeLinks(words);
-    this.paired = new PairedLinks(words::word, isStill, LOWEST_BIT, this::link);
+    this.paired = new PairedLinks(words::word, isStill, LOWEST_BIT, this::isNoAddress, this::link);
   }
 
   ObjectSurvey run() {
@@ -133,7 +133,19 @@ final class ObjectPass {
             ofObject[i],
             i + 1 < count ? ofObject[i + 1] : 0,
             i + 2 < count ? ofObject[i + 2] : 0);
+      } else if (i + 1 < count && ofObject[i + 1] < 0) {
+        lastOfChain(at, i, ofObject[i + 1]);
       }
+    }
+  }
+
+  /// A null link, before one that is answered.
+  private void lastOfChain(Siblings[] at, int index, long prev) {
+    if (words.word(prev) == objectAtHand + (long) index * WORD) {
+      if (at[index] == null) {
+        at[index] = new Siblings();
+      }
+      at[index].last(objectAtHand, 0);
     }
   }
 
@@ -147,7 +159,7 @@ final class ObjectPass {
       at[index] = siblings;
     }
     if (pair == PairedLinks.Pair.BACKWARD && isLast(value)) {
-      siblings.last();
+      siblings.last(objectAtHand, value);
     } else if (pair != PairedLinks.Pair.NONE) {
       siblings.link(pair);
       if (pair != PairedLinks.Pair.WHOLE && pair != PairedLinks.Pair.EMPTY) {
@@ -251,8 +263,9 @@ final class ObjectPass {
 
   /// A link that no other word of its circle contradicts.
   private void link(PairedLinks.Wrong wrong) {
-    if (wrong.right() == wrong.node() && isPlain(wrong.value())) {
-      // A tree's node that is in no tree leads to itself and keeps its children (RB_CLEAR_NODE): an
+    if (wrong.right() == wrong.node() && (isPlain(wrong.value()) || isNoAddress(wrong.value()))) {
+      // A pointer to its own struct may stand before a number; and a tree's node that is in no tree
+      // leads to itself and keeps its children (RB_CLEAR_NODE): an
       // object beside it may lie one bit away. What all siblings have tells, see below.
       return;
     }

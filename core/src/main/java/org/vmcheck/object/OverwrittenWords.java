@@ -85,7 +85,15 @@ final class OverwrittenWords {
           link(cache, at[i], i, suspect);
         }
       }
-      pointers(cache, at[i], i * WORD);
+    }
+  }
+
+  /// Last: what a neighbour proves says more.
+  private void pointers(SlabCache cache, Siblings[] at) {
+    for (int i = 0; i < at.length; i++) {
+      if (at[i] != null) {
+        pointers(cache, at[i], i * WORD);
+      }
     }
   }
 
@@ -163,7 +171,7 @@ final class OverwrittenWords {
   }
 
   private void pointers(SlabCache cache, Siblings at, int offset) {
-    if (offset == cache.offset()) {
+    if (offset == cache.offset() || !ObjectPass.isOfOneType(cache)) {
       return; // Whoever takes an object that is not cleared finds its old free pointer there.
     }
     String pointee = pass.anyPointee(cache, offset);
@@ -179,7 +187,7 @@ final class OverwrittenWords {
             pointee.isEmpty()
                 ? "no processor takes that for an address, and all other objects of the cache that"
                     + " were"
-                    + " read have a pointer there (%,d) or nothing".formatted(at.addresses())
+                    + " read have a pointer there (%,d) or nothing".formatted(at.pointers())
                 : "no processor takes that for an address, and its type says that it is a pointer"
                     + " to"
                     + " %s".formatted(Printable.of(pointee)));
@@ -189,19 +197,19 @@ final class OverwrittenWords {
 
   /// Looks for who leads to the nodes that lost a link.
   void sweep(AllocatedObjects allocated) {
-    if (lost.isEmpty()) {
-      return;
-    }
-    allocated.each(
-        (cache, object, words, count) -> {
-          for (Lost one : lost.getOrDefault(cache, List.of())) {
-            if (object != one.object && one.first + 2 < count && leads(one, object, words)) {
-              one.neighbour = object + (long) one.first * WORD;
-              one.neighbours++;
+    if (!lost.isEmpty()) {
+      allocated.each(
+          (cache, object, words, count) -> {
+            for (Lost one : lost.getOrDefault(cache, List.of())) {
+              if (object != one.object && one.first + 2 < count && leads(one, object, words)) {
+                one.neighbour = object + (long) one.first * WORD;
+                one.neighbours++;
+              }
             }
-          }
-        });
-    lost.forEach((cache, all) -> all.forEach(one -> found(cache, one)));
+          });
+      lost.forEach((cache, all) -> all.forEach(one -> found(cache, one)));
+    }
+    places.forEach(this::pointers);
   }
 
   private boolean leads(Lost one, long object, long[] words) {

@@ -74,9 +74,12 @@ final class Siblings {
     }
   }
 
-  /// A link of a chain's last node.
-  void last() {
-    last++;
+  /// A link of a chain's last node. The first ones may be nodes of a list of which the link was
+  /// cleared.
+  void last(long object, long value) {
+    if (last++ < FEW_WRONG) {
+      suspect(object, value, PairedLinks.Pair.BACKWARD);
+    }
   }
 
   /// A value that no processor takes for an address. It is counted as what else it is, too.
@@ -219,7 +222,7 @@ final class Siblings {
   List<Suspect> wrongPointers(boolean areTyped) {
     return noAddress <= FEW_WRONG
             && filled == pointers + marked + noAddress
-            && (areTyped || pointers + marked >= MANY)
+            && (areTyped || (pointers >= MANY && marked * 20 <= filled))
         ? noAddresses
         : List.of();
   }
@@ -255,11 +258,6 @@ final class Siblings {
 
   long linkedWords() {
     return 2 * (whole + empty) + last;
-  }
-
-  /// Pointers, with marks or without.
-  long addresses() {
-    return pointers + marked;
   }
 
   long pointers() {

@@ -93,6 +93,34 @@ class KnownListsCheckTest extends ChangedDump {
     }
   }
 
+  /// What a stray write leaves: no address. A list's circle, or the head's other word, says what it
+  /// was.
+  @Test
+  void anOverwrittenLinkInDataIsNamedWithTheRightValue() {
+    Random random = new Random(12);
+    List<Long> heads = emptyHeads();
+    for (int i = 0; i < 10; i++) {
+      long address = heads.get(random.nextInt(heads.size())) + 8L * random.nextInt(2);
+      memory.restore().setWord(physical(address), random.nextLong() >>> 1 | 1L << 62);
+
+      Finding finding = only();
+
+      assertThat(finding.cause()).isEqualTo(Cause.LIST_BROKEN);
+      assertThat(finding.subject().address()).isEqualTo(address);
+      assertThat(finding.subject().decoded()).isEqualTo(word(address));
+    }
+  }
+
+  /// A pointer to its own structure before a small number, before an address of a program.
+  @Test
+  void halfAHeadBeforeWhatMayBeANumberIsNoLink() {
+    long head = emptyHeads().get(20);
+    for (long number : new long[] {0, 42, 0x7fff_ffff_f000L, 0xdead_0000_0000_0122L}) {
+      memory.restore().setWord(physical(head + 8), number);
+      assertThat(run().findings()).isEmpty();
+    }
+  }
+
   @Test
   void anOverwrittenNodeIsABrokenList() {
     List<Long> nodes =

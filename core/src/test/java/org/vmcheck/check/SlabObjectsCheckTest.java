@@ -328,6 +328,9 @@ class SlabObjectsCheckTest extends ChangedDump {
     for (int i = 0; i < 20; i++) {
       long at = words.get(random.nextInt(words.size()));
       long other = kernel.word(words.get(random.nextInt(words.size()))).orElseThrow();
+      if (!kernel.memory().paging().isCanonical(other) || word(at) >= 0) {
+        continue;
+      }
       memory.restore().setWord(physical(at), other);
       assertThat(run().findings().stream().map(Finding::cause))
           .as("0x%x for 0x%x", other, at)

@@ -40,7 +40,12 @@ class PairedLinksTest {
   }
 
   private PairedLinks links(boolean isStill, int lowestBit) {
-    return new PairedLinks(this::word, isStill, lowestBit, wrong::add);
+    return new PairedLinks(
+        this::word, isStill, lowestBit, PairedLinksTest::isNoAddress, wrong::add);
+  }
+
+  private static boolean isNoAddress(long value) {
+    return value >> 47 != 0 && value >> 47 != -1 && value >>> 48 != 0xdead;
   }
 
   private Pair look(PairedLinks links, long at) {
@@ -134,6 +139,32 @@ class PairedLinksTest {
 
     assertThat(look(B)).isEqualTo(Pair.FORWARD);
     assertThat(wrong).containsExactly(new Wrong(B, "prev", B + 8, value, A));
+  }
+
+  /// Of two other nodes or more: two words that lead to each other are met elsewhere. Poison and
+  /// addresses of programs are no stray writes.
+  @ParameterizedTest
+  @ValueSource(ints = {0, 8})
+  void whatIsNoAddressIsNamedWithTheNodeThatTheCircleEndsAt(int link) {
+    ring(A, B, C);
+    long right = word(B + link);
+    memory.put(B + link, 0x4142_4344_4546_4748L);
+
+    look(B);
+
+    assertThat(wrong)
+        .containsExactly(
+            new Wrong(B, link == 0 ? "next" : "prev", B + link, 0x4142_4344_4546_4748L, right));
+    wrong.clear();
+    for (long other : new long[] {0xdead_0000_0000_0122L, 0x7fff_1234_5678L, 0, 1}) {
+      memory.put(B + link, other);
+      look(B);
+    }
+    look(links(false, 0), B);
+    ring(A, B);
+    memory.put(B + link, 0x4142_4344_4546_4748L);
+    look(B);
+    assertThat(wrong).isEmpty();
   }
 
   /// The neighbour, whose own words are right, has one answer less.

@@ -1,0 +1,278 @@
+package org.vmcheck.check;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.function.LongPredicate;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.vmcheck.debuginfo.Member;
+import org.vmcheck.debuginfo.StructLayout;
+import org.vmcheck.finding.Cause;
+import org.vmcheck.finding.Finding;
+import org.vmcheck.page.MemMap;
+import org.vmcheck.slab.FreelistDecoder;
+import org.vmcheck.slab.SlabCache;
+import org.vmcheck.slab.SlabSurvey;
+import org.vmcheck.testing.ChangedDump;
+
+/// What a stray write leaves in allocated objects of a real kernel: values that no processor takes
+/// for an address where links, nodes and pointers belong, and bits that a type never has.
+class OverwrittenObjectsTest extends ChangedDump {
+  /// As of a random number, of text, and of what is not aligned.
+  private static final long STRAY = 0x1234_5678_9abc_def0L;
+
+  OverwrittenObjectsTest() {
+    super(new SlabObjectsCheck(), "debian-cloud");
+  }
+
+  private final List<SlabCache> caches = new ArrayList<>();
+
+  private List<Long> objectsOf(String name) {
+    List<Long> objects = new ArrayList<>();
+    SlabSurvey.eachView(
+        kernel,
+        MemMap.of(kernel).orElseThrow(),
+        0,
+        dump.memory().endPfn(),
+        cache -> cache.name().equals(name),
+        view -> {
+          caches.add(view.slab().cache());
+          for (int i = 0; i < view.slab().walkableObjects(); i++) {
+            if (view.listOf(i) == null) {
+              objects.add(view.slab().object(i));
+            }
+          }
+          return true;
+        });
+    assertThat(objects).hasSizeGreaterThan(64);
+    return objects;
+  }
+
+  private int offset(String struct, String path) {
+    StructLayout layout = kernel.struct(struct).orElseThrow();
+    return layout.member(path).map(Member::offset).orElseThrow();
+  }
+
+  private long word(long at) {
+    return kernel.word(at).orElseThrow();
+  }
+
+  /// The first object of a cache of which a word is so.
+  private long first(String cache, int offset, LongPredicate isSo) {
+    return objectsOf(cache).stream()
+        .mapToLong(object -> object + offset)
+        .filter(isSo)
+        .findFirst()
+        .orElseThrow();
+  }
+
+  private Finding named(long at, OptionalLong right) {
+    Finding finding = only();
+    assertThat(finding.cause()).isEqualTo(Cause.METADATA_OVERWRITTEN);
+    assertThat(finding.subject().address()).isEqualTo(at);
+    assertThat(finding.subject().decoded())
+        .as(finding.evidence().toString())
+        .isEqualTo(right.orElse(finding.subject().raw()));
+    return finding;
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {STRAY, STRAY | 1, 0x4141_4141_4141_4141L, 0})
+  void aListsCircleSaysWhatALinkWas(long stray) {
+    int sibling = offset("inode", "i_sb_list");
+    long node =
+        first(
+            "inode_cache",
+            sibling,
+            at -> word(at) != at && word(word(at) + 8) == at && word(word(at + 8)) == at);
+    memory.setWord(physical(node), stray);
+    named(node, OptionalLong.of(word(node)));
+    memory.restore().setWord(physical(node + 8), stray);
+    named(node + 8, OptionalLong.of(word(node + 8)));
+  }
+
+  @Test
+  void bothLinksOfANodeAreNoCircle() {
+    int sibling = offset("inode", "i_sb_list");
+    long node = first("inode_cache", sibling, at -> word(at) != at && word(word(at) + 8) == at);
+    memory.setWord(physical(node), 0).setWord(physical(node + 8), 0);
+    assertThat(run().findings()).isEmpty();
+  }
+
+  @Test
+  void anEmptyHeadLeadsToItself() {
+    int head = offset("dentry", "d_subdirs");
+    long at = first("dentry", head, one -> word(one) == one && word(one + 8) == one);
+    memory.setWord(physical(at), STRAY);
+    named(at, OptionalLong.of(at));
+    memory.restore().setWord(physical(at + 8), STRAY);
+    named(at + 8, OptionalLong.of(at));
+    // INIT_LIST_HEAD writes one word after the other.
+    memory.restore().setWord(physical(at + 8), 0);
+    assertThat(run().findings()).isEmpty();
+  }
+
+  @Test
+  void whoLeadsToATreesNodeSaysWhatItsLinksWere() {
+    int rb = offset("kernfs_node", "rb");
+    long node =
+        first(
+            "kernfs_node_cache",
+            rb,
+            at -> (word(at) & ~3) != 0 && word(at + 8) != 0 && word(at + 16) != 0);
+    for (int i = 1; i <= 2; i++) {
+      memory.restore().setWord(physical(node + 8L * i), STRAY);
+      named(node + 8L * i, OptionalLong.of(word(node + 8L * i)));
+    }
+    memory.restore().setWord(physical(node), STRAY);
+    boolean isBlack =
+        (word(word(node) & ~3) & 1) == 0
+            || (word(word(node + 8)) & 1) == 0
+            || (word(word(node + 16)) & 1) == 0;
+    Finding finding = named(node, isBlack ? OptionalLong.of(word(node) | 1) : OptionalLong.empty());
+    assertThat(finding.evidence().toString()).contains("0x%x".formatted(word(node) & ~3));
+  }
+
+  @Test
+  void theNextNodeOfAHashChainIsTheOneThatLeadsBack() {
+    int hash = offset("inode", "i_hash");
+    List<Long> nodes = objectsOf("inode_cache").stream().map(one -> one + hash).toList();
+    for (long at : nodes) {
+      // next, and pprev of the one behind
+      if (word(at) < 0 && word(word(at) + 8) == at && nodes.contains(word(at))) {
+        memory.setWord(physical(at), STRAY);
+        Finding finding = only();
+        assertThat(finding.subject().address()).isEqualTo(at);
+        assertThat(finding.subject().decoded()).isEqualTo(word(at));
+        return;
+      }
+    }
+  }
+
+  @Test
+  void aPointerThatIsNoAddressIsNamedThoughNothingSaysWhatItWas() {
+    int sb = offset("inode", "i_sb");
+    List<Long> inodes = objectsOf("inode_cache");
+    long at = inodes.get(inodes.size() / 2) + sb;
+    memory.setWord(physical(at), STRAY);
+    Finding finding = named(at, OptionalLong.empty());
+    assertThat(finding.evidence().toString()).contains("struct super_block");
+    // Numbers that programs have for addresses, and null.
+    for (long other : new long[] {0x4141_4141, 0x7fff_ffff_f000L, 0}) {
+      memory.restore().setWord(physical(at), other);
+      assertThat(run().findings()).isEmpty();
+    }
+  }
+
+  /// By their type: no inode of this dump has one.
+  @Test
+  void aPointerThatIsNullInAllSiblingsIsKnownByItsType() {
+    int flctx = offset("inode", "i_flctx");
+    List<Long> inodes = objectsOf("inode_cache");
+    long at = inodes.get(inodes.size() / 3) + flctx;
+    memory.setWord(physical(at), STRAY);
+    named(at, OptionalLong.empty());
+  }
+
+  /// Kernels without init_on_alloc: what the memory held before is no damage.
+  @Test
+  void whatAnObjectHeldWhileItWasFreeIsNoDamage() {
+    int flctx = offset("inode", "i_flctx");
+    List<Long> inodes = objectsOf("inode_cache");
+    long at = inodes.get(inodes.size() / 3) + flctx;
+    SlabCache cache = caches.getFirst();
+    assertThat(cache.random()).isNotZero();
+    for (long next : new long[] {0, at - flctx, inodes.getFirst() & -4096 | at & 4095}) {
+      if (next == 0 || Math.abs(next - at) < 4096) {
+        long stale = FreelistDecoder.HARDENED_SWAPPED.decode(next, at, cache.random());
+        memory.restore().setWord(physical(at), stale);
+        assertThat(run().findings()).as("%x", stale).isEmpty();
+      }
+    }
+    for (long poison : new long[] {0x5a5a_5a5a_5a5a_5a5aL, 0x6b6b_6b6b_6b6b_6b6bL}) {
+      memory.restore().setWord(physical(at), poison);
+      assertThat(run().findings()).isEmpty();
+    }
+  }
+
+  /// More than a few of one member are a use of it that the others do not show.
+  @Test
+  void whatSeveralSiblingsHaveIsNoDamage() {
+    int flctx = offset("inode", "i_flctx");
+    List<Long> inodes = objectsOf("inode_cache");
+    for (int i = 0; i < 5; i++) {
+      memory.setWord(physical(inodes.get(10 * i) + flctx), STRAY + 8 * i);
+    }
+    assertThat(run().findings()).isEmpty();
+    memory.restore();
+    for (int i = 0; i < 4; i++) {
+      memory.setWord(physical(inodes.get(10 * i) + flctx), STRAY + 8 * i);
+    }
+    assertThat(run().findings()).hasSize(4);
+  }
+
+  @Test
+  void aLockHasNoBitThatItsTypeNeverHas() {
+    int count = offset("inode", "i_rwsem.count");
+    List<Long> inodes = objectsOf("inode_cache");
+    long at = inodes.get(inodes.size() / 2) + count;
+    assertThat(word(at)).isZero();
+    // Held for writing, with others that wait; held by three readers.
+    for (long held : new long[] {1, 3, 7, 3 << 8, Long.MIN_VALUE}) {
+      memory.restore().setWord(physical(at), held);
+      assertThat(run().findings()).isEmpty();
+    }
+    for (int bit : new int[] {3, 7, 40, 62}) {
+      memory.restore().flip(physical(at), bit);
+      Finding finding = only();
+      assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+      assertThat(finding.subject().address()).isEqualTo(at);
+      assertThat(finding.subject().decoded()).isZero();
+    }
+    memory.restore().setWord(physical(at), STRAY);
+    named(at, OptionalLong.empty());
+  }
+
+  @Test
+  void aSpinlockNamesNoProcessorThatIsNotThere() {
+    int osq = offset("inode", "i_rwsem.osq");
+    List<Long> inodes = objectsOf("inode_cache");
+    long at = inodes.get(inodes.size() / 2) + osq;
+    int cpus = kernel.perCpu().cpus().size();
+    memory.setWord(physical(at), word(at) | cpus);
+    assertThat(run().findings()).isEmpty();
+    memory.restore().setWord(physical(at), word(at) | 4L * cpus);
+    assertThat(only().cause()).isEqualTo(Cause.BIT_FLIP);
+  }
+
+  @Test
+  void anErrorNumberThatAllHaveIsKnownByOneBit() {
+    int acl = offset("inode", "i_acl");
+    long at = first("inode_cache", acl, one -> word(one) == -1);
+    memory.flip(physical(at), 33);
+    Finding finding = only();
+    assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
+    assertThat(finding.subject().decoded()).isEqualTo(-1);
+    // Another error number.
+    memory.restore().flip(physical(at), 3);
+    assertThat(run().findings()).isEmpty();
+  }
+
+  @Test
+  void whatOneWriteDidIsOneFinding() {
+    int acl = offset("inode", "i_acl");
+    List<Long> inodes = objectsOf("inode_cache");
+    long at = inodes.get(inodes.size() / 2) + acl;
+    for (int i = 0; i < 8; i++) {
+      memory.setWord(physical(at + 8 * i), STRAY + i);
+    }
+    Finding finding = only();
+    assertThat(finding.claim()).startsWith("inode.i_acl (byte %d)".formatted(acl));
+    assertThat(finding.claim()).contains("more of its words wrong: inode.i_default_acl");
+    assertThat(finding.claim()).contains("inode.i_sb (byte");
+  }
+}
