@@ -22,5 +22,8 @@ final class BtfKind {
   static final int TYPE_TAG = 18;
   static final int ENUM64 = 19;
 
+  /// Of an integer's encoding: `BTF_INT_BOOL`.
+  static final int INT_BOOL = 4;
+
   private BtfKind() {}
 }

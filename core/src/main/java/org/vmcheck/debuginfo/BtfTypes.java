@@ -67,9 +67,6 @@ public final class BtfTypes implements Types {
 
   private final int typeCount;
 
-  /// Of an integer's encoding: `BTF_INT_BOOL`.
-  private static final int BOOL = 4;
-
   /// Hash of the name → the first struct, union, enum or typedef whose name falls into this slot,
   /// as an index into [#named] and 1.
   private final int[] slots;
@@ -543,21 +540,15 @@ public final class BtfTypes implements Types {
     }
   }
 
-  /// Which bits values of a type can have set. Flags are enumerators of one bit each: a value of
-  /// several has none above the highest.
+  /// Which bits values of a type can have set, see [Member#legalBits].
   private long legalBits(int stripped) {
-    if (stripped == 0) {
-      return Member.ALL_BITS;
-    }
-    if (kind(stripped) == BtfKind.INT) {
-      boolean isBool = (word(stripped, PREFIX) >>> 24 & BOOL) != 0;
+    int kind = stripped == 0 ? 0 : kind(stripped);
+    if (kind == BtfKind.INT) {
+      boolean isBool = (word(stripped, PREFIX) >>> 24 & BtfKind.INT_BOOL) != 0;
       return isBool && unsigned(stripped, SIZE) == 1 ? 1 : Member.ALL_BITS;
     }
-    if (kind(stripped) != BtfKind.ENUM || vlen(stripped) < 2) {
-      return Member.ALL_BITS;
-    }
     int bits = 0;
-    for (int i = 0; i < vlen(stripped); i++) {
+    for (int i = 0; kind == BtfKind.ENUM && vlen(stripped) > 1 && i < vlen(stripped); i++) {
       bits |= word(stripped, PREFIX + 2 * i + 1);
     }
     return bits <= 0 ? Member.ALL_BITS : 2L * Integer.highestOneBit(bits) - 1;

@@ -152,8 +152,7 @@ public record ListWalk(List<Long> nodes, End end, Optional<BadLink> bad) {
     }
     Optional<End.Circle> circle = circle(forward, backward);
     // A head that leads to itself is no empty list where nodes behind it lead to each other and
-    // back
-    // to it. One node may be one that is being added.
+    // back to it. One node may be one that is being added.
     boolean isCutOff = step == 0 && to == head && backward.nodes.size() > 1;
     if (forward.end instanceof End.PrevMismatch(long _, long _, long prev)
         && circle.isEmpty()

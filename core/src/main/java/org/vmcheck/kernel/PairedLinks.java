@@ -50,7 +50,12 @@ public final class PairedLinks {
   /// @param address of the word
   /// @param value what it holds
   /// @param right what it must hold
-  public record Wrong(long node, String member, long address, long value, long right) {}
+  public record Wrong(long node, String member, long address, long value, long right) {
+    /// Whether one bit makes it right.
+    public boolean isFlip() {
+      return Long.bitCount(value ^ right) == 1;
+    }
+  }
 
   /// @param words the word at an address; 0 where there is none
   /// @param isStill whether all memory is of one moment, as it is after a panic

@@ -1,7 +1,6 @@
 package org.vmcheck.object;
 
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -9,8 +8,6 @@ import java.util.TreeMap;
 import java.util.function.ToLongFunction;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbol;
-import org.vmcheck.io.Cancellation;
-import org.vmcheck.io.Printable;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.kernel.PairedLinks;
 import org.vmcheck.kernel.WordCache;
@@ -36,9 +33,6 @@ final class ObjectPass {
 
   /// A pointer that was null has one bit. Of smaller ones, numbers kept in pointers, and sizes.
   private static final long LEAST_BIT = 1 << 12;
-
-  /// Of ten samples as many must be of the kind that the right value is of.
-  private static final int LIKE = 5;
 
   /// Objects of which types say what is a pointer.
   private static final int FEW = 16;
@@ -88,7 +82,8 @@ final class ObjectPass {
     AllocatedObjects allocated = new AllocatedObjects(kernel, memMap, words);
     allocated.each(this::object);
     Map<String, Long> notRead = new TreeMap<>(allocated.notRead());
-    places.forEach(this::judge);
+    FlippedWords flipped = new FlippedWords(this, paired);
+    places.forEach(flipped::judge);
     typed.judge();
     OverwrittenWords overwritten = new OverwrittenWords(this, paired, places);
     new UnlikeWords(this, places, overwritten).sweep(allocated);
@@ -234,8 +229,17 @@ final class ObjectPass {
     if (Long.bitCount(value >>> highest) != Long.SIZE - highest - 1) {
       return false;
     }
-    long right = value | -1L << highest;
+    long right = withHighestBits(value);
     return (map.isDirectMap(right) || map.isImage(right)) && words.page(right & ~7L) != null;
+  }
+
+  /// A value with all bits set that all addresses of the kernel have set.
+  long withHighestBits(long value) {
+    return value | -1L << highest;
+  }
+
+  boolean isImage(long address) {
+    return map.isImage(address);
   }
 
   /// Whether a value is a pointer with marks in its lowest bits, or what kernels keep in pointers
@@ -249,7 +253,7 @@ final class ObjectPass {
 
   /// The error number that a value is but for one bit, which makes it an address of nothing; 0 if
   /// it is none.
-  private long nearError(long value) {
+  long nearError(long value) {
     long missing = ~(value | 4095);
     return Long.bitCount(missing) == 1 && isError(value | missing) && words.page(value & ~7) == null
         ? value | missing
@@ -257,16 +261,16 @@ final class ObjectPass {
   }
 
   /// What `ERR_PTR` makes of an error number.
-  private static boolean isError(long value) {
+  static boolean isError(long value) {
     return value >= -4095 && value < 0;
   }
 
   /// A link that no other word of its circle contradicts.
   private void link(PairedLinks.Wrong wrong) {
-    if (wrong.right() == wrong.node() && (isPlain(wrong.value()) || isNoAddress(wrong.value()))) {
+    if (wrong.right() == wrong.node() && (isPlain(wrong.value()) || !wrong.isFlip())) {
       // A pointer to its own struct may stand before a number; and a tree's node that is in no tree
-      // leads to itself and keeps its children (RB_CLEAR_NODE): an
-      // object beside it may lie one bit away. What all siblings have tells, see below.
+      // leads to itself and keeps its children (RB_CLEAR_NODE), and an object beside it may lie one
+      // bit away. What all siblings have tells, see FlippedWords.
       return;
     }
     add(
@@ -281,171 +285,14 @@ final class ObjectPass {
         "");
   }
 
-  private void judge(SlabCache cache, Siblings[] at) {
-    for (int i = 0; i < at.length; i++) {
-      if (at[i] != null) {
-        nonCanonical(cache, at[i], i * WORD);
-        nearError(cache, at[i], i * WORD);
-        for (Siblings.Suspect suspect : List.copyOf(at[i].suspects())) {
-          Cancellation.check();
-          if (suspect.pair() == null) {
-            pointer(cache, at[i], i * WORD, suspect);
-          } else if (isOfOneType(cache)
-              && (suspect.pair() == PairedLinks.Pair.HALF_EMPTY
-                  ? at[i].areHeads()
-                  : at[i].areLinks())) {
-            link(cache, i * WORD, suspect);
-          }
-        }
-      }
-    }
-  }
-
-  /// Where several siblings have such a value, it is one. In memory that holds whatever its users
-  /// put there, random bytes and tags of pointers come near addresses: it must lead to where an
-  /// object or what a symbol names begins.
-  private void nonCanonical(SlabCache cache, Siblings at, int offset) {
-    if (at.nonCanonical() == null || at.nonCanonicals() != 1) {
-      return;
-    }
-    long value = at.nonCanonical().value();
-    long right = value | -1L << highest;
-    if ((right & 7) == 0 ? leadsToAStart(right) : isOfOneType(cache) && at.areMarkedPointers()) {
-      add(
-          cache,
-          at.nonCanonical().object(),
-          offset,
-          value,
-          right,
-          ObjectFault.Witness.ADDRESS,
-          "it lacks one of the highest bits, which are set in all addresses of the kernel; with"
-              + " that bit it leads to memory");
-    }
-  }
-
-  /// Many siblings have the very same error number there (`ACL_NOT_CACHED`).
-  private void nearError(SlabCache cache, Siblings at, int offset) {
-    Siblings.Suspect suspect = at.nearError();
-    if (suspect != null
-        && nearError(suspect.value()) == at.sameError()
-        && isOfOneType(cache)
-        && !structs.pointee(cache, offset).isEmpty()) {
-      add(
-          cache,
-          suspect.object(),
-          offset,
-          suspect.value(),
-          at.sameError(),
-          ObjectFault.Witness.SIBLINGS,
-          "many siblings have %d in that pointer".formatted(at.sameError()));
-    }
-  }
-
-  private boolean leadsToAStart(long address) {
-    if (map.isImage(address)) {
-      return kind(address) != null;
-    }
-    Slab slab = slabOf(address);
-    int index = slab == null ? -1 : slab.indexHolding(address);
-    return index >= 0 && (slab.object(index) == address || isOfOneType(slab.cache()));
-  }
-
   /// Whether all objects of a cache are of one structure: not where it serves all who ask for so
   /// many bytes, and not where caches were merged.
   static boolean isOfOneType(SlabCache cache) {
     return cache.refcount() <= 1 && !cache.name().contains("kmalloc");
   }
 
-  /// Where nearly all siblings have a link, one bit and the neighbour's way back are proof enough.
-  private void link(SlabCache cache, int offset, Siblings.Suspect suspect) {
-    long at = suspect.object() + offset;
-    long next = suspect.value();
-    long prev = words.word(at + WORD);
-    if (suspect.pair() == PairedLinks.Pair.FORWARD) {
-      long right = isStill ? paired.rightPrev(at, prev) : 0;
-      // The word behind the next node's own link leads here as well, of a list of one.
-      if (isFlip(prev, right)
-          && right != next
-          && right != next + WORD
-          && words.word(right + WORD) != prev) {
-        add(cache, suspect.object(), offset + WORD, prev, right, ObjectFault.Witness.NEIGHBOUR, "");
-      }
-    } else if (suspect.pair() == PairedLinks.Pair.BACKWARD) {
-      long right = isStill ? paired.rightNext(at, next) : 0;
-      if (isFlip(next, right)
-          && right != prev
-          && right != prev - WORD
-          && words.word(right) != next) {
-        add(cache, suspect.object(), offset, next, right, ObjectFault.Witness.NEIGHBOUR, "");
-      }
-    } else if (next == at && isFlip(prev, at) && words.word(prev) != at) {
-      add(cache, suspect.object(), offset + WORD, prev, at, ObjectFault.Witness.EMPTY_HEAD, "");
-    } else if (prev == at && isFlip(next, at)) {
-      add(cache, suspect.object(), offset, next, at, ObjectFault.Witness.EMPTY_HEAD, "");
-    }
-  }
-
-  private static boolean isFlip(long value, long right) {
-    return right != 0 && Long.bitCount(value ^ right) == 1;
-  }
-
-  /// A value that leads nowhere is wrong if one bit makes it what siblings have there: nothing, or
-  /// a pointer to the kind of thing that theirs lead to, or any if the type says that it is a
-  /// pointer.
-  private void pointer(SlabCache cache, Siblings at, int offset, Siblings.Suspect suspect) {
-    String pointee = structs.pointee(cache, offset);
-    long value = suspect.value();
-    if (Long.bitCount(value) == 1) {
-      if (at.isOneWild()
-          && isOfOneType(cache)
-          && (at.areManyPointers() || (!pointee.isEmpty() && areMany(cache)))) {
-        String others =
-            "all other objects of the cache that were read have a pointer there (%,d) or nothing"
-                .formatted(at.pointers());
-        add(cache, suspect.object(), offset, value, 0, ObjectFault.Witness.SIBLINGS, others);
-      }
-      return;
-    }
-    if (!at.arePointers() && (pointee.isEmpty() || !at.isOneWild())) {
-      return;
-    }
-    long right = 0;
-    for (int bit = 0; bit < Long.SIZE; bit++) {
-      long other = value ^ (1L << bit);
-      if ((bit > 2 && isPlain(other)) || (isError(other) && at.areErrors())) {
-        if (right != 0) {
-          return;
-        }
-        right = other;
-      }
-    }
-    if (right == 0) {
-      return;
-    }
-    if (at.isOneWild()
-        && (isError(right) || (!pointee.isEmpty() && areMany(cache) && kind(right) != null))) {
-      String others =
-          pointee.isEmpty()
-              ? "all other objects of the cache that were read have a pointer or an error number"
-                  + " there, or nothing"
-              : "its type says that it is a pointer to %s, and all other objects of the cache that were read have one there, or nothing"
-                  .formatted(Printable.of(pointee));
-      add(cache, suspect.object(), offset, value, right, ObjectFault.Witness.SIBLINGS, others);
-      return;
-    }
-    Object kind = kind(right);
-    int like = kind == null ? 0 : at.like(kind, this::kind);
-    if (like > 0 && like * 10 >= at.sampleCount() * LIKE) {
-      add(
-          cache,
-          suspect.object(),
-          offset,
-          value,
-          right,
-          ObjectFault.Witness.SIBLINGS,
-          "%,d siblings have a pointer there, %d of %d looked at to %s"
-              .formatted(at.pointers(), like, at.sampleCount(), kind));
-    }
+  String pointee(SlabCache cache, int offset) {
+    return structs.pointee(cache, offset);
   }
 
   String anyPointee(SlabCache cache, int offset) {
@@ -598,7 +445,7 @@ final class ObjectPass {
   }
 
   /// The slab that an address of the direct map lies in; null if it lies in none.
-  private Slab slabOf(long address) {
+  Slab slabOf(long address) {
     return map.isDirectMap(address) ? slabAt(memory.directMapPfn(address)).orElse(null) : null;
   }
 
