@@ -31,7 +31,9 @@ final class BtCommand implements Callable<Integer> {
       index = "1",
       paramLabel = "PID",
       arity = "0..1",
-      description = "The task: its PID, or its task_struct (0x..., or a symbol as init_task).")
+      description =
+          "The task: its PID, its name as tasks lists it (all tasks of that name), or its"
+              + " task_struct (0x..., or a symbol as init_task).")
   private String task;
 
   @Option(names = "--cpus", description = "The task that each CPU was in.")
@@ -95,6 +97,13 @@ final class BtCommand implements Callable<Integer> {
     if (cpus) {
       return questions.onCpus();
     }
+    List<Task> ofName =
+        task == null || task.matches("\\d+")
+            ? List.of()
+            : questions.list().tasks().stream().filter(t -> t.comm().equals(task)).toList();
+    if (!ofName.isEmpty()) {
+      return ofName;
+    }
     Optional<Task> one = task == null ? questions.panicking() : questions.find(number(analyzer));
     return List.of(
         one.orElseThrow(
@@ -115,7 +124,7 @@ final class BtCommand implements Callable<Integer> {
     }
     if ((!task.startsWith("0x") && task.matches("[0-9a-fA-F]+")) || !Analyzer.isAddress(task)) {
       throw new Failures.UsageException(
-          "expected a PID, an address (0x...) or a symbol, got " + task);
+          "expected a PID, a task's name, an address (0x...) or a symbol, got " + task);
     }
     return analyzer.address(task);
   }

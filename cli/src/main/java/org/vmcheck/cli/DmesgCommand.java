@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.analysis.DeskQuestions;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.LogLine;
 import org.vmcheck.json.TaskWriter;
 import org.vmcheck.report.LogText;
@@ -40,8 +41,13 @@ final class DmesgCommand implements Callable<Integer> {
         spec.commandLine()
             .getErr()
             .println(
-                "vmcheck: %,d of %,d hashed pointers turned back (%,d addresses tried)"
-                    .formatted(log.found(), log.hashes(), log.tried()));
+                log.hashes() == 0
+                    ? "vmcheck: the log has no hashed pointer"
+                    : "vmcheck: %,d of %s turned back, after %s tried"
+                        .formatted(
+                            log.found(),
+                            Counted.of(log.hashes(), "hashed pointers"),
+                            Counted.of(log.tried(), "addresses")));
       }
       List<LogLine> all = lines;
       form.write(spec, () -> TaskWriter.log(all), () -> LogText.render(all));

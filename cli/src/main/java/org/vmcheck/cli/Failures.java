@@ -28,6 +28,11 @@ final class Failures {
   private static final Pattern VALUES =
       Pattern.compile("(expected one of \\[[^]]*]) \\(case-insensitive\\)");
 
+  private static final Pattern INVALID =
+      Pattern.compile(
+          "^Invalid value for (?:positional parameter at index \\S+ \\(([^)]+)\\)|option"
+              + " '([^']+)'): ");
+
   private Failures() {}
 
   static int handle(Exception failure, CommandLine line, CommandLine.ParseResult result) {
@@ -64,13 +69,29 @@ final class Failures {
         VALUES
             .matcher(String.valueOf(failure.getMessage()))
             .replaceFirst(match -> Matcher.quoteReplacement(match.group(1).toLowerCase(ROOT)));
-    line.getErr().println("vmcheck: " + Printable.path(message));
+    line.getErr().println("vmcheck: " + Printable.path(inOurWords(failure, message)));
     meant(failure)
         .ifPresent(word -> line.getErr().println("Did you mean " + Printable.of(word) + "?"));
     line.getErr()
         .println(
             "Try '" + line.getCommandSpec().qualifiedName() + " --help' for more information.");
     return ExitCode.USAGE;
+  }
+
+  /// Picocli counts places on the command line, which nobody else does.
+  private static String inOurWords(CommandLine.ParameterException failure, String message) {
+    if (failure instanceof CommandLine.UnmatchedArgumentException unmatched
+        && !unmatched.getUnmatched().isEmpty()) {
+      String first = unmatched.getUnmatched().getFirst();
+      String kind =
+          first.startsWith("-")
+              ? "no such option"
+              : failure.getCommandLine().getSubcommands().isEmpty()
+                  ? "one argument too many"
+                  : "no such command";
+      return kind + ": " + first;
+    }
+    return INVALID.matcher(message).replaceFirst("$1$2: ");
   }
 
   /// The command or option that a wrong one was probably meant to be.

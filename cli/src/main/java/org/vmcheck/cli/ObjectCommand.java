@@ -4,8 +4,10 @@ import java.util.concurrent.Callable;
 import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.analysis.UnansweredException;
 import org.vmcheck.finding.Evidence;
 import org.vmcheck.finding.ObjectAnswer;
+import org.vmcheck.finding.Place;
 import org.vmcheck.io.Printable;
 import org.vmcheck.json.DeskWriter;
 import org.vmcheck.report.HexDump;
@@ -44,7 +46,7 @@ final class ObjectCommand implements Callable<Integer> {
       if (unmask) {
         DumpOptions.unmask(spec, analyzer);
       }
-      ObjectAnswer object = analyzer.object(place.in(analyzer));
+      ObjectAnswer object = object(analyzer);
       if (form.isJson()) {
         Streams.write(spec, null, DeskWriter.object(object));
         return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
@@ -93,6 +95,20 @@ final class ObjectCommand implements Callable<Integer> {
       HexDump.append(out, object.object(), object.hex(), mark, mark + 1, "", isGuessed);
       Streams.write(spec, null, out.toString());
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
+    }
+  }
+
+  /// The object; where there is none, what else the address is.
+  private ObjectAnswer object(Analyzer analyzer) throws Exception {
+    long address = place.in(analyzer);
+    try {
+      return analyzer.object(address);
+    } catch (UnansweredException none) {
+      Place other = analyzer.desk().place(address);
+      if (!other.isSomething() || other.kind() == Place.Kind.SLAB_OBJECT) {
+        throw none;
+      }
+      throw new UnansweredException(none.getMessage() + "; it is " + other.words());
     }
   }
 

@@ -5,6 +5,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
+import org.vmcheck.finding.Counted;
 import org.vmcheck.finding.SlabListing;
 import org.vmcheck.finding.SlabUsage;
 import org.vmcheck.io.Printable;
@@ -181,13 +182,12 @@ final class SlabsCommand implements Callable<Integer> {
 
   private static String totals(List<SlabUsage> all, int shown) {
     long memory = all.stream().mapToLong(SlabsCommand::bytes).sum();
-    return "%,d of %,d caches; all of them: %,d of %,d objects in use, %,d slabs, %,d KiB, of these %,d KiB not in use%n"
+    return "%s%,d of %s in use, %s, %,d KiB, of these %,d KiB not in use%n"
         .formatted(
-            shown,
-            all.size(),
+            all.size() == 1 ? "" : "%,d of %,d caches; all of them: ".formatted(shown, all.size()),
             all.stream().mapToLong(SlabUsage::allocated).sum(),
-            all.stream().mapToLong(SlabUsage::total).sum(),
-            all.stream().mapToLong(SlabUsage::slabs).sum(),
+            Counted.of(all.stream().mapToLong(SlabUsage::total).sum(), "objects"),
+            Counted.of(all.stream().mapToLong(SlabUsage::slabs).sum(), "slabs"),
             memory >> 10,
             all.stream().mapToLong(SlabsCommand::wasted).sum() >> 10);
   }

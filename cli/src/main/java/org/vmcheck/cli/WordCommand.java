@@ -4,6 +4,8 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import org.vmcheck.analysis.Analyzer;
@@ -34,10 +36,13 @@ final class WordCommand implements Callable<Integer> {
   @Mixin private AnswerForm form;
 
   @Parameters(
-      index = "1",
+      index = "1..*",
+      arity = "1..*",
       paramLabel = "VALUE",
-      description = AddressArgument.FORMS + " Or - for many, from standard input.")
-  private String value;
+      description =
+          AddressArgument.FORMS
+              + " A negative number is decimal: -22. Or - for many, from standard input.")
+  private List<String> values;
 
   @Option(
       names = "--at",
@@ -48,16 +53,26 @@ final class WordCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    boolean isMany = value.equals("-");
-    if (isMany && at != null) {
-      throw new Failures.UsageException("--at: with - the place stands behind each value");
+    boolean isMany = values.contains("-");
+    if (isMany && values.size() > 1) {
+      throw new Failures.UsageException("- stands alone: the values come from standard input");
     }
-    AddressArgument one = isMany ? null : argument(value, "VALUE");
+    if (at != null && (isMany || values.size() > 1)) {
+      throw new Failures.UsageException(
+          isMany
+              ? "--at: with - the place stands behind each value"
+              : "--at is the place of one value, and there are " + values.size());
+    }
+    List<AddressArgument> words = new ArrayList<>();
+    for (String value : isMany ? List.<String>of() : values) {
+      words.add(argument(value, "VALUE"));
+    }
     try (Analyzer analyzer = dump.open()) {
       if (isMany) {
         answerEach(analyzer);
-      } else {
-        answer(analyzer, one, at);
+      }
+      for (AddressArgument word : words) {
+        answer(analyzer, word, at);
       }
       return DumpOptions.exitCode(spec, analyzer, ExitCode.INTACT);
     }
@@ -92,6 +107,9 @@ final class WordCommand implements Callable<Integer> {
   private static AddressArgument argument(String text, String where)
       throws Failures.UsageException {
     try {
+      if (text.matches("-\\d{1,18}")) {
+        return new AddressArgument("0x" + Long.toHexString(Long.parseLong(text)));
+      }
       return new AddressArgument.Converter().convert(text);
     } catch (TypeConversionException wrong) {
       throw new Failures.UsageException(where + ": " + wrong.getMessage());

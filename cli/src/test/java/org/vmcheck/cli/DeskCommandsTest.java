@@ -28,6 +28,13 @@ class DeskCommandsTest {
     return out.toString();
   }
 
+  /// The first line of what is said of a command line.
+  private String error(int code, String... words) {
+    err.getBuffer().setLength(0);
+    assertThat(run(words)).isEqualTo(code);
+    return err.toString().lines().findFirst().orElse("");
+  }
+
   private static String dump() throws Exception {
     return TestData.named("healthy").dump().toString();
   }
@@ -161,6 +168,41 @@ class DeskCommandsTest {
     String object = answer("object", dump(), task, "--format", "json");
     AnswerSchema.assertFits("object", object);
     assertThat(object).contains("\"cache\":\"task_struct\"").contains("\"raw\":null");
+  }
+
+  @Test
+  void aStrangersCommandLinesAreAnsweredOrExplained() throws Exception {
+    String dump = dump();
+    assertThat(answer("word", dump, "-22", "0x6b6b6b6b6b6b6b6b").lines())
+        .contains("0xffffffffffffffea", "0x6b6b6b6b6b6b6b6b")
+        .anyMatch(line -> line.contains("error -22"));
+    assertThat(answer("word", dump, "1", "2", "--format", "json").lines()).hasSize(2);
+    assertThat(error(ExitCode.USAGE, "word", dump, "1", "2", "--at", "0x10"))
+        .isEqualTo("vmcheck: --at is the place of one value, and there are 2");
+    assertThat(error(ExitCode.USAGE, "read", dump, "-1", "16"))
+        .isEqualTo(
+            "vmcheck: ADDRESS: expected a hexadecimal address, symbol or symbol+0x10, got -1");
+    assertThat(error(ExitCode.USAGE, "slabs", dump, "--sort", "size"))
+        .startsWith("vmcheck: --sort: expected one of [memory, ");
+    assertThat(error(ExitCode.USAGE, "map", dump, "0x1000"))
+        .isEqualTo("vmcheck: one argument too many: 0x1000");
+    assertThat(error(ExitCode.USAGE, "refs", dump, "--exacly", "0x1000"))
+        .isEqualTo("vmcheck: no such option: --exacly");
+    assertThat(error(ExitCode.USAGE, "chek", dump)).isEqualTo("vmcheck: no such command: chek");
+    assertThat(error(ExitCode.UNDETERMINED, "object", dump, "init_task"))
+        .endsWith(
+            " is not in the direct map: no slab object is there; it is kernel data init_task");
+    assertThat(
+            error(
+                ExitCode.INTACT,
+                "dmesg",
+                TestData.named("debian-6.12").dump().toString(),
+                "--unhash"))
+        .isEqualTo("vmcheck: the log has no hashed pointer");
+    assertThat(error(ExitCode.UNDETERMINED, "read", dump, "--phys", "0xfffffffffffff000", "64"))
+        .endsWith("the page frame is not in the dump");
+    assertThat(answer("slabs", dump, "kmalloc-64", "--top", "1"))
+        .containsPattern("(?m)^[0-9,]+ of [0-9,]+ objects in use, [0-9,]+ slabs, ");
   }
 
   @Test

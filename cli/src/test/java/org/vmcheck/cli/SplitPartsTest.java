@@ -89,7 +89,8 @@ class SplitPartsTest {
 
   @Test
   void filesThatAreNoPartsStayArguments() {
-    assertThat(run(2, "info", whole.toString(), parts.getFirst())).contains("Unmatched argument");
+    assertThat(run(2, "info", whole.toString(), parts.getFirst()))
+        .contains("one argument too many: ");
   }
 
   @Test

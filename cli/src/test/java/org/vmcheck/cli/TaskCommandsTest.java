@@ -60,11 +60,23 @@ class TaskCommandsTest {
   }
 
   @Test
+  void btTakesAName() throws Exception {
+    assertThat(run("bt", dump(), "2")).isEqualTo(ExitCode.INTACT);
+    String byPid = out.toString();
+    out.getBuffer().setLength(0);
+    // A function of the kernel is called so, too.
+    assertThat(run("bt", dump(), "kthreadd")).isEqualTo(ExitCode.INTACT);
+
+    assertThat(out.toString()).isEqualTo(byPid);
+  }
+
+  @Test
   void btSaysWhatItCannotFind() throws Exception {
     assertThat(run("bt", dump(), "4711")).isEqualTo(ExitCode.USAGE);
     assertThat(err.toString()).contains("no task 4711");
     assertThat(run("bt", dump(), "+x")).isEqualTo(ExitCode.USAGE);
-    assertThat(err.toString()).contains("expected a PID, an address (0x...) or a symbol, got +x");
+    assertThat(err.toString())
+        .contains("expected a PID, a task's name, an address (0x...) or a symbol, got +x");
     assertThat(run("bt", dump(), "1", "--all")).isEqualTo(ExitCode.USAGE);
   }
 

@@ -55,7 +55,9 @@ final class Questions {
         if (read instanceof PageRead.Present(MemorySegment present)) {
           page = present;
         } else {
-          end = "the page frame is " + read.words();
+          end =
+              "the page frame is "
+                  + (read instanceof PageRead.NotInDump ? "not in the dump" : read.words());
         }
       } else {
         Kernel found =
