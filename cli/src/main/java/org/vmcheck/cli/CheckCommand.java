@@ -173,7 +173,7 @@ final class CheckCommand implements Callable<Integer> {
               .getErr()
               .println("vmcheck: " + Printable.of(dump.getFirst() + ": ") + Failures.message(over));
           double seconds = (System.nanoTime() - start) / 1e9;
-          report = StoppedAnalysis.report(dump, only, over, Version.text(), seconds);
+          report = StoppedAnalysis.report(dump, only, over.getMessage(), Version.text(), seconds);
           written = inOneDocument ? "" : render(report, dump);
           code = ExitCode.worse(code, exitCode(report.verdict()));
         } catch (OutOfMemoryError _) {

@@ -7,7 +7,6 @@ import java.util.Optional;
 import java.util.Set;
 import org.vmcheck.check.Check;
 import org.vmcheck.debuginfo.DebugSources;
-import org.vmcheck.debuginfo.KnownTables;
 import org.vmcheck.dump.OpenOptions;
 
 /// What the user asked for.
@@ -73,11 +72,11 @@ public record AnalysisOptions(
   /// @param force whether a named file of another kernel is used all the same
   /// @param known tables of dumps read before this one
   public record Debug(
-      Optional<Path> vmlinux, List<Path> directories, boolean force, KnownTables known) {
+      Optional<Path> vmlinux, List<Path> directories, boolean force, SharedTables known) {
     public static final Debug DEFAULT = new Debug(Optional.empty(), List.of(), false);
 
     public Debug(Optional<Path> vmlinux, List<Path> directories, boolean force) {
-      this(vmlinux, directories, force, KnownTables.NONE);
+      this(vmlinux, directories, force, SharedTables.NONE);
     }
 
     public Debug {
@@ -85,7 +84,7 @@ public record AnalysisOptions(
     }
 
     DebugSources sources() {
-      return new DebugSources(vmlinux, directories, force, Set.of(), known);
+      return new DebugSources(vmlinux, directories, force, Set.of(), known.tables());
     }
   }
 
@@ -149,7 +148,7 @@ public record AnalysisOptions(
         full,
         deadline,
         threads,
-        new Debug(debug.vmlinux, debug.directories, debug.force, new KnownTables(2)),
+        new Debug(debug.vmlinux, debug.directories, debug.force, SharedTables.of(2)),
         new Spool(spool.directory, spool.limit, true, spool.progress),
         reading,
         deep);

@@ -10,7 +10,6 @@ import org.vmcheck.check.Checks;
 import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.DumpFacts;
 import org.vmcheck.finding.DumpReport;
-import org.vmcheck.io.CancelledException;
 
 /// The report of a dump whose deadline came while it was opened: nothing of it is known, and that
 /// is an answer too.
@@ -21,11 +20,12 @@ public final class StoppedAnalysis {
   ///
   /// @param files of the dump
   /// @param only ids of the checks that were asked for; empty for all
+  /// @param over the words of what ended it
   /// @param tool name and version to write into the report
   /// @param seconds until the deadline
   public static DumpReport report(
-      List<Path> files, List<String> only, CancelledException over, String tool, double seconds) {
-    String why = "the opening of the dump was ended by " + over.getMessage();
+      List<Path> files, List<String> only, String over, String tool, double seconds) {
+    String why = "the opening of the dump was ended by " + over;
     List<CheckOutcome> outcomes =
         Checks.all().stream()
             .map(Check::id)
