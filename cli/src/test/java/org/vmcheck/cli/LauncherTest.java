@@ -38,7 +38,7 @@ class LauncherTest {
 
   /// Where the launcher lies, and what it starts.
   enum Installation {
-    CHECKOUT("scripts/vmcheck", "cli/target/vmcheck-cli-0.1.0-SNAPSHOT.jar", "scripts"),
+    CHECKOUT("scripts/vmcheck", "cli/target/vmcheck-cli.jar", "scripts"),
     PACKAGE("bin/vmcheck", "lib/vmcheck-cli.jar", "lib");
 
     private final String launcher;
@@ -68,7 +68,7 @@ class LauncherTest {
                 "pom.xml",
                 "core/pom.xml",
                 "cli/pom.xml",
-                "cli/target/lib/vmcheck-core-0.1.0-SNAPSHOT.jar",
+                "cli/target/lib/vmcheck-core-1.0.jar",
                 "cli/target/.built",
                 "cli/target/vmcheck.aot")) {
           Files.createFile(root.resolve(file));
@@ -227,6 +227,33 @@ class LauncherTest {
             List.of("unshare", "-rm", "sh", "-c", hide, "sh", vmcheck, "--version").toArray());
     assertNoVerdict("old", old);
     assertThat(old.err).contains("needs Java 25.0.3 or later", "25.0.2");
+    for (String[] system :
+        new String[][] {
+          {
+            "ID=ubuntu\nVERSION_ID=\"24.04\"\nID_LIKE=debian\n",
+            "apt-get install openjdk-25-jdk-headless"
+          },
+          {"ID=debian\nVERSION_ID=\"13\"\n", "apt-get install openjdk-25-jdk-headless"},
+          {"ID=debian\nVERSION_ID=\"12\"\n", "Debian 12 has none"},
+          {"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "dnf install java-25-openjdk-devel"},
+          {
+            "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n",
+            "zypper install java-25-openjdk-devel"
+          },
+          {"ID=void\n", "unpack a JDK 25"}
+        }) {
+      Path release = Files.writeString(dir.resolve("os-release"), system[0]);
+      Result result =
+          run(
+              List.of(
+                  java,
+                  "PATH=/usr/bin:/bin",
+                  "SDKMAN_DIR=/nowhere",
+                  "VMCHECK_OS_RELEASE=" + release),
+              List.of("unshare", "-rm", "sh", "-c", hide, "sh", vmcheck, "--version").toArray());
+      assertNoVerdict(system[0], result);
+      assertThat(result.err).contains(system[1]);
+    }
   }
 
   @Test
