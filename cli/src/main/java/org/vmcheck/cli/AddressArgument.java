@@ -2,6 +2,7 @@ package org.vmcheck.cli;
 
 import org.vmcheck.analysis.Analyzer;
 import org.vmcheck.analysis.UnansweredException;
+import org.vmcheck.io.Printable;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;
 
@@ -13,13 +14,16 @@ record AddressArgument(String text) {
   static final String FORMS =
       "In hexadecimal, or symbol, symbol+0x10, symbol:2 (CPU 2's copy of a per-CPU variable).";
 
+  private static final int MAX_QUOTED = 200;
+
   /// Picocli's hook for addresses.
   static final class Converter implements ITypeConverter<AddressArgument> {
     @Override
     public AddressArgument convert(String value) {
       if (!Analyzer.isAddress(value)) {
         throw new TypeConversionException(
-            "expected a hexadecimal address, symbol or symbol+0x10, got " + value);
+            "expected a hexadecimal address, symbol or symbol+0x10, got "
+                + Printable.of(value, MAX_QUOTED));
       }
       return new AddressArgument(value);
     }

@@ -31,6 +31,9 @@ import picocli.CommandLine.TypeConversionException;
     },
     mixinStandardHelpOptions = true)
 final class WordCommand implements Callable<Integer> {
+  /// Characters of a line of standard input: far more than two symbols have.
+  private static final int MAX_LINE = 4096;
+
   @Spec private CommandSpec spec;
   @Mixin private OneDump dump;
   @Mixin private AnswerForm form;
@@ -82,19 +85,35 @@ final class WordCommand implements Callable<Integer> {
     BufferedReader lines =
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     int number = 0;
-    for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+    for (String line = line(lines); line != null; line = line(lines)) {
       number++;
+      String where = "line " + number + " of standard input";
+      if (line.length() > MAX_LINE) {
+        throw new Failures.UsageException(where + ": longer than " + MAX_LINE + " characters");
+      }
       if (line.isBlank()) {
         continue;
       }
       String[] words = line.strip().split("\\s+");
-      String where = "line " + number + " of standard input";
       if (words.length > 2) {
         throw new Failures.UsageException(where + ": expected a value and the address it lies at");
       }
       answer(
           analyzer, argument(words[0], where), words.length < 2 ? null : argument(words[1], where));
     }
+  }
+
+  /// A line, or as much of a longer one as tells that it is; null at the end.
+  private static String line(BufferedReader lines) throws IOException {
+    StringBuilder line = new StringBuilder();
+    int next = lines.read();
+    if (next < 0) {
+      return null;
+    }
+    for (; next >= 0 && next != '\n' && line.length() <= MAX_LINE; next = lines.read()) {
+      line.append((char) next);
+    }
+    return line.toString();
   }
 
   private void answer(Analyzer analyzer, AddressArgument word, AddressArgument place)

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.ByteArrayInputStream;
 import java.io.InputStream;
 import java.io.PrintWriter;
+import java.io.SequenceInputStream;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.Comparator;
@@ -60,11 +61,32 @@ class DeskCommandsTest {
       System.setIn(input("init_task\n1 2 3\n"));
       assertThat(run("word", dump(), "-")).isEqualTo(ExitCode.USAGE);
       assertThat(err.toString()).contains("line 2 of standard input: expected a value");
+      System.setIn(input("init_task\n" + "f".repeat(4096) + "\n"));
+      assertThat(run("word", dump(), "-")).isEqualTo(ExitCode.USAGE);
+      assertThat(err.toString()).hasSizeLessThan(1000).contains("got fffff").contains("...");
+      // Of what never ends no more is read than tells that.
+      InputStream endless = new SequenceInputStream(input("init_task\n"), new EndlessInput('f'));
+      System.setIn(endless);
+      assertThat(run("word", dump(), "-")).isEqualTo(ExitCode.USAGE);
+      assertThat(err.toString()).contains("line 2 of standard input: longer than 4096 characters");
       assertThat(run("word", dump(), "-", "--at", "init_task")).isEqualTo(ExitCode.USAGE);
       assertThat(run("word", dump(), "+5")).isEqualTo(ExitCode.USAGE);
       assertThat(err.toString()).contains("VALUE: expected a hexadecimal address");
     } finally {
       System.setIn(before);
+    }
+  }
+
+  private static final class EndlessInput extends InputStream {
+    private final int each;
+
+    EndlessInput(int each) {
+      this.each = each;
+    }
+
+    @Override
+    public int read() {
+      return each;
     }
   }
 
