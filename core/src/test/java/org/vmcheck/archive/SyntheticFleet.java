@@ -1,9 +1,12 @@
 package org.vmcheck.archive;
 
+import java.io.BufferedReader;
 import java.io.IOException;
 import java.lang.reflect.Proxy;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.Random;
 import org.vmcheck.finding.DumpReport;
 import org.vmcheck.finding.Note;
 import org.vmcheck.testing.SampleReports;
@@ -103,18 +106,87 @@ public final class SyntheticFleet {
             });
   }
 
-  /// Puts incidents in, each in a transaction of its own, as a scan does.
-  public static void fill(Catalogue catalogue, int from, int until) throws IOException {
-    for (int number = from; number < until; number++) {
-      CatalogueEntry entry = entry(number);
-      catalogue.put(entry, report(entry));
-    }
+  /// Reads every row, and throws at the first that is not whole.
+  ///
+  /// @return how many there are
+  static int check(Catalogue catalogue) throws IOException {
+    int[] next = {0};
+    catalogue.forEachStored(
+        row -> {
+          String path = row.entry().path();
+          int number = Integer.parseInt(path.replaceFirst(".*/(\\d+)/vmcore$", "$1"));
+          boolean hasReport = row.report().length > 0;
+          if (!entry(number).causes().equals(row.entry().causes())
+              || hasReport == row.entry().causes().isEmpty()) {
+            throw new IOException("half a row: " + path);
+          }
+          next[0]++;
+        });
+    return next[0];
   }
 
-  /// @param args the catalogue, the first incident and the one behind the last
-  public static void main(String[] args) throws IOException {
-    try (Catalogue catalogue = Catalogue.write(args[0])) {
-      fill(catalogue, Integer.parseInt(args[1]), Integer.parseInt(args[2]));
+  /// Kills what fills a catalogue again and again: what it had told of must be there, and of what
+  /// it had not, nothing or all.
+  private static void kill(String place, int trials) throws Exception {
+    Random random = new Random(1);
+    int told = 0;
+    for (int trial = 0; trial < trials; trial++) {
+      Process process =
+          new ProcessBuilder(
+                  Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                  "-XX:TieredStopAtLevel=1",
+                  "-XX:+UseSerialGC",
+                  "--enable-native-access=ALL-UNNAMED",
+                  "-cp",
+                  System.getProperty("java.class.path"),
+                  SyntheticFleet.class.getName(),
+                  "fill",
+                  place,
+                  "" + told,
+                  "1000000")
+              .redirectError(ProcessBuilder.Redirect.DISCARD)
+              .start();
+      int last = told + 1 + random.nextInt(200);
+      try (BufferedReader lines = process.inputReader()) {
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+          told = Integer.parseInt(line) + 1;
+          if (told == last) {
+            Thread.sleep(0, random.nextInt(900_000));
+            process.destroyForcibly();
+          }
+        }
+      }
+      process.waitFor();
+      try (Catalogue catalogue = Catalogue.read(place)) {
+        int there = check(catalogue);
+        // The last may be written and not told of.
+        if (there < told || there > told + 1) {
+          throw new IOException("trial %d: %d told of, %d there".formatted(trial, told, there));
+        }
+      }
+    }
+    System.out.printf("killed %d times after %d incidents: none lost, none half%n", trials, told);
+  }
+
+  /// Fills a catalogue: `fill PLACE FROM UNTIL`, each incident in a transaction of its own and told
+  /// of on standard output when it is written; `merge PLACE COUNT`, many in one; or `kill PLACE
+  /// TRIALS`, by processes that are killed.
+  public static void main(String[] args) throws Exception {
+    if (args[0].equals("kill")) {
+      kill(args[1], Integer.parseInt(args[2]));
+      return;
+    }
+    try (Catalogue catalogue = Catalogue.write(args[1])) {
+      if (args[0].equals("merge")) {
+        System.out.println(catalogue.merge(catalogue(Integer.parseInt(args[2]))));
+        return;
+      }
+      int until = Integer.parseInt(args[3]);
+      for (int number = Integer.parseInt(args[2]); number < until; number++) {
+        CatalogueEntry entry = entry(number);
+        catalogue.put(entry, report(entry));
+        System.out.println(number);
+      }
     }
   }
 }

@@ -7,11 +7,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.security.KeyStore;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.List;
 import java.util.Optional;
 import java.util.Properties;
@@ -75,9 +77,11 @@ public final class PostgresServer {
         Files.writeString(
             directory.resolve("pgpass"), "127.0.0.1:%d:*:*:%s\n".formatted(port, PASSWORD));
     System.setProperty("org.postgresql.pgpassfile", pgpass.toString());
+    makeCertificate(directory, "server");
+    makeCertificate(directory, "other");
     if (isRoot()) {
       var owner = directory.getFileSystem().getUserPrincipalLookupService();
-      for (Path path : List.of(password, directory)) {
+      for (Path path : List.of(password, directory.resolve("server.key"), directory)) {
         Files.setOwner(path, owner.lookupPrincipalByName(USER));
       }
     }
@@ -107,9 +111,55 @@ public final class PostgresServer {
         directory.resolve("log").toString(),
         "-o",
         "-p %d -h 127.0.0.1 -k '' -c fsync=off -c shared_buffers=16MB -c max_connections=20"
-            .formatted(port),
+                .formatted(port)
+            + " -c ssl=on -c ssl_cert_file=%1$s/server.crt -c ssl_key_file=%1$s/server.key"
+                .formatted(directory),
         "start");
     return server;
+  }
+
+  /// A key and a certificate that signs itself, for 127.0.0.1, as PEM.
+  private static void makeCertificate(Path directory, String name) throws Exception {
+    Path store = directory.resolve(name + ".p12");
+    Process keytool =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "keytool").toString(),
+                "-genkeypair",
+                "-alias",
+                "key",
+                "-keyalg",
+                "EC",
+                "-dname",
+                "CN=127.0.0.1",
+                "-ext",
+                "san=ip:127.0.0.1",
+                "-storetype",
+                "PKCS12",
+                "-storepass",
+                PASSWORD,
+                "-keystore",
+                store.toString())
+            .redirectErrorStream(true)
+            .start();
+    String said = new String(keytool.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    if (keytool.waitFor() != 0) {
+      throw new IOException("keytool: " + said);
+    }
+    KeyStore keys = KeyStore.getInstance(store.toFile(), PASSWORD.toCharArray());
+    pem(directory.resolve(name + ".crt"), "CERTIFICATE", keys.getCertificate("key").getEncoded());
+    pem(
+        directory.resolve(name + ".key"),
+        "PRIVATE KEY",
+        keys.getKey("key", PASSWORD.toCharArray()).getEncoded());
+    Files.setPosixFilePermissions(
+        directory.resolve(name + ".key"), PosixFilePermissions.fromString("rw-------"));
+  }
+
+  private static void pem(Path file, String what, byte[] encoded) throws IOException {
+    Files.writeString(
+        file,
+        "-----BEGIN %1$s-----\n%2$s\n-----END %1$s-----\n"
+            .formatted(what, Base64.getMimeEncoder(64, new byte[] {'\n'}).encodeToString(encoded)));
   }
 
   private static boolean isRoot() {
@@ -157,6 +207,20 @@ public final class PostgresServer {
   /// The catalogue of a schema, as `--catalogue` takes it.
   public String url(String role, String schema) {
     return "postgresql://%s@127.0.0.1:%d/postgres?currentSchema=%s".formatted(role, port, schema);
+  }
+
+  /// [#url], where the server must show a certificate that a file of the tests vouches for.
+  ///
+  /// @param issuer `server`, which is right, or `other`
+  public String urlOverTls(String role, String schema, String issuer) {
+    return url(role, schema)
+        + "&sslmode=verify-full&sslrootcert="
+        + directory.resolve(issuer + ".crt");
+  }
+
+  /// Ends what is connected, and refuses connections for a while.
+  public void restart() throws Exception {
+    run("pg_ctl", "-D", directory.resolve("data").toString(), "-m", "immediate", "-w", "restart");
   }
 
   /// Runs statements as the owner of everything.
