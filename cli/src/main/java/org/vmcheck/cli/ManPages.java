@@ -38,8 +38,8 @@ final class ManPages {
       Files.writeString(pages.resolve(name + ".1"), page(command));
     }
     String bash = AutoComplete.bash("vmcheck", line);
-    // Picocli writes the date of the build in a comment.
-    bash = bash.replaceAll("(?m)^# Date:.*\\R", "");
+    // It is read and not run, and picocli writes the date of the build in a comment.
+    bash = bash.replaceFirst("^#!.*\\R", "").replaceAll("(?m)^# Date:.*\\R", "");
     // Values as they are documented and typed: TEXT is text, KERNEL_DAMAGED is kernel-damaged.
     bash =
         VALUES
