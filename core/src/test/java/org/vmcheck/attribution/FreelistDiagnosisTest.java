@@ -244,6 +244,96 @@ class FreelistDiagnosisTest {
                 .formatted(order.get(1), slot(1), image.word(slot(1)), order.get(2)));
   }
 
+  /// Nothing counts a CPU's own list: no length speaks against the circle.
+  @Test
+  void aCircleOfACpusListIsADoubleFreeToo() {
+    link(4, object(1));
+
+    Diagnosis found = diagnose(0).getFirst();
+
+    assertThat(found.cause()).isEqualTo(Cause.DOUBLE_FREE);
+    assertThat(found.word().slot()).isEqualTo(slot(1));
+    assertThat(sentences(found.evidence()))
+        .contains(
+            "after 5 objects the list comes back to object %d, which it met at step 1"
+                .formatted(order.get(1)))
+        .noneMatch(one -> one.contains("counters"));
+  }
+
+  /// The word of the object that both lists have is blamed: a second free writes there.
+  @Test
+  void anObjectThatIsOnTheCpusListTooIsNamedWithItsPointer() {
+    link(2, object(4));
+    Kernel kernel = image.kernel();
+    org.vmcheck.slab.Slab view =
+        SlabSurvey.views(kernel, MemMap.of(kernel).orElseThrow(), List.of(slab.pfn()))
+            .getFirst()
+            .slab();
+    Freelist.End end =
+        new Freelist.End.OnOtherList(
+            order.get(2), slot(2), image.word(slot(2)), object(4), order.get(4));
+
+    Diagnosis found =
+        FreelistDiagnosis.of(
+                kernel,
+                decoder(kernel),
+                new SlabFault.Broken(view, -1, view.freelist(), new Freelist(3, end)))
+            .getFirst();
+
+    assertThat(found.cause()).isEqualTo(Cause.FREELIST_CROSSLINKED);
+    assertThat(found.word())
+        .isEqualTo(new BadWord(order.get(4), slot(4), image.word(slot(4)), object(5)));
+    assertThat(sentences(found.evidence()))
+        .containsExactly(
+            "the list leads to object %d, which is on the CPU's freelist already"
+                .formatted(order.get(4)),
+            "the pointer to it is the free pointer of object %d, 0x%016x at 0x%x"
+                .formatted(order.get(2), image.word(slot(2)), slot(2)),
+            "the free pointer of object %d, at 0x%x, is 0x%016x and leads to object %d"
+                .formatted(order.get(4), slot(4), image.word(slot(4)), order.get(5)));
+  }
+
+  @Test
+  void aLengthThatDisagreesOnceTheBitIsPutBackIsSaid() {
+    image.flipBit(slot(2), 41);
+    long counters = image.member(slab, "counters");
+    image.corruptWord(counters, image.word(counters) - 1); // inuse is its lowest half-word.
+
+    Diagnosis found = diagnose(-1).getFirst();
+
+    assertThat(found.cause()).isEqualTo(Cause.BIT_FLIP);
+    assertThat(sentences(found.evidence()))
+        .contains(
+            "with the bits flipped back the list has %d objects, the counters say %d: inuse is wrong too, or objects were lost"
+                .formatted(order.size(), order.size() + 1));
+  }
+
+  /// One object alone is no chain; two are.
+  @Test
+  void ofOneLostObjectNoChainIsSaid() {
+    int last = order.size() - 1;
+    image.corruptWord(slot(last - 1), ODD);
+    assertThat(sentences(diagnose(-1).getFirst().evidence()))
+        .anyMatch(one -> one.startsWith("by the slab's counters 1 free object is behind the break"))
+        .noneMatch(one -> one.contains("the only chain of"));
+
+    link(last - 1, object(last));
+    image.corruptWord(slot(last - 2), ODD);
+    assertThat(sentences(diagnose(-1).getFirst().evidence()))
+        .anyMatch(one -> one.contains("where the only chain of 2 objects on no list begins"))
+        .anyMatch(
+            one -> one.startsWith("by the slab's counters 2 free objects are behind the break"));
+  }
+
+  /// All objects that the counters tell of were met before the break: nothing is said to be lost.
+  @Test
+  void behindABreakAtTheEndNothingIsLost() {
+    image.corruptWord(slot(order.size() - 1), ODD);
+
+    assertThat(sentences(diagnose(-1).getFirst().evidence()))
+        .noneMatch(one -> one.contains("behind the break") || one.contains("the only chain of"));
+  }
+
   @Test
   void aPointerIntoAnotherSlabNamesItsCache() {
     SlabImage other = image.cache("other").slabs().getFirst();
