@@ -20,7 +20,12 @@ import org.bouncycastle.asn1.ASN1Encodable;
 import org.bouncycastle.asn1.DERBitString;
 import org.bouncycastle.asn1.sec.SECObjectIdentifiers;
 import org.bouncycastle.asn1.x509.SubjectPublicKeyInfo;
+import org.bouncycastle.jce.provider.BouncyCastleProvider;
+import org.bouncycastle.openssl.PKCS8Generator;
 import org.bouncycastle.openssl.jcajce.JcaMiscPEMGenerator;
+import org.bouncycastle.openssl.jcajce.JcaPKCS8Generator;
+import org.bouncycastle.openssl.jcajce.JceOpenSSLPKCS8EncryptorBuilder;
+import org.bouncycastle.openssl.jcajce.JcePEMEncryptorBuilder;
 import org.bouncycastle.util.io.pem.PemObject;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -94,6 +99,42 @@ class PemTest {
       String curve = pem("EC PARAMETERS", SECObjectIdentifiers.secp256r1.getEncoded());
       assertSigns(key(curve + sec1), ec);
       assertSigns(key("Bag Attributes\n  x: y\n" + Identity.pem(ec.certificate()) + sec1), ec);
+    }
+  }
+
+  private PrivateKey key(String text, String passPhrase) throws Exception {
+    return Pem.key(
+        Files.writeString(directory.resolve("key.pem"), text), passPhrase::toCharArray);
+  }
+
+  /// Encrypted as PKCS#8 and in openssl's older way.
+  @Test
+  void anEncryptedKeySignsWithItsPassPhraseAndNoOther() throws Exception {
+    String pkcs8 =
+        Identity.pem(
+            new JcaPKCS8Generator(
+                ec.key(),
+                new JceOpenSSLPKCS8EncryptorBuilder(PKCS8Generator.AES_256_CBC)
+                    .setProvider(new BouncyCastleProvider())
+                    .setPassword("secret".toCharArray())
+                    .build()));
+    String older =
+        Identity.pem(
+            new JcaMiscPEMGenerator(
+                rsa.key(),
+                new JcePEMEncryptorBuilder("AES-256-CBC")
+                    .setProvider(new BouncyCastleProvider())
+                    .build("secret".toCharArray())));
+    assertThat(pkcs8).startsWith("-----BEGIN ENCRYPTED PRIVATE KEY-----");
+    assertThat(older).contains("Proc-Type: 4,ENCRYPTED");
+    for (String text : List.of(pkcs8, older)) {
+      assertSigns(key(text, "secret"), text.equals(older) ? rsa : ec);
+      assertThatThrownBy(() -> key(text, "Secret"))
+          .isInstanceOf(BundleException.class)
+          .hasMessageContaining("the pass phrase is wrong");
+      assertThatThrownBy(() -> key(text, ""))
+          .isInstanceOf(BundleException.class)
+          .hasMessageContaining("the key is encrypted, and no pass phrase was given");
     }
   }
 
