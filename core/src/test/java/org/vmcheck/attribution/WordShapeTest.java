@@ -105,6 +105,8 @@ class WordShapeTest {
     assertThat(FlippedBit.isTelling(1L << 63, 0, 0x40)).isTrue();
     assertThat(FlippedBit.words(0x2000, 0, 0x1000))
         .isEqualTo("bit 13 is flipped (bit 5 of the byte at physical 0x1001)");
+    assertThat(FlippedBit.words(1 << 16, 0, 0x1000))
+        .isEqualTo("bit 16 is flipped (bit 0 of the byte at physical 0x1002)");
     assertThat(FlippedBit.words(0, 1, 0x1000))
         .isEqualTo("bit 0 is flipped (bit 0 of the byte at physical 0x1000)");
     assertThat(FlippedBit.words(0xff, 0, 0x1000)).isEqualTo("8 bits differ");

@@ -103,8 +103,7 @@ class PemTest {
   }
 
   private PrivateKey key(String text, String passPhrase) throws Exception {
-    return Pem.key(
-        Files.writeString(directory.resolve("key.pem"), text), passPhrase::toCharArray);
+    return Pem.key(Files.writeString(directory.resolve("key.pem"), text), passPhrase::toCharArray);
   }
 
   /// Encrypted as PKCS#8 and in openssl's older way.

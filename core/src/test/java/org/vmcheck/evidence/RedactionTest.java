@@ -127,6 +127,8 @@ class RedactionTest {
         "NUMBER(phys_base)=484442112",
         "NUMBER(sme_mask)=140737488355328",
         "NUMBER(VMALLOC_START)=-58274397650944",
+        "NUMBER(kimage_voffset)=-140187732541440",
+        "NUMBER(PHYS_OFFSET)=0x40000000",
         "SYMBOL(init_uts_ns)=ffffffff9f011ce0",
         "CRASHTIME=1763818401"
       })

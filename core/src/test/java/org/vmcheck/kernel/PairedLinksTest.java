@@ -425,6 +425,9 @@ class PairedLinksTest {
     assertThat(links.isFlip(A, A)).isFalse();
     assertThat(links.isFlip(A ^ 0xc0, A)).isFalse();
     assertThat(links.isFlip(0x40, 0)).isFalse();
+    assertThat(new Wrong(A, "next", A, B ^ 1L << 62, B).isFlip()).isTrue();
+    assertThat(new Wrong(A, "next", A, B ^ 3L << 60, B).isFlip()).isFalse();
+    assertThat(new Wrong(A, "next", A, B, B).isFlip()).isFalse();
   }
 
   /// A circle that misses the node in question, of any length, ends the search; each step is one
