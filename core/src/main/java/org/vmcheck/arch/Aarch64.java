@@ -366,6 +366,12 @@ final class Aarch64 implements Architecture {
   }
 
   @Override
+  public List<EntryTable> entryTables() {
+    return List.of(
+        EntryTable.ofFunctions("sys_call_table"), EntryTable.ofFunctions("compat_sys_call_table"));
+  }
+
+  @Override
   public boolean hasLowMemory() {
     return false;
   }

@@ -77,6 +77,9 @@ public interface Architecture {
 
   Instructions instructions();
 
+  /// The tables through which system calls and interrupts enter the kernel.
+  List<EntryTable> entryTables();
+
   /// How the stacks of tasks and CPUs are kept.
   TaskStacks taskStacks();
 

@@ -197,6 +197,36 @@ final class X86_64 implements Architecture {
   }
 
   @Override
+  public List<EntryTable> entryTables() {
+    return List.of(
+        EntryTable.ofFunctions("sys_call_table"),
+        EntryTable.ofFunctions("ia32_sys_call_table"),
+        EntryTable.ofFunctions("x32_sys_call_table"),
+        new EntryTable("idt_table", 256, 2, false, X86_64::gateTarget));
+  }
+
+  /// Of a `gate_desc` (arch/x86/include/asm/desc_defs.h): __KERNEL_CS, an interrupt gate or a trap
+  /// gate, present, callable from ring 0 or 3; the interrupt stack table has 7 entries, and all
+  /// other bits are 0.
+  private static OptionalLong gateTarget(long low, long high) {
+    if (low == 0 && high == 0) {
+      return OptionalLong.of(0);
+    }
+    long privilege = low >>> 45 & 3;
+    boolean isGate =
+        (low >>> 16 & 0xffff) == 0x10
+            && (low >>> 41 & 7) == 7
+            && (low >>> 44 & 1) == 0
+            && (privilege == 0 || privilege == 3)
+            && (low >>> 47 & 1) == 1
+            && (low >>> 35 & 0x1f) == 0
+            && high >>> 32 == 0;
+    return isGate
+        ? OptionalLong.of(high << 32 | (low >>> 32 & 0xffff_0000L) | (low & 0xffff))
+        : OptionalLong.empty();
+  }
+
+  @Override
   public boolean hasLowMemory() {
     return true;
   }

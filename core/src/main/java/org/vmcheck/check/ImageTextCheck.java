@@ -17,6 +17,7 @@ import org.vmcheck.finding.CheckOutcome;
 import org.vmcheck.finding.Coverage;
 import org.vmcheck.finding.Finding;
 import org.vmcheck.finding.Note;
+import org.vmcheck.image.FunctionPointers;
 import org.vmcheck.image.TextFault;
 import org.vmcheck.image.TextSurvey;
 import org.vmcheck.io.ByteView;
@@ -50,10 +51,13 @@ final class ImageTextCheck implements Check {
     One bit that differs is the strongest evidence of bad hardware there is: no kernel writes there.
     A jump or call that the file does not have is named with where it leads: a hook.
 
+    Without that file, the tables of system calls and interrupts and the pointers to functions in
+    read-only data are looked at: they lead to where functions of the kernel begin, not into modules.
+
     It can mislead: Ksplice, KernelCare and some security agents write jumps of their own into text;
     these are named as any hook is, with where they lead. Where more places differ than damage leaves,
     something patches this kernel that is not known here; that is said and is no finding.
-    Next: give the vmlinuz of this kernel with --vmlinux where the answer is `nothing to look at`.\
+    Next: give the vmlinuz of this kernel with --vmlinux where none was compared with.\
     """;
   }
 
@@ -65,9 +69,6 @@ final class ImageTextCheck implements Check {
   @Override
   public OptionalDouble seconds(CheckContext context) {
     Kernel kernel = context.kernel().orElseThrow();
-    if (file(kernel).isEmpty()) {
-      return OptionalDouble.empty(); // It only says that it cannot.
-    }
     return context.secondsFor(
         kernel.memory().map().imageEnd() - kernel.memory().map().imageStart());
   }
@@ -77,8 +78,7 @@ final class ImageTextCheck implements Check {
     Kernel kernel = context.kernel().orElseThrow();
     Optional<DebugFile> file = file(kernel);
     if (file.isEmpty()) {
-      return new CheckOutcome.NothingToLookAt(
-          id(), "no file of this kernel was given to compare with (--vmlinux)");
+      return withoutFile(context, kernel);
     }
     try {
       return outcome(context, TextSurvey.of(kernel, Vmlinux.open(file.get().path())));
@@ -86,6 +86,53 @@ final class ImageTextCheck implements Check {
       return new CheckOutcome.NothingToLookAt(
           id(), "%s cannot be compared with: %s".formatted(file.get().path(), e.getMessage()));
     }
+  }
+
+  /// What read-only tables of functions say by themselves.
+  private CheckOutcome withoutFile(CheckContext context, Kernel kernel) {
+    FunctionPointers all = FunctionPointers.of(kernel, true);
+    Coverage coverage = new Coverage(all.lookedAt(), all.notRead(), List.of());
+    String noFile = "no file of this kernel was given to compare with (--vmlinux)";
+    if (coverage.isEmpty()) {
+      return new CheckOutcome.NothingToLookAt(id(), noFile);
+    }
+    List<Note> notes = new ArrayList<>();
+    List<WrongWord> words = all.faults().stream().map(fault -> word(kernel, fault)).toList();
+    List<Finding> findings = WrongWord.findings(words, id(), context, notes);
+    long pointers = all.lookedAt().values().stream().mapToLong(Long::longValue).sum();
+    return new CheckOutcome.Ran(
+        id(),
+        findings.isEmpty()
+            ? "%s and entries of its tables lead to functions; %s"
+                .formatted(
+                    Words.plural(pointers, "read-only pointer", "read-only pointers"), noFile)
+            : Words.plural(
+                all.faults().size(),
+                "pointer or entry leads to no function of the kernel",
+                "pointers or entries lead to no function of the kernel"),
+        WrongWord.facts(all.lookedAt(), pointers * Long.BYTES),
+        findings,
+        notes,
+        coverage);
+  }
+
+  private static WrongWord word(Kernel kernel, FunctionPointers.Fault fault) {
+    String leads =
+        fault.target().isEmpty()
+            ? "is no entry that the kernel writes"
+            : "leads to %s, where no function of the kernel begins"
+                .formatted(kernel.describe(fault.target().getAsLong()));
+    return new WrongWord(
+        fault.address(),
+        fault.value(),
+        fault.right(),
+        "%s %s".formatted(fault.variable(), leads),
+        fault.right().isPresent()
+            ? "one bit away %s begins; nothing writes there after the start"
+                .formatted(kernel.describe(fault.right().getAsLong()))
+            : "nothing writes there after the start",
+        Cause.TEXT_MODIFIED,
+        Words.place("function/" + fault.variable()));
   }
 
   /// A file of this very kernel.

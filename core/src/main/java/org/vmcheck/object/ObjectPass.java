@@ -100,7 +100,7 @@ final class ObjectPass {
         lookedAt,
         notRead,
         faults.values().stream().limit(MAX_FAULTS).toList(),
-        (links + pointers) * WORD);
+        (links + pointers) * WORD + typed.bytes());
   }
 
   private long sum(ToLongFunction<Siblings> counted) {

@@ -32,6 +32,7 @@ final class TypedWords {
 
     final List<List<Wrong>> wrong = new ArrayList<>();
     long typed;
+    long bytes;
 
     Types(List<LegalBits.Leaf> leaves, int words) {
       this.leaves = leaves;
@@ -41,6 +42,7 @@ final class TypedWords {
         if (word < words) {
           never[word] |= never(leaf);
           typed++;
+          bytes += leaf.width() / Byte.SIZE;
         }
       }
       for (int i = 0; i < words; i++) {
@@ -92,6 +94,15 @@ final class TypedWords {
     long sum = 0;
     for (Map.Entry<SlabCache, Types> one : types.entrySet()) {
       sum += one.getValue().typed * pass.objectsOf(one.getKey());
+    }
+    return sum;
+  }
+
+  /// How much memory that is.
+  long bytes() {
+    long sum = 0;
+    for (Map.Entry<SlabCache, Types> one : types.entrySet()) {
+      sum += one.getValue().bytes * pass.objectsOf(one.getKey());
     }
     return sum;
   }
