@@ -3,6 +3,7 @@ package org.vmcheck.archive;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.lang.reflect.Proxy;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -57,15 +58,15 @@ public final class SyntheticFleet {
         1.5,
         verdict,
         damaged
-            ? "1 finding: " + cause + " in kmalloc-" + (panic % 9 * 64)
+            ? "1 finding: " + cause + " in kmalloc-" + (panic % 9) * 64
             : verdict + ", they say",
         verdict.equals("unreadable") ? CatalogueEntry.Problem.FORMAT : CatalogueEntry.Problem.NONE,
         "",
         "kdump-compressed",
-        "6.%d.%d-amd64".formatted(1 + panic % 3 * 5, 180 + Math.min(lot, 12)),
+        "6.%d.%d-amd64".formatted(1 + (panic % 3) * 5, 180 + Math.min(lot, 12)),
         "x86_64",
         "web" + host,
-        FIRST_CRASH + Long.remainderUnsigned(mixed * 0x2545F4914F6CDD1DL >>> 11, TWO_YEARS),
+        FIRST_CRASH + Long.remainderUnsigned((mixed * 0x2545F4914F6CDD1DL) >>> 11, TWO_YEARS),
         "BUG: kernel NULL pointer dereference in do_it_" + panic,
         new CrashSignature(
             "%012x".formatted(0xabc000000000L + panic), "NULL pointer | do_it_" + panic),
@@ -147,12 +148,13 @@ public final class SyntheticFleet {
               .redirectError(ProcessBuilder.Redirect.DISCARD)
               .start();
       int last = told + 1 + random.nextInt(200);
-      try (BufferedReader lines = process.inputReader()) {
+      try (BufferedReader lines = process.inputReader(StandardCharsets.UTF_8)) {
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
           told = Integer.parseInt(line) + 1;
           if (told == last) {
             Thread.sleep(0, random.nextInt(900_000));
-            process.destroyForcibly();
+            // That of the process itself would close what it has told as well.
+            process.toHandle().destroyForcibly();
           }
         }
       }
