@@ -186,7 +186,8 @@ class PapersTest {
     for (String name : List.of("before.vmcore", "BASE")) {
       files.put(name, healthy.toString());
     }
-    for (String name : List.of("case.zip", "crashes.sqlite", "report.html", "crashes.html")) {
+    for (String name :
+        List.of("case.zip", "crashes.sqlite", "report.html", "crashes.html", "crashes-site")) {
       files.put(name, dir.resolve(name).toString());
     }
     files.put("compare.xml", dir.resolve("compare.xml").toString());
