@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
 
 /// A real Slurm of Debian's packages on loopback: a controller and one node of two cores, with
 /// files of its own. Needs root, as slurmd does.
-final class SlurmCluster implements AutoCloseable {
+final class SlurmCluster {
   private static final Path SBIN = Path.of("/usr/sbin");
 
   private final Path directory;
@@ -39,7 +39,7 @@ final class SlurmCluster implements AutoCloseable {
       cluster.start();
       return cluster;
     } catch (Exception failure) {
-      cluster.close();
+      cluster.stop();
       throw failure;
     }
   }
@@ -162,8 +162,8 @@ final class SlurmCluster implements AutoCloseable {
     await("jobs do not end", () -> run("squeue", "-h").isBlank());
   }
 
-  @Override
-  public void close() throws Exception {
+  /// Ends the daemons.
+  void stop() throws Exception {
     for (Path pid : pids) {
       if (Files.exists(pid)) {
         ProcessHandle.of(Long.parseLong(Files.readString(pid).strip()))

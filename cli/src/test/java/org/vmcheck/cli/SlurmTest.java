@@ -48,7 +48,7 @@ class SlurmTest {
   @AfterEach
   void stopSlurm() throws Exception {
     if (cluster != null) {
-      cluster.close();
+      cluster.stop();
     }
   }
 
