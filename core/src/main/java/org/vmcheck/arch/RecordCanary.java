@@ -1,4 +1,4 @@
-package org.vmcheck.task;
+package org.vmcheck.arch;
 
 import java.util.OptionalLong;
 import org.vmcheck.io.ByteView;
@@ -6,7 +6,7 @@ import org.vmcheck.io.ByteView;
 /// Where a function of arm64 keeps its canary, read from its code: it takes the task from `sp_el0`,
 /// the word from `task_struct.stack_canary`, and stores it in its frame
 /// (`-mstack-protector-guard=sysreg`).
-final class RecordCanary {
+public final class RecordCanary {
   private static final int MRS_SP_EL0 = 0xd538_4100;
   private static final int LOAD = 0xf940_0000;
   private static final int STORE = 0xf900_0000;
@@ -29,7 +29,7 @@ final class RecordCanary {
   ///
   /// @param code of one function
   /// @param member offset of `stack_canary` in `task_struct`
-  static OptionalLong offset(ByteView code, long member) {
+  public static OptionalLong offset(ByteView code, long member) {
     int tasks = 0;
     long record = -1;
     long found = Long.MIN_VALUE;
