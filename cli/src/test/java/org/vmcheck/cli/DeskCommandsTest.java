@@ -8,7 +8,6 @@ import java.io.PrintWriter;
 import java.io.SequenceInputStream;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -88,12 +87,6 @@ class DeskCommandsTest {
     @Override
     public int read() {
       return each;
-    }
-
-    @Override
-    public int read(byte[] bytes, int from, int count) {
-      Arrays.fill(bytes, from, from + count, (byte) each);
-      return count;
     }
   }
 

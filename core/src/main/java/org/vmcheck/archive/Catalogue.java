@@ -67,16 +67,22 @@ public interface Catalogue extends AutoCloseable {
 
   /// What a list shows of an incident: of a million, no more is read.
   ///
+  /// @param id of the key, as it is stored
   /// @param duplicateOf id of an incident with the same content, or empty
   record Line(
       IncidentKey key,
-      String path,
+      String id,
       CatalogueEntry.State state,
       String verdict,
       String release,
       long crashTime,
       boolean vanished,
-      String duplicateOf) {}
+      String duplicateOf) {
+    /// Of the dump, for people.
+    public String path() {
+      return key.location().words();
+    }
+  }
 
   /// An incident that waits in the queue.
   ///

@@ -1,7 +1,10 @@
 package org.vmcheck.archive;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Collectors;
 import org.vmcheck.finding.Note;
 
 /// One incident as the catalogue knows it.
@@ -85,6 +88,9 @@ public record CatalogueEntry(
     NO_DUMP,
     SELF_TEST;
 
+    private static final Map<String, State> BY_WORD =
+        Arrays.stream(values()).collect(Collectors.toUnmodifiableMap(State::word, s -> s));
+
     /// Whether there is nothing that an analysis could judge.
     public boolean isWithoutDump() {
       return this == DMESG_ONLY || this == NO_DUMP;
@@ -96,12 +102,7 @@ public record CatalogueEntry(
     }
 
     static State of(String word) {
-      for (State state : values()) {
-        if (state.word().equals(word)) {
-          return state;
-        }
-      }
-      return COMPLETE;
+      return BY_WORD.getOrDefault(word, COMPLETE);
     }
   }
 

@@ -11,6 +11,8 @@ final class CatalogueRow {
   /// The longest text that is written: the names of ten thousand files.
   private static final int MAX_CHARS = 4 << 20;
 
+  private static final int ID_CHARS = 12;
+
   private final String file;
   private final ResultSet row;
 
@@ -53,6 +55,72 @@ final class CatalogueRow {
       return bytes;
     }
     throw wrong(column, "bytes", value);
+  }
+
+  /// Several values that a query has put together, with line ends between them.
+  ///
+  /// @param count of values; the last may hold line ends itself
+  Parts parts(String column, int count) throws SQLException, MalformedFileException {
+    String joined = text(column);
+    String[] parts = new String[count];
+    int start = 0;
+    for (int i = 0; i < count - 1; i++) {
+      int end = joined.indexOf('\n', start);
+      if (end < 0) {
+        throw wrong(column, count + " values", joined);
+      }
+      parts[i] = joined.substring(start, end);
+      start = end + 1;
+    }
+    parts[count - 1] = joined.substring(start);
+    return new Parts(column, parts);
+  }
+
+  /// Values of one text. One that has a line end where none can be moves the others out of their
+  /// places, where they are refused.
+  final class Parts {
+    private final String column;
+    private final String[] parts;
+
+    private Parts(String column, String[] parts) {
+      this.column = column;
+      this.parts = parts;
+    }
+
+    String text(int at) {
+      return parts[at];
+    }
+
+    /// The id of an incident.
+    String id(int at) throws MalformedFileException {
+      if (parts[at].length() != ID_CHARS || !isHexadecimal(parts[at])) {
+        throw wrong(column, "an id of " + ID_CHARS + " hexadecimal digits", parts[at]);
+      }
+      return parts[at];
+    }
+
+    /// A whole number in a range.
+    long number(int at, long least, long most) throws MalformedFileException {
+      try {
+        long number = Long.parseLong(parts[at]);
+        if (number >= least && number <= most) {
+          return number;
+        }
+      } catch (NumberFormatException _) {
+        // Refused below.
+      }
+      throw wrong(column, "a number from %d to %d".formatted(least, most), parts[at]);
+    }
+  }
+
+  private static boolean isHexadecimal(String text) {
+    for (int i = 0; i < text.length(); i++) {
+      char c = text.charAt(i);
+      if ((c < '0' || c > '9') && (c < 'a' || c > 'f')) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /// A whole number in a range.

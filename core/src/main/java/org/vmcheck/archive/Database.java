@@ -28,6 +28,9 @@ abstract class Database implements AutoCloseable {
   /// locked; empty where one process at a time writes.
   abstract String skipLocked();
 
+  /// What a query for a list adds to the table's name; empty if the database finds its way.
+  abstract String listHint();
+
   @Override
   public abstract void close() throws IOException;
 }

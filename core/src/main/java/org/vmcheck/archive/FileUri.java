@@ -71,6 +71,9 @@ public record FileUri(String uri) implements Comparable<FileUri> {
   /// The path for people: bytes that are not printable ASCII stand as `\xNN`.
   public String words() {
     String rest = uri.startsWith("file://") ? uri.substring(7) : uri;
+    if (rest.indexOf('%') < 0) {
+      return rest;
+    }
     StringBuilder words = new StringBuilder(rest.length());
     for (int i = 0; i < rest.length(); i++) {
       char c = rest.charAt(i);

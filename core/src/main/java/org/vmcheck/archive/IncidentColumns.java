@@ -59,20 +59,37 @@ final class IncidentColumns {
           + " AND (same.location || '', same.origin) < (incident.location, incident.origin)"
           + " ORDER BY same.location || '', same.origin LIMIT 1)";
 
-  /// Of many rows it is asked only where content is there twice: one look at an index tells.
-  private static final String IS_TWICE =
-      "incident.head_hash <> '' AND incident.head_hash IN (SELECT twice.head_hash FROM"
-          + " incident twice GROUP BY twice.head_hash, twice.tail_hash HAVING count(*) > 1)";
+  /// Begins a query about many rows: which of them are copies of another one's dump, by what
+  /// [#FIRST_OF_CONTENT] asks of one. Those whose content is there twice are found by one look
+  /// through an index and sorted once, so that a million copies of one dump do not cost a million
+  /// times a million comparisons.
+  static final String WITH_COPIES =
+      "WITH twice AS MATERIALIZED (SELECT head_hash, tail_hash FROM incident WHERE head_hash <> ''"
+          + " GROUP BY head_hash, tail_hash HAVING count(*) > 1), copies AS MATERIALIZED"
+          + " (SELECT number, original FROM (SELECT incident.number AS number,"
+          + " row_number() OVER alike AS place, first_value(incident.id) OVER alike AS original"
+          // SQLite goes through the tables of a cross join in their order.
+          + " FROM twice CROSS JOIN incident WHERE incident.head_hash = twice.head_hash"
+          + " AND incident.tail_hash = twice.tail_hash WINDOW alike AS (PARTITION BY"
+          + " incident.head_hash, incident.tail_hash, incident.bytes, incident.verdict,"
+          + " incident.summary, incident.damage_signature"
+          + " ORDER BY incident.location, incident.origin)) ranked WHERE place > 1) ";
 
-  private static final String DUPLICATE =
-      "CASE WHEN " + IS_TWICE + " THEN " + FIRST_OF_CONTENT + " END AS duplicate_of";
+  /// The rows of a query that begins with [#WITH_COPIES].
+  static final String FROM = from("");
+
+  /// [#FROM], with what a database needs to be told of the index of lists.
+  static String from(String hint) {
+    return " FROM incident" + hint + " LEFT JOIN copies ON copies.number = incident.number ";
+  }
+
+  private static final String DUPLICATE = "copies.original AS duplicate_of";
 
   /// Whether a row is a copy of another one's dump.
-  static final String IS_COPY =
-      "CASE WHEN " + IS_TWICE + " THEN " + FIRST_OF_CONTENT + " IS NOT NULL ELSE 1 = 0 END";
+  static final String IS_COPY = "copies.number IS NOT NULL";
 
   /// Whether a row counts: copies of one dump do once, kdump's own tests not at all.
-  static final String COUNTED = "incident.state <> 'self-test' AND NOT (" + IS_COPY + ")";
+  static final String COUNTED = "incident.state <> 'self-test' AND copies.number IS NULL";
 
   private static final String DUPLICATE_OF_ONE =
       "CASE WHEN incident.head_hash <> '' THEN " + FIRST_OF_CONTENT + " END AS duplicate_of";
@@ -210,21 +227,35 @@ final class IncidentColumns {
         row.textOrNone("duplicate_of"));
   }
 
-  /// The columns of a list.
+  /// The columns of a list, which all stand in the index `incident_list` of SQLite, in the order of
+  /// the list, as one text: of a million rows, each value by itself costs more than finding it. The
+  /// release comes last: of all these it alone is a dump's word and may hold a line end.
   static final String LINE =
-      "origin, location, path, state, verdict, release, crash_time, vanished, " + DUPLICATE;
+      Stream.of(
+              "incident.location",
+              "incident.origin",
+              "incident.id",
+              "incident.state",
+              "incident.verdict",
+              "incident.crash_time",
+              "incident.vanished",
+              "coalesce(copies.original, '')",
+              "incident.release")
+          .collect(Collectors.joining(" || '\n' || ", "", " AS line"));
 
   /// A row of [#LINE].
   static Catalogue.Line line(CatalogueRow row) throws SQLException, MalformedFileException {
+    CatalogueRow.Parts parts = row.parts("line", 9);
+    IncidentKey key = new IncidentKey(parts.text(1), new FileUri(parts.text(0)));
     return new Catalogue.Line(
-        new IncidentKey(row.text("origin"), new FileUri(row.text("location"))),
-        row.text("path"),
-        CatalogueEntry.State.of(row.text("state")),
-        row.text("verdict"),
-        row.text("release"),
-        time(row.number("crash_time", Long.MIN_VALUE, Long.MAX_VALUE)),
-        row.number("vanished", 0, 1) != 0,
-        row.textOrNone("duplicate_of"));
+        key,
+        parts.id(2),
+        CatalogueEntry.State.of(parts.text(3)),
+        parts.text(4),
+        parts.text(8),
+        time(parts.number(5, Long.MIN_VALUE, Long.MAX_VALUE)),
+        parts.number(6, 0, 1) != 0,
+        parts.text(7).isEmpty() ? "" : parts.id(7));
   }
 
   /// The columns that a rescan needs.

@@ -216,6 +216,11 @@ final class PostgresDatabase extends Database {
   }
 
   @Override
+  String listHint() {
+    return "";
+  }
+
+  @Override
   String skipLocked() {
     return " FOR UPDATE SKIP LOCKED";
   }

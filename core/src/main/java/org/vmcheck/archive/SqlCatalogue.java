@@ -311,9 +311,12 @@ final class SqlCatalogue implements Catalogue {
   @Override
   public void forEachStored(Sink<Stored> sink) throws IOException {
     query(
-        "SELECT "
+        IncidentColumns.WITH_COPIES
+            + "SELECT "
             + IncidentColumns.SELECTED
-            + ", report.deflated FROM incident LEFT JOIN report ON report.number = incident.number"
+            + ", report.deflated"
+            + IncidentColumns.FROM
+            + "LEFT JOIN report ON report.number = incident.number"
             + ORDER,
         List.of(),
         row -> sink.accept(new Stored(IncidentColumns.entry(row), row.bytesOrNone("deflated"))));
@@ -333,7 +336,12 @@ final class SqlCatalogue implements Catalogue {
       throws IOException {
     List<Object> values = new ArrayList<>();
     query(
-        "SELECT " + IncidentColumns.SELECTED + " FROM incident " + selection.where(values) + order,
+        IncidentColumns.WITH_COPIES
+            + "SELECT "
+            + IncidentColumns.SELECTED
+            + IncidentColumns.FROM
+            + selection.where(values)
+            + order,
         values,
         row -> sink.accept(IncidentColumns.entry(row)));
   }
@@ -342,7 +350,12 @@ final class SqlCatalogue implements Catalogue {
   public void forEachLine(Selection selection, Sink<Line> sink) throws IOException {
     List<Object> values = new ArrayList<>();
     query(
-        "SELECT " + IncidentColumns.LINE + " FROM incident " + selection.where(values) + ORDER,
+        IncidentColumns.WITH_COPIES
+            + "SELECT "
+            + IncidentColumns.LINE
+            + IncidentColumns.from(database.listHint())
+            + selection.where(values)
+            + ORDER,
         values,
         row -> sink.accept(IncidentColumns.line(row)));
   }

@@ -56,10 +56,15 @@ final class SqlTotals {
     };
   }
 
+  /// Of one of a cell: that of all would be read from all rows, and is the same.
+  private static String of(String column) {
+    return "(SELECT words." + column + " FROM incident words WHERE words.number = cells.sample)";
+  }
+
   private static String text(CrashGroup.By by) {
     return switch (by) {
-      case PANIC -> "max(panic_text)";
-      case DAMAGE -> "max(damage_text)";
+      case PANIC -> of("panic_text");
+      case DAMAGE -> of("damage_text");
       case KERNEL, HOST, VERDICT, CAUSE -> "''";
     };
   }
@@ -69,14 +74,14 @@ final class SqlTotals {
     values.clear();
     String from =
         by == CrashGroup.By.CAUSE
-            ? " FROM incident JOIN cause ON cause.number = incident.number"
-            : " FROM incident";
+            ? IncidentColumns.FROM + "JOIN cause ON cause.number = incident.number"
+            : IncidentColumns.FROM;
     String sql =
-        "WITH cells AS (SELECT "
+        IncidentColumns.WITH_COPIES
+            + ", cells AS MATERIALIZED (SELECT "
             + key(by)
-            + " AS shared, "
-            + text(by)
-            + " AS words, release, verdict, count(*) AS members, max(crash_time) AS crashed, max("
+            + " AS shared, max(incident.number) AS sample, release, verdict, count(*) AS members,"
+            + " max(crash_time) AS crashed, max("
             + STAMPED_ID
             + ") AS stamped"
             + from
@@ -85,7 +90,9 @@ final class SqlTotals {
             + " GROUP BY 1, release, verdict),"
             + " sums AS (SELECT shared, sum(members) AS everyone FROM cells GROUP BY shared),"
             + " tops AS (SELECT shared, everyone FROM sums ORDER BY everyone DESC, shared LIMIT ?)"
-            + " SELECT cells.*, (SELECT count(*) FROM sums) AS groups,"
+            + " SELECT cells.shared, release, verdict, members, crashed, stamped, "
+            + text(by)
+            + " AS words, (SELECT count(*) FROM sums) AS groups,"
             + " (SELECT sum(everyone) FROM sums) AS keyed"
             + " FROM tops JOIN cells ON cells.shared = tops.shared"
             + " ORDER BY tops.everyone DESC, tops.shared";
@@ -163,11 +170,13 @@ final class SqlTotals {
 
   String tally() {
     values.clear();
-    return "SELECT count(*) AS selected, sum(CASE WHEN "
+    return IncidentColumns.WITH_COPIES
+        + "SELECT count(*) AS selected, sum(CASE WHEN "
         + IncidentColumns.IS_COPY
         + " THEN 1 ELSE 0 END) AS copies, sum(CASE WHEN state = 'self-test' AND NOT ("
         + IncidentColumns.IS_COPY
-        + ") THEN 1 ELSE 0 END) AS tests, sum(vanished) AS gone FROM incident "
+        + ") THEN 1 ELSE 0 END) AS tests, sum(vanished) AS gone"
+        + IncidentColumns.FROM
         + selection.where(values);
   }
 
@@ -184,7 +193,9 @@ final class SqlTotals {
     values.clear();
     String counted = where(IncidentColumns.COUNTED);
     String sql =
-        "WITH tops AS (SELECT release FROM incident"
+        IncidentColumns.WITH_COPIES
+            + ", tops AS MATERIALIZED (SELECT release"
+            + IncidentColumns.FROM
             + counted
             + " GROUP BY release ORDER BY count(*) DESC, release LIMIT "
             + Trend.MAX_KERNELS
@@ -199,8 +210,9 @@ final class SqlTotals {
             + Trend.OTHERS
             + "' END AS kernel, "
             + (byCause ? "cause.cause" : "verdict")
-            + " AS kind, count(*) AS members FROM incident"
-            + (byCause ? " JOIN cause ON cause.number = incident.number" : "")
+            + " AS kind, count(*) AS members"
+            + IncidentColumns.FROM
+            + (byCause ? "JOIN cause ON cause.number = incident.number" : "")
             + counted
             + " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
     List<Object> twice = List.copyOf(values);

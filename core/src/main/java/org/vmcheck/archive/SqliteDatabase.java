@@ -39,6 +39,10 @@ final class SqliteDatabase extends Database {
   /// Of one value in a row, which SQLite would else make as large as a gigabyte.
   private static final int MAX_VALUE_BYTES = 32 << 20;
 
+  /// Memory for pages. Indexes are written to in any order: with the 2 MB of the default, each row
+  /// of a large catalogue waits for pages that were in memory a moment before.
+  private static final int CACHE_KIB = 16 << 10;
+
   /// File systems on which several machines may have the same file open. SQLite's write-ahead log
   /// needs memory that its users share, and locks that work; there it has neither, and a catalogue
   /// would be spoilt one day.
@@ -150,6 +154,7 @@ final class SqliteDatabase extends Database {
     config.setBusyTimeout(BUSY_MILLIS);
     config.setReadOnly(readOnly);
     config.enforceForeignKeys(true);
+    config.setCacheSize(-CACHE_KIB);
     config.setPragma(SQLiteConfig.Pragma.LIMIT_LENGTH, Integer.toString(MAX_VALUE_BYTES));
     Connection connection = null;
     try {
@@ -341,6 +346,12 @@ final class SqliteDatabase extends Database {
   @Override
   long now(Connection same) {
     return System.currentTimeMillis();
+  }
+
+  /// Of two indexes in the right order it takes the shorter one, and looks up each row elsewhere.
+  @Override
+  String listHint() {
+    return " INDEXED BY incident_list";
   }
 
   @Override

@@ -131,7 +131,9 @@ public record FunctionPointers(
 
     private int count(long table) {
       OptionalLong next = symbols.nextAbove(table);
-      return next.isEmpty() ? 0 : Math.clamp((next.getAsLong() - table) / WORD, 0, MAX_ENTRIES);
+      return next.isEmpty()
+          ? 0
+          : (int) Math.clamp((next.getAsLong() - table) / WORD, 0, MAX_ENTRIES);
     }
 
     private void entry(EntryTable table, int index, long at) {

@@ -138,7 +138,6 @@ final class FlippedWords {
     if (Long.bitCount(value) == 1) {
       if (at.isOneWild()
           && ObjectPass.isOfOneType(cache)
-          && pass.areCleared(cache)
           && (at.areManyPointers() || (!pointee.isEmpty() && pass.areMany(cache)))) {
         String others =
             "all other objects of the cache that were read have a pointer there (%,d) or nothing"

@@ -56,7 +56,7 @@ final class ObjectPass {
   private final Optional<SlabViews> views;
   private final TypedWords typed;
   private final Map<SlabCache, Siblings[]> places = new HashMap<>();
-  private final StaleWords stale;
+  private final StaleWords stale = new StaleWords(places.keySet());
   private final Map<Long, ObjectFault> faults = new TreeMap<>(Long::compareUnsigned);
   private final Map<SlabCache, long[]> objectsBy = new HashMap<>();
   private long objects;
@@ -73,7 +73,6 @@ final class ObjectPass {
     this.words = new WordCache(memory);
     this.structs = new StructNames(kernel);
     this.views = SlabViews.of(kernel);
-    this.stale = new StaleWords(kernel, places.keySet());
     this.typed = new TypedWords(this, kernel);
     this.trees = new TreeLinks(words);
     this.paired = new PairedLinks(words::word, isStill, LOWEST_BIT, this::isNoAddress, this::link);
@@ -383,11 +382,6 @@ final class ObjectPass {
           new ObjectFault(
               cache, object, offset, member(cache, member), value, right, witness, like));
     }
-  }
-
-  /// Whether members that an object's user has not written yet are null.
-  boolean areCleared(SlabCache cache) {
-    return stale.areCleared(cache);
   }
 
   /// Whether a word that no member of its object may have was there before the object was taken.

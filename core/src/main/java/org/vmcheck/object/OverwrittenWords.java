@@ -175,11 +175,7 @@ final class OverwrittenWords {
       return; // Whoever takes an object that is not cleared finds its old free pointer there.
     }
     String pointee = pass.anyPointee(cache, offset);
-    List<Siblings.Suspect> wrong =
-        pass.areCleared(cache)
-            ? at.wrongPointers(!pointee.isEmpty() && pass.areMany(cache))
-            : at.wrongAmongPointers(pass.objectsOf(cache));
-    for (Siblings.Suspect suspect : wrong) {
+    for (Siblings.Suspect suspect : at.wrongPointers(!pointee.isEmpty() && pass.areMany(cache))) {
       if (!pass.isStale(suspect.value(), suspect.object() + offset)) {
         pass.add(
             cache,

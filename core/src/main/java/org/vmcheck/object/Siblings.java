@@ -227,16 +227,6 @@ final class Siblings {
         : List.of();
   }
 
-  /// The few words that are no address where all other objects have a pointer, none of them null:
-  /// each that is taken gets one.
-  ///
-  /// @param objects of the cache
-  List<Suspect> wrongAmongPointers(long objects) {
-    return noAddress <= FEW_WRONG && pointers >= 4 * MANY && pointers + noAddress == objects
-        ? noAddresses
-        : List.of();
-  }
-
   /// Whether all siblings but one have a pointer there or nothing.
   boolean isOneWild() {
     return wild == 1 && filled == pointers + marked + wild;

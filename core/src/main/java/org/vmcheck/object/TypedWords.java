@@ -10,8 +10,7 @@ import org.vmcheck.slab.SlabCache;
 
 /// Words of allocated objects that have a bit which their type never has: see [LegalBits].
 ///
-/// Types are believed where all objects of a cache but a few keep to them, and where members that
-/// were not written yet are null.
+/// Types are believed where all objects of a cache but a few keep to them.
 final class TypedWords {
   private static final int WORD = AllocatedObjects.WORD;
 
@@ -83,7 +82,7 @@ final class TypedWords {
   }
 
   private Types of(SlabCache cache, int words) {
-    return ObjectPass.isOfOneType(cache) && pass.areCleared(cache)
+    return ObjectPass.isOfOneType(cache)
         ? pass.struct(cache)
             .map(struct -> new Types(legal.of(struct), words))
             .orElseGet(() -> new Types(List.of(), 0))

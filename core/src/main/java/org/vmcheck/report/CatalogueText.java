@@ -1,8 +1,7 @@
 package org.vmcheck.report;
 
 import java.time.Instant;
-import java.time.ZoneOffset;
-import java.time.format.DateTimeFormatter;
+import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -21,8 +20,7 @@ import org.vmcheck.io.Printable;
 
 /// The catalogue and a scan for a person at a terminal, and as CSV.
 public final class CatalogueText {
-  private static final DateTimeFormatter TIME =
-      DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm", Locale.ROOT).withZone(ZoneOffset.UTC);
+  private static final long DAY_SECONDS = 86_400;
 
   /// Columns of a kernel's release: those of distributions fit.
   private static final int RELEASE = 30;
@@ -37,7 +35,7 @@ public final class CatalogueText {
   /// One line an incident.
   public static String line(Catalogue.Line line) {
     StringBuilder out = new StringBuilder(160);
-    pad(out, line.key().id(), 13);
+    pad(out, line.id(), 13);
     pad(out, Printable.of(line.verdict()), 15);
     pad(out, time(line.crashTime()), 17);
     pad(out, line.release().isEmpty() ? "-" : Printable.of(line.release()), RELEASE);
@@ -55,9 +53,23 @@ public final class CatalogueText {
     out.repeat(' ', Math.max(0, width - word.length()) + 1);
   }
 
-  /// Minutes are enough to tell crashes apart.
+  /// Minutes are enough to tell crashes apart; in UTC.
   static String time(long seconds) {
-    return seconds <= 0 ? "-" : TIME.format(Instant.ofEpochSecond(seconds));
+    if (seconds <= 0) {
+      return "-";
+    }
+    // A million lines: faster than a formatter.
+    long day = seconds / DAY_SECONDS;
+    int minute = (int) (seconds % DAY_SECONDS) / 60;
+    StringBuilder out = new StringBuilder(16).append(LocalDate.ofEpochDay(day)).append(' ');
+    twoDigits(out, minute / 60);
+    out.append(':');
+    twoDigits(out, minute % 60);
+    return out.toString();
+  }
+
+  private static void twoDigits(StringBuilder out, int number) {
+    out.append((char) ('0' + number / 10)).append((char) ('0' + number % 10));
   }
 
   /// How it lies there, where that is not as it should be; with two blanks before it.

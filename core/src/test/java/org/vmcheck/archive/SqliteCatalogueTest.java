@@ -1,6 +1,7 @@
 package org.vmcheck.archive;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -11,9 +12,11 @@ import java.sql.ResultSet;
 import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.vmcheck.analysis.AnalysisOptions;
+import org.vmcheck.io.MalformedFileException;
 import org.vmcheck.testing.TestData;
 
 /// The catalogue in an SQLite file, and files of older versions.
@@ -103,15 +106,77 @@ class SqliteCatalogueTest extends CatalogueContract {
         Statement statement = connection.createStatement();
         ResultSet row =
             statement.executeQuery(
-                "EXPLAIN QUERY PLAN SELECT " + IncidentColumns.SELECTED + " FROM incident")) {
+                "EXPLAIN QUERY PLAN "
+                    + IncidentColumns.WITH_COPIES
+                    + "SELECT "
+                    + IncidentColumns.SELECTED
+                    + IncidentColumns.FROM)) {
       while (row.next()) {
         plan.add(row.getString("detail"));
       }
     }
     assertThat(plan)
-        .filteredOn(step -> step.contains("SEARCH same"))
+        .filteredOn(step -> step.contains("SEARCH incident "))
         .isNotEmpty()
         .allMatch(step -> step.contains("USING INDEX incident_content"));
+  }
+
+  @Test
+  void aListIsReadFromItsIndexAlone() throws Exception {
+    catalogue("one").close();
+    List<String> plan = new ArrayList<>();
+    try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + dir.resolve("one"));
+        Statement statement = connection.createStatement();
+        ResultSet row =
+            statement.executeQuery(
+                "EXPLAIN QUERY PLAN "
+                    + IncidentColumns.WITH_COPIES
+                    + "SELECT "
+                    + IncidentColumns.LINE
+                    + IncidentColumns.from(" INDEXED BY incident_list")
+                    + "ORDER BY incident.location, incident.origin")) {
+      while (row.next()) {
+        plan.add(row.getString("detail"));
+      }
+    }
+    // The only sort is that of the copies.
+    assertThat(plan).contains("SCAN incident USING COVERING INDEX incident_list");
+    assertThat(plan.getLast()).startsWith("SEARCH copies");
+  }
+
+  @Test
+  void aStoredIdThatIsNoneIsRefused() throws Exception {
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.put(SyntheticFleet.entry(1), Optional.empty());
+    }
+    for (String change :
+        List.of("id = 'f00'", "id = '\u001b[2Jabcdefgh'", "crash_time = 'now'", "vanished = 2")) {
+      try (Connection connection =
+              DriverManager.getConnection("jdbc:sqlite:" + dir.resolve("one"));
+          Statement statement = connection.createStatement()) {
+        statement.execute("UPDATE incident SET " + change);
+      }
+      try (Catalogue catalogue = catalogue("one")) {
+        assertThatThrownBy(() -> catalogue.forEachLine(Selection.ALL, _ -> {}))
+            .isInstanceOf(MalformedFileException.class);
+      }
+    }
+  }
+
+  @Test
+  void aReleaseWithALineEndIsListed() throws Exception {
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.put(SyntheticFleet.entry(1), Optional.empty());
+    }
+    try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + dir.resolve("one"));
+        Statement statement = connection.createStatement()) {
+      statement.execute("UPDATE incident SET release = '6.1' || char(10) || '0'");
+    }
+    List<String> releases = new ArrayList<>();
+    try (Catalogue catalogue = catalogue("one")) {
+      catalogue.forEachLine(Selection.ALL, line -> releases.add(line.release()));
+    }
+    assertThat(releases).containsExactly("6.1\n0");
   }
 
   @Test

@@ -186,7 +186,7 @@ class OverwrittenObjectsTest extends ChangedDump {
     long at = inodes.get(inodes.size() / 3) + flctx;
     SlabCache cache = caches.getFirst();
     assertThat(cache.random()).isNotZero();
-    for (long next : new long[] {0, at - flctx, (inodes.getFirst() & -4096) | (at & 4095)}) {
+    for (long next : new long[] {0, at - flctx, inodes.getFirst() & -4096 | at & 4095}) {
       if (next == 0 || Math.abs(next - at) < 4096) {
         long stale = FreelistDecoder.HARDENED_SWAPPED.decode(next, at, cache.random());
         memory.restore().setWord(physical(at), stale);
@@ -199,39 +199,18 @@ class OverwrittenObjectsTest extends ChangedDump {
     }
   }
 
-  /// A `struct pid` of a kernel that was started with init_on_alloc=0 had 0xcc in its rcu head,
-  /// from the time when the page was the kernel's start code. What neighbours and all siblings have
-  /// counts there too.
-  @Test
-  void withoutClearingWhatWasNeverWrittenMayHoldAnything() {
-    List<Long> inodes = objectsOf("inode_cache");
-    long object = inodes.get(inodes.size() / 3);
-    long key = kernel.symbol("init_on_alloc").orElseThrow();
-    memory.setWord(physical(key), word(key) & ~0xffff_ffffL);
-    memory.setWord(physical(object + offset("inode", "i_flctx")), 0xcccc_cccc_cccc_ccccL);
-    memory.setWord(physical(object + offset("inode", "i_rwsem.count")), 0xcccc_cccc_cccc_ccccL);
-    memory.setWord(physical(object + offset("inode", "i_verity_info")), 0x20_0000);
-    assertThat(run().findings()).isEmpty();
-
-    long sibling = object + offset("inode", "i_sb_list");
-    memory.setWord(physical(sibling), STRAY);
-    assertThat(run().findings())
-        .singleElement()
-        .satisfies(one -> assertThat(one.subject().address()).isEqualTo(sibling));
-  }
-
   /// More than a few of one member are a use of it that the others do not show.
   @Test
   void whatSeveralSiblingsHaveIsNoDamage() {
     int flctx = offset("inode", "i_flctx");
     List<Long> inodes = objectsOf("inode_cache");
     for (int i = 0; i < 5; i++) {
-      memory.setWord(physical(inodes.get(10 * i) + flctx), STRAY + 8L * i);
+      memory.setWord(physical(inodes.get(10 * i) + flctx), STRAY + 8 * i);
     }
     assertThat(run().findings()).isEmpty();
     memory.restore();
     for (int i = 0; i < 4; i++) {
-      memory.setWord(physical(inodes.get(10 * i) + flctx), STRAY + 8L * i);
+      memory.setWord(physical(inodes.get(10 * i) + flctx), STRAY + 8 * i);
     }
     assertThat(run().findings()).hasSize(4);
   }
@@ -289,7 +268,7 @@ class OverwrittenObjectsTest extends ChangedDump {
     List<Long> inodes = objectsOf("inode_cache");
     long at = inodes.get(inodes.size() / 2) + acl;
     for (int i = 0; i < 8; i++) {
-      memory.setWord(physical(at + 8L * i), STRAY + i);
+      memory.setWord(physical(at + 8 * i), STRAY + i);
     }
     Finding finding = only();
     assertThat(finding.claim()).startsWith("inode.i_acl (byte %d)".formatted(acl));
