@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.EnumSet;
@@ -44,7 +45,7 @@ final class SiteDirectory implements HtmlSite.Pages {
     if (Files.exists(directory) && !Files.isDirectory(directory)) {
       throw new FileSystemException(directory.toString(), null, "is no directory");
     }
-    if (Files.isDirectory(directory) && !Files.exists(mark)) {
+    if (Files.isDirectory(directory) && !Files.isRegularFile(mark, LinkOption.NOFOLLOW_LINKS)) {
       try (Stream<Path> files = Files.list(directory)) {
         if (files.findAny().isPresent()) {
           throw new Failures.UsageException(
@@ -65,7 +66,13 @@ final class SiteDirectory implements HtmlSite.Pages {
             Files.isRegularFile(index, LinkOption.NOFOLLOW_LINKS)
                 ? Files.getPosixFilePermissions(index)
                 : PosixFilePermissions.fromString("rw-------"));
-    Files.writeString(mark, "A site that 'vmcheck catalogue export' writes, and clears.\n");
+    if (!Files.isRegularFile(mark, LinkOption.NOFOLLOW_LINKS)) {
+      Files.writeString(
+          mark,
+          "A site that 'vmcheck catalogue export' writes, and clears.\n",
+          StandardOpenOption.CREATE_NEW,
+          StandardOpenOption.WRITE);
+    }
     return site;
   }
 

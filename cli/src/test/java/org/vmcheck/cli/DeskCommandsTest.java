@@ -8,6 +8,7 @@ import java.io.PrintWriter;
 import java.io.SequenceInputStream;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -87,6 +88,12 @@ class DeskCommandsTest {
     @Override
     public int read() {
       return each;
+    }
+
+    @Override
+    public int read(byte[] bytes, int from, int count) {
+      Arrays.fill(bytes, from, from + count, (byte) each);
+      return count;
     }
   }
 

@@ -42,7 +42,7 @@ public final class RecordCanary {
         return OptionalLong.empty();
       }
       if ((word & 0xffc0_03ff) == SET_FP && record < 0) {
-        record = word >>> 10 & 0xfff;
+        record = word >>> 10 & 0xfffL;
       } else if ((word & ~31) == MRS_SP_EL0) {
         tasks |= 1 << target;
       } else if ((word & ACCESS) == LOAD

@@ -54,8 +54,9 @@ final class ImageTextCheck implements Check {
     Without that file, the tables of system calls and interrupts and the pointers to functions in
     read-only data are looked at: they lead to where functions of the kernel begin, not into modules.
 
-    It can mislead: Ksplice, KernelCare and some security agents write jumps of their own into text;
-    these are named as any hook is, with where they lead. Where more places differ than damage leaves,
+    It can mislead: Ksplice, KernelCare and some security agents write jumps of their own into text, or
+    entries of their own into the table of system calls; these are named as any hook is, with where
+    they lead: ask whose module that is. Where more places differ than damage leaves,
     something patches this kernel that is not known here; that is said and is no finding.
     Next: give the vmlinuz of this kernel with --vmlinux where none was compared with.\
     """;

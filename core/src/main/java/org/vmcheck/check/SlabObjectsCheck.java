@@ -54,7 +54,8 @@ final class SlabObjectsCheck implements Check {
     A word is a finding too where no state of the object allows it: no processor takes it for an
     address where links, nodes of trees and pointers are, or it has bits that its type (BTF) never
     has: of a bool, an enumeration, a lock, a time. What it was is said where neighbours say it.
-    Old free pointers and poison in words that an object's user has not written yet are no damage.
+    Old free pointers and poison in words that an object's user has not written yet are no damage;
+    without init_on_alloc anything may stand there, and types and null pointers say nothing.
 
     It can mislead: a pointer that was overwritten by another valid address is not noticed, nor are
     most counters, flags and text.
@@ -112,9 +113,11 @@ final class SlabObjectsCheck implements Check {
         coverage);
   }
 
-  /// What one write did is one finding: the first word, and where the others are.
+  /// What one write did is one finding: the first word that no single bit explains, or the first,
+  /// and where the others are.
   private static WrongWord word(List<ObjectFault> ofObject) {
-    ObjectFault fault = ofObject.getFirst();
+    ObjectFault fault =
+        ofObject.stream().filter(one -> !one.isFlip()).findFirst().orElseGet(ofObject::getFirst);
     String cache = Printable.of(fault.cache().name());
     String claim =
         "%s of the allocated object %s of %s %s"
@@ -128,7 +131,7 @@ final class SlabObjectsCheck implements Check {
     if (ofObject.size() > 1) {
       claim +=
           ofObject.stream()
-              .skip(1)
+              .filter(one -> one != fault)
               .limit(MAX_NAMED)
               .map(SlabObjectsCheck::at)
               .collect(

@@ -536,22 +536,15 @@ public final class BtfTypes implements Types {
                   : -1,
               () -> structOf(type),
               pointee(type),
-              legalBits(stripped)));
+              isBool(stripped)));
     }
   }
 
-  /// Which bits values of a type can have set, see [Member#legalBits].
-  private long legalBits(int stripped) {
-    int kind = stripped == 0 ? 0 : kind(stripped);
-    if (kind == BtfKind.INT) {
-      boolean isBool = (word(stripped, PREFIX) >>> 24 & BtfKind.INT_BOOL) != 0;
-      return isBool && unsigned(stripped, SIZE) == 1 ? 1 : Member.ALL_BITS;
-    }
-    int bits = 0;
-    for (int i = 0; kind == BtfKind.ENUM && vlen(stripped) > 1 && i < vlen(stripped); i++) {
-      bits |= word(stripped, PREFIX + 2 * i + 1);
-    }
-    return bits <= 0 ? Member.ALL_BITS : 2L * Integer.highestOneBit(bits) - 1;
+  private boolean isBool(int stripped) {
+    return stripped != 0
+        && kind(stripped) == BtfKind.INT
+        && (word(stripped, PREFIX) >>> 24 & BtfKind.INT_BOOL) != 0
+        && unsigned(stripped, SIZE) == 1;
   }
 
   /// What a member, or the elements of an array member, point to: a structure, a function, another

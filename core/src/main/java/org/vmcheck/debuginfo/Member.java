@@ -5,8 +5,6 @@ import java.util.function.Supplier;
 
 /// A member of a structure, found by name at any depth of anonymous members.
 public final class Member {
-  public static final long ALL_BITS = -1;
-
   /// What a pointer to `void`, to characters or numbers leads to.
   public static final String BYTES = "bytes";
 
@@ -17,7 +15,7 @@ public final class Member {
   private final long elementCount;
   private final Supplier<Optional<StructLayout>> struct;
   private final String pointee;
-  private final long legalBits;
+  private final boolean isBool;
 
   /// @param bitOffset from the start of the outermost structure
   /// @param bitFieldSize width of a bit field; 0 for an ordinary member
@@ -31,13 +29,12 @@ public final class Member {
       long byteSize,
       long elementCount,
       Supplier<Optional<StructLayout>> struct) {
-    this(name, bitOffset, bitFieldSize, byteSize, elementCount, struct, "", ALL_BITS);
+    this(name, bitOffset, bitFieldSize, byteSize, elementCount, struct, "", false);
   }
 
   /// @param pointee what it or its elements point to: a structure, a function, or another such
   ///   pointer, or [#BYTES]; empty if it is no pointer
-  /// @param legalBits that values of its type can have set: one of a bool, those up to the largest
-  ///   enumerator's; [#ALL_BITS] of all other types
+  /// @param isBool whether it is a `bool`, of which one bit is used
   public Member(
       String name,
       long bitOffset,
@@ -46,7 +43,7 @@ public final class Member {
       long elementCount,
       Supplier<Optional<StructLayout>> struct,
       String pointee,
-      long legalBits) {
+      boolean isBool) {
     this.name = name;
     this.bitOffset = bitOffset;
     this.bitFieldSize = bitFieldSize;
@@ -54,7 +51,7 @@ public final class Member {
     this.elementCount = elementCount;
     this.struct = struct;
     this.pointee = pointee;
-    this.legalBits = legalBits;
+    this.isBool = isBool;
   }
 
   public String name() {
@@ -108,10 +105,9 @@ public final class Member {
     return pointee;
   }
 
-  /// Bits that a value of its type can have set, whatever it means; [#ALL_BITS] if its type says
-  /// nothing of that.
-  public long legalBits() {
-    return legalBits;
+  /// Whether it is a `bool`, of which one bit is used; false if that is not known (DWARF).
+  public boolean isBool() {
+    return isBool;
   }
 
   /// This member seen from a structure in which it lies `moreBits` further on.
@@ -124,6 +120,6 @@ public final class Member {
         elementCount,
         struct,
         pointee,
-        legalBits);
+        isBool);
   }
 }

@@ -178,7 +178,7 @@ public enum Cause {
   METADATA_OVERWRITTEN(
       "metadata-overwritten",
       Kind.REAL,
-      "A structure of the allocator itself (kmem_cache, its node, or a slab's page descriptor)"
+      "A structure of the kernel (of the slab allocator, a page's descriptor, an allocated object)"
           + " holds values that it can never have.",
       "Treat the structure as the victim: see what lies before it.",
       "mm/slub.c"),

@@ -14,6 +14,7 @@ import org.vmcheck.debuginfo.Symbol;
 import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.io.Cancellation;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.Modules;
 import org.vmcheck.kernel.WordCache;
 
 /// Where the kernel's read-only tables of functions lead, told without its file: the entries of
@@ -93,6 +94,9 @@ public record FunctionPointers(
     private final Map<String, Long> notRead = new TreeMap<>();
     private final List<Fault> faults = new ArrayList<>();
 
+    /// By the start of each of their ranges: most words of data lie in none.
+    private final TreeMap<Long, Modules.Module> modules = new TreeMap<>();
+
     /// The tables that were looked at entry by entry.
     private final Set<Long> tables = new HashSet<>();
 
@@ -101,6 +105,9 @@ public record FunctionPointers(
       this.symbols = symbols;
       this.text = text;
       this.words = new WordCache(kernel.memory());
+      for (Modules.Module module : kernel.modules().all()) {
+        module.ranges().forEach(range -> modules.put(range.start(), module));
+      }
     }
 
     void table(EntryTable table) {
@@ -111,8 +118,8 @@ public record FunctionPointers(
       tables.add(start.getAsLong());
       int entries = table.entries() > 0 ? table.entries() : count(start.getAsLong());
       int last = entries;
-      while (last > 0 && table.entries() == 0 && isZero(start.getAsLong(), last - 1)) {
-        last--; // Up to the next symbol's alignment.
+      while (last > 0 && table.entries() == 0 && !isFunctionAt(start.getAsLong(), last - 1)) {
+        last--; // What has no symbol may lie behind it: tables of jumps, filling.
       }
       for (int i = 0; i < last; i++) {
         long at = start.getAsLong() + (long) i * table.entryWords() * WORD;
@@ -125,15 +132,13 @@ public record FunctionPointers(
       }
     }
 
-    private boolean isZero(long table, int index) {
-      return words.word(table + (long) index * WORD) == 0;
+    private boolean isFunctionAt(long table, int index) {
+      return isFunction(words.word(table + (long) index * WORD));
     }
 
     private int count(long table) {
       OptionalLong next = symbols.nextAbove(table);
-      return next.isEmpty()
-          ? 0
-          : (int) Math.clamp((next.getAsLong() - table) / WORD, 0, MAX_ENTRIES);
+      return next.isEmpty() ? 0 : Math.clamp((next.getAsLong() - table) / WORD, 0, MAX_ENTRIES);
     }
 
     private void entry(EntryTable table, int index, long at) {
@@ -190,6 +195,9 @@ public record FunctionPointers(
     /// Some of it is written during the start, and is left out.
     void readOnly(Range all) {
       Optional<Range> late = Range.of(kernel, "__start_ro_after_init", "__end_ro_after_init");
+      if (late.isEmpty()) {
+        return;
+      }
       Map<Long, Odd> byVariable = new HashMap<>();
       int pageSize = kernel.memory().pageSize();
       for (long page = all.start; page < all.end; page += pageSize) {
@@ -200,7 +208,7 @@ public record FunctionPointers(
         }
         for (long at = page; at < Math.min(page + pageSize, all.end); at += WORD) {
           long value = words.word(at);
-          if (value != 0 && !(late.isPresent() && late.get().has(at))) {
+          if (value != 0 && !late.get().has(at)) {
             word(byVariable, at, value);
           }
         }
@@ -240,13 +248,17 @@ public record FunctionPointers(
 
     /// Not what is a small negative number: a symbol of a module begins there.
     private boolean leadsToModule(long value) {
-      return kernel
-          .modules()
-          .at(value)
-          .flatMap(kernel.modules()::symbols)
-          .flatMap(one -> one.atOrBefore(value))
-          .filter(one -> one.address() == value)
-          .isPresent();
+      Map.Entry<Long, Modules.Module> below = modules.floorEntry(value);
+      return below != null
+          && below.getValue().ranges().stream()
+              .anyMatch(
+                  range -> value - range.start() >= 0 && value - range.start() < range.byteCount())
+          && kernel
+              .modules()
+              .symbols(below.getValue())
+              .flatMap(all -> all.atOrBefore(value))
+              .filter(one -> one.address() == value)
+              .isPresent();
     }
 
     private Odd variable(Map<Long, Odd> byVariable, long at) {

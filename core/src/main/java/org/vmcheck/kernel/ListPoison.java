@@ -33,9 +33,10 @@ public final class ListPoison {
     return next == NEXT && (prev == PREV || prev == OLD_PREV);
   }
 
-  /// Whether a word is no address that a processor takes, and is no poison either. Numbers that fit
-  /// into the lower half are addresses of programs.
+  /// Whether a word is no address that a processor takes, whatever its highest byte, in which
+  /// addresses may have tags (KASAN on arm64), and is no poison either. Numbers that fit into the
+  /// lower half are addresses of programs.
   public static boolean isNoAddress(VirtualMemory memory, long value) {
-    return !memory.paging().isCanonical(value) && value >>> 48 != NEXT >>> 48;
+    return !memory.paging().isCanonical(value << 8 >> 8) && value >>> 48 != NEXT >>> 48;
   }
 }

@@ -118,11 +118,11 @@ public final class PairedLinks {
     boolean isBehindHead = next == at - 8 && word(at - 8) == at - 8;
     // A node that is being added or taken off leads back.
     if (prev == at
-        && (isNoAddress.test(next)
+        && ((isStill && isNoAddress.test(next))
             || (isFlip(next, at) && word(next + 8) != at && !isBehindHead))) {
       sink.accept(new Wrong(at, "next", at, next, at));
     } else if (next == at
-        && (isNoAddress.test(prev)
+        && ((isStill && isNoAddress.test(prev))
             || (isFlip(prev, at) && word(prev) != at && !(prev == at + 8 && behind == prev)))) {
       sink.accept(new Wrong(at, "prev", at + 8, prev, at));
     }

@@ -138,7 +138,8 @@ final class FlippedWords {
     if (Long.bitCount(value) == 1) {
       if (at.isOneWild()
           && ObjectPass.isOfOneType(cache)
-          && (at.areManyPointers() || (!pointee.isEmpty() && pass.areMany(cache)))) {
+          && pass.areCleared(cache)
+          && (at.areManyPointers() || pass.isKernelsOwn(cache, offset))) {
         String others =
             "all other objects of the cache that were read have a pointer there (%,d) or nothing"
                 .formatted(at.pointers());

@@ -7,8 +7,9 @@ import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 
 /// Which bits of a structure's words no state of it ever has set, by the types of its members:
-/// those of a `bool` but one, those of an enumeration above its largest value, those of locks,
-/// counters and times that the kernel does not use.
+/// those of a `bool` but one, those of locks, counters and times that the kernel does not use.
+/// Enumerations are not among them, for flags are stored in them that are no enumerators, nor are
+/// reference counts, which may count bytes (`sk_wmem_alloc`).
 ///
 /// Members that share their bytes with others (unions) say nothing.
 final class LegalBits {
@@ -29,9 +30,8 @@ final class LegalBits {
   /// as many readers as there may be tasks (kernel/locking/rwsem.c, from 5.3 on).
   private static final long RWSEM = 0x7 | ((1L << 22) - 1) << 8 | Long.MIN_VALUE;
 
-  /// `REFCOUNT_MAX` is 2^31 - 1, and counters that overflowed are set to `REFCOUNT_SATURATED`,
-  /// 0xc0000000 (include/linux/refcount.h). A quarter of a thousand million users have no room.
-  private static final long REFCOUNT = ~(3L << 28) & INT;
+  /// What is known of CPUs may be less than there are.
+  private static final int FEWEST_CPUS = 64;
 
   private final int cpus;
   private final long pages;
@@ -47,7 +47,7 @@ final class LegalBits {
   /// @param cpus the highest number of a CPU, and one more
   /// @param pages of the machine: no file has more of them in memory
   LegalBits(int cpus, long pages) {
-    this.cpus = cpus;
+    this.cpus = Math.max(cpus, FEWEST_CPUS);
     this.pages = pages;
   }
 
@@ -127,9 +127,6 @@ final class LegalBits {
     if (type.equals("optimistic_spin_queue") && bytes == 4) {
       return Optional.of(new Leaf(bits, 32, cpu(), "the queue of CPUs that wait for a lock"));
     }
-    if (type.equals("refcount_struct") && bytes == 4) {
-      return Optional.of(new Leaf(bits, 32, REFCOUNT, "a reference count"));
-    }
     if (struct.name().equals("rw_semaphore")
         && member.name().equals("count")
         && bytes == 8
@@ -146,10 +143,8 @@ final class LegalBits {
     if (struct.name().equals("inode") && member.name().equals("i_state") && bytes == 8) {
       return Optional.of(new Leaf(bits, 64, INT, "the state of an inode, of flags of 32 bits"));
     }
-    if (member.legalBits() != Member.ALL_BITS && bytes > 0) {
-      long legal = member.legalBits();
-      return Optional.of(
-          new Leaf(bits, bytes * 8, legal, legal == 1 ? "a bool" : "a value of an enumeration"));
+    if (member.isBool()) {
+      return Optional.of(new Leaf(bits, 8, 1, "a bool"));
     }
     return Optional.empty();
   }

@@ -39,6 +39,11 @@ public record ObjectFault(
     SIBLINGS
   }
 
+  /// Whether one bit explains it.
+  public boolean isFlip() {
+    return right.isPresent() && Long.bitCount(value ^ right.getAsLong()) == 1;
+  }
+
   /// Address of the word.
   public long address() {
     return object + offset;

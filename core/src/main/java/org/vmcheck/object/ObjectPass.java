@@ -9,6 +9,7 @@ import java.util.function.ToLongFunction;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.debuginfo.Symbol;
 import org.vmcheck.kernel.Kernel;
+import org.vmcheck.kernel.ListPoison;
 import org.vmcheck.kernel.PairedLinks;
 import org.vmcheck.kernel.WordCache;
 import org.vmcheck.memory.AddressMap;
@@ -56,7 +57,7 @@ final class ObjectPass {
   private final Optional<SlabViews> views;
   private final TypedWords typed;
   private final Map<SlabCache, Siblings[]> places = new HashMap<>();
-  private final StaleWords stale = new StaleWords(places.keySet());
+  private final StaleWords stale;
   private final Map<Long, ObjectFault> faults = new TreeMap<>(Long::compareUnsigned);
   private final Map<SlabCache, long[]> objectsBy = new HashMap<>();
   private long objects;
@@ -73,6 +74,7 @@ final class ObjectPass {
     this.words = new WordCache(memory);
     this.structs = new StructNames(kernel);
     this.views = SlabViews.of(kernel);
+    this.stale = new StaleWords(kernel, places.keySet());
     this.typed = new TypedWords(this, kernel);
     this.trees = new TreeLinks(words);
     this.paired = new PairedLinks(words::word, isStill, LOWEST_BIT, this::isNoAddress, this::link);
@@ -211,10 +213,9 @@ final class ObjectPass {
         && (top != -1 || (words.page(value) == null && memory.physicalAddress(value) < 0));
   }
 
-  /// Whether a value is no address that a processor takes, nor the poison of lists. Numbers that
-  /// fit into the lower half are addresses of programs.
+  /// See [ListPoison#isNoAddress].
   boolean isNoAddress(long value) {
-    return !memory.paging().isCanonical(value) && value >>> 48 != 0xdead;
+    return ListPoison.isNoAddress(memory, value);
   }
 
   /// Whether a link ends a chain: null, or the number that marks the end (`hlist_nulls`).
@@ -295,8 +296,9 @@ final class ObjectPass {
     return structs.pointee(cache, offset);
   }
 
-  String anyPointee(SlabCache cache, int offset) {
-    return structs.anyPointee(cache, offset);
+  /// Whether the type says that a word is a pointer that only the kernel writes, in enough objects.
+  boolean isKernelsOwn(SlabCache cache, int offset) {
+    return structs.isKernelsOwn(cache, offset) && areMany(cache);
   }
 
   /// Whether a cache has enough objects for its types to be believed.
@@ -382,6 +384,11 @@ final class ObjectPass {
           new ObjectFault(
               cache, object, offset, member(cache, member), value, right, witness, like));
     }
+  }
+
+  /// Whether members that an object's user has not written yet are null.
+  boolean areCleared(SlabCache cache) {
+    return stale.areCleared(cache);
   }
 
   /// Whether a word that no member of its object may have was there before the object was taken.

@@ -60,6 +60,11 @@ final class OverwrittenWords {
       this.beside = beside;
     }
 
+    /// The last word of such a node: a tree's has three.
+    int last() {
+      return first + (role == Role.NEXT || role == Role.PREV ? 1 : 2);
+    }
+
     long node() {
       return object + (long) first * WORD;
     }
@@ -171,11 +176,19 @@ final class OverwrittenWords {
   }
 
   private void pointers(SlabCache cache, Siblings at, int offset) {
-    if (offset == cache.offset() || !ObjectPass.isOfOneType(cache)) {
-      return; // Whoever takes an object that is not cleared finds its old free pointer there.
+    if (offset == cache.offset() || !ObjectPass.isOfOneType(cache) || !pass.isStill()) {
+      // Whoever takes an object that is not cleared finds its old free pointer there. In memory of
+      // more
+      // than one moment a slab's objects may be of another time than its list.
+      return;
     }
-    String pointee = pass.anyPointee(cache, offset);
-    for (Siblings.Suspect suspect : at.wrongPointers(!pointee.isEmpty() && pass.areMany(cache))) {
+    boolean isTyped = pass.isKernelsOwn(cache, offset);
+    String pointee = pass.pointee(cache, offset);
+    List<Siblings.Suspect> wrong =
+        pass.areCleared(cache)
+            ? at.wrongPointers(isTyped)
+            : at.wrongAmongPointers(pass.objectsOf(cache));
+    for (Siblings.Suspect suspect : wrong) {
       if (!pass.isStale(suspect.value(), suspect.object() + offset)) {
         pass.add(
             cache,
@@ -184,7 +197,7 @@ final class OverwrittenWords {
             suspect.value(),
             OptionalLong.empty(),
             ObjectFault.Witness.SIBLINGS,
-            pointee.isEmpty()
+            !isTyped
                 ? "no processor takes that for an address, and all other objects of the cache that"
                     + " were"
                     + " read have a pointer there (%,d) or nothing".formatted(at.pointers())
@@ -201,7 +214,7 @@ final class OverwrittenWords {
       allocated.each(
           (cache, object, words, count) -> {
             for (Lost one : lost.getOrDefault(cache, List.of())) {
-              if (object != one.object && one.first + 2 < count && leads(one, object, words)) {
+              if (object != one.object && one.last() < count && leads(one, object, words)) {
                 one.neighbour = object + (long) one.first * WORD;
                 one.neighbours++;
               }

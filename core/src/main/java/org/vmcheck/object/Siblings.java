@@ -222,7 +222,17 @@ final class Siblings {
   List<Suspect> wrongPointers(boolean areTyped) {
     return noAddress <= FEW_WRONG
             && filled == pointers + marked + noAddress
-            && (areTyped || (pointers >= MANY && marked * 20 <= filled))
+            && (areTyped || (pointers >= MANY && marked == errors))
+        ? noAddresses
+        : List.of();
+  }
+
+  /// The few words that are no address where all other objects have a pointer, none of them null:
+  /// each that is taken gets one.
+  ///
+  /// @param objects of the cache
+  List<Suspect> wrongAmongPointers(long objects) {
+    return noAddress <= FEW_WRONG && pointers >= 4 * MANY && pointers + noAddress == objects
         ? noAddresses
         : List.of();
   }

@@ -48,6 +48,29 @@ public final class StructNames {
   private static final Set<String> MARKED =
       Set.of("struct rhash_head", "struct hlist_bl_node", "struct hlist_nulls_node");
 
+  /// Structures of programs.
+  private static final Set<String> OF_PROGRAMS =
+      Set.of(
+          "struct robust_list_head",
+          "struct compat_robust_list_head",
+          "struct rseq",
+          "struct iovec",
+          "struct compat_iovec",
+          "struct msghdr",
+          "struct user_msghdr",
+          "struct siginfo",
+          "struct sigaction",
+          "struct pollfd",
+          "struct timespec",
+          "struct __kernel_timespec",
+          "struct old_timespec32",
+          "struct io_event",
+          "struct iocb");
+
+  /// Structures of which many words are what a program gave.
+  private static final Set<String> HOLD_OF_PROGRAMS =
+      Set.of("task_struct", "sighand_struct", "sigqueue", "io_kiocb", "aio_kiocb", "kioctx");
+
   private final Kernel kernel;
   private final Map<Long, Optional<StructLayout>> known = new HashMap<>();
   private final Map<Long, String[]> pointees = new HashMap<>();
@@ -95,9 +118,19 @@ public final class StructNames {
     return MARKED.contains(pointee) || pointee.equals(Member.BYTES) ? "" : pointee;
   }
 
+  /// Whether a word of a cache's objects is a pointer that no program chooses, by its type: one to
+  /// a structure of the kernel's own. Handlers of signals, lists of robust futexes and others are
+  /// stored as they come.
+  boolean isKernelsOwn(SlabCache cache, int offset) {
+    String pointee = pointee(cache, offset);
+    return pointee.startsWith("struct ")
+        && !OF_PROGRAMS.contains(pointee)
+        && of(cache).filter(struct -> HOLD_OF_PROGRAMS.contains(struct.name())).isEmpty();
+  }
+
   /// What a word of a cache's objects points to, by its type, also bytes and what kernels keep
   /// marks in pointers to; empty if it is no pointer, or not known.
-  String anyPointee(SlabCache cache, int offset) {
+  private String anyPointee(SlabCache cache, int offset) {
     if (!ObjectPass.isOfOneType(cache)) {
       return "";
     }

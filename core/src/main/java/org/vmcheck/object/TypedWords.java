@@ -10,7 +10,8 @@ import org.vmcheck.slab.SlabCache;
 
 /// Words of allocated objects that have a bit which their type never has: see [LegalBits].
 ///
-/// Types are believed where all objects of a cache but a few keep to them.
+/// Types are believed where all objects of a cache but a few keep to them, and where members that
+/// were not written yet are null.
 final class TypedWords {
   private static final int WORD = AllocatedObjects.WORD;
 
@@ -82,7 +83,7 @@ final class TypedWords {
   }
 
   private Types of(SlabCache cache, int words) {
-    return ObjectPass.isOfOneType(cache)
+    return ObjectPass.isOfOneType(cache) && pass.areCleared(cache) && pass.isStill()
         ? pass.struct(cache)
             .map(struct -> new Types(legal.of(struct), words))
             .orElseGet(() -> new Types(List.of(), 0))
@@ -107,7 +108,11 @@ final class TypedWords {
     return sum;
   }
 
+  /// In memory of more than one moment a slab's objects may be of another time than its list.
   void judge() {
+    if (!pass.isStill()) {
+      return;
+    }
     types.forEach(this::judge);
   }
 
@@ -151,8 +156,10 @@ final class TypedWords {
           wrong.value,
           isOne ? OptionalLong.of(wrong.value ^ bits) : OptionalLong.empty(),
           ObjectFault.Witness.TYPE,
-          "by its type it is %s, and 0x%x is none: of the bits 0x%x the kernel sets none, nor has any other object of the cache"
-              .formatted(leaf.what(), value, never >>> shift));
+          "by its type it is %s, and 0x%x is none: the kernel never sets any of the bits 0x%x"
+              + " there, and no other"
+              + " object of the cache that was read has one of them set"
+                  .formatted(leaf.what(), value, never >>> shift));
       return;
     }
   }

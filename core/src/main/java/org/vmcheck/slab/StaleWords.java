@@ -1,6 +1,8 @@
 package org.vmcheck.slab;
 
 import java.util.Collection;
+import java.util.OptionalLong;
+import org.vmcheck.kernel.Kernel;
 
 /// Words that an object may hold from the time before it was taken, for not all who take one clear
 /// it: the free pointer of any cache, as pages go from cache to cache, and the poison of
@@ -14,10 +16,27 @@ public final class StaleWords {
   };
 
   private final Collection<SlabCache> caches;
+  private final boolean isClearing;
+  private final long poison;
 
   /// @param caches all that are known
-  public StaleWords(Collection<SlabCache> caches) {
+  public StaleWords(Kernel kernel, Collection<SlabCache> caches) {
     this.caches = caches;
+    // struct static_key_false, whose first word counts who turned it on.
+    this.isClearing = kernel.variable32("init_on_alloc").orElse(0) > 0;
+    this.poison =
+        kernel
+            .types()
+            .map(types -> SlabFlags.of(types, OptionalLong.empty(), OptionalLong.empty()).poison())
+            .orElse(-1L);
+  }
+
+  /// Whether what was in memory before cannot be in a cache's objects, but for the free pointer and
+  /// what objects of the same kind had: the kernel clears pages as they are taken (`init_on_alloc`,
+  /// Linux 6471384af2a6 "mm: security: introduce init_on_alloc=1 and init_on_free=1 boot options").
+  /// In others a member that its user has not written yet may hold anything.
+  public boolean areCleared(SlabCache cache) {
+    return isClearing && (cache.flags() & poison) == 0;
   }
 
   public boolean isOne(long value, long address) {

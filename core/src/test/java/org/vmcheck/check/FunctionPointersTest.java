@@ -11,6 +11,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.vmcheck.debuginfo.Symbol;
+import org.vmcheck.debuginfo.Symbols;
 import org.vmcheck.dump.Dump;
 import org.vmcheck.dump.Dumps;
 import org.vmcheck.finding.Cause;
@@ -122,6 +123,21 @@ class FunctionPointersTest extends ChangedDump {
     assertThat(run().findings()).isEmpty();
   }
 
+  /// What has no symbol of its own may follow the table: a switch's table of jumps.
+  @Test
+  void whatLiesBehindTheLastSystemCallIsNoneOfThem() {
+    long table = symbol("sys_call_table");
+    long end = kernel.symbols().orElseThrow().nextAbove(table).orElseThrow();
+    long last = end - 8;
+    while (!isFunction(word(last))) {
+      last -= 8;
+    }
+    for (long at = last - 24; at < end; at += 8) {
+      memory.setWord(physical(at), symbol("_stext") + 0x1001 + 16 * (at & 0xff));
+    }
+    assertThat(run().findings()).isEmpty();
+  }
+
   private List<Long> pointers() {
     long start = symbol("__start_rodata");
     long end = symbol("__start_ro_after_init");
@@ -146,16 +162,13 @@ class FunctionPointersTest extends ChangedDump {
       }
       assertThat(named(at).claim()).contains(symbolAt(at).name());
     }
+    // Where a function of a module begins.
     Modules.Module module = kernel.modules().all().getFirst();
+    Symbols ofModule = kernel.modules().symbols(module).orElseThrow();
     long hook =
-        kernel.modules().symbols(module).orElseThrow().all("cleanup_module").stream()
-            .map(Symbol::address)
-            .findFirst()
-            .orElse(0L);
-    if (hook != 0) {
-      memory.restore().setWord(physical(at), hook);
-      assertThat(named(at).claim()).contains(module.name());
-    }
+        ofModule.atOrBefore(module.ranges().getFirst().start() + 0x100).orElseThrow().address();
+    memory.restore().setWord(physical(at), hook);
+    assertThat(named(at).claim()).contains(module.name());
     // A null pointer is a method that there is not.
     memory.restore().setWord(physical(at), 0);
     assertThat(run().findings()).isEmpty();

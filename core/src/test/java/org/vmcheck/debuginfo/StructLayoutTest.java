@@ -66,13 +66,6 @@ class StructLayoutTest {
 
   private static Member pointer(String name, long bitOffset, int count) {
     return new Member(
-        name,
-        bitOffset,
-        0,
-        8L * count,
-        count > 1 ? count : -1,
-        Optional::empty,
-        "struct t",
-        Member.ALL_BITS);
+        name, bitOffset, 0, 8L * count, count > 1 ? count : -1, Optional::empty, "struct t", false);
   }
 }

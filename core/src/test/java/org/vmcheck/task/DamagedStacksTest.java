@@ -75,7 +75,7 @@ class DamagedStacksTest {
         for (Task task : tasks) {
           long depth = CallStacks.of(kernel).stackBytes();
           for (int i = 0; i < WORDS_A_STACK; i++) {
-            long at = task.stack() + depth - 8 * (1 + random.nextInt(60));
+            long at = task.stack() + depth - 8L * (1 + random.nextInt(60));
             // Numbers, and words of the stack itself: those make circles.
             set(
                 memory,
@@ -83,7 +83,7 @@ class DamagedStacksTest {
                 at,
                 random.nextBoolean()
                     ? random.nextLong()
-                    : task.stack() + depth - 8 * (1 + random.nextInt(60)));
+                    : task.stack() + depth - 8L * (1 + random.nextInt(60)));
           }
         }
         if (trial % 2 == 1) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.ForkJoinPool;
 import org.vmcheck.io.Cancellation;
 
 /// Work counted in rounds of the loops that ask the deadline, and not in seconds.
@@ -26,21 +27,25 @@ public final class Work {
     T of(int size) throws Exception;
   }
 
-  /// The rounds that reading takes; an input that is refused takes some too.
+  /// The rounds that reading takes; an input that is refused takes some too. One thread reads: the
+  /// count of several would miss some.
   public static long steps(Reading<Void> reading) {
     Cancellation counting = Cancellation.after(Optional.empty());
-    counting.run(
-        () -> {
-          try {
-            reading.read(null);
-          } catch (RuntimeException bug) {
-            throw bug;
-          } catch (Exception _) {
-            // Refusing is one way of answering.
-          }
-          return null;
-        });
+    try (ForkJoinPool one = new ForkJoinPool(1)) {
+      one.submit(() -> counting.run(() -> read(reading))).join();
+    }
     return counting.steps();
+  }
+
+  private static Void read(Reading<Void> reading) {
+    try {
+      reading.read(null);
+    } catch (RuntimeException bug) {
+      throw bug;
+    } catch (Exception _) {
+      // Refusing is one way of answering.
+    }
+    return null;
   }
 
   /// Doubles an input three times: the work at most doubles each time, and a little.
