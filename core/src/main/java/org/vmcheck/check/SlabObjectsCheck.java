@@ -131,7 +131,7 @@ final class SlabObjectsCheck implements Check {
     if (ofObject.size() > 1) {
       claim +=
           ofObject.stream()
-              .filter(one -> one != fault)
+              .filter(one -> one.offset() != fault.offset())
               .limit(MAX_NAMED)
               .map(SlabObjectsCheck::at)
               .collect(

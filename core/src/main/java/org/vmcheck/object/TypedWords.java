@@ -156,10 +156,10 @@ final class TypedWords {
           wrong.value,
           isOne ? OptionalLong.of(wrong.value ^ bits) : OptionalLong.empty(),
           ObjectFault.Witness.TYPE,
-          "by its type it is %s, and 0x%x is none: the kernel never sets any of the bits 0x%x"
-              + " there, and no other"
-              + " object of the cache that was read has one of them set"
-                  .formatted(leaf.what(), value, never >>> shift));
+          ("by its type it is %s, and 0x%x is none: the kernel never sets any of the bits 0x%x"
+                  + " there, and no other"
+                  + " object of the cache that was read has one of them set")
+              .formatted(leaf.what(), value, never >>> shift));
       return;
     }
   }

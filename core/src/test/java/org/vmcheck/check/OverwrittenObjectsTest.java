@@ -296,6 +296,8 @@ class OverwrittenObjectsTest extends ChangedDump {
       assertThat(finding.cause()).isEqualTo(Cause.BIT_FLIP);
       assertThat(finding.subject().address()).isEqualTo(at);
       assertThat(finding.subject().decoded()).isZero();
+      assertThat(finding.evidence().toString())
+          .contains("it is the count of a read-write semaphore, and 0x%x is".formatted(1L << bit));
     }
     memory.restore().setWord(physical(at), STRAY);
     named(at, OptionalLong.empty());
