@@ -26,7 +26,7 @@ final class ManNotes {
   /// @param page its name, for example `vmcheck-scan`
   /// @return requests of roff's; empty if the page has no more to say
   static String of(String page) {
-    return markdown(page).isEmpty() ? "" : drawn(markdown(page));
+    return drawn(markdown(page));
   }
 
   /// The text as it is written.

@@ -91,7 +91,7 @@ final class ImageTextCheck implements Check {
 
   /// What read-only tables of functions say by themselves.
   private CheckOutcome withoutFile(CheckContext context, Kernel kernel) {
-    FunctionPointers all = FunctionPointers.of(kernel, true);
+    FunctionPointers all = FunctionPointers.of(kernel);
     Coverage coverage = new Coverage(all.lookedAt(), all.notRead(), List.of());
     String noFile = "no file of this kernel was given to compare with (--vmlinux)";
     if (coverage.isEmpty()) {

@@ -34,9 +34,9 @@ final class KnownListsCheck implements Check {
     leads back. Empty heads, which are most of them, lead to themselves. No types are needed for that.
 
     Where one link is wrong and the links around it prove what it must hold, that is a finding; in
-    variables only where one bit makes it whole, or where no processor takes it for an address. A list whose node a CPU was linking when it was
-    stopped is a note. In memory that was copied while the kernel ran only flipped bits of the named
-    lists and of empty heads are findings.
+    variables only where one bit makes it whole, or where no processor takes it for an address. A list
+    whose node a CPU was linking when it was stopped is a note. In memory that was copied while the
+    kernel ran only flipped bits of the named lists and of empty heads are findings.
 
     It can mislead: an entry that is on no list any more is not met.
     Next: `vmcheck object` tells what holds the address that a wrong link leads to.\

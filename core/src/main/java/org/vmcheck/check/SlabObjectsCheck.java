@@ -53,7 +53,7 @@ final class SlabObjectsCheck implements Check {
 
     A word is a finding too where no state of the object allows it: no processor takes it for an
     address where links, nodes of trees and pointers are, or it has bits that its type (BTF) never
-    has: of a bool, an enumeration, a lock, a time. What it was is said where neighbours say it.
+    has: of a bool, a lock, a time. What it was is said where neighbours say it.
     Old free pointers and poison in words that an object's user has not written yet are no damage;
     without init_on_alloc anything may stand there, and types and null pointers say nothing.
 

@@ -547,8 +547,8 @@ public final class BtfTypes implements Types {
         && unsigned(stripped, SIZE) == 1;
   }
 
-  /// What a member, or the elements of an array member, point to: a structure, a function, another
-  /// such pointer, or bytes.
+  /// What a member, or the elements of an array member, point to: a structure, a function, or
+  /// another such pointer.
   private String pointee(int type) {
     int stripped = strip(type);
     boolean isPointer = false;
@@ -565,12 +565,10 @@ public final class BtfTypes implements Types {
         case BtfKind.FUNC_PROTO -> {
           return isPointer ? "function" : "";
         }
-        default -> {
-          return isPointer ? Member.BYTES : "";
-        }
+        default -> stripped = 0;
       }
     }
-    return isPointer ? Member.BYTES : "";
+    return "";
   }
 
   /// The structure that a member is, or that the elements of an array member are.

@@ -5,9 +5,6 @@ import java.util.function.Supplier;
 
 /// A member of a structure, found by name at any depth of anonymous members.
 public final class Member {
-  /// What a pointer to `void`, to characters or numbers leads to.
-  public static final String BYTES = "bytes";
-
   private final String name;
   private final long bitOffset;
   private final int bitFieldSize;
@@ -32,8 +29,8 @@ public final class Member {
     this(name, bitOffset, bitFieldSize, byteSize, elementCount, struct, "", false);
   }
 
-  /// @param pointee what it or its elements point to: a structure, a function, or another such
-  ///   pointer, or [#BYTES]; empty if it is no pointer
+  /// @param pointee what it or its elements point to, if that is a structure, a function, or
+  ///   another such pointer; else empty
   /// @param isBool whether it is a `bool`, of which one bit is used
   public Member(
       String name,
@@ -99,8 +96,8 @@ public final class Member {
     return struct.get();
   }
 
-  /// What it or its elements point to, as in `struct inode`, [#BYTES] for what has no structure;
-  /// empty if it is no pointer, or if that is not known (DWARF).
+  /// What it or its elements point to, as in `struct inode`; empty if it is no pointer, or one to
+  /// plain bytes or numbers, or if that is not known (DWARF).
   public String pointee() {
     return pointee;
   }

@@ -52,9 +52,7 @@ public record FunctionPointers(
   }
 
   /// Of a kernel with symbols; of one without there is nothing.
-  ///
-  /// @param ofData whether read-only data is looked at too, which a file of the kernel says more of
-  public static FunctionPointers of(Kernel kernel, boolean ofData) {
+  public static FunctionPointers of(Kernel kernel) {
     Optional<Symbols> symbols = kernel.symbols();
     Optional<Range> text = Range.of(kernel, "_stext", "_etext");
     if (symbols.isEmpty() || text.isEmpty()) {
@@ -62,9 +60,7 @@ public record FunctionPointers(
     }
     Pass pass = new Pass(kernel, symbols.get(), text.get());
     kernel.architecture().entryTables().forEach(pass::table);
-    if (ofData) {
-      Range.of(kernel, "__start_rodata", "__end_rodata").ifPresent(pass::readOnly);
-    }
+    Range.of(kernel, "__start_rodata", "__end_rodata").ifPresent(pass::readOnly);
     return new FunctionPointers(pass.lookedAt, pass.notRead, pass.faults);
   }
 

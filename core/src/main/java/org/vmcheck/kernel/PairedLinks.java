@@ -151,7 +151,7 @@ public final class PairedLinks {
         && right != next
         && right != next + 8
         && word(right + 8) != prev
-        && reaches(next, right, 0)) {
+        && lastOf(at, next, 0, 1) == right) {
       sink.accept(new Wrong(at, "prev", at + 8, prev, right));
     }
   }
@@ -164,7 +164,7 @@ public final class PairedLinks {
       }
       return;
     }
-    if (right != prev && word(right) != next && reaches(prev, right, 8)) {
+    if (right != prev && word(right) != next && lastOf(at, prev, 8, 1) == right) {
       sink.accept(new Wrong(at, "next", at, next, right));
     }
   }
@@ -227,20 +227,6 @@ public final class PairedLinks {
       }
       node = beside;
     }
-  }
-
-  /// Whether the links of one direction, each answered by the other, lead from a node to another.
-  private boolean reaches(long from, long to, int link) {
-    long node = from;
-    while (node != to) {
-      Cancellation.current().step();
-      long beside = word(node + link);
-      if (++steps > MAX_STEPS || beside == from || word(beside + 8 - link) != node) {
-        return false;
-      }
-      node = beside;
-    }
-    return true;
   }
 
   /// The word at an address; 0 if it is no word that a link could lead to.

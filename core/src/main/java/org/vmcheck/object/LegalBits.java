@@ -42,7 +42,25 @@ final class LegalBits {
   /// @param width in bits
   /// @param legal those that may be set
   /// @param what it is, in words
-  record Leaf(long bits, int width, long legal, String what) {}
+  record Leaf(long bits, int width, long legal, String what) {
+    /// Its value in the word that holds it.
+    long in(long word) {
+      return word >>> shift() & mask();
+    }
+
+    /// Bits of the word that holds it which are never set.
+    long never() {
+      return (~legal & mask()) << shift();
+    }
+
+    long mask() {
+      return width == Long.SIZE ? -1 : (1L << width) - 1;
+    }
+
+    private long shift() {
+      return bits % Long.SIZE;
+    }
+  }
 
   /// @param cpus the highest number of a CPU, and one more
   /// @param pages of the machine: no file has more of them in memory
@@ -83,7 +101,7 @@ final class LegalBits {
       if (known.isPresent()) {
         leaves.add(known.get());
         cover(start, member.byteSize(), covered);
-      } else if (inner.isPresent() && depth > 0 && !isLeaf(inner.get())) {
+      } else if (inner.isPresent() && depth > 0 && inner.get().memberCount() > 0) {
         long each = Math.max(1, member.elementSize());
         for (long at = start;
             at < Math.min(start + member.byteSize(), covered.length);
@@ -97,11 +115,6 @@ final class LegalBits {
       }
     }
     return true;
-  }
-
-  /// Structures of which one member says all that is known, and others lie over it.
-  private static boolean isLeaf(StructLayout struct) {
-    return struct.memberCount() == 0;
   }
 
   private static void cover(long start, long bytes, byte[] covered) {

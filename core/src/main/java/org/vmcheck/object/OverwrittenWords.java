@@ -188,6 +188,15 @@ final class OverwrittenWords {
         pass.areCleared(cache)
             ? at.wrongPointers(isTyped)
             : at.wrongAmongPointers(pass.objectsOf(cache));
+    String why =
+        isTyped
+            ? "its type says that it is a pointer to " + Printable.of(pointee)
+            : "%s of the cache that were read have a pointer there (%,d) or none"
+                .formatted(
+                    wrong.size() == 1
+                        ? "all other objects"
+                        : "all but %d objects".formatted(wrong.size()),
+                    at.pointers());
     for (Siblings.Suspect suspect : wrong) {
       if (!pass.isStale(suspect.value(), suspect.object() + offset)) {
         pass.add(
@@ -197,13 +206,7 @@ final class OverwrittenWords {
             suspect.value(),
             OptionalLong.empty(),
             ObjectFault.Witness.SIBLINGS,
-            !isTyped
-                ? "no processor takes that for an address, and all other objects of the cache that"
-                    + " were"
-                    + " read have a pointer there (%,d) or nothing".formatted(at.pointers())
-                : "no processor takes that for an address, and its type says that it is a pointer"
-                    + " to"
-                    + " %s".formatted(Printable.of(pointee)));
+            "no processor takes that for an address, and " + why);
       }
     }
   }

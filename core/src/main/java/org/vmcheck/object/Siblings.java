@@ -21,9 +21,9 @@ final class Siblings {
 
   private static final int MAX_SUSPECTS = 64;
 
-  /// Objects of a cache that hold no address where the others have a pointer. More are a use of the
-  /// word that the others do not show.
-  private static final int FEW_WRONG = 4;
+  /// Objects of a cache that hold what no state of theirs allows. More are a use of the word that
+  /// the others do not show.
+  static final int FEW_WRONG = 4;
 
   /// Links answered on both sides, heads that lead to themselves, and pairs of which one side is.
   private long whole;

@@ -111,13 +111,6 @@ public final class StructNames {
         || (member.elementCount() > 0 && member.offset() + member.byteSize() == struct.size());
   }
 
-  /// The structure or function that a word of a cache's objects points to, by its type; empty if it
-  /// is no pointer to one, or not known, or one in which kernels keep marks.
-  String pointee(SlabCache cache, int offset) {
-    String pointee = anyPointee(cache, offset);
-    return MARKED.contains(pointee) || pointee.equals(Member.BYTES) ? "" : pointee;
-  }
-
   /// Whether a word of a cache's objects is a pointer that no program chooses, by its type: one to
   /// a structure of the kernel's own. Handlers of signals, lists of robust futexes and others are
   /// stored as they come.
@@ -128,9 +121,9 @@ public final class StructNames {
         && of(cache).filter(struct -> HOLD_OF_PROGRAMS.contains(struct.name())).isEmpty();
   }
 
-  /// What a word of a cache's objects points to, by its type, also bytes and what kernels keep
-  /// marks in pointers to; empty if it is no pointer, or not known.
-  private String anyPointee(SlabCache cache, int offset) {
+  /// The structure or function that a word of a cache's objects points to, by its type; empty if it
+  /// is no pointer to one, or not known, or one in which kernels keep marks.
+  String pointee(SlabCache cache, int offset) {
     if (!ObjectPass.isOfOneType(cache)) {
       return "";
     }
@@ -139,6 +132,6 @@ public final class StructNames {
             cache.address(),
             _ -> of(cache).map(StructLayout::pointees).orElseGet(() -> new String[0]));
     String pointee = offset / 8 < all.length ? all[offset / 8] : null;
-    return pointee == null ? "" : pointee;
+    return pointee == null || MARKED.contains(pointee) ? "" : pointee;
   }
 }

@@ -5,6 +5,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.TreeMap;
+import java.util.function.ToLongFunction;
 import org.vmcheck.kernel.Kernel;
 import org.vmcheck.slab.SlabCache;
 
@@ -15,45 +17,28 @@ import org.vmcheck.slab.SlabCache;
 final class TypedWords {
   private static final int WORD = AllocatedObjects.WORD;
 
-  /// Objects with such a word, of one member. Of more, the type is another than it is taken for.
-  private static final int FEW_WRONG = 4;
-
   private final ObjectPass pass;
   private final LegalBits legal;
   private final Map<SlabCache, Types> types = new HashMap<>();
 
   private record Wrong(long object, long value) {}
 
-  /// What is known of a cache's objects.
+  /// What is known of a cache's objects: bits that are never set, and objects that have them, by
+  /// word.
   private static final class Types {
-    final List<LegalBits.Leaf> leaves;
-
-    /// By word.
+    final List<LegalBits.Leaf> leaves = new ArrayList<>();
     final long[] never;
+    final Map<Integer, List<Wrong>> wrong = new TreeMap<>();
 
-    final List<List<Wrong>> wrong = new ArrayList<>();
-    long typed;
-    long bytes;
-
-    Types(List<LegalBits.Leaf> leaves, int words) {
-      this.leaves = leaves;
+    Types(List<LegalBits.Leaf> all, int words) {
       this.never = new long[words];
-      for (LegalBits.Leaf leaf : leaves) {
+      for (LegalBits.Leaf leaf : all) {
         int word = (int) (leaf.bits() / Long.SIZE);
         if (word < words) {
-          never[word] |= never(leaf);
-          typed++;
-          bytes += leaf.width() / Byte.SIZE;
+          never[word] |= leaf.never();
+          leaves.add(leaf);
         }
       }
-      for (int i = 0; i < words; i++) {
-        wrong.add(null);
-      }
-    }
-
-    static long never(LegalBits.Leaf leaf) {
-      long all = leaf.width() == Long.SIZE ? -1 : (1L << leaf.width()) - 1;
-      return (~leaf.legal() & all) << (leaf.bits() % Long.SIZE);
     }
   }
 
@@ -70,84 +55,75 @@ final class TypedWords {
     long[] never = known.never;
     for (int i = 0; i < Math.min(count, never.length); i++) {
       if ((words[i] & never[i]) != 0) {
-        List<Wrong> all = known.wrong.get(i);
-        if (all == null) {
-          all = new ArrayList<>();
-          known.wrong.set(i, all);
-        }
-        if (all.size() <= FEW_WRONG) {
+        List<Wrong> all = known.wrong.computeIfAbsent(i, _ -> new ArrayList<>());
+        if (all.size() <= Siblings.FEW_WRONG) {
           all.add(new Wrong(object, words[i]));
         }
       }
     }
   }
 
+  /// In memory of more than one moment a slab's objects may be of another time than its list.
   private Types of(SlabCache cache, int words) {
-    return ObjectPass.isOfOneType(cache) && pass.areCleared(cache) && pass.isStill()
-        ? pass.struct(cache)
-            .map(struct -> new Types(legal.of(struct), words))
-            .orElseGet(() -> new Types(List.of(), 0))
-        : new Types(List.of(), 0);
+    boolean areBelieved = ObjectPass.isOfOneType(cache) && pass.areCleared(cache) && pass.isStill();
+    return new Types(
+        areBelieved ? pass.struct(cache).map(legal::of).orElse(List.of()) : List.of(), words);
   }
 
   /// Words that the types say something of.
   long lookedAt() {
-    long sum = 0;
-    for (Map.Entry<SlabCache, Types> one : types.entrySet()) {
-      sum += one.getValue().typed * pass.objectsOf(one.getKey());
-    }
-    return sum;
+    return sum(leaf -> 1);
   }
 
   /// How much memory that is.
   long bytes() {
+    return sum(leaf -> leaf.width() / Byte.SIZE);
+  }
+
+  private long sum(ToLongFunction<LegalBits.Leaf> each) {
     long sum = 0;
     for (Map.Entry<SlabCache, Types> one : types.entrySet()) {
-      sum += one.getValue().bytes * pass.objectsOf(one.getKey());
+      long ofObject = one.getValue().leaves.stream().mapToLong(each).sum();
+      sum += ofObject * pass.objectsOf(one.getKey());
     }
     return sum;
   }
 
-  /// In memory of more than one moment a slab's objects may be of another time than its list.
   void judge() {
-    if (!pass.isStill()) {
+    types.forEach(
+        (cache, known) -> {
+          if (pass.areMany(cache)) {
+            known.wrong.forEach((index, all) -> judge(cache, known, index, all));
+          }
+        });
+  }
+
+  private void judge(SlabCache cache, Types known, int index, List<Wrong> all) {
+    if (all.size() > Siblings.FEW_WRONG || index * WORD == cache.offset()) {
       return;
     }
-    types.forEach(this::judge);
-  }
-
-  private void judge(SlabCache cache, Types known) {
-    for (int i = 0; i < known.never.length; i++) {
-      List<Wrong> all = known.wrong.get(i);
-      if (all == null || all.size() > FEW_WRONG || !pass.areMany(cache)) {
-        continue;
-      }
-      for (Wrong wrong : all) {
-        long address = wrong.object + (long) i * WORD;
-        if (i * WORD != cache.offset() && !pass.isStale(wrong.value, address)) {
-          word(cache, known, i, wrong);
-        }
+    for (Wrong wrong : all) {
+      if (!pass.isStale(wrong.value, wrong.object + (long) index * WORD)) {
+        word(cache, known, index, wrong, all.size());
       }
     }
   }
 
-  private void word(SlabCache cache, Types known, int index, Wrong wrong) {
+  private void word(SlabCache cache, Types known, int index, Wrong wrong, int count) {
     long bits = wrong.value & known.never[index];
-    int lowest = Long.numberOfTrailingZeros(bits);
     for (LegalBits.Leaf leaf : known.leaves) {
-      long never = leaf.bits() / Long.SIZE == index ? Types.never(leaf) : 0;
-      if ((never & 1L << lowest) == 0) {
-        continue;
-      }
-      int shift = (int) (leaf.bits() % Long.SIZE);
-      long value =
-          leaf.width() == Long.SIZE
-              ? wrong.value
-              : wrong.value >>> shift & (1L << leaf.width()) - 1;
-      if (leaf.width() < Long.SIZE && value == (1L << leaf.width()) - 1) {
+      boolean isLeaf =
+          leaf.bits() / Long.SIZE == index && (leaf.never() & Long.lowestOneBit(bits)) != 0;
+      long value = leaf.in(wrong.value);
+      if (!isLeaf || (leaf.width() < Long.SIZE && value == leaf.mask())) {
         continue; // -1, of what has no sign.
       }
       boolean isOne = (bits & bits - 1) == 0;
+      String others =
+          count == 1
+              ? "no other object of the cache that was read has one of them set"
+              : "of the objects of the cache that were read only %d have one of them set"
+                  .formatted(count);
       pass.add(
           cache,
           wrong.object,
@@ -156,10 +132,8 @@ final class TypedWords {
           wrong.value,
           isOne ? OptionalLong.of(wrong.value ^ bits) : OptionalLong.empty(),
           ObjectFault.Witness.TYPE,
-          ("by its type it is %s, and 0x%x is none: the kernel never sets any of the bits 0x%x"
-                  + " there, and no other"
-                  + " object of the cache that was read has one of them set")
-              .formatted(leaf.what(), value, never >>> shift));
+          "by its type it is %s, and 0x%x is none: the kernel never sets any of the bits 0x%x there, and %s"
+              .formatted(leaf.what(), value, ~leaf.legal() & leaf.mask(), others));
       return;
     }
   }

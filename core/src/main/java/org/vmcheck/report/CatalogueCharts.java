@@ -94,7 +94,7 @@ final class CatalogueCharts {
     }
     long most = counts.values().stream().mapToLong(Long::longValue).max().orElse(1);
     page.element("h2", title).newline();
-    picture(title, 720, counts.size() * 22 + 4);
+    page.picture(title, 720, counts.size() * 22 + 4);
     int y = 2;
     for (Map.Entry<String, Long> bar : counts.entrySet()) {
       int width = Math.max(2, (int) (380L * bar.getValue() / most));
@@ -119,21 +119,6 @@ final class CatalogueCharts {
     if (counts.size() == MAX_BARS) {
       page.element("p", "the %d most frequent".formatted(MAX_BARS), "class", "faint");
     }
-  }
-
-  private void picture(String label, int width, int height) {
-    page.open(
-        "svg",
-        "viewBox",
-        "0 0 %d %d".formatted(width, height),
-        "width",
-        "" + width,
-        "height",
-        "" + height,
-        "role",
-        "img",
-        "aria-label",
-        label);
   }
 
   private static String shorten(String text, int most) {
@@ -183,7 +168,7 @@ final class CatalogueCharts {
     List<String> met = new ArrayList<>(order);
     met.add("other");
     met.removeIf(kind -> spans.values().stream().noneMatch(counts -> counts.containsKey(kind)));
-    picture(title, 720, 178 + 18 * ((met.size() + 2) / 3));
+    page.picture(title, 720, 178 + 18 * ((met.size() + 2) / 3));
     int step = Math.clamp(660 / spans.size(), 8, 60);
     page.element("text", "%,d".formatted(most), "x", "0", "y", "18");
     page.element("text", "0", "x", "0", "y", "144");

@@ -1,5 +1,6 @@
 package org.vmcheck.report;
 
+import java.util.stream.Stream;
 import org.vmcheck.io.Printable;
 
 /// Builds HTML, SVG and XML. Whatever is not a tag or an attribute's name written in this program
@@ -62,6 +63,26 @@ final class Markup {
     }
     out.append('>');
     return this;
+  }
+
+  /// The start tag of a picture.
+  ///
+  /// @param label what it shows, for who does not see it
+  /// @param attributes more, before the others
+  Markup picture(String label, int width, int height, String... attributes) {
+    String[] own = {
+      "viewBox",
+      "0 0 %d %d".formatted(width, height),
+      "width",
+      "" + width,
+      "height",
+      "" + height,
+      "role",
+      "img",
+      "aria-label",
+      label
+    };
+    return open("svg", Stream.of(attributes, own).flatMap(Stream::of).toArray(String[]::new));
   }
 
   Markup close(String tag) {

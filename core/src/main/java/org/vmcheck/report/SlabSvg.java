@@ -34,20 +34,7 @@ final class SlabSvg {
     int rows = (objects + columns - 1) / columns;
     int width = Math.max(MIN_WIDTH, columns * CELL + 4);
     int height = HEADER + rows * ROW + 8;
-    page.open(
-        "svg",
-        "class",
-        "slab",
-        "viewBox",
-        "0 0 %d %d".formatted(width, height),
-        "width",
-        "" + width,
-        "height",
-        "" + height,
-        "role",
-        "img",
-        "aria-label",
-        picture.sentence());
+    page.picture(picture.sentence(), width, height, "class", "slab");
     page.newline();
     page.element("text", caption(), "x", "2", "y", "14");
     for (int i = 0; i < objects; i++) {

@@ -97,25 +97,29 @@ class SqliteCatalogueTest extends CatalogueContract {
         + "', 's', 'NONE', '', '', '', '', '', 0, '', '', '', '', '', '', 0)";
   }
 
-  /// A signature may be that of half a million rows; equal hashes are of few.
-  @Test
-  void copiesAreLookedForByTheirContent() throws Exception {
+  /// How SQLite goes about a query.
+  private List<String> plan(String query) throws Exception {
     catalogue("one").close();
     List<String> plan = new ArrayList<>();
     try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + dir.resolve("one"));
         Statement statement = connection.createStatement();
-        ResultSet row =
-            statement.executeQuery(
-                "EXPLAIN QUERY PLAN "
-                    + IncidentColumns.WITH_COPIES
-                    + "SELECT "
-                    + IncidentColumns.SELECTED
-                    + IncidentColumns.FROM)) {
+        ResultSet row = statement.executeQuery("EXPLAIN QUERY PLAN " + query)) {
       while (row.next()) {
         plan.add(row.getString("detail"));
       }
     }
-    assertThat(plan)
+    return plan;
+  }
+
+  /// A signature may be that of half a million rows; equal hashes are of few.
+  @Test
+  void copiesAreLookedForByTheirContent() throws Exception {
+    assertThat(
+            plan(
+                IncidentColumns.WITH_COPIES
+                    + "SELECT "
+                    + IncidentColumns.SELECTED
+                    + IncidentColumns.FROM))
         .filteredOn(step -> step.contains("SEARCH incident "))
         .isNotEmpty()
         .allMatch(step -> step.contains("USING INDEX incident_content"));
@@ -123,22 +127,13 @@ class SqliteCatalogueTest extends CatalogueContract {
 
   @Test
   void aListIsReadFromItsIndexAlone() throws Exception {
-    catalogue("one").close();
-    List<String> plan = new ArrayList<>();
-    try (Connection connection = DriverManager.getConnection("jdbc:sqlite:" + dir.resolve("one"));
-        Statement statement = connection.createStatement();
-        ResultSet row =
-            statement.executeQuery(
-                "EXPLAIN QUERY PLAN "
-                    + IncidentColumns.WITH_COPIES
-                    + "SELECT "
-                    + IncidentColumns.LINE
-                    + IncidentColumns.from(" INDEXED BY incident_list")
-                    + "ORDER BY incident.location, incident.origin")) {
-      while (row.next()) {
-        plan.add(row.getString("detail"));
-      }
-    }
+    List<String> plan =
+        plan(
+            IncidentColumns.WITH_COPIES
+                + "SELECT "
+                + IncidentColumns.LINE
+                + IncidentColumns.from(" INDEXED BY incident_list")
+                + "ORDER BY incident.location, incident.origin");
     // The only sort is that of the copies.
     assertThat(plan).contains("SCAN incident USING COVERING INDEX incident_list");
     assertThat(plan.getLast()).startsWith("SEARCH copies");

@@ -13,6 +13,8 @@ import org.vmcheck.debuginfo.Member;
 import org.vmcheck.debuginfo.StructLayout;
 import org.vmcheck.finding.Cause;
 import org.vmcheck.finding.Finding;
+import org.vmcheck.kernel.Kernel;
+import org.vmcheck.object.ObjectSurvey;
 import org.vmcheck.page.MemMap;
 import org.vmcheck.slab.FreelistDecoder;
 import org.vmcheck.slab.SlabCache;
@@ -340,6 +342,21 @@ class OverwrittenObjectsTest extends ChangedDump {
     assertThat(finding.claim()).startsWith("inode.i_acl (byte %d)".formatted(acl));
     assertThat(finding.claim()).contains("more of its words wrong: inode.i_default_acl");
     assertThat(finding.claim()).contains("inode.i_sb (byte");
+  }
+
+  /// A slab's objects may be of another time than the list that says which are free.
+  @Test
+  void inMemoryOfMoreThanOneMomentAStrayWordProvesNothing() {
+    List<Long> inodes = objectsOf("inode_cache");
+    List<String> members = List.of("i_sb", "i_rwsem.count", "i_sb_list");
+    for (int i = 0; i < 3; i++) {
+      long at = inodes.get(20 * i + 7) + offset("inode", members.get(i));
+      memory.setWord(physical(at), STRAY);
+    }
+    Kernel changed = kernel.over(memory);
+    MemMap memMap = MemMap.of(changed).orElseThrow();
+    assertThat(ObjectSurvey.of(changed, memMap, true).faults()).hasSize(3);
+    assertThat(ObjectSurvey.of(changed, memMap, false).faults()).isEmpty();
   }
 
   /// What a stray write did is no flipped bit, though one of its words differs by one.
